@@ -1,0 +1,143 @@
+package seal
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func randomKey(t testing.TB) []byte {
+	t.Helper()
+	k := make([]byte, KeySize)
+	rand.Read(k)
+	return k
+}
+
+func newRing(t testing.TB, keys ...[]byte) *Ring {
+	t.Helper()
+	r, err := NewRing(keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestOpenReturnsWhatWasSealed(t *testing.T) {
+	t.Parallel()
+	r := newRing(t, randomKey(t))
+	for _, plaintext := range []string{"", "x", strings.Repeat("long ", 5000)} {
+		text := r.SealString([]byte(plaintext), []byte("here"))
+		got, err := r.OpenString(text, []byte("here"))
+		if err != nil || string(got) != plaintext {
+			t.Errorf("OpenString = %.20q, %v; want %.20q", got, err, plaintext)
+		}
+		if len(text) != EncodedLen(len(plaintext)) {
+			t.Errorf("EncodedLen(%d) = %d, want %d", len(plaintext), EncodedLen(len(plaintext)), len(text))
+		}
+	}
+}
+
+func TestSealNeverRepeatsItself(t *testing.T) {
+	t.Parallel()
+	r := newRing(t, randomKey(t))
+	if a, b := r.SealString([]byte("x"), nil), r.SealString([]byte("x"), nil); a == b {
+		t.Error("the same plaintext was sealed to the same text twice")
+	}
+}
+
+func TestEveryKeyOfTheRingOpensAndTheFirstSeals(t *testing.T) {
+	t.Parallel()
+	older, newer := randomKey(t), randomKey(t)
+	before, during, after := newRing(t, older), newRing(t, newer, older), newRing(t, newer)
+
+	old := before.SealString([]byte("x"), nil)
+	if _, err := during.OpenString(old, nil); err != nil {
+		t.Errorf("a value of the older key does not open during rotation: %v", err)
+	}
+	if _, err := after.OpenString(during.SealString([]byte("x"), nil), nil); err != nil {
+		t.Errorf("the rotated ring did not seal with its newest key: %v", err)
+	}
+	if _, err := after.OpenString(old, nil); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("a value of a retired key: err = %v, want ErrUnknownKey", err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	r := newRing(t, randomKey(t))
+	sealed := r.Seal([]byte("payload"), []byte("cookie"))
+	flip := func(i int) []byte {
+		b := bytes.Clone(sealed)
+		b[i] ^= 1
+		return b
+	}
+	for _, tt := range []struct {
+		name       string
+		sealed     []byte
+		associated string
+		want       error
+	}{
+		{"nothing", nil, "cookie", ErrFormat},
+		{"a header that is cut off", sealed[:4], "cookie", ErrFormat},
+		{"another version", flip(0), "cookie", ErrVersion},
+		{"another key id", flip(1), "cookie", ErrUnknownKey},
+		{"another nonce", flip(5), "cookie", ErrTampered},
+		{"another ciphertext", flip(17), "cookie", ErrTampered},
+		{"another tag", flip(len(sealed) - 1), "cookie", ErrTampered},
+		{"a header alone", sealed[:5], "cookie", ErrTampered},
+		{"a value that lacks its end", sealed[:len(sealed)-1], "cookie", ErrTampered},
+		{"a value made for another place", bytes.Clone(sealed), "other", ErrTampered},
+	} {
+		if got, err := r.Open(tt.sealed, []byte(tt.associated)); !errors.Is(err, tt.want) || got != nil {
+			t.Errorf("%s: Open = %q, %v; want %v", tt.name, got, err, tt.want)
+		}
+	}
+}
+
+func TestOpenStringTakesOneSpellingOnly(t *testing.T) {
+	t.Parallel()
+	r := newRing(t, randomKey(t))
+	sealed := r.Seal([]byte("pay"), nil)
+	for _, text := range []string{
+		"", "!!", base64.StdEncoding.EncodeToString(sealed) + "=", base64.RawURLEncoding.EncodeToString(sealed) + "\n",
+	} {
+		if _, err := r.OpenString(text, nil); err == nil {
+			t.Errorf("OpenString(%q) was accepted", text)
+		}
+	}
+}
+
+func TestNewRingRefusesKeysOfAnotherLength(t *testing.T) {
+	t.Parallel()
+	for _, keys := range [][][]byte{nil, {nil}, {make([]byte, 31)}, {randomKey(t), make([]byte, 16)}} {
+		if _, err := NewRing(keys...); err == nil {
+			t.Errorf("NewRing accepted %d keys, the last of %d bytes", len(keys), len(keys[max(0, len(keys)-1):]))
+		}
+	}
+}
+
+func TestDeriveSeparatesPurposes(t *testing.T) {
+	t.Parallel()
+	secret := randomKey(t)
+	a, _ := Derive(secret, "a")
+	again, _ := Derive(secret, "a")
+	b, _ := Derive(secret, "b")
+	if !bytes.Equal(a, again) || bytes.Equal(a, b) || len(a) != KeySize {
+		t.Error("Derive must give one key for each label, the same each time")
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	r := newRing(f, bytes.Repeat([]byte{7}, KeySize))
+	f.Add("")
+	f.Add("AQ")
+	f.Add(strings.Repeat("A", 60))
+	f.Fuzz(func(t *testing.T, text string) {
+		if plaintext, err := r.OpenString(text, []byte("fuzz")); err == nil {
+			t.Errorf("a value that nobody sealed opened to %q", plaintext)
+		}
+	})
+}
