@@ -1,0 +1,85 @@
+package interop
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// scratch is a folder for the whole run.
+var scratch string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if err := checkNode(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	dir, err := os.MkdirTemp("", "interop")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	scratch = dir
+	return m.Run()
+}
+
+func checkNode() error {
+	if _, err := exec.LookPath("node"); err != nil {
+		return fmt.Errorf("interop: these tests need Node.js: %w; `bash interop/run` installs it", err)
+	}
+	for _, kind := range []string{proconnect, modern} {
+		installed := filepath.Join("providers", kind, "node_modules", "oidc-provider")
+		if _, err := os.Stat(installed); err != nil {
+			return fmt.Errorf("interop: run `npm ci` in %s: %w", filepath.Dir(filepath.Dir(installed)), err)
+		}
+	}
+	return nil
+}
+
+// webapp builds the reference app in the root module, once, with the race detector when the tests
+// have it: a race in the library then shows in the app's log and fails the test that drove it.
+var webapp = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(scratch, "webapp")
+	args := []string{"build", "-o", path}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "./examples/webapp")...)
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build examples/webapp: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+var taken sync.Map // of ports given out by freePort
+
+// freePort returns a port of 127.0.0.1 that nothing listens on. It keeps below the range that the
+// system takes the ports of outgoing connections from, so that none of those gets there first.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		listener.Close()
+		if _, loaded := taken.LoadOrStore(port, true); !loaded {
+			return port
+		}
+	}
+	t.Fatal("no free port on 127.0.0.1")
+	return 0
+}
