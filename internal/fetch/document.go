@@ -1,0 +1,200 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// How long a document stays fresh when its Cache-Control header does not say,
+// and the bounds within which the header is heeded.
+const (
+	defaultLifetime = 10 * time.Minute
+	minLifetime     = time.Minute
+	maxLifetime     = 24 * time.Hour
+)
+
+// Lifetime returns how long the answer may be used before it is fetched again:
+// max-age less Age (RFC 9111 section 4.2), within 1 minute and 24 hours; 1
+// minute for no-store and no-cache; 10 minutes when the header says nothing.
+func (r *Response) Lifetime() time.Duration {
+	lifetime := defaultLifetime
+	for directive := range strings.SplitSeq(strings.Join(r.Header.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
+		switch name {
+		case "no-store", "no-cache":
+			return minLifetime
+		case "max-age":
+			lifetime = seconds(strings.Trim(value, `"`)) - seconds(r.Header.Get("Age"))
+		}
+	}
+	return min(max(lifetime, minLifetime), maxLifetime)
+}
+
+// seconds reads a delta-seconds value; anything else counts as 0.
+func seconds(s string) time.Duration {
+	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
+
+// Document keeps one document of a provider, fetched when it is first asked for
+// and again, by a later request, when it has aged. However many ask, there is
+// one fetch at a time, and it does not end with the request that started it. A
+// failed fetch is repeated after a pause that grows from 1 to 60 seconds; in
+// the meantime the last good copy is served, or the error at once if there is
+// none. Set the exported fields before the first use.
+type Document[T any] struct {
+	// Load fetches the document and says how long it stays fresh.
+	Load func(context.Context) (*T, time.Duration, error)
+	// Now is the clock.
+	Now func() time.Time
+	// Patience is how long past its lifetime the document is still served
+	// without waiting for the fetch that replaces it, as a multiple of the
+	// lifetime. If zero, nobody ever waits for more than the first fetch.
+	Patience int
+	// MaxStale is how long past its lifetime the document is served while
+	// fetching fails. If zero, for ever.
+	MaxStale time.Duration
+	// RenewEvery is the least time between two fetches that Renew asked for.
+	RenewEvery time.Duration
+
+	mu       sync.Mutex // guards what follows
+	value    *T         // nil until the first fetch succeeds
+	stale    time.Time  // when value has aged
+	lifetime time.Duration
+	flight   chan struct{} // closed when the fetch under way ends; else nil
+	failures int           // in a row
+	err      error         // of the last fetch, nil after a success
+	retryAt  time.Time     // no fetch before this after a failure
+	renewed  time.Time     // when Renew last fetched
+}
+
+// Get returns the document. It waits only when it has none that may be used,
+// and no longer than ctx allows; the error is then ctx.Err().
+func (d *Document[T]) Get(ctx context.Context) (*T, error) {
+	d.mu.Lock()
+	now := d.Now()
+	if d.value == nil || !now.Before(d.stale) {
+		d.start(ctx, now)
+	}
+	return d.settle(ctx, now, d.servable)
+}
+
+// Renew fetches the document again because seen, which Get returned, lacks
+// something that the caller has reason to expect. It returns the document that
+// is current afterwards: seen itself if it may not be fetched again yet. If the
+// fetch fails, or the last one did and the pause after it is not over, Renew
+// returns that error.
+func (d *Document[T]) Renew(ctx context.Context, seen *T) (*T, error) {
+	d.mu.Lock()
+	now := d.Now()
+	if d.value == seen && d.flight == nil && (d.failures > 0 || d.renewable(now)) && d.start(ctx, now) {
+		d.renewed = now
+	}
+	return d.settle(ctx, now, func(time.Time) bool {
+		return d.value != seen || d.flight == nil && d.failures == 0
+	})
+}
+
+// Peek returns the document if it has been fetched, else nil.
+func (d *Document[T]) Peek() *T {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.value
+}
+
+func (d *Document[T]) renewable(now time.Time) bool {
+	return d.renewed.IsZero() || !now.Before(d.renewed.Add(d.RenewEvery))
+}
+
+// servable reports whether value may be used now. The caller holds mu.
+func (d *Document[T]) servable(now time.Time) bool {
+	if d.value == nil {
+		return false
+	}
+	if d.failures > 0 {
+		return d.MaxStale == 0 || now.Before(d.stale.Add(d.MaxStale))
+	}
+	return d.Patience == 0 || now.Before(d.stale.Add(time.Duration(d.Patience)*d.lifetime))
+}
+
+// start starts a fetch unless one is under way or the pause after a failure is
+// not over, and reports whether it did. The caller holds mu.
+func (d *Document[T]) start(ctx context.Context, now time.Time) bool {
+	if d.flight != nil || now.Before(d.retryAt) {
+		return false
+	}
+	d.flight = make(chan struct{})
+	// Others wait for this fetch, or will want its result, when the request
+	// that started it is long gone.
+	go d.fetch(context.WithoutCancel(ctx))
+	return true
+}
+
+func (d *Document[T]) fetch(ctx context.Context) {
+	value, lifetime, err := d.Load(ctx)
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.Now()
+	if d.err = err; err != nil {
+		d.retryAt = now.Add(pause(d.failures, err))
+		d.failures++
+	} else {
+		d.value, d.lifetime, d.stale = value, lifetime, now.Add(lifetime)
+		d.failures, d.retryAt = 0, time.Time{}
+	}
+	close(d.flight)
+	d.flight = nil
+}
+
+// settle returns the document if good allows it now, else what the fetch under
+// way brings. The caller holds mu, which settle releases.
+func (d *Document[T]) settle(ctx context.Context, now time.Time, good func(time.Time) bool) (*T, error) {
+	defer d.mu.Unlock()
+	if good(now) {
+		return d.value, nil
+	}
+	if d.flight == nil {
+		return nil, d.err
+	}
+	if err := d.wait(ctx, d.flight); err != nil {
+		return nil, err
+	}
+	if d.err == nil || good(now) {
+		return d.value, nil
+	}
+	return nil, d.err
+}
+
+// wait gives up mu until flight has ended or ctx has.
+func (d *Document[T]) wait(ctx context.Context, flight <-chan struct{}) error {
+	d.mu.Unlock()
+	defer d.mu.Lock()
+	select {
+	case <-flight:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// pause returns how long to wait after a failure that followed so many others:
+// 1, 2, 4 ... 48 seconds and up to a quarter more, so that many replicas do not
+// come back as one; at least what the provider asked for, up to 60 seconds.
+func pause(failures int, err error) time.Duration {
+	base := min(time.Second<<min(failures, 6), 48*time.Second)
+	wait := base + rand.N(base/4)
+	var e *Error
+	if errors.As(err, &e) {
+		wait = max(wait, min(e.RetryAfter, time.Minute))
+	}
+	return wait
+}

@@ -1,0 +1,149 @@
+package fetch
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// A Kind says who is to blame for an [Error].
+type Kind int
+
+const (
+	// Unavailable: the provider could not be reached, did not answer in time,
+	// broke off, or answered 429 or 5xx.
+	Unavailable Kind = iota
+	// Invalid: the answer is not acceptable (too large, the wrong media type,
+	// an unexpected redirect), or the URL is not.
+	Invalid
+	// Canceled: the caller's context ended first.
+	Canceled
+)
+
+// maxRetryAfter bounds what a Retry-After header can ask for.
+const maxRetryAfter = time.Hour
+
+// Error says why [Client.Do] failed.
+type Error struct {
+	Kind Kind
+	// URL is where the request went: scheme, host and path, nothing else.
+	URL string
+	// StatusCode is that of the answer; 0 when there was none.
+	StatusCode int
+	// RetryAfter is what the Retry-After header asks for, at most an hour; 0
+	// when there is none.
+	RetryAfter time.Duration
+	// Reason says what went wrong, in words that hold nothing the provider sent.
+	Reason string
+	// Err is the cause, if any. It may quote what the provider sent, so it is
+	// for errors.Is and errors.As, not for a log.
+	Err error
+}
+
+func (e *Error) Error() string {
+	if e.URL == "" {
+		return e.Reason
+	}
+	return e.URL + ": " + e.Reason
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func invalid(u *url.URL, status int, reason string) *Error {
+	return &Error{Kind: Invalid, URL: where(u), StatusCode: status, Reason: reason}
+}
+
+func statusError(u *url.URL, res *http.Response) *Error {
+	return &Error{
+		Kind:       Unavailable,
+		URL:        where(u),
+		StatusCode: res.StatusCode,
+		RetryAfter: retryAfter(res.Header),
+		Reason:     fmt.Sprintf("answered with status %d", res.StatusCode),
+	}
+}
+
+// transportError tells the end of the caller's context from that of our own,
+// ctx, and both from a failing connection.
+func transportError(caller, ctx context.Context, u *url.URL, err error) *Error {
+	e := &Error{Kind: Unavailable, URL: where(u), Err: bare(err)}
+	switch {
+	case caller.Err() != nil:
+		e.Kind, e.Reason, e.Err = Canceled, "given up by the caller", caller.Err()
+	case context.Cause(ctx) == errTimeout:
+		e.Reason = errTimeout.Error()
+	default:
+		e.Reason = describe(e.Err)
+	}
+	return e
+}
+
+// bare takes the *url.Error off err, since its text has the whole URL.
+func bare(err error) error {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		return outer.Err
+	}
+	return err
+}
+
+// describe words a failure of the connection. Errors of the kinds named here
+// hold addresses and certificate names, which whoever runs the program needs;
+// others, such as those about a malformed answer, may quote the answer.
+func describe(err error) string {
+	var (
+		op     *net.OpError
+		dns    *net.DNSError
+		verify *tls.CertificateVerificationError
+		host   x509.HostnameError
+		alert  tls.AlertError
+	)
+	switch {
+	case errors.As(err, &verify):
+		return verify.Error()
+	case errors.As(err, &host):
+		return host.Error()
+	case errors.As(err, &alert):
+		return alert.Error()
+	case errors.As(err, &dns):
+		return dns.Error()
+	case errors.As(err, &op):
+		return op.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed too early"
+	}
+	return "the exchange failed"
+}
+
+// where returns what of u may be shown.
+func where(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+}
+
+// retryAfter reads Retry-After in its two forms, a number of seconds and a
+// date (RFC 9110 section 10.2.3). A date is compared with the provider's own
+// clock where it shows one.
+func retryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
+}

@@ -1,0 +1,242 @@
+// Package fetch is the only place that speaks HTTP to a provider. It bounds
+// what a provider can do to the program that talks to it: how long an answer
+// may take, how large it may be, where it may send us, and of what kind it is.
+// Its errors never hold a body, a query, a header value or a token.
+package fetch
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// MaxBody is the largest body that is read, in bytes after decompression.
+const MaxBody = 1 << 20
+
+const (
+	defaultTimeout = 10 * time.Second
+	maxRedirects   = 3
+)
+
+// Client sends requests to a provider. It is safe for concurrent use.
+type Client struct {
+	transport http.RoundTripper
+	timeout   time.Duration
+}
+
+// New returns a Client that sends its requests through rt; if nil, through a
+// transport of its own, which takes the proxy from the environment, speaks TLS
+// 1.2 or newer and keeps up to 32 idle connections per host. A request may take
+// up to timeout from dialling to the last byte of the body; if zero, 10 seconds.
+func New(rt http.RoundTripper, timeout time.Duration) *Client {
+	if rt == nil {
+		rt = newTransport()
+	}
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	return &Client{transport: rt, timeout: timeout}
+}
+
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    5 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		MaxIdleConns:           100,
+		MaxIdleConnsPerHost:    32,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+// Request is what [Client.Do] sends.
+type Request struct {
+	// Method is the HTTP method. If empty, GET, or POST when Form is set.
+	Method string
+	// URL is absolute, http or https, without user information or fragment.
+	URL string
+	// Header is sent as well; may be nil.
+	Header http.Header
+	// Form, if not nil, is sent as an application/x-www-form-urlencoded body.
+	Form url.Values
+	// Accept is the Accept header. If empty, the MediaTypes.
+	Accept string
+	// MediaTypes are those that a 2xx answer may have, parameters aside. One
+	// that begins with a plus stands for every type with that structured
+	// syntax suffix: "+json" (RFC 6839). If empty, any type will do.
+	MediaTypes []string
+	// FollowSameHost follows up to three redirects that stay on the same scheme
+	// and host; only for a GET. Otherwise a redirect is an error, so that
+	// credentials go nowhere but to the URL that was meant.
+	FollowSameHost bool
+}
+
+// Response is what a provider answered.
+type Response struct {
+	StatusCode int
+	Header     http.Header
+	// MediaType is the media type in lower case without its parameters; empty
+	// when there is none.
+	MediaType string
+	// Body is at most [MaxBody] bytes.
+	Body []byte
+}
+
+// errTimeout is the cause of a context that ended by our own timeout.
+var errTimeout = errors.New("no complete answer in time")
+
+// Do sends r and reads the answer. It returns a Response for every status below
+// 500 other than 3xx and 429, so that the caller can read what the provider has
+// to say, and an [*Error] otherwise. For 429 and 5xx it returns both, if the
+// body could be read: some providers answer 500 with an error in JSON. Only the
+// caller knows whether that means an outage.
+func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
+	u, err := checkURL(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	caller := ctx
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
+	defer cancel()
+
+	req, err := newRequest(ctx, r)
+	if err != nil {
+		return nil, invalid(u, 0, "the request could not be made")
+	}
+	client := http.Client{Transport: c.transport, CheckRedirect: redirects(r)}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, transportError(caller, ctx, u, err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode/100 == 3 {
+		return nil, invalid(u, res.StatusCode, "an unexpected redirect")
+	}
+	answer, err := read(res)
+	switch {
+	case failing(res.StatusCode):
+		return answer, statusError(u, res)
+	case errors.Is(err, errTooLarge):
+		return nil, invalid(u, res.StatusCode, err.Error())
+	case err != nil:
+		return nil, transportError(caller, ctx, u, err)
+	case res.StatusCode/100 == 2 && !acceptable(r.MediaTypes, answer.MediaType):
+		return nil, invalid(u, res.StatusCode, "an unexpected media type")
+	}
+	return answer, nil
+}
+
+// checkURL parses raw and refuses what a request must not be sent to.
+func checkURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, invalid(&url.URL{}, 0, "not a URL")
+	}
+	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return nil, invalid(u, 0, "not an absolute http or https URL")
+	}
+	return u, nil
+}
+
+func newRequest(ctx context.Context, r Request) (*http.Request, error) {
+	method, body := r.Method, io.Reader(nil)
+	if r.Form != nil {
+		body = strings.NewReader(r.Form.Encode())
+		if method == "" {
+			method = http.MethodPost
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.URL, body)
+	if err != nil {
+		return nil, err
+	}
+	if r.Header != nil {
+		req.Header = r.Header.Clone()
+	}
+	if r.Form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if accept := accept(r); accept != "" {
+		req.Header.Set("Accept", accept)
+	}
+	return req, nil
+}
+
+func accept(r Request) string {
+	if r.Accept != "" {
+		return r.Accept
+	}
+	whole := slices.DeleteFunc(slices.Clone(r.MediaTypes), func(t string) bool {
+		return strings.HasPrefix(t, "+")
+	})
+	return strings.Join(whole, ", ")
+}
+
+// redirects returns the redirect policy for r.
+func redirects(r Request) func(*http.Request, []*http.Request) error {
+	if !r.FollowSameHost || r.Form != nil || r.Method != "" && r.Method != http.MethodGet {
+		return func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	return func(next *http.Request, via []*http.Request) error {
+		first := via[0].URL
+		if len(via) > maxRedirects || next.URL.Scheme != first.Scheme ||
+			next.URL.Host != first.Host || next.URL.User != nil {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+}
+
+var errTooLarge = errors.New("the body is larger than 1 MiB")
+
+// read reads the body to its end, so that the connection can be used again.
+func read(res *http.Response) (*Response, error) {
+	body, err := io.ReadAll(io.LimitReader(res.Body, MaxBody+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > MaxBody {
+		return nil, errTooLarge
+	}
+	return &Response{
+		StatusCode: res.StatusCode,
+		Header:     res.Header,
+		MediaType:  mediaType(res.Header),
+		Body:       body,
+	}, nil
+}
+
+// mediaType returns the media type of an answer. A broken parameter does not
+// make the type itself unreadable.
+func mediaType(h http.Header) string {
+	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return ""
+	}
+	return t
+}
+
+// acceptable reports whether got is one of types, as [Request] defines them.
+func acceptable(types []string, got string) bool {
+	return len(types) == 0 || slices.ContainsFunc(types, func(t string) bool {
+		return got == t || strings.HasPrefix(t, "+") && strings.HasSuffix(got, t)
+	})
+}
+
+// failing reports whether status says that trying again later may help.
+func failing(status int) bool {
+	return status >= 500 || status == http.StatusTooManyRequests
+}

@@ -1,0 +1,119 @@
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Members holds the members of an object that [Object] has checked.
+//
+// Its methods read one member each. A member that is null counts as absent:
+// OIDC Core 5.3.2 wants claims without a value to be left out, and providers
+// that write null mean just that. A member of any other type than the one asked
+// for is an error, never converted.
+type Members map[string]json.RawMessage
+
+// Has reports whether name is there and not null.
+func (m Members) Has(name string) bool {
+	raw, ok := m[name]
+	return ok && !bytes.Equal(raw, []byte("null"))
+}
+
+// String returns a string.
+func (m Members) String(name string) (value string, present bool, err error) {
+	if !m.Has(name) {
+		return "", false, nil
+	}
+	if m[name][0] != '"' {
+		return "", true, fmt.Errorf("%s is not a string", name)
+	}
+	value, err = unquote(m[name])
+	return value, true, err
+}
+
+// Strings returns an array of strings.
+func (m Members) Strings(name string) (values []string, present bool, err error) {
+	if !m.Has(name) {
+		return nil, false, nil
+	}
+	var elements []json.RawMessage
+	if err := json.Unmarshal(m[name], &elements); err != nil {
+		return nil, true, fmt.Errorf("%s is not an array of strings", name)
+	}
+	values = make([]string, 0, len(elements))
+	for _, raw := range elements {
+		if raw[0] != '"' {
+			return nil, true, fmt.Errorf("%s is not an array of strings", name)
+		}
+		value, err := unquote(raw)
+		if err != nil {
+			return nil, true, err
+		}
+		values = append(values, value)
+	}
+	return values, true, nil
+}
+
+// StringOrStrings returns a string or an array of strings, the two forms of
+// "aud" (RFC 7519 section 4.1.3). A string is returned as a slice of one.
+func (m Members) StringOrStrings(name string) (values []string, present bool, err error) {
+	if m.Has(name) && m[name][0] == '"' {
+		value, present, err := m.String(name)
+		return []string{value}, present, err
+	}
+	values, present, err = m.Strings(name)
+	if err != nil {
+		err = fmt.Errorf("%s is neither a string nor an array of strings", name)
+	}
+	return values, present, err
+}
+
+// Bool returns true or false.
+func (m Members) Bool(name string) (value, present bool, err error) {
+	if !m.Has(name) {
+		return false, false, nil
+	}
+	switch string(m[name]) {
+	case "true":
+		return true, true, nil
+	case "false":
+		return false, true, nil
+	}
+	return false, true, fmt.Errorf("%s is not a boolean", name)
+}
+
+// maxTime is the last second of the year 9999, in seconds since 1970.
+const maxTime = 253402300799
+
+// Time returns a NumericDate: a number of seconds since 1970, which may have a
+// fraction (RFC 7519 section 2). A string, a time before 1970 and one after the
+// year 9999 are errors.
+func (m Members) Time(name string) (value time.Time, present bool, err error) {
+	if !m.Has(name) {
+		return time.Time{}, false, nil
+	}
+	raw := m[name]
+	if raw[0] != '-' && !isDigit(raw[0]) {
+		return time.Time{}, true, fmt.Errorf("%s is not a number", name)
+	}
+	seconds, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || seconds < 0 || seconds > maxTime {
+		return time.Time{}, true, fmt.Errorf("%s is not a time between 1970 and 9999", name)
+	}
+	whole, fraction := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(fraction*1e9)), true, nil
+}
+
+// unquote returns the text of a string that has been checked.
+func unquote(raw []byte) (string, error) {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), nil
+	}
+	var text string
+	err := json.Unmarshal(raw, &text)
+	return text, err
+}

@@ -1,0 +1,292 @@
+// Package strictjson reads JSON that decides something: claims, metadata,
+// keys, token responses. Two readers of one document must not come to
+// different conclusions, so what encoding/json lets pass is refused here: a
+// member given twice, a name in another case, text that is not UTF-8, anything
+// after the value, nesting without end (RFC 8259 section 4, RFC 7519 section 4).
+package strictjson
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	josejson "github.com/go-jose/go-jose/v4/json"
+)
+
+// MaxDepth is how deeply arrays and objects may be nested in each other.
+const MaxDepth = 32
+
+// Check reports whether data is exactly one JSON value in valid UTF-8, with no
+// member name given twice in an object and with arrays and objects nested at
+// most maxDepth deep. Names are compared as they read after unescaping, so that
+// "sub" and "s\u0075b" are the same name. Its errors give a place, not text.
+func Check(data []byte, maxDepth int) error {
+	_, err := scan(data, maxDepth, false)
+	return err
+}
+
+// Object checks data, which must be an object, and returns its members by exact
+// name. The values share memory with data.
+func Object(data []byte) (Members, error) {
+	return scan(data, MaxDepth, true)
+}
+
+// Unmarshal checks data and decodes it into v, matching names with regard to
+// case, which encoding/json does not.
+func Unmarshal(data []byte, v any) error {
+	if err := Check(data, MaxDepth); err != nil {
+		return err
+	}
+	return josejson.Unmarshal(data, v)
+}
+
+// scan checks data; with object set, data must be an object, whose members it
+// returns.
+func scan(data []byte, maxDepth int, object bool) (Members, error) {
+	if !utf8.Valid(data) {
+		return nil, errors.New("not valid UTF-8")
+	}
+	s := &scanner{data: data, depth: maxDepth}
+	s.space()
+	var members Members
+	if object {
+		if s.peek() != '{' {
+			return nil, errors.New("not a JSON object")
+		}
+		members = make(Members)
+	}
+	if err := s.value(members); err != nil {
+		return nil, err
+	}
+	s.space()
+	if s.pos < len(data) {
+		return nil, s.fail("more after the JSON value")
+	}
+	return members, nil
+}
+
+// scanner walks over one document. It recurses, but no deeper than depth says.
+type scanner struct {
+	data  []byte
+	pos   int
+	depth int // how many more levels may be opened
+}
+
+// value passes over one value. The members of an object are kept in members
+// when that is not nil.
+func (s *scanner) value(members Members) error {
+	switch c := s.peek(); {
+	case c == '{':
+		return s.nested(func() error { return s.object(members) })
+	case c == '[':
+		return s.nested(s.array)
+	case c == '"':
+		_, err := s.string()
+		return err
+	case c == '-' || isDigit(c):
+		return s.number()
+	}
+	for _, word := range []string{"true", "false", "null"} {
+		if s.word(word) {
+			return nil
+		}
+	}
+	return s.fail("not a JSON value")
+}
+
+// nested runs read one level deeper.
+func (s *scanner) nested(read func() error) error {
+	if s.depth <= 0 {
+		return s.fail("nested too deeply")
+	}
+	s.depth--
+	s.pos++
+	err := read()
+	s.depth++
+	return err
+}
+
+func (s *scanner) object(members Members) error {
+	if members == nil {
+		members = make(Members)
+	}
+	for first := true; ; first = false {
+		if done, err := s.next('}', first); done || err != nil {
+			return err
+		}
+		start := s.pos
+		name, err := s.name()
+		if err != nil {
+			return err
+		}
+		if _, twice := members[name]; twice {
+			s.pos = start
+			return s.fail("a member is given twice")
+		}
+		s.space()
+		if !s.word(":") {
+			return s.fail("a colon is missing")
+		}
+		s.space()
+		start = s.pos
+		if err := s.value(nil); err != nil {
+			return err
+		}
+		members[name] = json.RawMessage(s.data[start:s.pos:s.pos])
+	}
+}
+
+func (s *scanner) array() error {
+	for first := true; ; first = false {
+		if done, err := s.next(']', first); done || err != nil {
+			return err
+		}
+		if err := s.value(nil); err != nil {
+			return err
+		}
+	}
+}
+
+// next moves to the next element of an array or object and reports whether end
+// closed it instead.
+func (s *scanner) next(end byte, first bool) (done bool, err error) {
+	s.space()
+	if s.peek() == end {
+		s.pos++
+		return true, nil
+	}
+	if first {
+		return false, nil
+	}
+	if !s.word(",") {
+		return false, s.fail("a comma is missing")
+	}
+	s.space()
+	if s.peek() == end {
+		return false, s.fail("a comma too many")
+	}
+	return false, nil
+}
+
+// name passes over a member name and returns it unescaped.
+func (s *scanner) name() (string, error) {
+	if s.peek() != '"' {
+		return "", s.fail("a member name is missing")
+	}
+	raw, err := s.string()
+	if err != nil {
+		return "", err
+	}
+	return unquote(raw)
+}
+
+// string passes over a string and returns it as written, quotes included.
+func (s *scanner) string() ([]byte, error) {
+	start := s.pos
+	s.pos++
+	for s.pos < len(s.data) {
+		switch c := s.data[s.pos]; {
+		case c == '"':
+			s.pos++
+			return s.data[start:s.pos], nil
+		case c < 0x20:
+			return nil, s.fail("a control character in a string")
+		case c == '\\':
+			if err := s.escape(); err != nil {
+				return nil, err
+			}
+		default:
+			s.pos++
+		}
+	}
+	return nil, s.fail("a string without end")
+}
+
+func (s *scanner) escape() error {
+	s.pos++
+	switch s.peek() {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		s.pos++
+		return nil
+	case 'u':
+		s.pos++
+		for range 4 {
+			if !isHex(s.peek()) {
+				return s.fail("a broken escape in a string")
+			}
+			s.pos++
+		}
+		return nil
+	}
+	return s.fail("a broken escape in a string")
+}
+
+// number passes over a number as RFC 8259 section 6 spells it.
+func (s *scanner) number() error {
+	s.word("-")
+	if !s.word("0") && !s.digits() {
+		return s.fail("a broken number")
+	}
+	if s.word(".") && !s.digits() {
+		return s.fail("a broken number")
+	}
+	if s.word("e") || s.word("E") {
+		if !s.word("+") {
+			s.word("-")
+		}
+		if !s.digits() {
+			return s.fail("a broken number")
+		}
+	}
+	return nil
+}
+
+// digits passes over digits and reports whether there were any.
+func (s *scanner) digits() bool {
+	start := s.pos
+	for isDigit(s.peek()) {
+		s.pos++
+	}
+	return s.pos > start
+}
+
+// word passes over word if it comes next.
+func (s *scanner) word(word string) bool {
+	end := s.pos + len(word)
+	if end > len(s.data) || string(s.data[s.pos:end]) != word {
+		return false
+	}
+	s.pos = end
+	return true
+}
+
+// peek returns the next byte, 0 at the end of the document. A zero byte is
+// never part of valid JSON, so the two need not be told apart.
+func (s *scanner) peek() byte {
+	if s.pos < len(s.data) {
+		return s.data[s.pos]
+	}
+	return 0
+}
+
+func (s *scanner) space() {
+	for {
+		switch s.peek() {
+		case ' ', '\t', '\r', '\n':
+			s.pos++
+		default:
+			return
+		}
+	}
+}
+
+func (s *scanner) fail(what string) error {
+	return fmt.Errorf("invalid JSON at byte %d: %s", s.pos, what)
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isHex(c byte) bool {
+	return isDigit(c) || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
