@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 type browser struct {
 	t      testing.TB
 	client *http.Client
+	trail  []*url.URL // the redirects it followed
 }
 
 func newBrowser(t testing.TB) *browser {
@@ -31,6 +33,7 @@ func newBrowser(t testing.TB) *browser {
 		if len(via) >= 10 {
 			return errTooManyRedirects
 		}
+		b.trail = append(b.trail, req.URL)
 		from := via[len(via)-1].URL
 		if req.Header.Get("Sec-Fetch-Site") != "none" && !sameOrigin(from, req.URL) {
 			// Ports do not make another site.
@@ -42,6 +45,18 @@ func newBrowser(t testing.TB) *browser {
 		return nil
 	}
 	return b
+}
+
+// visited returns the newest redirect that led to that address, whatever its query.
+func (b *browser) visited(address string) *url.URL {
+	b.t.Helper()
+	for _, u := range slices.Backward(b.trail) {
+		if strings.HasPrefix(u.String(), address+"?") {
+			return u
+		}
+	}
+	b.t.Fatalf("no redirect to %s in %v", address, b.trail)
+	return nil
 }
 
 type redirectError string
@@ -78,6 +93,23 @@ func (b *browser) navigate(req *http.Request) *page {
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
 	req.Header.Set("Sec-Fetch-Dest", "document")
 	req.Header.Set("Sec-Fetch-User", "?1")
+	return b.do(req)
+}
+
+// fetch is what a script on the app's own page does.
+func (b *browser) fetch(method, address string) *page {
+	b.t.Helper()
+	req, err := http.NewRequest(method, address, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Sec-Fetch-Mode", "cors")
+	req.Header.Set("Sec-Fetch-Dest", "empty")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	if method != http.MethodGet {
+		req.Header.Set("Origin", req.URL.Scheme+"://"+req.URL.Host)
+	}
 	return b.do(req)
 }
 

@@ -4,4 +4,12 @@ go 1.26.0
 
 replace github.com/oidcrp/oidcrp => ../
 
-require golang.org/x/net v0.62.0
+require (
+	github.com/chromedp/chromedp v0.23.0
+	golang.org/x/net v0.62.0
+)
+
+require (
+	github.com/chromedp/cdproto v0.159.0 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+)

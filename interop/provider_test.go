@@ -56,10 +56,13 @@ var (
 
 // settings is what a stand-in reads from PROVIDER_CONFIG.
 type settings struct {
-	Port               int              `json:"port"`
-	Clients            []map[string]any `json:"clients"`
-	Accounts           []account        `json:"accounts"`
-	RotateRefreshToken bool             `json:"rotateRefreshToken"`
+	Port     int              `json:"port"`
+	Clients  []map[string]any `json:"clients"`
+	Accounts []account        `json:"accounts"`
+
+	// Only the modern one reads these.
+	RotateRefreshToken                 bool `json:"rotateRefreshToken"`
+	RequirePushedAuthorizationRequests bool `json:"requirePushedAuthorizationRequests"`
 }
 
 type provider struct {

@@ -1,6 +1,7 @@
 // A strict, current OpenID Provider: npm oidc-provider 9 with its defaults where they make sense.
 // PROVIDER_CONFIG members beside the shared ones:
-//   rotateRefreshToken  true: every refresh answers with another refresh token
+//   rotateRefreshToken                  every refresh answers with another refresh token
+//   requirePushedAuthorizationRequests  the metadata says so and the engine insists
 
 import { Provider } from 'oidc-provider';
 import {
@@ -50,7 +51,7 @@ const configuration = {
   cookies: { keys: ['stand-in'] },
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: async (ctx, client) => client.grantTypeAllowed('refresh_token'),
-  rotateRefreshToken: config.rotateRefreshToken ?? true,
+  rotateRefreshToken: config.rotateRefreshToken ?? false,
   enabledJWA: {
     idTokenSigningAlgValues: signing,
     userinfoSigningAlgValues: signing,
@@ -61,7 +62,10 @@ const configuration = {
     jwtUserinfo: { enabled: true },
     revocation: { enabled: true },
     backchannelLogout: { enabled: true },
-    pushedAuthorizationRequests: { enabled: true },
+    pushedAuthorizationRequests: {
+      enabled: true,
+      requirePushedAuthorizationRequests: config.requirePushedAuthorizationRequests ?? false,
+    },
     rpInitiatedLogout: {
       enabled: true,
       logoutSource: (ctx, form) => {

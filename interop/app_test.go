@@ -1,0 +1,155 @@
+package interop
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"testing"
+)
+
+const (
+	clientID     = "interop"
+	clientSecret = "4f2d8c0b6a1e97354f2d8c0b6a1e97354f2d8c0b6a1e97354f2d8c0b6a1e9735"
+)
+
+// world is one webapp and the stand-in it signs people in with.
+type world struct {
+	*app
+	provider *provider
+}
+
+// setup says how a world departs from the usual: client_secret_post, ES256, UserInfo as JSON.
+type setup struct {
+	kind     string
+	client   map[string]any    // more metadata of the client at the provider
+	env      map[string]string // more environment of the app
+	provider settings          // more settings of the provider
+	down     bool              // do not start the provider
+}
+
+// newWorld starts both on free ports.
+func newWorld(t testing.TB, s setup) *world {
+	t.Helper()
+	base := origin(freePort(t))
+	s.provider.Port = freePort(t)
+	issuer := issuerAt(s.kind, origin(s.provider.Port))
+
+	client := map[string]any{
+		"client_id":                    clientID,
+		"client_secret":                clientSecret,
+		"token_endpoint_auth_method":   "client_secret_post",
+		"id_token_signed_response_alg": "ES256",
+		"grant_types":                  []string{"authorization_code", "refresh_token"},
+		"redirect_uris":                []string{base + "/auth/callback"},
+		"post_logout_redirect_uris":    []string{base + "/auth/logout/callback"},
+	}
+	env := map[string]string{
+		"OIDC_ISSUER":                       issuer,
+		"OIDC_CLIENT_ID":                    clientID,
+		"OIDC_CLIENT_SECRET":                clientSecret,
+		"OIDC_BASE_URL":                     base,
+		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "ES256",
+		"OIDC_CLIENT_AUTH":                  "client_secret_post",
+		"OIDC_COOKIE_KEYS":                  cookieKey(t),
+		"OIDC_SCOPES":                       "openid email profile",
+	}
+	if s.kind == proconnect {
+		const scope = "openid email given_name usual_name uid siret idp_id roles custom"
+		client["scope"], env["OIDC_SCOPES"] = scope, scope
+	}
+	maps.Copy(client, s.client)
+	maps.Copy(env, s.env)
+	s.provider.Clients = append(s.provider.Clients, client)
+
+	w := &world{provider: &provider{kind: s.kind, settings: s.provider, issuer: issuer}}
+	if !s.down {
+		w.provider = startProvider(t, s.kind, s.provider)
+	}
+	w.app = startApp(t, base, env)
+	return w
+}
+
+func origin(port int) string {
+	return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+func cookieKey(t testing.TB) string {
+	t.Helper()
+	key := make([]byte, 32)
+	rand.Read(key)
+	return base64.StdEncoding.EncodeToString(key)
+}
+
+// app is a running webapp.
+type app struct {
+	*process
+	base string
+}
+
+// startApp runs webapp with nothing but env in its environment, and returns when it answers.
+func startApp(t testing.TB, base string, env map[string]string) *app {
+	t.Helper()
+	path, err := webapp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path)
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"LISTEN=" + base[len("http://"):]}
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%s", name, value))
+	}
+	a := &app{process: startProcess(t, "webapp", cmd), base: base}
+	a.poll(t, "webapp", func() bool { return a.status(t, "/healthz") == http.StatusOK })
+	return a
+}
+
+// status asks like a load balancer: no cookies, no browser's headers. 0 means no answer.
+func (a *app) status(t testing.TB, path string) int {
+	t.Helper()
+	res, err := http.Get(a.base + path)
+	if err != nil {
+		return 0
+	}
+	res.Body.Close()
+	return res.StatusCode
+}
+
+// logged reports whether the app's log holds text.
+func (a *app) logged(text string) bool {
+	return bytes.Contains(a.log.Bytes(), []byte(text))
+}
+
+// who is the app's /me.
+type who struct {
+	Sub      string         `json:"sub"`
+	Iss      string         `json:"iss"`
+	ACR      string         `json:"acr"`
+	AMR      []string       `json:"amr"`
+	SID      string         `json:"sid"`
+	AuthTime any            `json:"auth_time"`
+	Claims   map[string]any `json:"claims"`
+}
+
+// me reads the page that the app ended a login on.
+func (w *world) me(t testing.TB, p *page) who {
+	t.Helper()
+	if p.Status != http.StatusOK || p.URL.Path != "/me" || p.URL.Host != w.base[len("http://"):] {
+		t.Fatalf("ended on %s with %d, not on /me\n%s", p.URL, p.Status, p.Body)
+	}
+	var me who
+	p.json(&me)
+	return me
+}
+
+// signedIn reports whether the browser has a session, without starting a login.
+func (w *world) signedIn(b *browser) bool {
+	b.t.Helper()
+	return b.fetch(http.MethodGet, w.base+"/api/me").Status == http.StatusOK
+}

@@ -1,0 +1,184 @@
+package interop
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// tab is one of a real Chromium.
+type tab struct {
+	t   testing.TB
+	ctx context.Context
+}
+
+// newChromium starts a browser with a fresh profile and returns its first tab.
+func newChromium(t testing.TB) *tab {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatalf("this test needs Chromium: %v; `bash interop/run` or `apt-get install chromium`", err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox, // the tests may run as root
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.WSURLReadTimeout(patience),
+	)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	// The first call has no deadline of its own: it would become the browser's.
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return &tab{t, ctx}
+}
+
+// newTab opens another tab of the same browser.
+func (b *tab) newTab() *tab {
+	b.t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	b.t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		b.t.Fatal(err)
+	}
+	return &tab{b.t, ctx}
+}
+
+func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		b.t.Fatalf("%v, on %s", err, b.address())
+	}
+}
+
+func (b *tab) open(address string)   { b.t.Helper(); b.do(chromedp.Navigate(address)) }
+func (b *tab) click(selector string) { b.t.Helper(); b.do(chromedp.Click(selector)) }
+func (b *tab) back()                 { b.t.Helper(); b.do(chromedp.NavigateBack()) }
+
+// eval returns the value of an expression, "" while a navigation is under way.
+func (b *tab) eval(expression string) string {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[string](expression))
+	if err != nil {
+		return ""
+	}
+	return value
+}
+
+func (b *tab) address() string { return b.eval("location.href") }
+func (b *tab) text() string    { return b.eval("document.body.innerText") }
+
+// arrive waits until the tab shows an address that begins with prefix.
+func (b *tab) arrive(prefix string) {
+	b.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !strings.HasPrefix(b.eval("document.readyState === 'complete' ? location.href : ''"), prefix) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("on %s, not on %s\n%s", b.address(), prefix, b.text())
+		}
+		b.do(chromedp.Sleep(20 * time.Millisecond))
+	}
+}
+
+// site is an app with a provider, as somebody in front of a browser sees it.
+type site struct {
+	base string
+	// The buttons that sign in at the provider, and out where it asks.
+	in, out string
+}
+
+// embedded is webapp with no provider configured: it brings its own.
+const embedded = "embedded"
+
+func newSite(t testing.TB, kind string, env map[string]string) site {
+	t.Helper()
+	if kind == embedded {
+		base := origin(freePort(t))
+		startApp(t, base, map[string]string{"OIDC_BASE_URL": base})
+		return site{base: base, in: `button[name="persona"]`}
+	}
+	s := site{in: `button[value="login"]`}
+	if kind == modern {
+		s.out = `button[name="logout"]`
+	}
+	s.base = newWorld(t, setup{kind: kind, env: env}).base
+	return s
+}
+
+// signIn opens a protected page, signs in and waits for the page.
+func (s site) signIn(b *tab, path string) {
+	b.t.Helper()
+	b.open(s.base + path)
+	b.click(s.in)
+	b.arrive(s.base + path)
+	if text := b.text(); !strings.Contains(text, `"sub"`) {
+		b.t.Fatalf("%s shows\n%s", path, text)
+	}
+}
+
+// TestChromium goes the way of a person through every provider: a protected page, a click, the
+// page, sign out, and the back button.
+func TestChromium(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{proconnect, modern, embedded} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, kind, nil)
+			b := newChromium(t)
+			s.signIn(b, "/me")
+
+			b.open(s.base + "/auth/logout")
+			b.click("form button")
+			if s.out != "" {
+				b.click(s.out)
+			}
+			b.arrive(s.base)
+			b.back()
+			if text := b.text(); strings.Contains(text, `"sub"`) {
+				t.Errorf("the back button brings back\n%s", text)
+			}
+			b.open(s.base + "/me")
+			b.do(chromedp.WaitVisible(s.in))
+		})
+	}
+}
+
+// TestChromiumTwoTabs: two tabs on the login page, finished in the other order.
+func TestChromiumTwoTabs(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{modern, embedded} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, kind, nil)
+			first := newChromium(t)
+			second := first.newTab()
+			first.open(s.base + "/me?tab=1")
+			second.open(s.base + "/me?tab=2")
+			second.click(s.in)
+			second.arrive(s.base + "/me?tab=2")
+			first.click(s.in)
+			first.arrive(s.base + "/me?tab=1")
+		})
+	}
+}
+
+// TestChromiumFormPost: the callback is a POST from the provider's page, and the cookie of the
+// login under way must come with it.
+func TestChromiumFormPost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, modern, map[string]string{"OIDC_RESPONSE_MODE": "form_post"})
+	s.signIn(newChromium(t), "/me")
+}

@@ -1,0 +1,62 @@
+package interop
+
+import (
+	"net/http"
+	"testing"
+)
+
+// TestRefresh: ProConnect hands the same refresh token out until 70 % of its life, the modern
+// provider another one each time and refuses the old.
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, setup{
+				kind:     kind,
+				env:      map[string]string{"KEEP_TOKENS": "1"},
+				provider: settings{RotateRefreshToken: true},
+			})
+			b := newBrowser(t)
+			w.me(t, b.open(w.base+"/me").signIn(alice))
+
+			for range 2 {
+				refreshed := b.fetch(http.MethodPost, w.base+"/refresh")
+				if refreshed.Status != http.StatusOK {
+					t.Fatalf("refresh answered %d\n%s", refreshed.Status, refreshed.Body)
+				}
+				var me who
+				if refreshed.json(&me); me.Sub != alice.Sub || me.Claims["email"] != alice.Claims["email"] {
+					t.Errorf("after the refresh %+v", me)
+				}
+			}
+			tokens := w.provider.requests(t, "token")
+			if len(tokens) != 3 {
+				t.Fatalf("%d token requests", len(tokens))
+			}
+			same := tokens[1].Form["refresh_token"] == tokens[2].Form["refresh_token"]
+			if same != (kind == proconnect) {
+				t.Errorf("the same refresh token twice: %t", same)
+			}
+			if got := len(w.provider.requests(t, "userinfo")); got != 3 {
+				t.Errorf("%d userinfo requests", got)
+			}
+		})
+	}
+}
+
+// TestRefreshAfterTheProviderForgot: ProConnect answers a refresh with 500 when its own session
+// is gone. To the app that is the end of the session, not an outage of the app.
+func TestRefreshAfterTheProviderForgot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{kind: proconnect, env: map[string]string{"KEEP_TOKENS": "1"}})
+	b := newBrowser(t)
+	w.me(t, b.open(w.base+"/me").signIn(alice))
+	b.open(w.provider.issuer + "/session/end")
+
+	refreshed := b.fetch(http.MethodPost, w.base+"/refresh")
+	if refreshed.Status != http.StatusUnauthorized && refreshed.Status != http.StatusServiceUnavailable {
+		t.Errorf("refresh answered %d\n%s", refreshed.Status, refreshed.Body)
+	}
+	w.me(t, toLogin(b.open(w.base+"/auth/login?return_to=/me"), alice))
+}
