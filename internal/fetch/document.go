@@ -56,19 +56,18 @@ type Document[T any] struct {
 	// Now is the clock.
 	Now func() time.Time
 	// Patience is how long past its lifetime the document is still served
-	// without waiting for the fetch that replaces it, as a multiple of the
-	// lifetime. If zero, nobody ever waits for more than the first fetch.
-	Patience int
+	// without waiting for the fetch that replaces it. If zero, for ever: nobody
+	// waits for any fetch but the first.
+	Patience time.Duration
 	// MaxStale is how long past its lifetime the document is served while
 	// fetching fails. If zero, for ever.
 	MaxStale time.Duration
 	// RenewEvery is the least time between two fetches that Renew asked for.
 	RenewEvery time.Duration
 
-	mu       sync.Mutex // guards what follows
-	value    *T         // nil until the first fetch succeeds
-	stale    time.Time  // when value has aged
-	lifetime time.Duration
+	mu       sync.Mutex    // guards what follows
+	value    *T            // nil until the first fetch succeeds
+	stale    time.Time     // when value has aged
 	flight   chan struct{} // closed when the fetch under way ends; else nil
 	failures int           // in a row
 	err      error         // of the last fetch, nil after a success
@@ -122,7 +121,7 @@ func (d *Document[T]) servable(now time.Time) bool {
 	if d.failures > 0 {
 		return d.MaxStale == 0 || now.Before(d.stale.Add(d.MaxStale))
 	}
-	return d.Patience == 0 || now.Before(d.stale.Add(time.Duration(d.Patience)*d.lifetime))
+	return d.Patience == 0 || now.Before(d.stale.Add(d.Patience))
 }
 
 // start starts a fetch unless one is under way or the pause after a failure is
@@ -148,7 +147,7 @@ func (d *Document[T]) fetch(ctx context.Context) {
 		d.retryAt = now.Add(pause(d.failures, err))
 		d.failures++
 	} else {
-		d.value, d.lifetime, d.stale = value, lifetime, now.Add(lifetime)
+		d.value, d.stale = value, now.Add(lifetime)
 		d.failures, d.retryAt = 0, time.Time{}
 	}
 	close(d.flight)

@@ -1,0 +1,299 @@
+package oidcrp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	josejson "github.com/go-jose/go-jose/v4/json"
+
+	"github.com/oidcrp/oidcrp/internal/fetch"
+	"github.com/oidcrp/oidcrp/internal/strictjson"
+)
+
+// Metadata is what a provider says of itself. The fields are those of OpenID
+// Connect Discovery 1.0 section 3 and of the specifications named below, under
+// their registered names. A member that the provider leaves out is zero, and the
+// defaults that the specifications give are not filled in.
+type Metadata struct {
+	Issuer                                     string   `json:"issuer"`
+	AuthorizationEndpoint                      string   `json:"authorization_endpoint"`
+	TokenEndpoint                              string   `json:"token_endpoint"`
+	UserInfoEndpoint                           string   `json:"userinfo_endpoint,omitempty"`
+	JWKSURI                                    string   `json:"jwks_uri"`
+	RegistrationEndpoint                       string   `json:"registration_endpoint,omitempty"`
+	ScopesSupported                            []string `json:"scopes_supported,omitempty"`
+	ResponseTypesSupported                     []string `json:"response_types_supported,omitempty"`
+	ResponseModesSupported                     []string `json:"response_modes_supported,omitempty"`
+	GrantTypesSupported                        []string `json:"grant_types_supported,omitempty"`
+	ACRValuesSupported                         []string `json:"acr_values_supported,omitempty"`
+	SubjectTypesSupported                      []string `json:"subject_types_supported,omitempty"`
+	IDTokenSigningAlgValuesSupported           []string `json:"id_token_signing_alg_values_supported,omitempty"`
+	IDTokenEncryptionAlgValuesSupported        []string `json:"id_token_encryption_alg_values_supported,omitempty"`
+	IDTokenEncryptionEncValuesSupported        []string `json:"id_token_encryption_enc_values_supported,omitempty"`
+	UserInfoSigningAlgValuesSupported          []string `json:"userinfo_signing_alg_values_supported,omitempty"`
+	UserInfoEncryptionAlgValuesSupported       []string `json:"userinfo_encryption_alg_values_supported,omitempty"`
+	UserInfoEncryptionEncValuesSupported       []string `json:"userinfo_encryption_enc_values_supported,omitempty"`
+	RequestObjectSigningAlgValuesSupported     []string `json:"request_object_signing_alg_values_supported,omitempty"`
+	RequestObjectEncryptionAlgValuesSupported  []string `json:"request_object_encryption_alg_values_supported,omitempty"`
+	RequestObjectEncryptionEncValuesSupported  []string `json:"request_object_encryption_enc_values_supported,omitempty"`
+	TokenEndpointAuthMethodsSupported          []string `json:"token_endpoint_auth_methods_supported,omitempty"`
+	TokenEndpointAuthSigningAlgValuesSupported []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	DisplayValuesSupported                     []string `json:"display_values_supported,omitempty"`
+	ClaimTypesSupported                        []string `json:"claim_types_supported,omitempty"`
+	ClaimsSupported                            []string `json:"claims_supported,omitempty"`
+	ServiceDocumentation                       string   `json:"service_documentation,omitempty"`
+	ClaimsLocalesSupported                     []string `json:"claims_locales_supported,omitempty"`
+	UILocalesSupported                         []string `json:"ui_locales_supported,omitempty"`
+	ClaimsParameterSupported                   bool     `json:"claims_parameter_supported,omitempty"`
+	RequestParameterSupported                  bool     `json:"request_parameter_supported,omitempty"`
+	// RequestURIParameterSupported is true by default for a provider that
+	// leaves it out; here it is false then, as for any other member.
+	RequestURIParameterSupported  bool   `json:"request_uri_parameter_supported,omitempty"`
+	RequireRequestURIRegistration bool   `json:"require_request_uri_registration,omitempty"`
+	OPPolicyURI                   string `json:"op_policy_uri,omitempty"`
+	OPTosURI                      string `json:"op_tos_uri,omitempty"`
+
+	// RFC 8414, OAuth 2.0 Authorization Server Metadata.
+	RevocationEndpoint                                 string   `json:"revocation_endpoint,omitempty"`
+	RevocationEndpointAuthMethodsSupported             []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationEndpointAuthSigningAlgValuesSupported    []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionEndpoint                              string   `json:"introspection_endpoint,omitempty"`
+	IntrospectionEndpointAuthMethodsSupported          []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionEndpointAuthSigningAlgValuesSupported []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
+	CodeChallengeMethodsSupported                      []string `json:"code_challenge_methods_supported,omitempty"`
+
+	// RFC 8705, OAuth 2.0 Mutual-TLS Client Authentication.
+	TLSClientCertificateBoundAccessTokens bool                 `json:"tls_client_certificate_bound_access_tokens,omitempty"`
+	MTLSEndpointAliases                   *MTLSEndpointAliases `json:"mtls_endpoint_aliases,omitempty"`
+
+	// RFC 9126, OAuth 2.0 Pushed Authorization Requests.
+	PushedAuthorizationRequestEndpoint string `json:"pushed_authorization_request_endpoint,omitempty"`
+	RequirePushedAuthorizationRequests bool   `json:"require_pushed_authorization_requests,omitempty"`
+
+	// RFC 9207, OAuth 2.0 Authorization Server Issuer Identification.
+	AuthorizationResponseIssParameterSupported bool `json:"authorization_response_iss_parameter_supported,omitempty"`
+
+	// OpenID Connect Session Management, RP-Initiated, Front-Channel and
+	// Back-Channel Logout, each 1.0.
+	CheckSessionIframe                 string `json:"check_session_iframe,omitempty"`
+	EndSessionEndpoint                 string `json:"end_session_endpoint,omitempty"`
+	FrontchannelLogoutSupported        bool   `json:"frontchannel_logout_supported,omitempty"`
+	FrontchannelLogoutSessionSupported bool   `json:"frontchannel_logout_session_supported,omitempty"`
+	BackchannelLogoutSupported         bool   `json:"backchannel_logout_supported,omitempty"`
+	BackchannelLogoutSessionSupported  bool   `json:"backchannel_logout_session_supported,omitempty"`
+
+	// Initiating User Registration via OpenID Connect 1.0.
+	PromptValuesSupported []string `json:"prompt_values_supported,omitempty"`
+}
+
+// MTLSEndpointAliases are the endpoints to use instead of those of the same
+// name with a client certificate (RFC 8705 section 5). Each may be empty.
+type MTLSEndpointAliases struct {
+	TokenEndpoint                      string `json:"token_endpoint,omitempty"`
+	UserInfoEndpoint                   string `json:"userinfo_endpoint,omitempty"`
+	RevocationEndpoint                 string `json:"revocation_endpoint,omitempty"`
+	IntrospectionEndpoint              string `json:"introspection_endpoint,omitempty"`
+	PushedAuthorizationRequestEndpoint string `json:"pushed_authorization_request_endpoint,omitempty"`
+}
+
+// provider holds what is known of the OpenID Provider.
+type provider struct {
+	issuer   string
+	static   *Metadata // nil when it is to be discovered
+	http     *fetch.Client
+	events   *events
+	now      func() time.Time
+	document fetch.Document[Metadata]
+}
+
+// newProvider returns a provider that uses static, or fetches its metadata on
+// first use when static is nil. It does no I/O.
+func newProvider(issuer string, static *Metadata, f *fetch.Client, ev *events, now func() time.Time) *provider {
+	p := &provider{issuer: issuer, static: static, http: f, events: ev, now: now}
+	p.document.Load = p.load
+	p.document.Now = now
+	return p
+}
+
+// metadata returns the provider's metadata, which the caller must not change.
+// It waits for the network only until a first fetch has succeeded; from then on
+// the last good copy is served for as long as the provider fails.
+//
+// The error is an [*Error] with [CodeProviderUnavailable] or
+// [CodeProviderInvalid].
+func (p *provider) metadata(ctx context.Context) (*Metadata, error) {
+	if p.static != nil {
+		return p.static, nil
+	}
+	m, err := p.document.Get(ctx)
+	if err != nil {
+		return nil, failFetch("discovery", err)
+	}
+	return m, nil
+}
+
+// ready reports whether the metadata is there, whatever its age.
+func (p *provider) ready() bool {
+	return p.static != nil || p.document.Peek() != nil
+}
+
+func (p *provider) load(ctx context.Context) (*Metadata, time.Duration, error) {
+	wellKnown := wellKnownURL(p.issuer)
+	start := p.now()
+	m, lifetime, err := p.fetch(ctx, wellKnown)
+	p.events.discoveryFetched(ctx, FetchEvent{URL: wellKnown, Duration: p.now().Sub(start), Err: err})
+	return m, lifetime, err
+}
+
+func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time.Duration, error) {
+	res, err := p.http.Do(ctx, fetch.Request{
+		URL:            wellKnown,
+		MediaTypes:     []string{"application/json"},
+		FollowSameHost: true,
+	})
+	if err != nil {
+		return nil, 0, failFetch("discovery", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, 0, failf("discovery", CodeProviderInvalid, "%s answered with status %d", wellKnown, res.StatusCode)
+	}
+	m, err := parseMetadata(res.Body)
+	if err == nil {
+		err = validateMetadata(m, p.issuer)
+	}
+	if err != nil {
+		return nil, 0, failf("discovery", CodeProviderInvalid, "the metadata at %s: %w", wellKnown, err)
+	}
+	return m, res.Lifetime(), nil
+}
+
+// wellKnownURL returns where the metadata of issuer is. A slash at the end of
+// the issuer is not doubled (OIDC Discovery 4.1).
+func wellKnownURL(issuer string) string {
+	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
+}
+
+// failFetch wraps an error of internal/fetch. An answer that cannot be used
+// tells of a broken provider, everything else of one out of reach.
+func failFetch(op string, err error) error {
+	var cause *fetch.Error
+	if errors.As(err, &cause) && cause.Kind == fetch.Invalid {
+		return fail(op, CodeProviderInvalid, err)
+	}
+	return fail(op, CodeProviderUnavailable, err)
+}
+
+// unused names the members that nothing here depends on: one of them with a
+// wrong type is no reason to keep people from signing in.
+var unused = map[string]bool{
+	"registration_endpoint":            true,
+	"display_values_supported":         true,
+	"claim_types_supported":            true,
+	"claims_supported":                 true,
+	"service_documentation":            true,
+	"claims_locales_supported":         true,
+	"ui_locales_supported":             true,
+	"claims_parameter_supported":       true,
+	"request_parameter_supported":      true,
+	"request_uri_parameter_supported":  true,
+	"require_request_uri_registration": true,
+	"op_policy_uri":                    true,
+	"op_tos_uri":                       true,
+	"introspection_endpoint":           true,
+	"check_session_iframe":             true,
+}
+
+// parseMetadata reads metadata by exact member name and type. A member that is
+// null counts as left out; one with the wrong type is an error, unless unused.
+func parseMetadata(body []byte) (*Metadata, error) {
+	members, err := strictjson.Object(body)
+	if err != nil {
+		return nil, err
+	}
+	m := new(Metadata)
+	fields := reflect.ValueOf(m).Elem()
+	for i := range fields.NumField() {
+		name, _, _ := strings.Cut(fields.Type().Field(i).Tag.Get("json"), ",")
+		if !members.Has(name) {
+			continue
+		}
+		if err := josejson.Unmarshal(members[name], fields.Field(i).Addr().Interface()); err != nil {
+			if !unused[name] {
+				return nil, fmt.Errorf("%s has the wrong type", name)
+			}
+			fields.Field(i).SetZero()
+		}
+	}
+	return m, nil
+}
+
+// validateMetadata checks what the rest relies on: that m is that of issuer,
+// byte for byte (OIDC Discovery 4.3), that it names the endpoints of the
+// authorization code flow, and that no endpoint is less protected than issuer.
+func validateMetadata(m *Metadata, issuer string) error {
+	if m.Issuer != issuer {
+		return fmt.Errorf("issuer is %q, not %q", clean(m.Issuer, 300), issuer)
+	}
+	for _, e := range endpoints(m) {
+		if e.url == "" && !e.required {
+			continue
+		}
+		if err := checkEndpoint(e.url, strings.HasPrefix(issuer, "http:")); err != nil {
+			return fmt.Errorf("%s %w", e.name, err)
+		}
+	}
+	if types := m.ResponseTypesSupported; types != nil && !slices.Contains(types, "code") {
+		return errors.New(`response_types_supported lacks "code"`)
+	}
+	return nil
+}
+
+type endpoint struct {
+	name     string
+	url      string
+	required bool
+}
+
+// endpoints lists the endpoints of m that something may be sent to.
+func endpoints(m *Metadata) []endpoint {
+	list := []endpoint{
+		{"authorization_endpoint", m.AuthorizationEndpoint, true},
+		{"token_endpoint", m.TokenEndpoint, true},
+		{"jwks_uri", m.JWKSURI, true},
+		{"userinfo_endpoint", m.UserInfoEndpoint, false},
+		{"revocation_endpoint", m.RevocationEndpoint, false},
+		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, false},
+		{"end_session_endpoint", m.EndSessionEndpoint, false},
+	}
+	if alias := m.MTLSEndpointAliases; alias != nil {
+		list = append(list,
+			endpoint{"mtls_endpoint_aliases token_endpoint", alias.TokenEndpoint, false},
+			endpoint{"mtls_endpoint_aliases userinfo_endpoint", alias.UserInfoEndpoint, false},
+			endpoint{"mtls_endpoint_aliases revocation_endpoint", alias.RevocationEndpoint, false},
+			endpoint{"mtls_endpoint_aliases pushed_authorization_request_endpoint",
+				alias.PushedAuthorizationRequestEndpoint, false})
+	}
+	return list
+}
+
+// checkEndpoint checks one endpoint URL; plain says that http will do.
+func checkEndpoint(raw string, plain bool) error {
+	if raw == "" {
+		return errors.New("is missing")
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil || strings.Contains(raw, "#") {
+		return errors.New("is not an absolute URL without fragment")
+	}
+	if u.Scheme != "https" && !(plain && u.Scheme == "http") {
+		return errors.New("is not an https URL")
+	}
+	return nil
+}
