@@ -14,8 +14,8 @@ import (
 // patience bounds every wait for a process: generous, since a busy machine is not a failure.
 const patience = 60 * time.Second
 
-// process is a program run for one test. Its standard input is a pipe that closes when the test
-// process ends, however it ends.
+// process is a program run for one test. It does not outlive the test process, however that ends:
+// its standard input is a pipe that closes then, and see orphan.
 type process struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
@@ -36,6 +36,7 @@ func startProcess(t testing.TB, name string, cmd *exec.Cmd) *process {
 		cmd.Stdout = p.log
 	}
 	cmd.Stderr = p.log
+	cmd.SysProcAttr = orphan
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
