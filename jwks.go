@@ -498,6 +498,7 @@ type pinnedKeySet struct {
 	token string
 	algs  []string
 
+	called  bool // whether go-oidc came as far as the signature
 	payload []byte
 	header  *joseHeader
 	err     error
@@ -507,6 +508,7 @@ var _ oidc.KeySet = (*pinnedKeySet)(nil)
 
 // VerifySignature implements [oidc.KeySet].
 func (p *pinnedKeySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
+	p.called = true
 	p.payload, p.header, p.err = p.keys.verify(ctx, p.token, jwt, p.algs)
 	return p.payload, p.err
 }
