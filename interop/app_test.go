@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -40,32 +39,11 @@ func newWorld(t testing.TB, s setup) *world {
 	s.provider.Port = freePort(t)
 	issuer := issuerAt(s.kind, origin(s.provider.Port))
 
-	client := map[string]any{
-		"client_id":                    clientID,
-		"client_secret":                clientSecret,
-		"token_endpoint_auth_method":   "client_secret_post",
-		"id_token_signed_response_alg": "ES256",
-		"grant_types":                  []string{"authorization_code", "refresh_token"},
-		"redirect_uris":                []string{base + "/auth/callback"},
-		"post_logout_redirect_uris":    []string{base + "/auth/logout/callback"},
-	}
-	env := map[string]string{
-		"OIDC_ISSUER":                       issuer,
-		"OIDC_CLIENT_ID":                    clientID,
-		"OIDC_CLIENT_SECRET":                clientSecret,
-		"OIDC_BASE_URL":                     base,
-		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "ES256",
-		"OIDC_CLIENT_AUTH":                  "client_secret_post",
-		"OIDC_COOKIE_KEYS":                  cookieKey(t),
-		"OIDC_SCOPES":                       "openid email profile",
-	}
-	if s.kind == proconnect {
-		const scope = "openid email given_name usual_name uid siret idp_id roles custom"
-		client["scope"], env["OIDC_SCOPES"] = scope, scope
-	}
+	client := clientAt(s.kind, clientID, base)
 	maps.Copy(client, s.client)
-	maps.Copy(env, s.env)
 	s.provider.Clients = append(s.provider.Clients, client)
+	env := environment(t, s.kind, issuer, clientID, base)
+	maps.Copy(env, s.env)
 
 	w := &world{provider: &provider{kind: s.kind, settings: s.provider, issuer: issuer}}
 	if !s.down {
@@ -73,6 +51,46 @@ func newWorld(t testing.TB, s setup) *world {
 	}
 	w.app = startApp(t, base, env)
 	return w
+}
+
+// scope is what a client asks for and, at ProConnect, all that it may ask for.
+func scope(kind string) string {
+	if kind == proconnect {
+		return "openid email given_name usual_name uid siret idp_id roles custom"
+	}
+	return "openid email profile"
+}
+
+// clientAt is an app as it is registered with a stand-in.
+func clientAt(kind, id, base string) map[string]any {
+	client := map[string]any{
+		"client_id":                    id,
+		"client_secret":                clientSecret,
+		"token_endpoint_auth_method":   "client_secret_post",
+		"id_token_signed_response_alg": "ES256",
+		"grant_types":                  []string{"authorization_code", "refresh_token"},
+		"redirect_uris":                []string{base + "/auth/callback"},
+		"post_logout_redirect_uris":    []string{base + "/auth/logout/callback"},
+	}
+	if kind == proconnect {
+		client["scope"] = scope(kind)
+	}
+	return client
+}
+
+// environment configures webapp to match clientAt.
+func environment(t testing.TB, kind, issuer, id, base string) map[string]string {
+	t.Helper()
+	return map[string]string{
+		"OIDC_ISSUER":                       issuer,
+		"OIDC_CLIENT_ID":                    id,
+		"OIDC_CLIENT_SECRET":                clientSecret,
+		"OIDC_CLIENT_AUTH":                  "client_secret_post",
+		"OIDC_BASE_URL":                     base,
+		"OIDC_SCOPES":                       scope(kind),
+		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "ES256",
+		"OIDC_COOKIE_KEYS":                  cookieKey(t),
+	}
 }
 
 func origin(port int) string {
@@ -119,11 +137,6 @@ func (a *app) status(t testing.TB, path string) int {
 	}
 	res.Body.Close()
 	return res.StatusCode
-}
-
-// logged reports whether the app's log holds text.
-func (a *app) logged(text string) bool {
-	return bytes.Contains(a.log.Bytes(), []byte(text))
 }
 
 // who is the app's /me.

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -59,4 +60,30 @@ func TestRefreshAfterTheProviderForgot(t *testing.T) {
 		t.Errorf("refresh answered %d\n%s", refreshed.Status, refreshed.Body)
 	}
 	w.me(t, toLogin(b.open(w.base+"/auth/login?return_to=/me"), alice))
+}
+
+// TestLogHoldsNoSecrets reads the app's log after a login and a refresh.
+func TestLogHoldsNoSecrets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{kind: modern, env: map[string]string{"KEEP_TOKENS": "1"}})
+	b := newBrowser(t)
+	w.me(t, b.open(w.base+"/me").signIn(alice))
+	b.fetch(http.MethodPost, w.base+"/refresh")
+	b.open(b.visited(w.base + "/auth/callback").String()) // a replay is logged too
+	w.signOut(b)
+
+	secrets := map[string]any{
+		"client_secret": clientSecret,
+		"code":          b.visited(w.base + "/auth/callback").Query().Get("code"),
+		"refresh_token": w.provider.last(t, "token").Form["refresh_token"],
+		"verifier":      w.provider.requests(t, "token")[0].Form["code_verifier"],
+		"nonce":         w.provider.last(t, "authorization").Query["nonce"],
+		"ID Token":      w.provider.last(t, "end_session").Query["id_token_hint"],
+	}
+	log := string(w.app.log.Bytes())
+	for name, secret := range secrets {
+		if text, _ := secret.(string); text == "" || strings.Contains(log, text) {
+			t.Errorf("%s: empty or in the log", name)
+		}
+	}
 }
