@@ -1,0 +1,281 @@
+package oidctest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An authRequest is an authentication request that passed the checks (OIDC Core
+// 3.1.2.1). It lives on in the login page.
+type authRequest struct {
+	id           string
+	client       *Client
+	redirectURI  string
+	responseMode string
+	state        string
+	nonce        string
+	challenge    string
+	scopes       []string
+	prompt       []string
+	maxAge       *time.Duration
+	acr          acrDemand
+	claims       claimsRequest
+	loginHint    string
+	idTokenHint  string
+	locale       string
+	expires      time.Time
+}
+
+// A session is the provider's own memory of a browser: single sign-on.
+type session struct {
+	id       string // the cookie
+	sid      string // the claim
+	persona  *Persona
+	acr      string
+	authTime time.Time
+	expires  time.Time
+	clients  map[string]*Client // who got an ID Token in it
+}
+
+// serveAuthorization implements OIDC Core 3.1.2.
+func (p *Provider) serveAuthorization(r *http.Request) *response {
+	if res := onlyMethods(r, http.MethodGet, http.MethodPost); res != nil {
+		return res
+	}
+	params, err := p.unpush(r.Form)
+	if err != nil {
+		return errorPage(r, http.StatusBadRequest, err)
+	}
+	a, err := p.trustedTarget(params)
+	if err != nil {
+		// Without a client and a redirect URI of its own there is nobody to
+		// redirect to (RFC 6749 section 4.1.2.1).
+		return errorPage(r, http.StatusBadRequest, err)
+	}
+	a.locale = localeOf(r)
+	if p.cfg.RequirePAR && !r.Form.Has("request_uri") {
+		return p.fail(a, invalidRequest("the request must be pushed (RFC 9126)"))
+	}
+	if err := p.parse(a, params); err != nil {
+		return p.fail(a, err)
+	}
+	return p.decide(r, a)
+}
+
+// trustedTarget finds out where an answer, good or bad, may be sent to.
+func (p *Provider) trustedTarget(params url.Values) (*authRequest, *oauthError) {
+	if name := repeated(params); name != "" {
+		return nil, invalidRequest(name + " is there more than once")
+	}
+	client := p.client(params.Get("client_id"))
+	if client == nil {
+		return nil, &oauthError{Code: "invalid_client", Description: "client_id is not registered"}
+	}
+	uri := params.Get("redirect_uri")
+	if uri == "" || !allows(client.RedirectURIs, uri) {
+		return nil, invalidRequest("redirect_uri is not registered for this client")
+	}
+	a := &authRequest{
+		id: randomString(16), client: client, redirectURI: uri, state: params.Get("state"),
+		responseMode: "query", expires: p.now().Add(time.Hour),
+	}
+	if params.Get("response_mode") == "form_post" {
+		a.responseMode = "form_post"
+	}
+	return a, nil
+}
+
+// parse reads the rest of the request; its errors go to the redirect URI.
+func (p *Provider) parse(a *authRequest, params url.Values) *oauthError {
+	for _, name := range []string{"request", "request_uri", "registration"} {
+		if params.Has(name) {
+			return &oauthError{Code: name + "_not_supported", Description: name + " is not supported"}
+		}
+	}
+	switch params.Get("response_mode") {
+	case "", "query", "form_post":
+	default:
+		return invalidRequest("response_mode must be query or form_post")
+	}
+	if params.Get("response_type") != "code" {
+		return &oauthError{Code: "unsupported_response_type", Description: "response_type must be code"}
+	}
+	a.scopes = strings.Fields(params.Get("scope"))
+	if !slices.Contains(a.scopes, "openid") {
+		return &oauthError{Code: "invalid_scope", Description: "scope must contain openid"}
+	}
+	for _, scope := range a.scopes {
+		if len(a.client.Scopes) > 0 && !slices.Contains(a.client.Scopes, scope) {
+			return &oauthError{Code: "invalid_scope", Description: "requested scope is not allowed"}
+		}
+	}
+	a.nonce = params.Get("nonce")
+	a.loginHint = params.Get("login_hint")
+	a.idTokenHint = params.Get("id_token_hint")
+	if err := p.parsePKCE(a, params); err != nil {
+		return err
+	}
+	return parseWishes(a, params)
+}
+
+// parsePKCE implements RFC 7636 section 4.3; plain, the default of that section, is
+// refused.
+func (p *Provider) parsePKCE(a *authRequest, params url.Values) *oauthError {
+	a.challenge = params.Get("code_challenge")
+	method := params.Get("code_challenge_method")
+	switch {
+	case a.challenge == "" && method != "":
+		return invalidRequest("code_challenge_method without code_challenge")
+	case a.challenge == "" && p.cfg.RequirePKCE:
+		return invalidRequest("code_challenge is required")
+	case a.challenge != "" && method != "S256":
+		return invalidRequest("code_challenge_method must be S256")
+	case a.challenge != "" && len(a.challenge) != 43:
+		return invalidRequest("code_challenge must be a SHA-256 in base64url")
+	}
+	return nil
+}
+
+// parseWishes reads how the person is to be authenticated.
+func parseWishes(a *authRequest, params url.Values) *oauthError {
+	a.prompt = strings.Fields(params.Get("prompt"))
+	if len(a.prompt) > 1 && slices.Contains(a.prompt, "none") {
+		return invalidRequest("prompt none must be alone")
+	}
+	if text := params.Get("max_age"); text != "" {
+		seconds, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			return invalidRequest("max_age must be a number of seconds")
+		}
+		maxAge := time.Duration(seconds) * time.Second
+		a.maxAge = &maxAge
+	}
+	var err error
+	if a.claims, err = parseClaimsRequest(params.Get("claims")); err != nil {
+		return invalidRequest("claims is not valid JSON of the form of OIDC Core 5.5")
+	}
+	a.acr = demandedACR(params.Get("acr_values"), a.claims)
+	return nil
+}
+
+// decide answers a sound request: by the session there is, by the login page, or by
+// the persona who needs none.
+func (p *Provider) decide(r *http.Request, a *authRequest) *response {
+	s := p.session(r)
+	interactive := len(a.prompt) > 0 && a.prompt[0] != "none"
+	if s != nil && !interactive && p.suits(s, a) {
+		return p.grantCode(a, s)
+	}
+	if slices.Contains(a.prompt, "none") {
+		return p.fail(a, &oauthError{Code: "login_required", Description: "there is no session that suits"})
+	}
+	if p.cfg.AutoLogin != "" {
+		return p.signIn(r, a, p.persona(p.cfg.AutoLogin))
+	}
+	p.interactions[a.id] = a
+	return p.loginPage(a)
+}
+
+// suits reports whether the session is fresh, strong and of the right person.
+func (p *Provider) suits(s *session, a *authRequest) bool {
+	if a.maxAge != nil && (*a.maxAge == 0 || p.now().Sub(s.authTime) > *a.maxAge) {
+		return false
+	}
+	if a.idTokenHint != "" {
+		if hint, err := p.readIDToken(a.idTokenHint); err != nil || hint["sub"] != s.persona.Subject {
+			return false
+		}
+	}
+	return a.acr.metBy(s.acr)
+}
+
+// signIn opens a session for the persona and answers the request with a code.
+func (p *Provider) signIn(r *http.Request, a *authRequest, persona *Persona) *response {
+	acr, ok := persona.reach(a.acr)
+	if !ok {
+		return p.fail(a, &oauthError{Code: "access_denied", Description: "requested ACRs could not be satisfied"})
+	}
+	old := p.session(r)
+	s := &session{
+		id: randomString(32), sid: randomString(16), persona: persona, acr: acr, authTime: p.now(),
+		expires: p.now().Add(p.cfg.SessionTTL), clients: make(map[string]*Client),
+	}
+	if old != nil && old.persona == persona {
+		// The same person again: who is signed in where is still worth knowing.
+		s.sid, s.clients = old.sid, old.clients
+	}
+	if old != nil {
+		delete(p.sessions, old.id)
+	}
+	p.sessions[s.id] = s
+	res := p.grantCode(a, s)
+	res.header.Add("Set-Cookie", p.cookie(s.id, 0).String())
+	return res
+}
+
+// grantCode answers the request with a code (OIDC Core 3.1.2.5).
+func (p *Provider) grantCode(a *authRequest, s *session) *response {
+	s.clients[a.client.ID] = a.client
+	c := &code{
+		value: randomString(24), redirectURI: a.redirectURI, challenge: a.challenge,
+		expires: p.now().Add(p.cfg.CodeTTL),
+		grant: &grant{client: a.client, persona: s.persona, scopes: a.scopes, claims: a.claims,
+			nonce: a.nonce, acr: s.acr, authTime: s.authTime, sid: s.sid,
+			maxAgeAsked: a.maxAge != nil, acrAsked: a.acr.mentioned},
+	}
+	p.codes[c.value] = c
+	return p.respond(a, url.Values{"code": {c.value}})
+}
+
+func (p *Provider) fail(a *authRequest, err *oauthError) *response {
+	return p.respond(a, url.Values{"error": {err.Code}, "error_description": {err.Description}})
+}
+
+// respond sends the browser back to the client, in the response mode it asked for.
+func (p *Provider) respond(a *authRequest, params url.Values) *response {
+	if a.state != "" {
+		params.Set("state", a.state)
+	}
+	if !p.cfg.NoIssParameter {
+		params.Set("iss", p.cfg.Issuer) // RFC 9207 section 2
+	}
+	for _, f := range p.faults {
+		if f.authorization != nil {
+			f.authorization(p, params)
+		}
+	}
+	if a.responseMode == "form_post" {
+		return formPostPage(a, params)
+	}
+	return redirect(withParams(a.redirectURI, params))
+}
+
+// cookieName differs between providers, for cookies do not know ports.
+func (p *Provider) cookieName() string {
+	return "oidctest_session_" + halfHash("RS256", p.cfg.Issuer)[:8]
+}
+
+func (p *Provider) cookie(value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: p.cookieName(), Value: value, Path: p.base + "/", MaxAge: maxAge,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: strings.HasPrefix(p.root, "https:"),
+	}
+}
+
+// session returns the live session of the browser, or nil.
+func (p *Provider) session(r *http.Request) *session {
+	cookie, err := r.Cookie(p.cookieName())
+	if err != nil {
+		return nil
+	}
+	s := p.sessions[cookie.Value]
+	if s == nil || !p.now().Before(s.expires) {
+		return nil
+	}
+	return s
+}

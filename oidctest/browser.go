@@ -1,0 +1,154 @@
+package oidctest
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Browser returns a client that does what a browser does between an application and
+// the provider: it keeps cookies, follows redirects, and submits the page of the
+// form_post response mode. It trusts the server's certificate. The login page it
+// shows like any other; see [Provider.Visit].
+func (p *Provider) Browser() *http.Client {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		panic("oidctest: " + err.Error()) // never without options
+	}
+	return &http.Client{Jar: jar, Transport: &browserTransport{next: p.transport(), jar: jar}}
+}
+
+// Visit opens a page of an application in a browser made by [Provider.Browser] and,
+// when that leads to the login page, signs in there as the persona. It returns the
+// answer at the end of all redirects, for the caller to close.
+func (p *Provider) Visit(browser *http.Client, appURL, persona string) (*http.Response, error) {
+	res, err := browser.Get(appURL)
+	if err != nil {
+		return nil, fmt.Errorf("oidctest: visiting %s: %w", appURL, err)
+	}
+	page, err := readForm(res, "login")
+	if err != nil || page == nil {
+		return res, err
+	}
+	fields := url.Values{"interaction": {page.fields.Get("interaction")}, "persona": {persona}}
+	if res, err = browser.PostForm(page.action, fields); err != nil {
+		return nil, fmt.Errorf("oidctest: signing in as %q: %w", persona, err)
+	}
+	return res, nil
+}
+
+// SignIn returns a browser that is signed in to an application as the persona. It
+// opens appURL, which should lead to the provider, such as the application's login
+// path or a protected page; with Config.AutoLogin the persona may be empty. The test
+// ends when the way does not end in a 2xx answer of the application.
+func (p *Provider) SignIn(t testing.TB, appURL, persona string) *http.Client {
+	t.Helper()
+	browser := p.Browser()
+	asked := p.Count(EndpointAuthorization)
+	res, err := p.Visit(browser, appURL, persona)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 2000))
+	ended := fmt.Sprintf("it ended at %s with %s\n%s", res.Request.URL.Redacted(), res.Status, body)
+	switch {
+	case p.Count(EndpointAuthorization) == asked:
+		t.Fatalf("oidctest: signing in as %q: %s never led to the provider; %s", persona, appURL, ended)
+	case strings.HasPrefix(res.Request.URL.String(), p.root+"/"):
+		t.Fatalf("oidctest: signing in as %q: the provider did not send the browser back; %s", persona, ended)
+	case res.StatusCode < 200 || res.StatusCode > 299:
+		t.Fatalf("oidctest: signing in as %q: the application refused; %s", persona, ended)
+	}
+	return browser
+}
+
+// A form is one of the provider's own pages, read back.
+type form struct {
+	action string
+	fields url.Values
+}
+
+var (
+	formTag  = regexp.MustCompile(`<form method="post" action="([^"]*)" data-oidctest="([a-z_]+)">`)
+	inputTag = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+)
+
+// readForm returns the form of that kind in an answer, or nil. The body can be read
+// again unless there is one.
+func readForm(res *http.Response, kind string) (*form, error) {
+	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+		return nil, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxForm))
+	if err != nil {
+		return nil, fmt.Errorf("oidctest: reading a page: %w", err)
+	}
+	tag := formTag.FindSubmatch(body)
+	if tag == nil || string(tag[2]) != kind {
+		rest := io.MultiReader(bytes.NewReader(body), res.Body)
+		res.Body = struct {
+			io.Reader
+			io.Closer
+		}{rest, res.Body}
+		return nil, nil
+	}
+	res.Body.Close()
+	page := &form{action: html.UnescapeString(string(tag[1])), fields: url.Values{}}
+	for _, input := range inputTag.FindAllSubmatch(body, -1) {
+		page.fields.Add(html.UnescapeString(string(input[1])), html.UnescapeString(string(input[2])))
+	}
+	return page, nil
+}
+
+// A browserTransport submits form_post pages. An http.Client knows redirects only, so
+// the answer to the form is handed up as the answer to the page.
+type browserTransport struct {
+	next http.RoundTripper
+	jar  http.CookieJar
+}
+
+func (t *browserTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	page, err := readForm(res, "form_post")
+	if err != nil || page == nil {
+		return res, err
+	}
+	t.jar.SetCookies(req.URL, res.Cookies())
+	return t.submit(req, page)
+}
+
+// submit posts the form as a browser would, with the cookies for its target, and makes
+// the answer's addresses absolute, for the client will take them to be the page's.
+func (t *browserTransport) submit(page *http.Request, f *form) (*http.Response, error) {
+	body := strings.NewReader(f.fields.Encode())
+	post, err := http.NewRequestWithContext(page.Context(), http.MethodPost, f.action, body)
+	if err != nil {
+		return nil, fmt.Errorf("oidctest: submitting the form_post page: %w", err)
+	}
+	post.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	post.Header.Set("Origin", page.URL.Scheme+"://"+page.URL.Host)
+	for _, cookie := range t.jar.Cookies(post.URL) {
+		post.AddCookie(cookie)
+	}
+	res, err := t.next.RoundTrip(post)
+	if err != nil {
+		return nil, err
+	}
+	t.jar.SetCookies(post.URL, res.Cookies())
+	res.Header.Del("Set-Cookie")
+	if location, err := res.Location(); err == nil {
+		res.Header.Set("Location", location.String())
+	}
+	return res, nil
+}

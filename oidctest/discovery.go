@@ -1,0 +1,123 @@
+package oidctest
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+)
+
+// serveDiscovery implements OpenID Connect Discovery 4.
+func (p *Provider) serveDiscovery(r *http.Request) *response {
+	if res := onlyMethods(r, http.MethodGet, http.MethodHead); res != nil {
+		return res
+	}
+	res := jsonResponse(http.StatusOK, p.metadata())
+	res.header = http.Header{"Content-Type": {"application/json"}, "Cache-Control": {p.cfg.CacheControl}}
+	return res
+}
+
+// metadata returns the registered members (OpenID Connect Discovery 3, RFC 8414).
+func (p *Provider) metadata() map[string]any {
+	algs := p.cfg.IDTokenSigningAlgValuesSupported
+	m := map[string]any{
+		"issuer":                                p.cfg.Issuer,
+		"authorization_endpoint":                p.Endpoint(EndpointAuthorization),
+		"token_endpoint":                        p.Endpoint(EndpointToken),
+		"userinfo_endpoint":                     p.Endpoint(EndpointUserInfo),
+		"jwks_uri":                              p.Endpoint(EndpointJWKS),
+		"scopes_supported":                      p.scopes(),
+		"response_types_supported":              []string{"code"},
+		"response_modes_supported":              []string{"query", "form_post"},
+		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
+		"acr_values_supported":                  p.cfg.ACRValuesSupported,
+		"subject_types_supported":               []string{"public"},
+		"id_token_signing_alg_values_supported": algs,
+		"userinfo_signing_alg_values_supported": algs,
+		"token_endpoint_auth_methods_supported": p.authMethods(),
+		"claims_parameter_supported":            true,
+		"claims_supported":                      p.claimNames(),
+		"request_parameter_supported":           false,
+		"request_uri_parameter_supported":       false,
+		"ui_locales_supported":                  []string{"en", "fr"},
+		"prompt_values_supported":               []string{"none", "login", "consent", "select_account"},
+		"backchannel_logout_supported":          true,
+		"backchannel_logout_session_supported":  true,
+
+		"token_endpoint_auth_signing_alg_values_supported": assertionAlgs,
+	}
+	p.optionalMetadata(m)
+	maps.Copy(m, p.cfg.Metadata)
+	maps.DeleteFunc(m, func(_ string, v any) bool { return v == nil })
+	return m
+}
+
+// optionalMetadata adds what a switch can take away.
+func (p *Provider) optionalMetadata(m map[string]any) {
+	if !p.cfg.NoPKCEMetadata {
+		m["code_challenge_methods_supported"] = []string{"S256"}
+	}
+	if !p.cfg.NoIssParameter {
+		m["authorization_response_iss_parameter_supported"] = true
+	}
+	if !p.cfg.NoEndSession {
+		m["end_session_endpoint"] = p.Endpoint(EndpointEndSession)
+	}
+	if !p.cfg.NoRevocation {
+		m["revocation_endpoint"] = p.Endpoint(EndpointRevocation)
+	}
+	if !p.cfg.NoPAR {
+		m["pushed_authorization_request_endpoint"] = p.Endpoint(EndpointPAR)
+		m["require_pushed_authorization_requests"] = p.cfg.RequirePAR
+	}
+}
+
+func (p *Provider) authMethods() []string {
+	var methods []string
+	for i := range p.clients {
+		methods = append(methods, p.clients[i].authMethods()...)
+	}
+	slices.Sort(methods)
+	return slices.Compact(methods)
+}
+
+// claimNames returns every claim that some persona has.
+func (p *Provider) claimNames() []string {
+	names := map[string]bool{"sub": true, "iss": true, "acr": true, "amr": true, "auth_time": true, "name": true}
+	for _, persona := range p.cfg.Personas {
+		for name := range persona.Claims {
+			names[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// scopes returns the standard scopes, and one for each claim that they do not cover.
+func (p *Provider) scopes() []string {
+	scopes := []string{"openid", "profile", "email", "phone", "address", "offline_access"}
+	var own []string
+	for _, name := range p.claimNames() {
+		if standardScope(name) == "" && !slices.Contains(protocolClaims, name) {
+			own = append(own, name)
+		}
+	}
+	return append(scopes, own...)
+}
+
+// serveJWKS serves the JWK Set (RFC 7517 section 5).
+func (p *Provider) serveJWKS(r *http.Request) *response {
+	if res := onlyMethods(r, http.MethodGet, http.MethodHead); res != nil {
+		return res
+	}
+	keys := p.keys.jwks()
+	if p.cfg.OddKeys {
+		keys = append(oddKeys(), keys...)
+	}
+	return &response{
+		status: http.StatusOK,
+		json:   map[string]any{"keys": keys},
+		header: http.Header{
+			"Content-Type":  {"application/jwk-set+json"},
+			"Cache-Control": {p.cfg.CacheControl},
+		},
+	}
+}

@@ -1,0 +1,44 @@
+// Package oidctest is an OpenID Provider that runs inside a test, or inside an example
+// program that should work without one. It is a real provider as far as a relying
+// party can see: discovery, PKCE, a login page, signed tokens, UserInfo, refresh,
+// logout. What it does not do is authenticate anybody: whoever reaches it can be any
+// of its personas, so it listens on 127.0.0.1 only and belongs on no network.
+//
+// # Testing an application
+//
+//	func TestDossiers(t *testing.T) {
+//		provider := oidctest.NewServer(t, oidctest.Config{})
+//		app := startApp(t, provider.Issuer(), oidctest.ClientID, oidctest.ClientSecret)
+//		browser := provider.SignIn(t, app.URL+"/dossiers/", "alice")
+//		res, err := browser.Get(app.URL + "/dossiers/42")
+//		…
+//	}
+//
+// [NewServer] starts a provider on a free port and stops it with the test.
+// [Provider.SignIn] opens the application's page, follows it to the provider, chooses
+// the persona there, and follows the way back; the client it returns has the session.
+// [Provider.Requests] tells what reached the provider meanwhile.
+//
+// # Testing a relying party
+//
+// [Provider.Misbehave] makes the provider commit named faults: an ID Token for another
+// audience, a UserInfo answer about somebody else, a discovery document that never
+// ends. Each says what a sound relying party does, so one test can walk the catalogue:
+//
+//	for _, fault := range oidctest.Faults() {
+//		provider.Misbehave(fault)
+//		…
+//		if fault.Verdict == oidctest.Reject && signedIn {
+//			t.Errorf("%s: %s", fault.Name, fault.Doc)
+//		}
+//	}
+//
+// For what the catalogue lacks there are [Provider.Handle], which puts another handler
+// in the place of an endpoint, and [Provider.SignClaims], which signs anything.
+//
+// # Reading the source
+//
+// The files follow the way of a sign-in: config, provider, server, discovery, keys,
+// par, authorize, login, clientauth, token, userinfo, logout; then browser, record,
+// and the faults.
+package oidctest

@@ -1,0 +1,240 @@
+package oidctest
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// serveEndSession implements OpenID Connect RP-Initiated Logout 1.0.
+func (p *Provider) serveEndSession(r *http.Request) *response {
+	if res := onlyMethods(r, http.MethodGet, http.MethodPost); res != nil {
+		return res
+	}
+	client, hint, err := p.logoutClient(r)
+	if err != nil {
+		return errorPage(r, http.StatusBadRequest, err)
+	}
+	target := r.Form.Get("post_logout_redirect_uri")
+	if target != "" && (client == nil || !allows(client.PostLogoutRedirectURIs, target)) {
+		return errorPage(r, http.StatusBadRequest,
+			invalidRequest("post_logout_redirect_uri is not registered for a known client"))
+	}
+	res := p.signedOut(r, target)
+	p.endSession(r, res, hint)
+	return res
+}
+
+// logoutClient returns who asks, by id_token_hint and by client_id; both may be
+// absent. An expired hint is as good as another (RP-Initiated Logout 1.0 section 4).
+func (p *Provider) logoutClient(r *http.Request) (*Client, map[string]any, *oauthError) {
+	id := r.Form.Get("client_id")
+	var hint map[string]any
+	if compact := r.Form.Get("id_token_hint"); compact != "" {
+		var err error
+		if hint, err = p.readIDToken(compact); err != nil {
+			return nil, nil, invalidRequest("id_token_hint is not an ID Token of this provider")
+		}
+		audience, _ := hint["aud"].(string)
+		if id != "" && id != audience {
+			return nil, nil, invalidRequest("client_id is not the audience of id_token_hint")
+		}
+		id = audience
+	}
+	client := p.client(id)
+	if id != "" && client == nil {
+		return nil, nil, &oauthError{Code: "invalid_client", Description: "client_id is not registered"}
+	}
+	return client, hint, nil
+}
+
+// signedOut answers the browser once the session is over.
+func (p *Provider) signedOut(r *http.Request, target string) *response {
+	if target == "" {
+		lang := localeOf(r)
+		return render("message", http.StatusOK, page{Lang: lang,
+			Title: wordsOf[lang].SignedOut, Text: wordsOf[lang].SignedOutMore})
+	}
+	params := url.Values{}
+	if state := r.Form.Get("state"); state != "" {
+		params.Set("state", state)
+	}
+	for _, f := range p.faults {
+		if f.postLogout != nil {
+			f.postLogout(p, params)
+		}
+	}
+	return redirect(withParams(target, params))
+}
+
+// endSession ends the browser's session, or the hint's when there is no cookie, and
+// has the clients told before the browser is answered.
+func (p *Provider) endSession(r *http.Request, res *response, hint map[string]any) {
+	s := p.session(r)
+	if s == nil {
+		for _, other := range p.sessions {
+			if sid, _ := hint["sid"].(string); sid != "" && sid == other.sid {
+				s = other
+			}
+		}
+	}
+	if s == nil {
+		return
+	}
+	delete(p.sessions, s.id)
+	res.header.Add("Set-Cookie", p.cookie("", -1).String())
+	var messages []logoutMessage
+	for _, client := range s.clients {
+		if client.BackChannelLogoutURI != "" {
+			messages = append(messages, logoutMessage{client.BackChannelLogoutURI,
+				p.logoutToken(client, s.persona.Subject, s.sid)})
+		}
+	}
+	if len(messages) > 0 {
+		res.before = func(ctx context.Context) {
+			for _, m := range messages {
+				m.send(ctx) // a client that is down must not keep the person signed in
+			}
+		}
+	}
+}
+
+// EndSessions ends every session of a subject at the provider, without telling any
+// client. The next authentication request meets the login page.
+func (p *Provider) EndSessions(subject string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, s := range p.sessions {
+		if s.persona.Subject == subject {
+			delete(p.sessions, id)
+		}
+	}
+}
+
+// LogoutToken returns a sound logout token (Back-Channel Logout 1.0 section 2.4) for
+// a client; sub or sid may be empty. Active faults on logout tokens apply.
+func (p *Provider) LogoutToken(clientID, sub, sid string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	client := p.client(clientID)
+	if client == nil {
+		panic("oidctest: no client is called " + clientID)
+	}
+	return p.logoutToken(client, sub, sid)
+}
+
+// SendLogout posts a logout token to the client's BackChannelLogoutURI and returns
+// the status it answered with.
+func (p *Provider) SendLogout(ctx context.Context, clientID, sub, sid string) (status int, err error) {
+	client := p.client(clientID)
+	if client == nil || client.BackChannelLogoutURI == "" {
+		return 0, fmt.Errorf("oidctest: client %q has no BackChannelLogoutURI", clientID)
+	}
+	return logoutMessage{client.BackChannelLogoutURI, p.LogoutToken(clientID, sub, sid)}.send(ctx)
+}
+
+const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
+
+func (p *Provider) logoutToken(client *Client, sub, sid string) string {
+	now := p.now()
+	claims := map[string]any{
+		"iss": p.cfg.Issuer, "aud": client.ID, "jti": randomString(16),
+		"iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(),
+		"events": map[string]any{logoutEvent: map[string]any{}},
+	}
+	if sub != "" {
+		claims["sub"] = sub
+	}
+	if sid != "" {
+		claims["sid"] = sid
+	}
+	t := p.newToken(client, client.IDTokenSignedResponseAlg, claims)
+	t.header["typ"] = "logout+jwt"
+	for _, f := range p.faults {
+		if f.logoutToken != nil {
+			f.logoutToken(t)
+		}
+	}
+	return mustSign(t, nil)
+}
+
+type logoutMessage struct{ uri, token string }
+
+func (m logoutMessage) send(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	form := url.Values{"logout_token": {m.token}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.uri, strings.NewReader(form.Encode()))
+	if err != nil {
+		return 0, fmt.Errorf("oidctest: back-channel logout: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("oidctest: back-channel logout: %w", err)
+	}
+	defer res.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(res.Body, maxForm))
+	return res.StatusCode, nil
+}
+
+// readIDToken returns the claims of an ID Token this provider signed, however long
+// ago.
+func (p *Provider) readIDToken(compact string) (map[string]any, error) {
+	parts := strings.Split(compact, ".")
+	if len(parts) != 3 {
+		return nil, errors.New("not a compact JWS")
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil, err
+	}
+	var claims map[string]any
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return nil, err
+	}
+	if err := p.verifyOwn(compact, claims); err != nil {
+		return nil, err
+	}
+	if claims["iss"] != p.cfg.Issuer {
+		return nil, errors.New("another issuer")
+	}
+	return claims, nil
+}
+
+// verifyOwn checks a signature against every key the provider ever had.
+func (p *Provider) verifyOwn(compact string, claims map[string]any) error {
+	algs := []jose.SignatureAlgorithm{jose.HS256, jose.HS384, jose.HS512}
+	for _, alg := range p.keys.algs {
+		algs = append(algs, jose.SignatureAlgorithm(alg))
+	}
+	jws, err := jose.ParseSignedCompact(compact, algs)
+	if err != nil {
+		return err
+	}
+	header := jws.Signatures[0].Header
+	if strings.HasPrefix(header.Algorithm, "HS") {
+		audience, _ := claims["aud"].(string)
+		client := p.client(audience)
+		if client == nil {
+			return errors.New("no client for the secret")
+		}
+		_, err = jws.Verify([]byte(client.Secret))
+		return err
+	}
+	k := p.keys.byKID(header.KeyID)
+	if k == nil || k.alg != header.Algorithm {
+		return errors.New("no such key")
+	}
+	_, err = jws.Verify(k.private.Public())
+	return err
+}

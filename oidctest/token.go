@@ -1,0 +1,259 @@
+package oidctest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A grant is what one sign-in gives one client; its codes and tokens share it.
+type grant struct {
+	client      *Client
+	persona     *Persona
+	scopes      []string
+	claims      claimsRequest
+	nonce       string
+	acr         string
+	authTime    time.Time
+	sid         string
+	maxAgeAsked bool
+	acrAsked    bool
+	revoked     bool
+}
+
+type code struct {
+	value       string
+	grant       *grant
+	redirectURI string
+	challenge   string
+	expires     time.Time
+	used        bool
+}
+
+type accessToken struct {
+	grant   *grant
+	expires time.Time
+	revoked bool
+}
+
+type refreshToken struct {
+	grant   *grant
+	expires time.Time
+	used    bool
+}
+
+// serveToken implements OIDC Core 3.1.3 and 12.
+func (p *Provider) serveToken(r *http.Request) *response {
+	if res := onlyMethods(r, http.MethodPost); res != nil {
+		return res
+	}
+	client, err := p.authenticate(r)
+	if err != nil {
+		return jsonError(err)
+	}
+	var g *grant
+	grantType := r.PostForm.Get("grant_type")
+	switch grantType {
+	case "authorization_code":
+		g, err = p.redeem(r, client)
+	case "refresh_token":
+		g, err = p.refreshed(r, client)
+	default:
+		err = &oauthError{Code: "unsupported_grant_type", Description: "grant_type must be authorization_code or refresh_token"}
+	}
+	if err != nil {
+		return jsonError(err)
+	}
+	return p.tokenResponse(g, grantType == "refresh_token")
+}
+
+// redeem implements OIDC Core 3.1.3.2, RFC 6749 section 4.1.3 and RFC 7636 section 4.6.
+func (p *Provider) redeem(r *http.Request, client *Client) (*grant, *oauthError) {
+	invalid := &oauthError{Code: "invalid_grant", Description: "code is unknown, used or expired"}
+	c := p.codes[r.PostForm.Get("code")]
+	if c == nil || c.grant.client != client {
+		return nil, invalid
+	}
+	if c.used {
+		// Either this client or somebody else is not the one the code was made
+		// for (RFC 6749 section 4.1.2).
+		c.grant.revoked = true
+		return nil, invalid
+	}
+	c.used = true
+	switch {
+	case !p.now().Before(c.expires):
+		return nil, invalid
+	case r.PostForm.Get("redirect_uri") != c.redirectURI:
+		return nil, &oauthError{Code: "invalid_grant", Description: "redirect_uri is not the one of the authentication request"}
+	case !verifies(r.PostForm.Get("code_verifier"), c.challenge):
+		return nil, &oauthError{Code: "invalid_grant", Description: "code_verifier does not match code_challenge"}
+	}
+	return c.grant, nil
+}
+
+// verifies reports whether the verifier belongs to the challenge; both may be absent,
+// but not one of them (RFC 9700 section 2.1.1).
+func verifies(verifier, challenge string) bool {
+	if verifier == "" || challenge == "" {
+		return verifier == challenge
+	}
+	sum := sha256.Sum256([]byte(verifier))
+	return len(verifier) >= 43 && base64.RawURLEncoding.EncodeToString(sum[:]) == challenge
+}
+
+// refreshed implements RFC 6749 section 6 with rotation: a refresh token works once,
+// and a second use ends all that came of the grant (RFC 9700 section 4.14.2).
+func (p *Provider) refreshed(r *http.Request, client *Client) (*grant, *oauthError) {
+	invalid := &oauthError{Code: "invalid_grant", Description: "refresh_token is unknown, used or expired"}
+	t := p.refresh[r.PostForm.Get("refresh_token")]
+	if t == nil || t.grant.client != client || t.grant.revoked || !p.now().Before(t.expires) {
+		return nil, invalid
+	}
+	if t.used {
+		t.grant.revoked = true
+		return nil, invalid
+	}
+	for _, scope := range strings.Fields(r.PostForm.Get("scope")) {
+		if !slices.Contains(t.grant.scopes, scope) {
+			return nil, &oauthError{Code: "invalid_scope", Description: "scope is wider than granted"}
+		}
+	}
+	t.used = true
+	for _, f := range p.faults {
+		if f.keepRefreshToken {
+			t.used = false
+		}
+	}
+	return t.grant, nil
+}
+
+// tokenResponse implements OIDC Core 3.1.3.3 and 12.2.
+func (p *Provider) tokenResponse(g *grant, refresh bool) *response {
+	value := randomString(32)
+	p.access[value] = &accessToken{grant: g, expires: p.now().Add(p.cfg.AccessTokenTTL)}
+	members := map[string]any{
+		"access_token": value, "token_type": "Bearer",
+		"scope":      strings.Join(g.scopes, " "),
+		"expires_in": int(p.cfg.AccessTokenTTL / time.Second),
+	}
+	if p.cfg.NoExpiresIn {
+		delete(members, "expires_in")
+	}
+	if !p.cfg.NoRefreshToken {
+		next := randomString(32)
+		p.refresh[next] = &refreshToken{grant: g, expires: p.now().Add(p.cfg.RefreshTokenTTL)}
+		members["refresh_token"] = next
+	}
+	idToken, err := p.idToken(g, value, refresh)
+	if err != nil {
+		return jsonError(&oauthError{Code: "server_error", Description: err.Error(), Status: http.StatusInternalServerError})
+	}
+	members["id_token"] = idToken
+	res := jsonResponse(http.StatusOK, members)
+	for _, f := range p.faults {
+		if f.tokenResponse != nil && f.refresh == refresh {
+			f.tokenResponse(p, res)
+		}
+	}
+	return res
+}
+
+// idToken returns the ID Token of OIDC Core 2, signed and, when the client is
+// registered so, encrypted.
+func (p *Provider) idToken(g *grant, access string, refresh bool) (string, error) {
+	alg := g.client.IDTokenSignedResponseAlg
+	t := p.newToken(g.client, alg, p.idTokenClaims(g))
+	if alg != "none" {
+		t.claims["at_hash"] = halfHash(alg, access)
+	}
+	if refresh {
+		delete(t.claims, "nonce") // OIDC Core 12.2: it SHOULD NOT have one
+	}
+	for _, f := range p.faults {
+		if f.idToken != nil && f.refresh == refresh {
+			f.idToken(t)
+		}
+	}
+	signed, err := t.sign()
+	if err != nil || g.client.IDTokenEncryptedResponseAlg == "" {
+		return signed, err
+	}
+	return encrypt(signed, g.client, g.client.IDTokenEncryptedResponseAlg,
+		g.client.IDTokenEncryptedResponseEnc, "JWT")
+}
+
+func (p *Provider) idTokenClaims(g *grant) map[string]any {
+	now := p.now()
+	claims := map[string]any{
+		"iss": p.cfg.Issuer, "sub": g.persona.Subject, "aud": g.client.ID,
+		"iat": now.Unix(), "exp": now.Add(p.cfg.IDTokenTTL).Unix(),
+	}
+	profile := g.persona.profile()
+	for name := range g.claims.IDToken {
+		if v, ok := profile[name]; ok {
+			claims[name] = v
+		}
+	}
+	if g.nonce != "" {
+		claims["nonce"] = g.nonce
+	}
+	maps.Copy(claims, p.authenticationClaims(g))
+	return claims
+}
+
+// authenticationClaims returns acr, amr, auth_time and sid, as far as they are to be
+// in the ID Token.
+func (p *Provider) authenticationClaims(g *grant) map[string]any {
+	always := !p.cfg.ClaimsOnRequest
+	claims := make(map[string]any)
+	if g.acr != "" && (always || g.acrAsked) {
+		claims["acr"] = g.acr
+	}
+	if _, asked := g.claims.IDToken["amr"]; len(g.persona.AMR) > 0 && (always || asked) {
+		claims["amr"] = g.persona.AMR
+	}
+	if _, asked := g.claims.IDToken["auth_time"]; always || asked || g.maxAgeAsked {
+		claims["auth_time"] = g.authTime.Unix()
+	}
+	if always || g.client.BackChannelLogoutURI != "" {
+		claims["sid"] = g.sid
+	}
+	return claims
+}
+
+// IDTokenClaims returns the claims of a sound ID Token for the client and the subject,
+// without nonce, to be changed and signed by [Provider.SignClaims].
+func (p *Provider) IDTokenClaims(clientID, subject string) map[string]any {
+	now := p.now()
+	return map[string]any{
+		"iss": p.cfg.Issuer, "sub": subject, "aud": clientID,
+		"iat": now.Unix(), "exp": now.Add(p.cfg.IDTokenTTL).Unix(), "auth_time": now.Unix(),
+	}
+}
+
+// serveRevocation implements RFC 7009: an unknown token is as good as revoked.
+func (p *Provider) serveRevocation(r *http.Request) *response {
+	if res := onlyMethods(r, http.MethodPost); res != nil {
+		return res
+	}
+	client, err := p.authenticate(r)
+	if err != nil {
+		return jsonError(err)
+	}
+	value := r.PostForm.Get("token")
+	if value == "" {
+		return jsonError(invalidRequest("token is missing"))
+	}
+	if t := p.access[value]; t != nil && t.grant.client == client {
+		t.revoked = true
+	}
+	if t := p.refresh[value]; t != nil && t.grant.client == client {
+		t.grant.revoked = true
+	}
+	return &response{status: http.StatusOK, header: http.Header{"Cache-Control": {"no-store"}}}
+}

@@ -1,0 +1,108 @@
+package oidctest
+
+import (
+	"net/http"
+	"strings"
+)
+
+// serveUserInfo implements OIDC Core 5.3.
+func (p *Provider) serveUserInfo(r *http.Request) *response {
+	if res := onlyMethods(r, http.MethodGet, http.MethodPost); res != nil {
+		return res
+	}
+	g, err := p.bearer(r)
+	if err != nil {
+		return bearerError(err)
+	}
+	claims := map[string]any{"sub": g.persona.Subject}
+	for name, v := range g.persona.profile() {
+		if _, asked := g.claims.UserInfo[name]; asked || released(name, g.scopes) {
+			claims[name] = v
+		}
+	}
+	res, encodeErr := p.userInfoResponse(g, claims)
+	if encodeErr != nil {
+		return jsonError(&oauthError{Code: "server_error", Description: encodeErr.Error(), Status: http.StatusInternalServerError})
+	}
+	return res
+}
+
+// bearer returns the grant of the access token, which must be in the header and
+// nowhere else (RFC 6750 section 2).
+func (p *Provider) bearer(r *http.Request) (*grant, *oauthError) {
+	if r.Form.Has("access_token") {
+		return nil, invalidRequest("the access token must be in the Authorization header")
+	}
+	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return nil, &oauthError{Status: http.StatusUnauthorized}
+	}
+	t := p.access[value]
+	if t == nil || t.revoked || t.grant.revoked || !p.now().Before(t.expires) {
+		return nil, &oauthError{Code: "invalid_token", Status: http.StatusUnauthorized,
+			Description: "the access token is unknown, revoked or expired"}
+	}
+	return t.grant, nil
+}
+
+// bearerError implements RFC 6750 section 3.
+func bearerError(err *oauthError) *response {
+	challenge := `Bearer realm="oidctest"`
+	if err.Code == "" {
+		// A request without credentials is told no more than that.
+		return &response{status: err.Status, header: http.Header{"WWW-Authenticate": {challenge}}}
+	}
+	res := jsonError(err)
+	res.header.Set("WWW-Authenticate",
+		challenge+`, error="`+err.Code+`", error_description="`+err.Description+`"`)
+	return res
+}
+
+// userInfoResponse returns the claims as the client is registered to get them: JSON,
+// or a JWT that is signed, encrypted, or both (OIDC Core 5.3.2).
+func (p *Provider) userInfoResponse(g *grant, claims map[string]any) (*response, error) {
+	client := g.client
+	t := p.newToken(client, client.UserInfoSignedResponseAlg, claims)
+	for _, f := range p.faults {
+		if f.userInfo != nil {
+			f.userInfo(t)
+		}
+	}
+	content, contentType := string(mustJSON(t.claims)), ""
+	if client.UserInfoSignedResponseAlg != "" {
+		signed, err := p.signedUserInfo(t)
+		if err != nil {
+			return nil, err
+		}
+		content, contentType = signed, "JWT"
+	}
+	if client.UserInfoEncryptedResponseAlg != "" {
+		encrypted, err := encrypt(content, client, client.UserInfoEncryptedResponseAlg,
+			client.UserInfoEncryptedResponseEnc, contentType)
+		if err != nil {
+			return nil, err
+		}
+		content, contentType = encrypted, "JWT"
+	}
+	if contentType == "" {
+		return jsonResponse(http.StatusOK, t.claims), nil
+	}
+	return &response{status: http.StatusOK, body: []byte(content), claims: claims, header: http.Header{
+		"Content-Type":  {"application/jwt;charset=UTF-8"},
+		"Cache-Control": {"no-store"},
+	}}, nil
+}
+
+func (p *Provider) signedUserInfo(t *token) (string, error) {
+	now := p.now()
+	t.claims["iss"], t.claims["aud"] = p.cfg.Issuer, t.client.ID
+	if !p.cfg.NoUserInfoTimes {
+		t.claims["iat"], t.claims["exp"] = now.Unix(), now.Add(p.cfg.IDTokenTTL).Unix()
+	}
+	for _, f := range p.faults {
+		if f.userInfoToken != nil {
+			f.userInfoToken(t)
+		}
+	}
+	return t.sign()
+}
