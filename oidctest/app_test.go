@@ -35,13 +35,23 @@ type app struct {
 	callback url.Values
 }
 
-// newApp registers nothing: the provider's client must accept loopback addresses.
 func newApp(t *testing.T, p *oidctest.Provider, algs ...string) *app {
 	t.Helper()
-	a := &app{client: p.Client()}
-	provider, err := oidc.NewProvider(a.context(t.Context()), p.Issuer())
+	a, err := openApp(t, p, p.HTTPClient(), algs...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return a
+}
+
+// openApp registers nothing: the provider's client must accept loopback addresses.
+func openApp(t *testing.T, p *oidctest.Provider, client *http.Client, algs ...string) (*app, error) {
+	a := &app{client: client}
+	a.client.Transport = &bounded{a.client.Transport}
+	a.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	provider, err := oidc.NewProvider(a.context(t.Context()), p.Issuer())
+	if err != nil {
+		return nil, err
 	}
 	a.provider = provider
 	a.Server = httptest.NewServer(a.routes())
@@ -53,7 +63,19 @@ func newApp(t *testing.T, p *oidctest.Provider, algs ...string) *app {
 		Scopes: []string{"openid", "profile", "email"},
 	}
 	a.config.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	return a
+	return a, nil
+}
+
+// bounded keeps a client from reading more than a megabyte, which go-oidc leaves to
+// its caller.
+type bounded struct{ http.RoundTripper }
+
+func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := b.RoundTripper.RoundTrip(req)
+	if err == nil {
+		res.Body = http.MaxBytesReader(nil, res.Body, 1<<20)
+	}
+	return res, err
 }
 
 func (a *app) context(ctx context.Context) context.Context {

@@ -36,6 +36,7 @@ type session struct {
 	sid      string // the claim
 	persona  *Persona
 	acr      string
+	amr      []string
 	authTime time.Time
 	expires  time.Time
 	clients  map[string]*Client // who got an ID Token in it
@@ -190,7 +191,7 @@ func (p *Provider) suits(s *session, a *authRequest) bool {
 			return false
 		}
 	}
-	return a.acr.metBy(s.acr)
+	return a.acr.metBy(s) || !a.acr.essential && slices.Contains(a.prompt, "none")
 }
 
 // signIn opens a session for the persona and answers the request with a code.
@@ -199,22 +200,30 @@ func (p *Provider) signIn(r *http.Request, a *authRequest, persona *Persona) *re
 	if !ok {
 		return p.fail(a, &oauthError{Code: "access_denied", Description: "requested ACRs could not be satisfied"})
 	}
-	old := p.session(r)
+	s := p.newSession(p.session(r), persona, acr)
+	res := p.grantCode(a, s)
+	res.header.Add("Set-Cookie", p.cookie(s.id, 0).String())
+	return res
+}
+
+// newSession opens a session in the place of the browser's old one, if any.
+func (p *Provider) newSession(old *session, persona *Persona, acr string) *session {
 	s := &session{
-		id: randomString(32), sid: randomString(16), persona: persona, acr: acr, authTime: p.now(),
-		expires: p.now().Add(p.cfg.SessionTTL), clients: make(map[string]*Client),
+		id: randomString(32), sid: randomString(16), persona: persona, acr: acr, amr: persona.AMR,
+		authTime: p.now(), expires: p.now().Add(p.cfg.SessionTTL), clients: make(map[string]*Client),
+	}
+	if acr != persona.ACR {
+		s.amr = append(slices.Clone(persona.AMR), "mfa")
+	}
+	if old != nil {
+		delete(p.sessions, old.id)
 	}
 	if old != nil && old.persona == persona {
 		// The same person again: who is signed in where is still worth knowing.
 		s.sid, s.clients = old.sid, old.clients
 	}
-	if old != nil {
-		delete(p.sessions, old.id)
-	}
 	p.sessions[s.id] = s
-	res := p.grantCode(a, s)
-	res.header.Add("Set-Cookie", p.cookie(s.id, 0).String())
-	return res
+	return s
 }
 
 // grantCode answers the request with a code (OIDC Core 3.1.2.5).
@@ -224,7 +233,7 @@ func (p *Provider) grantCode(a *authRequest, s *session) *response {
 		value: randomString(24), redirectURI: a.redirectURI, challenge: a.challenge,
 		expires: p.now().Add(p.cfg.CodeTTL),
 		grant: &grant{client: a.client, persona: s.persona, scopes: a.scopes, claims: a.claims,
-			nonce: a.nonce, acr: s.acr, authTime: s.authTime, sid: s.sid,
+			nonce: a.nonce, acr: s.acr, amr: s.amr, authTime: s.authTime, sid: s.sid,
 			maxAgeAsked: a.maxAge != nil, acrAsked: a.acr.mentioned},
 	}
 	p.codes[c.value] = c

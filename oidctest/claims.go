@@ -106,10 +106,14 @@ func demandedACR(acrValues string, claims claimsRequest) acrDemand {
 	return demand
 }
 
-// metBy reports whether a sign-in at that level need not be repeated. Levels have no
+// metBy reports whether a session is as good as a sign-in could be. Levels have no
 // order: a value is asked for or it is not.
-func (d acrDemand) metBy(acr string) bool {
-	return !d.essential || slices.Contains(d.values, acr)
+func (d acrDemand) metBy(s *session) bool {
+	if len(d.values) == 0 || slices.Contains(d.values, s.acr) {
+		return true
+	}
+	reachable, _ := s.persona.reach(d)
+	return !d.essential && !slices.Contains(d.values, reachable)
 }
 
 // reach returns the level at which the persona signs in under the demand.

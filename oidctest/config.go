@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ type Config struct {
 	Now func() time.Time
 
 	// TLS makes Start serve https, with a certificate made on the spot; see
-	// [Provider.Client] and [Provider.Certificate].
+	// [Provider.HTTPClient] and [Provider.Certificate].
 	TLS bool
 
 	// IDTokenSigningAlgValuesSupported is what discovery says. If empty: ES256,
@@ -54,6 +55,9 @@ type Config struct {
 	// Metadata is laid over the discovery document, member by member; a nil value
 	// removes one.
 	Metadata map[string]any
+
+	// HTTPClient sends logout tokens to the clients. If nil, it is http.DefaultClient.
+	HTTPClient *http.Client
 
 	// CacheControl is the header of the discovery document and the JWK Set. If
 	// empty, it is "public, max-age=600".
@@ -128,7 +132,8 @@ type Persona struct {
 	ACR string   // how the person signs in when nothing is asked; empty: no acr
 	AMR []string // empty: no amr
 
-	// StepUpACRs are the other levels the person reaches when they are asked for.
+	// StepUpACRs are the other levels the person reaches when they are asked for; amr
+	// gains "mfa" then.
 	StepUpACRs []string
 }
 
@@ -148,7 +153,7 @@ func DefaultPersonas() []Persona {
 			}}
 	}
 	alice := person("alice", "Alice", "Martin", "13002526500013")
-	alice.StepUpACRs, alice.AMR = []string{"eidas2"}, []string{"pwd"}
+	alice.StepUpACRs = []string{"eidas2"}
 	bruno := person("bruno", "Bruno", "Lefèvre", "21750001600019")
 	bruno.ACR, bruno.AMR = "eidas2", []string{"pwd", "mfa"}
 	bruno.Claims["groups"] = []any{"agents", "admins"}
@@ -169,6 +174,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if len(cfg.Personas) == 0 {
 		cfg.Personas = DefaultPersonas()
+	}
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = http.DefaultClient
 	}
 	if cfg.CacheControl == "" {
 		cfg.CacheControl = "public, max-age=600"

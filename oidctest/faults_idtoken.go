@@ -62,7 +62,7 @@ var (
 
 // Faults of the ID Token's signature and header.
 var (
-	IDTokenAlgNone = needs(NeedsPinnedAlg, idToken("alg-none", Reject, "alg is none and the signature empty", algNone))
+	IDTokenAlgNone = idToken("alg-none", Reject, "alg is none and the signature empty", algNone)
 
 	IDTokenBadSignature   = idToken("bad-signature", Reject, "every byte of the signature is XORed with 0x5A", badSignature)
 	IDTokenNoSignature    = idToken("no-signature", Reject, "the signature is empty, alg as usual", func(t *token) { t.editSignature = func([]byte) []byte { return nil } })

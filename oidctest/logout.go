@@ -92,18 +92,15 @@ func (p *Provider) endSession(r *http.Request, res *response, hint map[string]an
 	}
 	delete(p.sessions, s.id)
 	res.header.Add("Set-Cookie", p.cookie("", -1).String())
-	var messages []logoutMessage
+	messages := make(map[string]string) // BackChannelLogoutURI to logout token
 	for _, client := range s.clients {
 		if client.BackChannelLogoutURI != "" {
-			messages = append(messages, logoutMessage{client.BackChannelLogoutURI,
-				p.logoutToken(client, s.persona.Subject, s.sid)})
+			messages[client.BackChannelLogoutURI] = p.logoutToken(client, s.persona.Subject, s.sid)
 		}
 	}
-	if len(messages) > 0 {
-		res.before = func(ctx context.Context) {
-			for _, m := range messages {
-				m.send(ctx) // a client that is down must not keep the person signed in
-			}
+	res.before = func(ctx context.Context) {
+		for uri, token := range messages {
+			p.postLogoutToken(ctx, uri, token) // a client that is down keeps nobody signed in
 		}
 	}
 }
@@ -139,7 +136,7 @@ func (p *Provider) SendLogout(ctx context.Context, clientID, sub, sid string) (s
 	if client == nil || client.BackChannelLogoutURI == "" {
 		return 0, fmt.Errorf("oidctest: client %q has no BackChannelLogoutURI", clientID)
 	}
-	return logoutMessage{client.BackChannelLogoutURI, p.LogoutToken(clientID, sub, sid)}.send(ctx)
+	return p.postLogoutToken(ctx, client.BackChannelLogoutURI, p.LogoutToken(clientID, sub, sid))
 }
 
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
@@ -167,18 +164,17 @@ func (p *Provider) logoutToken(client *Client, sub, sid string) string {
 	return mustSign(t, nil)
 }
 
-type logoutMessage struct{ uri, token string }
-
-func (m logoutMessage) send(ctx context.Context) (int, error) {
+// postLogoutToken implements Back-Channel Logout 1.0 section 2.5.
+func (p *Provider) postLogoutToken(ctx context.Context, uri, token string) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	form := url.Values{"logout_token": {m.token}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.uri, strings.NewReader(form.Encode()))
+	form := url.Values{"logout_token": {token}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, uri, strings.NewReader(form.Encode()))
 	if err != nil {
 		return 0, fmt.Errorf("oidctest: back-channel logout: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	res, err := http.DefaultClient.Do(req)
+	res, err := p.cfg.HTTPClient.Do(req)
 	if err != nil {
 		return 0, fmt.Errorf("oidctest: back-channel logout: %w", err)
 	}

@@ -95,9 +95,9 @@ func (p *Provider) Certificate() []byte {
 	return pemEncode("CERTIFICATE", p.server.cert.Raw)
 }
 
-// Client returns a new http.Client that trusts the server's certificate. It has no
-// cookies; for the part of the person see [Provider.Browser].
-func (p *Provider) Client() *http.Client {
+// HTTPClient returns a new http.Client that trusts the server's certificate, for the
+// part of a relying party; for the part of the person see [Provider.Browser].
+func (p *Provider) HTTPClient() *http.Client {
 	return &http.Client{Transport: p.transport()}
 }
 

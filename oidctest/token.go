@@ -18,6 +18,7 @@ type grant struct {
 	claims      claimsRequest
 	nonce       string
 	acr         string
+	amr         []string
 	authTime    time.Time
 	sid         string
 	maxAgeAsked bool
@@ -214,8 +215,8 @@ func (p *Provider) authenticationClaims(g *grant) map[string]any {
 	if g.acr != "" && (always || g.acrAsked) {
 		claims["acr"] = g.acr
 	}
-	if _, asked := g.claims.IDToken["amr"]; len(g.persona.AMR) > 0 && (always || asked) {
-		claims["amr"] = g.persona.AMR
+	if _, asked := g.claims.IDToken["amr"]; len(g.amr) > 0 && (always || asked) {
+		claims["amr"] = g.amr
 	}
 	if _, asked := g.claims.IDToken["auth_time"]; always || asked || g.maxAgeAsked {
 		claims["auth_time"] = g.authTime.Unix()
