@@ -169,7 +169,7 @@ func (e *events) sessionRefreshed(ctx context.Context, ev SessionRefreshedEvent)
 }
 
 func (e *events) sessionRefused(ctx context.Context, reason string) {
-	e.log.LogAttrs(ctx, slog.LevelWarn, "session cookie refused", slog.String("reason", reason))
+	e.log.LogAttrs(ctx, slog.LevelInfo, "session refused", slog.String("reason", reason))
 	if e.trace.SessionRefused != nil {
 		e.trace.SessionRefused(ctx, SessionRefusedEvent{Reason: reason})
 	}

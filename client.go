@@ -1,0 +1,431 @@
+package oidcrp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcrp/oidcrp/internal/fetch"
+	"github.com/oidcrp/oidcrp/internal/once"
+	"github.com/oidcrp/oidcrp/internal/seal"
+)
+
+// Config says which provider to trust, who this client is there, and how long
+// people stay signed in. Issuer, ClientID, BaseURL, CookieKeys and, for most
+// providers, ClientSecret are required. [New] copies it.
+type Config struct {
+	// Issuer is the provider's issuer identifier, exactly as the provider
+	// writes it: a trailing slash matters (OIDC Discovery 4.3). It must be an
+	// https URL; http is accepted for a loopback host only.
+	Issuer string
+	// ClientID and ClientSecret are what the provider gave at registration.
+	// ClientSecret is empty for the methods that need none.
+	ClientID     string
+	ClientSecret string
+	// BaseURL is where people reach the app, such as
+	// "https://app.example.gouv.fr". Its host binds the cookies, and its
+	// scheme must be https unless the host is a loopback one. If empty, it is
+	// the origin of RedirectURI.
+	BaseURL string
+	// PathPrefix is the path, below BaseURL, of the client's own handlers:
+	// login, callback, logout and logout/callback. If empty, "/auth/".
+	PathPrefix string
+	// RedirectURI and PostLogoutRedirectURI are sent to the provider and must
+	// be registered there byte for byte. If empty, they are PathPrefix's
+	// "callback" and "logout/callback". Set them when other paths are
+	// registered already; they must be on the same origin as BaseURL.
+	RedirectURI           string
+	PostLogoutRedirectURI string
+
+	// Scopes is what every login asks for; "openid" is added if missing. If
+	// nil, "openid profile email".
+	Scopes []string
+	// ResponseMode is "query" or "form_post". If empty, the parameter is not
+	// sent, which means query (OAuth 2.0 Multiple Response Types 2.1).
+	ResponseMode string
+	// AuthOptions is what every login adds to its authentication request. A
+	// login's own options come first.
+	AuthOptions AuthOptions
+	// PushAuthorizationRequests sends the request's parameters to the
+	// provider's pushed_authorization_request_endpoint first (RFC 9126). If
+	// false, that happens only where the provider requires it.
+	PushAuthorizationRequests bool
+
+	// TokenEndpointAuthMethod is how the client proves itself (OIDC Core 9):
+	// client_secret_basic, client_secret_post, client_secret_jwt,
+	// private_key_jwt or none. If empty: private_key_jwt when there are
+	// ClientKeys and no ClientSecret, else the first of client_secret_basic
+	// and client_secret_post that the provider advertises. It is never found
+	// out by trying.
+	TokenEndpointAuthMethod string
+	// TokenEndpointAuthSigningAlg signs the assertions of the two jwt methods.
+	// If empty, HS256 for client_secret_jwt and the first key's own algorithm
+	// for private_key_jwt.
+	TokenEndpointAuthSigningAlg string
+	// ClientKeys are the client's private keys, newest first; the first one
+	// that fits signs the assertions of private_key_jwt.
+	ClientKeys []jose.JSONWebKey
+
+	// IDTokenSignedResponseAlg and UserInfoSignedResponseAlg are the
+	// algorithms chosen at registration; nothing else is then accepted. If the
+	// first is empty, the asymmetric algorithms that the provider advertises.
+	// If the second is empty, UserInfo may be JSON, or a JWT signed like the
+	// ID Token; if set, plain JSON is refused. HS256, HS384 and HS512 are
+	// accepted only when named here; the key is the bytes of ClientSecret.
+	// "none" never is.
+	IDTokenSignedResponseAlg  string
+	UserInfoSignedResponseAlg string
+	// TrustedAudiences are further values that the ID Token's aud may hold
+	// beside ClientID (OIDC Core 3.1.3.7 rule 3). If nil, none.
+	TrustedAudiences []string
+	// ClockSkew is how far the provider's clock may be off, at most 5 minutes.
+	// If zero, 60 seconds.
+	ClockSkew time.Duration
+	// Metadata replaces discovery, for providers that have none. If nil, the
+	// metadata is fetched from Issuer when it is first needed.
+	Metadata *Metadata
+
+	// CookieKeys seal the cookies: 32 random bytes each, newest first. The
+	// first seals, all of them open, so a key is retired by adding a new one
+	// in front and dropping the old one a session lifetime later.
+	CookieKeys [][]byte
+	// Store keeps the sessions on the server. If nil, a session is one sealed
+	// cookie, and the server keeps nothing.
+	Store Store
+	// SessionLifetime ends a session for good; if zero, 12 hours.
+	SessionLifetime time.Duration
+	// SessionIdleTimeout ends a session that is not used; if zero, 1 hour.
+	SessionIdleTimeout time.Duration
+	// KeepTokens keeps the access and refresh tokens in the session, for apps
+	// that call an API with them. If false, they are dropped after login.
+	KeepTokens bool
+
+	// HTTPClient's Transport carries the requests to the provider, for a
+	// private certificate authority or a proxy. Its other fields are not
+	// used. If nil, a transport that uses the proxy of the environment.
+	HTTPClient *http.Client
+	// ProviderTimeout bounds one request to the provider; if zero, 10 seconds.
+	ProviderTimeout time.Duration
+	// Logger receives what happens; if nil, slog.Default().
+	Logger *slog.Logger
+	// Trace's hooks run on what happens. The zero value has none.
+	Trace Trace
+	// ErrorHandler answers the browser when something failed. If nil,
+	// [DefaultErrorHandler].
+	ErrorHandler func(http.ResponseWriter, *http.Request, *Problem)
+
+	now func() time.Time // the clock of tests; nil is time.Now
+}
+
+// Client is a relying party: one client registration at one provider. It is
+// safe for concurrent use. Make it with [New].
+type Client struct {
+	cfg      Config
+	base     *url.URL
+	paths    ownPaths
+	secure   bool // cookies are Secure and __Host-
+	cookies  cookieNames
+	now      func() time.Time
+	http     *fetch.Client
+	events   *events
+	provider *provider
+	keys     *keySet
+	ring     *seal.Ring
+
+	callbacks once.Group[*Session] // by transaction cookie name
+	refreshes once.Group[*Session] // by session and refresh token
+	demands   sync.Map             // of RequireLogin, by key: string to demand
+}
+
+// ownPaths are the paths that the middleware answers itself.
+type ownPaths struct {
+	login, callback, logout, logoutCallback string
+}
+
+// New checks cfg as a whole and makes a Client. It does no network I/O: an app
+// starts while its provider is down. Its errors are [*Error] with
+// [CodeConfig] and name every field that is wrong.
+func New(cfg Config) (*Client, error) {
+	cfg, base, problems := normalize(cfg)
+	if len(problems) > 0 {
+		return nil, fail("config", CodeConfig, errors.Join(problems...))
+	}
+	ring, err := seal.NewRing(cfg.CookieKeys...)
+	if err != nil {
+		return nil, failf("config", CodeConfig, "CookieKeys: %w", err)
+	}
+	c := &Client{
+		cfg:    cfg,
+		base:   base,
+		secure: base.Scheme == "https",
+		now:    cfg.now,
+		events: &events{trace: cfg.Trace, log: cfg.Logger},
+		ring:   ring,
+	}
+	c.paths = ownPaths{
+		login:          cfg.PathPrefix + "login",
+		callback:       urlPath(cfg.RedirectURI),
+		logout:         cfg.PathPrefix + "logout",
+		logoutCallback: urlPath(cfg.PostLogoutRedirectURI),
+	}
+	c.cookies = newCookieNames(cfg, c.secure)
+	var rt http.RoundTripper
+	if cfg.HTTPClient != nil {
+		rt = cfg.HTTPClient.Transport
+	}
+	c.http = fetch.New(rt, cfg.ProviderTimeout)
+	c.provider = newProvider(cfg.Issuer, cfg.Metadata, c.http, c.events, c.now)
+	c.keys = newKeySet(c.provider, c.http, c.events, c.now, cfg.ClientSecret)
+	return c, nil
+}
+
+// Metadata returns what the provider says of itself, fetching it if need be.
+// Callers must not change it. Its errors are those of a login: [*Error] with
+// [CodeProviderUnavailable] or [CodeProviderInvalid].
+func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
+	return c.provider.metadata(ctx)
+}
+
+// Ready reports whether the provider's metadata has been fetched once, for a
+// readiness probe. It does no I/O.
+func (c *Client) Ready() bool { return c.provider.ready() }
+
+// LoginURL returns the path that starts a login and leads back to returnTo, a
+// path of this app such as "/dossiers/12?tab=2". A returnTo that is no local
+// path is left out.
+func (c *Client) LoginURL(returnTo string) string {
+	return withReturnTo(c.paths.login, returnTo)
+}
+
+// LogoutURL returns the path that logs out and then leads to returnTo. Send
+// people there by POST; a GET from another site asks them first.
+func (c *Client) LogoutURL(returnTo string) string {
+	return withReturnTo(c.paths.logout, returnTo)
+}
+
+func withReturnTo(p, returnTo string) string {
+	if returnTo = localPath(returnTo); returnTo == "" || returnTo == "/" {
+		return p
+	}
+	return p + "?" + url.Values{"return_to": {returnTo}}.Encode()
+}
+
+// normalize returns cfg with its defaults filled in and everything that the
+// caller could still change copied, the parsed base URL, and what is wrong.
+func normalize(cfg Config) (Config, *url.URL, []error) {
+	var problems []error
+	wrong := func(field, format string, args ...any) {
+		problems = append(problems, fmt.Errorf(field+" "+format, args...))
+	}
+	defaults(&cfg)
+	checkIssuer(cfg.Issuer, wrong)
+	base := checkURLs(&cfg, wrong)
+	checkClient(&cfg, wrong)
+	checkAlgs(&cfg, wrong)
+	checkSession(&cfg, wrong)
+	if cfg.Metadata != nil {
+		metadata := *cfg.Metadata
+		cfg.Metadata = &metadata
+		if err := validateMetadata(&metadata, cfg.Issuer); err != nil {
+			wrong("Metadata", "is not usable: %w", err)
+		}
+	}
+	if err := cfg.AuthOptions.validate(); err != nil {
+		wrong("AuthOptions", "cannot be used: %w", err)
+	}
+	return cfg, base, problems
+}
+
+func defaults(cfg *Config) {
+	cfg.PathPrefix = cmp.Or(cfg.PathPrefix, "/auth/")
+	if cfg.Scopes == nil {
+		cfg.Scopes = []string{"openid", "profile", "email"}
+	}
+	cfg.Scopes = slices.Clone(cfg.Scopes)
+	if !slices.Contains(cfg.Scopes, "openid") {
+		cfg.Scopes = slices.Insert(cfg.Scopes, 0, "openid")
+	}
+	cfg.TrustedAudiences = slices.Clone(cfg.TrustedAudiences)
+	cfg.ClientKeys = slices.Clone(cfg.ClientKeys)
+	cfg.CookieKeys = slices.Clone(cfg.CookieKeys)
+	cfg.AuthOptions = cfg.AuthOptions.clone()
+	cfg.ClockSkew = cmp.Or(cfg.ClockSkew, time.Minute)
+	cfg.ProviderTimeout = cmp.Or(cfg.ProviderTimeout, 10*time.Second)
+	cfg.SessionLifetime = cmp.Or(cfg.SessionLifetime, 12*time.Hour)
+	cfg.SessionIdleTimeout = cmp.Or(cfg.SessionIdleTimeout, time.Hour)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = DefaultErrorHandler
+	}
+	if cfg.now == nil {
+		cfg.now = time.Now
+	}
+}
+
+func checkIssuer(issuer string, wrong func(string, string, ...any)) {
+	u, err := url.Parse(issuer)
+	switch {
+	case issuer == "":
+		wrong("Issuer", "is empty")
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || strings.Contains(issuer, "#"):
+		// OIDC Discovery 3: "no query or fragment components".
+		wrong("Issuer", "must be an absolute URL without user, query and fragment")
+	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+		wrong("Issuer", "must be https (http is for loopback hosts only)")
+	}
+}
+
+// checkURLs settles BaseURL, PathPrefix, RedirectURI and PostLogoutRedirectURI.
+func checkURLs(cfg *Config, wrong func(string, string, ...any)) *url.URL {
+	if cfg.BaseURL == "" && cfg.RedirectURI != "" {
+		if u, err := url.Parse(cfg.RedirectURI); err == nil && u.Host != "" {
+			cfg.BaseURL = u.Scheme + "://" + u.Host
+		}
+	}
+	base, err := url.Parse(strings.TrimRight(cfg.BaseURL, "/"))
+	switch {
+	case cfg.BaseURL == "":
+		wrong("BaseURL", "is empty")
+		return &url.URL{}
+	case err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" || strings.Contains(cfg.BaseURL, "#"):
+		wrong("BaseURL", "must be an absolute URL without user, query and fragment")
+		return &url.URL{}
+	case base.Scheme != "https" && !(base.Scheme == "http" && isLoopback(base.Hostname())):
+		wrong("BaseURL", "must be https (http is for loopback hosts only)")
+	}
+	if prefix := cfg.PathPrefix; !strings.HasPrefix(prefix, "/") || !strings.HasSuffix(prefix, "/") ||
+		strings.ContainsAny(prefix, "?#%\\") || path.Clean(prefix)+"/" != prefix {
+		wrong("PathPrefix", "must be a clean path that starts and ends with a slash and is not the root")
+	}
+	origin := base.Scheme + "://" + base.Host
+	cfg.PathPrefix = base.Path + cfg.PathPrefix
+	cfg.RedirectURI = cmp.Or(cfg.RedirectURI, origin+cfg.PathPrefix+"callback")
+	cfg.PostLogoutRedirectURI = cmp.Or(cfg.PostLogoutRedirectURI, origin+cfg.PathPrefix+"logout/callback")
+	for _, field := range []struct{ name, uri string }{
+		{"RedirectURI", cfg.RedirectURI}, {"PostLogoutRedirectURI", cfg.PostLogoutRedirectURI},
+	} {
+		u, err := url.Parse(field.uri)
+		if err != nil || u.Scheme+"://"+u.Host != origin || strings.Contains(field.uri, "#") {
+			wrong(field.name, "must be an absolute URL without fragment on BaseURL's origin, %s", origin)
+		}
+	}
+	if urlPath(cfg.RedirectURI) == urlPath(cfg.PostLogoutRedirectURI) {
+		wrong("PostLogoutRedirectURI", "must have another path than RedirectURI")
+	}
+	return base
+}
+
+// checkClient checks the client's credentials against its method.
+func checkClient(cfg *Config, wrong func(string, string, ...any)) {
+	if cfg.ClientID == "" {
+		wrong("ClientID", "is empty")
+	}
+	if cfg.TokenEndpointAuthMethod == "" && cfg.ClientSecret == "" && len(cfg.ClientKeys) > 0 {
+		cfg.TokenEndpointAuthMethod = "private_key_jwt"
+	}
+	switch method := cfg.TokenEndpointAuthMethod; method {
+	case "", "client_secret_basic", "client_secret_post", "client_secret_jwt":
+		if cfg.ClientSecret == "" {
+			wrong("ClientSecret", "is empty (a public client says TokenEndpointAuthMethod: %q)", "none")
+		}
+	case "private_key_jwt":
+		if len(cfg.ClientKeys) == 0 {
+			wrong("ClientKeys", "is empty, and private_key_jwt needs a key")
+		}
+	case "none":
+	default:
+		wrong("TokenEndpointAuthMethod", "%q is not known", method)
+	}
+	for i, key := range cfg.ClientKeys {
+		if !key.Valid() || key.IsPublic() {
+			wrong("ClientKeys", "[%d] is not a private key", i)
+		}
+	}
+	switch cfg.ResponseMode {
+	case "", "query", "form_post":
+	default:
+		wrong("ResponseMode", "%q is not supported (query, form_post)", cfg.ResponseMode)
+	}
+}
+
+// checkAlgs checks the algorithm pins. A secret shorter than the hash would
+// make the HMAC weaker than its name (RFC 7518 section 3.2).
+func checkAlgs(cfg *Config, wrong func(string, string, ...any)) {
+	hmac := func(field, alg string) {
+		if need := macSizes[alg]; len(cfg.ClientSecret) < need {
+			wrong(field, "%s needs a ClientSecret of %d bytes or more", alg, need)
+		}
+	}
+	for _, field := range []struct{ name, alg string }{
+		{"IDTokenSignedResponseAlg", cfg.IDTokenSignedResponseAlg},
+		{"UserInfoSignedResponseAlg", cfg.UserInfoSignedResponseAlg},
+	} {
+		if field.alg != "" && keyTypes[field.alg] == "" {
+			wrong(field.name, "%q is not supported", field.alg)
+		}
+		hmac(field.name, field.alg)
+	}
+	if err := checkAssertionAlg(cfg); err != nil {
+		wrong("TokenEndpointAuthSigningAlg", "%w", err)
+	}
+	if cfg.TokenEndpointAuthMethod == "client_secret_jwt" {
+		hmac("TokenEndpointAuthMethod", cmp.Or(cfg.TokenEndpointAuthSigningAlg, "HS256"))
+	}
+	if cfg.ClockSkew < 0 || cfg.ClockSkew > 5*time.Minute {
+		wrong("ClockSkew", "must be between 0 and 5 minutes")
+	}
+}
+
+func checkSession(cfg *Config, wrong func(string, string, ...any)) {
+	if len(cfg.CookieKeys) == 0 {
+		wrong("CookieKeys", "is empty: give at least one key of 32 random bytes")
+	}
+	for i, key := range cfg.CookieKeys {
+		if len(key) != seal.KeySize {
+			wrong("CookieKeys", "[%d] has %d bytes, not %d", i, len(key), seal.KeySize)
+		}
+	}
+	for _, field := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"SessionLifetime", cfg.SessionLifetime}, {"SessionIdleTimeout", cfg.SessionIdleTimeout},
+		{"ProviderTimeout", cfg.ProviderTimeout},
+	} {
+		if field.d < 0 {
+			wrong(field.name, "is negative")
+		}
+	}
+}
+
+// isLoopback reports whether host names this machine itself, where plain http
+// reaches nobody else.
+func isLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761 section 6.3
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func urlPath(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Path
+}

@@ -1,0 +1,145 @@
+package oidcrp
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// envVars are the environment variables of [ConfigFromEnv] and what each sets.
+var envVars = map[string]func(cfg *Config, value string) error{
+	"OIDC_ISSUER":                       func(c *Config, v string) error { c.Issuer = v; return nil },
+	"OIDC_CLIENT_ID":                    func(c *Config, v string) error { c.ClientID = v; return nil },
+	"OIDC_CLIENT_SECRET":                func(c *Config, v string) error { c.ClientSecret = v; return nil },
+	"OIDC_BASE_URL":                     func(c *Config, v string) error { c.BaseURL = v; return nil },
+	"OIDC_REDIRECT_URI":                 func(c *Config, v string) error { c.RedirectURI = v; return nil },
+	"OIDC_POST_LOGOUT_REDIRECT_URI":     func(c *Config, v string) error { c.PostLogoutRedirectURI = v; return nil },
+	"OIDC_SCOPES":                       func(c *Config, v string) error { c.Scopes = strings.Fields(v); return nil },
+	"OIDC_CLIENT_AUTH":                  func(c *Config, v string) error { c.TokenEndpointAuthMethod = v; return nil },
+	"OIDC_CLIENT_KEY_FILE":              readClientKey,
+	"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": func(c *Config, v string) error { c.IDTokenSignedResponseAlg = v; return nil },
+	"OIDC_USERINFO_SIGNED_RESPONSE_ALG": func(c *Config, v string) error { c.UserInfoSignedResponseAlg = v; return nil },
+	"OIDC_RESPONSE_MODE":                func(c *Config, v string) error { c.ResponseMode = v; return nil },
+	"OIDC_PROVIDER_CA_FILE":             readProviderCA,
+	"OIDC_COOKIE_KEYS":                  readCookieKeys,
+}
+
+// ConfigFromEnv makes a [Config] from the environment: OIDC_ISSUER,
+// OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, OIDC_BASE_URL, OIDC_REDIRECT_URI,
+// OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_SCOPES (separated by spaces),
+// OIDC_CLIENT_AUTH (a token_endpoint_auth_method), OIDC_CLIENT_KEY_FILE (a
+// private key as PEM or JWK, for private_key_jwt),
+// OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_USERINFO_SIGNED_RESPONSE_ALG,
+// OIDC_RESPONSE_MODE, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the
+// provider, beside the system's), OIDC_COOKIE_KEYS (32 bytes each as base64,
+// separated by commas, newest first).
+//
+// An empty variable is like one that is not set. A variable that starts with
+// OIDC_ and is none of these is an error, since it is most likely misspelt. No
+// error holds the value of a variable.
+func ConfigFromEnv() (Config, error) {
+	var cfg Config
+	var problems []error
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, "OIDC_") || value == "" {
+			continue
+		}
+		set, ok := envVars[name]
+		if !ok {
+			problems = append(problems, fmt.Errorf("%s is not known; there are %s",
+				name, strings.Join(slices.Sorted(maps.Keys(envVars)), ", ")))
+			continue
+		}
+		if err := set(&cfg, value); err != nil {
+			problems = append(problems, fmt.Errorf("%s %w", name, err))
+		}
+	}
+	if len(problems) > 0 {
+		return Config{}, fail("config", CodeConfig, errors.Join(problems...))
+	}
+	return cfg, nil
+}
+
+func readCookieKeys(cfg *Config, value string) error {
+	for i, item := range strings.Split(value, ",") {
+		item = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(item)), "=")
+		key, err := base64.RawStdEncoding.DecodeString(item)
+		if err != nil {
+			return fmt.Errorf("key %d is not base64", i+1)
+		}
+		cfg.CookieKeys = append(cfg.CookieKeys, key)
+	}
+	return nil
+}
+
+func readProviderCA(cfg *Config, file string) error {
+	certificates, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("cannot be read: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(certificates) {
+		return errors.New("holds no PEM certificate")
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	cfg.HTTPClient = &http.Client{Transport: transport}
+	return nil
+}
+
+// readClientKey reads a private key: a JWK, or PEM in the forms that
+// openssl writes.
+func readClientKey(cfg *Config, file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("cannot be read: %w", err)
+	}
+	var key jose.JSONWebKey
+	if key.UnmarshalJSON(data) == nil {
+		cfg.ClientKeys = append(cfg.ClientKeys, key)
+		return nil
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return errors.New("holds neither a JWK nor a PEM key")
+	}
+	private, err := parsePrivateKey(block.Bytes)
+	if err != nil {
+		return err
+	}
+	cfg.ClientKeys = append(cfg.ClientKeys, jose.JSONWebKey{Key: private})
+	return nil
+}
+
+func parsePrivateKey(der []byte) (any, error) {
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		switch key.(type) {
+		case *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
+			return key, nil
+		}
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key, nil
+	}
+	return nil, errors.New("holds no RSA, EC or Ed25519 private key")
+}

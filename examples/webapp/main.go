@@ -1,0 +1,191 @@
+// Command webapp is the reference app: a relying party that is configured by
+// the environment alone, for conformance, interoperability and load tests, and
+// to try a provider out.
+//
+// Beside the OIDC_ variables of [oidcrp.ConfigFromEnv] it reads LISTEN
+// (default 127.0.0.1:8080), SESSION_STORE (cookie or memory), REQUIRE_ACR (the
+// acr values that /admin accepts, separated by spaces) and KEEP_TOKENS (1 to
+// keep the tokens, for /refresh). Without OIDC_ISSUER it starts a provider of
+// its own, on loopback, where anybody can sign in as anybody.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+func main() {
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		slog.Error("webapp cannot run", "error", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	address := os.Getenv("LISTEN")
+	if address == "" {
+		address = "127.0.0.1:8080"
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	cfg, err := config(listener.Addr())
+	if err != nil {
+		return err
+	}
+	if cfg.Issuer == "" {
+		provider, err := oidctest.Start(oidctest.Config{})
+		if err != nil {
+			return err
+		}
+		defer provider.Close()
+		cfg.Issuer, cfg.ClientID, cfg.ClientSecret = provider.Issuer(), oidctest.ClientID, oidctest.ClientSecret
+	}
+	client, err := oidcrp.New(cfg)
+	if err != nil {
+		return err
+	}
+	slog.Info("webapp is listening", "address", listener.Addr().String(), "base_url", cfg.BaseURL, "issuer", cfg.Issuer)
+	return serve(ctx, listener, client.Middleware(routes(client)))
+}
+
+// config reads the environment and fills in what a try-out needs.
+func config(address net.Addr) (oidcrp.Config, error) {
+	cfg, err := oidcrp.ConfigFromEnv()
+	if err != nil {
+		return cfg, err
+	}
+	if cfg.BaseURL == "" && cfg.RedirectURI == "" {
+		cfg.BaseURL = "http://" + address.String()
+	}
+	if cfg.CookieKeys == nil {
+		slog.Warn("OIDC_COOKIE_KEYS is not set: sessions end with this process")
+		key := make([]byte, 32)
+		rand.Read(key)
+		cfg.CookieKeys = [][]byte{key}
+	}
+	switch store := os.Getenv("SESSION_STORE"); store {
+	case "", "cookie":
+	case "memory":
+		cfg.Store = new(oidcrp.MemoryStore)
+	default:
+		return cfg, fmt.Errorf("SESSION_STORE %q is not known; there are cookie and memory", store)
+	}
+	cfg.KeepTokens = os.Getenv("KEEP_TOKENS") == "1"
+	// Some providers, ProConnect among them, attest these only when asked.
+	cfg.AuthOptions.Claims = &oidcrp.ClaimsRequest{
+		IDToken: map[string]*oidcrp.ClaimRequest{"acr": nil, "amr": nil},
+	}
+	return cfg, nil
+}
+
+func routes(client *oidcrp.Client) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", home)
+	mux.Handle("GET /me", client.RequireLogin(http.HandlerFunc(me)))
+	mux.Handle("GET /api/me", client.RequireLogin(http.HandlerFunc(me)))
+	if acr := strings.Fields(os.Getenv("REQUIRE_ACR")); len(acr) > 0 {
+		mux.Handle("GET /admin", client.RequireLogin(http.HandlerFunc(me), oidcrp.ACR(acr...)))
+	}
+	mux.Handle("POST /refresh", http.NewCrossOriginProtection().Handler(
+		client.RequireLogin(refresh(client))))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if _, err := client.Metadata(ctx); err != nil {
+			http.Error(w, "the provider has not been reached yet", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	return mux
+}
+
+func home(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Add("Vary", "Cookie")
+	fmt.Fprint(w, "<!doctype html><html lang=en><title>webapp</title><h1>webapp</h1>")
+	if _, ok := oidcrp.SessionFromContext(r.Context()); ok {
+		fmt.Fprint(w, `<p>You are signed in. <a href="/me">Who am I?</a></p>`+
+			`<form method="post" action="/auth/logout"><button>Sign out</button></form>`)
+		return
+	}
+	fmt.Fprint(w, `<p><a href="/me">Sign in</a></p>`)
+}
+
+func me(w http.ResponseWriter, r *http.Request) {
+	session, _ := oidcrp.SessionFromContext(r.Context())
+	writeSession(w, session)
+}
+
+// writeSession answers with what the session says.
+func writeSession(w http.ResponseWriter, session *oidcrp.Session) {
+	claims := make(map[string]any)
+	if err := session.Claims(&claims); err != nil {
+		http.Error(w, "the claims cannot be read", http.StatusInternalServerError)
+		return
+	}
+	var authTime int64
+	if at := session.AuthTime(); !at.IsZero() {
+		authTime = at.Unix()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]any{
+		"sub": session.Subject(), "iss": session.Issuer(), "acr": session.ACR(), "amr": session.AMR(),
+		"sid": session.SID(), "auth_time": authTime, "claims": claims,
+	})
+}
+
+func refresh(client *oidcrp.Client) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, err := client.Refresh(w, r)
+		switch {
+		case errors.Is(err, oidcrp.ErrLoginRequired), errors.Is(err, oidcrp.ErrNoSession):
+			http.Error(w, "sign in again", http.StatusUnauthorized)
+		case errors.Is(err, oidcrp.ErrProviderUnavailable), errors.Is(err, oidcrp.ErrStoreUnavailable):
+			w.Header().Set("Retry-After", "30")
+			http.Error(w, "not possible at the moment", http.StatusServiceUnavailable)
+		case err != nil:
+			slog.Warn("refresh failed", "error", err)
+			http.Error(w, "the refresh failed", http.StatusBadGateway)
+		default:
+			writeSession(w, session)
+		}
+	})
+}
+
+// serve runs the server until ctx ends, and then lets requests finish.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return server.Shutdown(ctx)
+	}
+}

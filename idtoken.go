@@ -1,0 +1,306 @@
+package oidcrp
+
+// This file implements ID Token validation, OIDC Core 3.1.3.7, rule by rule in
+// its numbered order.
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/oidcrp/oidcrp/internal/strictjson"
+)
+
+const idTokenName = "ID Token"
+
+// maxTokenAge is how old an iat may be: a token is verified moments after it
+// was issued, so a day allows for any clock that is worth trusting.
+const maxTokenAge = 24 * time.Hour
+
+// isAsymmetric reports whether alg needs no shared secret and is one that this
+// package verifies.
+func isAsymmetric(alg string) bool {
+	keyType := keyTypes[alg]
+	return keyType != "" && keyType != "oct"
+}
+
+// expectedIDToken is what the login asked for. An ID Token that a refresh
+// brings is compared with the first one instead of a nonce.
+type expectedIDToken struct {
+	nonce       string   // empty: a refresh, where none is required
+	acr         []string // one of them; nil: any or none
+	maxAge      *int64   // seconds; nil: not asked
+	accessToken string   // for at_hash
+}
+
+// idToken is a verified ID Token. Times that it does not carry are zero.
+type idToken struct {
+	raw     string
+	payload []byte
+	alg     string
+
+	issuer, subject    string
+	audience           []string
+	azp                string
+	expiry, issuedAt   time.Time
+	notBefore          time.Time
+	authTime           time.Time
+	nonce, acr, atHash string
+	amr                []string
+	sid                string
+}
+
+// verifyIDToken returns the ID Token once every rule holds. Its errors are
+// [CodeTokenRefused], or [CodeRequirementUnmet] for acr and auth_time, with a
+// [*TokenError]; or that the keys cannot be had.
+func (c *Client) verifyIDToken(ctx context.Context, m *Metadata, raw string, expected *expectedIDToken) (*idToken, error) {
+	if raw == "" {
+		return nil, fail("id_token", CodeTokenRefused,
+			refuse(idTokenName, "id_token", "one in the token response", ""))
+	}
+	// Rules 6 to 8 come first: nothing of an unsigned token is worth reading.
+	payload, alg, err := c.verifySignature(ctx, raw, c.idTokenAlgs(m))
+	if err != nil {
+		return nil, fail("id_token", CodeTokenRefused, err)
+	}
+	token, err := readIDToken(payload)
+	if err != nil {
+		return nil, fail("id_token", CodeTokenRefused, err)
+	}
+	token.raw, token.alg = raw, alg
+	for _, rule := range []func(*idToken, *expectedIDToken) error{
+		c.checkIssuer, c.checkAudience, c.checkAuthorizedParty, c.checkTimes, c.checkSubject,
+		checkNonce, checkACR, c.checkAuthTime, checkAccessTokenHash,
+	} {
+		if err := rule(token, expected); err != nil {
+			return nil, fail("id_token", ruleCode(err), err)
+		}
+	}
+	return token, nil
+}
+
+// ruleCode tells a genuine token that proves too little from one that is not
+// to be trusted: for the first, the person can do something about it.
+func ruleCode(err error) Code {
+	var refused *TokenError
+	if errors.As(err, &refused) && (refused.Check == "acr" || refused.Check == "auth_time") {
+		return CodeRequirementUnmet
+	}
+	return CodeTokenRefused
+}
+
+// verifySignature runs go-oidc's verifier on this client's own keys. go-oidc's
+// checks of time and issuer are off, since they allow no clock skew and make
+// an exception for one provider; the rules below are stricter. The key set
+// keeps the error as it was, because go-oidc passes on only its text.
+func (c *Client) verifySignature(ctx context.Context, raw string, algs []string) (payload []byte, alg string, err error) {
+	keys := &pinnedKeySet{keys: c.keys, token: idTokenName, algs: algs}
+	verifier := oidc.NewVerifier(c.cfg.Issuer, keys, &oidc.Config{
+		ClientID:             c.cfg.ClientID,
+		SupportedSigningAlgs: algs,
+		SkipExpiryCheck:      true,
+		SkipIssuerCheck:      true,
+	})
+	_, verr := verifier.Verify(ctx, raw)
+	if verr != nil && !keys.called {
+		// Refused before the key set was asked, for its form or its
+		// algorithm; the key set says which.
+		_, _ = keys.VerifySignature(ctx, raw)
+	}
+	if keys.err != nil {
+		return nil, "", keys.err
+	}
+	if verr == nil {
+		return keys.payload, keys.header.Alg, nil
+	}
+	// The signature is good, and go-oidc still refused. The rules below have
+	// the words for it, if they see it too.
+	if token, err := readIDToken(keys.payload); err != nil {
+		return nil, "", err
+	} else if err := c.checkAudience(token, nil); err != nil {
+		return nil, "", err
+	}
+	return nil, "", refuse(idTokenName, "claims", "what go-oidc accepts", "")
+}
+
+// idTokenAlgs returns the algorithms that an ID Token may be signed with: the
+// registered one, else the asymmetric ones that the provider advertises, else
+// RS256 (OIDC Core 3.1.3.7 rule 7). The token has no say.
+func (c *Client) idTokenAlgs(m *Metadata) []string {
+	if alg := c.cfg.IDTokenSignedResponseAlg; alg != "" {
+		return []string{alg}
+	}
+	var algs []string
+	for _, alg := range m.IDTokenSigningAlgValuesSupported {
+		if isAsymmetric(alg) {
+			algs = append(algs, alg)
+		}
+	}
+	if algs == nil {
+		return []string{"RS256"}
+	}
+	return algs
+}
+
+// readIDToken reads the claims that decide something, by exact name and type.
+func readIDToken(payload []byte) (*idToken, error) {
+	members, err := strictjson.Object(payload)
+	if err != nil {
+		return nil, refuse(idTokenName, "claims", "one strict JSON object", err.Error())
+	}
+	t := &idToken{payload: payload}
+	for name, value := range map[string]*string{
+		"iss": &t.issuer, "sub": &t.subject, "azp": &t.azp, "nonce": &t.nonce,
+		"acr": &t.acr, "at_hash": &t.atHash, "sid": &t.sid,
+	} {
+		if *value, _, err = members.String(name); err != nil {
+			return nil, refuse(idTokenName, name, "a string", "")
+		}
+	}
+	for name, value := range map[string]*time.Time{
+		"exp": &t.expiry, "iat": &t.issuedAt, "nbf": &t.notBefore, "auth_time": &t.authTime,
+	} {
+		if *value, _, err = members.Time(name); err != nil {
+			return nil, refuse(idTokenName, name, "a number of seconds", "")
+		}
+	}
+	if t.audience, _, err = members.StringOrStrings("aud"); err != nil {
+		return nil, refuse(idTokenName, "aud", "a string or strings", "")
+	}
+	if t.amr, _, err = members.Strings("amr"); err != nil {
+		return nil, refuse(idTokenName, "amr", "strings", "")
+	}
+	return t, nil
+}
+
+// checkIssuer is rule 2, byte for byte.
+func (c *Client) checkIssuer(t *idToken, _ *expectedIDToken) error {
+	if t.issuer != c.cfg.Issuer {
+		return refuse(idTokenName, "iss", fmt.Sprintf("%q", c.cfg.Issuer), t.issuer)
+	}
+	return nil
+}
+
+// checkAudience is rule 3: this client must be in it, and nobody else whom the
+// Config does not trust.
+func (c *Client) checkAudience(t *idToken, _ *expectedIDToken) error {
+	if !slices.Contains(t.audience, c.cfg.ClientID) {
+		return refuse(idTokenName, "aud", fmt.Sprintf("%q", c.cfg.ClientID), strings.Join(t.audience, " "))
+	}
+	for _, aud := range t.audience {
+		if aud != c.cfg.ClientID && !slices.Contains(c.cfg.TrustedAudiences, aud) {
+			return refuse(idTokenName, "aud", "no untrusted audience", aud)
+		}
+	}
+	return nil
+}
+
+// checkAuthorizedParty is rules 4 and 5.
+func (c *Client) checkAuthorizedParty(t *idToken, _ *expectedIDToken) error {
+	if t.azp != "" && t.azp != c.cfg.ClientID {
+		return refuse(idTokenName, "azp", fmt.Sprintf("%q", c.cfg.ClientID), t.azp)
+	}
+	return nil
+}
+
+// checkTimes is rules 9 and 10, and nbf (RFC 7519 section 4.1.5).
+func (c *Client) checkTimes(t *idToken, _ *expectedIDToken) error {
+	now, skew := c.now(), c.cfg.ClockSkew
+	switch {
+	case t.expiry.IsZero():
+		return refuse(idTokenName, "exp", "one", "")
+	case !now.Add(-skew).Before(t.expiry):
+		return refuse(idTokenName, "exp", "a time to come", t.expiry.UTC().Format(time.RFC3339))
+	case t.issuedAt.IsZero():
+		return refuse(idTokenName, "iat", "one", "")
+	case t.issuedAt.After(now.Add(skew)):
+		return refuse(idTokenName, "iat", "a time past", t.issuedAt.UTC().Format(time.RFC3339))
+	case t.issuedAt.Before(now.Add(-maxTokenAge)):
+		return refuse(idTokenName, "iat", "a time of the last day", t.issuedAt.UTC().Format(time.RFC3339))
+	case t.notBefore.After(now.Add(skew)):
+		return refuse(idTokenName, "nbf", "a time past", t.notBefore.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// checkSubject is OIDC Core 2: required, "MUST NOT exceed 255 ASCII
+// characters".
+func (c *Client) checkSubject(t *idToken, _ *expectedIDToken) error {
+	if len(t.subject) == 0 || len(t.subject) > 255 ||
+		strings.ContainsFunc(t.subject, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return refuse(idTokenName, "sub", "1 to 255 ASCII characters", t.subject)
+	}
+	return nil
+}
+
+// checkNonce is rule 11. Neither value is shown: a nonce is good for one login
+// only as long as nobody else knows it.
+func checkNonce(t *idToken, expected *expectedIDToken) error {
+	if expected.nonce == "" {
+		return nil
+	}
+	if subtle.ConstantTimeCompare([]byte(t.nonce), []byte(expected.nonce)) != 1 {
+		return refuse(idTokenName, "nonce", "the one that was sent", "")
+	}
+	return nil
+}
+
+// checkACR is rule 12: what was asked for as required must be there.
+func checkACR(t *idToken, expected *expectedIDToken) error {
+	if len(expected.acr) > 0 && !slices.Contains(expected.acr, t.acr) {
+		return refuse(idTokenName, "acr", fmt.Sprintf("one of %q", expected.acr), t.acr)
+	}
+	return nil
+}
+
+// checkAuthTime is rule 13. auth_time is required when max_age was sent.
+func (c *Client) checkAuthTime(t *idToken, expected *expectedIDToken) error {
+	if expected.maxAge == nil {
+		return nil
+	}
+	now, skew := c.now(), c.cfg.ClockSkew
+	oldest := now.Add(-time.Duration(*expected.maxAge)*time.Second - skew)
+	switch {
+	case t.authTime.IsZero():
+		return refuse(idTokenName, "auth_time", "one, since max_age was sent", "")
+	case t.authTime.Before(oldest) || t.authTime.After(now.Add(skew)):
+		return refuse(idTokenName, "auth_time", fmt.Sprintf("at most %d s ago", *expected.maxAge),
+			t.authTime.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// checkAccessTokenHash is OIDC Core 3.1.3.8: the left half of the access
+// token's hash, when the token has one.
+func checkAccessTokenHash(t *idToken, expected *expectedIDToken) error {
+	if t.atHash == "" {
+		return nil
+	}
+	var h hash.Hash
+	switch {
+	case strings.HasSuffix(t.alg, "384"):
+		h = sha512.New384()
+	case strings.HasSuffix(t.alg, "512"), t.alg == "EdDSA", t.alg == "Ed25519":
+		// Ed25519 hashes with SHA-512, and providers do so here.
+		h = sha512.New()
+	default:
+		h = sha256.New()
+	}
+	h.Write([]byte(expected.accessToken))
+	sum := h.Sum(nil)
+	want := base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+	if subtle.ConstantTimeCompare([]byte(want), []byte(t.atHash)) != 1 {
+		return refuse(idTokenName, "at_hash", "that of the access token", "")
+	}
+	return nil
+}

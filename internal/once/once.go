@@ -1,0 +1,95 @@
+// Package once makes work that must not be done twice happen once, although
+// the request for it may come twice: from a double click, a reload, or two
+// tabs.
+package once
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// The results of a Group are kept for Memory, and no more than Size of them.
+const (
+	Memory = time.Minute
+	Size   = 10_000
+)
+
+// A Group does work once for each key. Calls that come while it is under way
+// wait for it; calls that come within [Memory] after it get its result again.
+// The zero value is ready to use.
+type Group[T any] struct {
+	mu      sync.Mutex
+	results map[string]*result[T] // guarded by mu
+	swept   time.Time             // when old results were last dropped; guarded by mu
+}
+
+type result[T any] struct {
+	done  chan struct{} // closed when value and err are set
+	at    time.Time
+	value T
+	err   error
+}
+
+// Do returns the result of do for key. do runs on a goroutine of its own and is
+// not told when ctx ends, since others may wait for it too: it must have its
+// own limit in time. ctx bounds only the wait; the error is then ctx.Err(). A
+// result for which keep reports false is given to those who wait and then
+// forgotten.
+func (g *Group[T]) Do(ctx context.Context, key string, now time.Time, keep func(error) bool, do func() (T, error)) (T, error) {
+	g.mu.Lock()
+	g.forget(now)
+	r, known := g.results[key]
+	if !known || now.Sub(r.at) > Memory {
+		r = &result[T]{done: make(chan struct{}), at: now}
+		if g.results == nil {
+			g.results = make(map[string]*result[T])
+		}
+		g.results[key] = r
+		go g.run(key, r, keep, do)
+	}
+	g.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, ctx.Err()
+	}
+}
+
+func (g *Group[T]) run(key string, r *result[T], keep func(error) bool, do func() (T, error)) {
+	defer close(r.done)
+	defer func() {
+		// net/http recovers for a request's own goroutine only.
+		if p := recover(); p != nil {
+			r.err = fmt.Errorf("panic: %v", p)
+		}
+		if !keep(r.err) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.results[key] == r {
+				delete(g.results, key)
+			}
+		}
+	}()
+	r.value, r.err = do()
+}
+
+// forget drops what is too old, now and then, and everything when there is too
+// much. The caller holds mu.
+func (g *Group[T]) forget(now time.Time) {
+	if now.Sub(g.swept) <= Memory && len(g.results) < Size {
+		return
+	}
+	g.swept = now
+	for key, r := range g.results {
+		if now.Sub(r.at) > Memory {
+			delete(g.results, key)
+		}
+	}
+	if len(g.results) >= Size {
+		clear(g.results)
+	}
+}

@@ -1,0 +1,100 @@
+package once
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func always(error) bool { return true }
+
+func TestWorkIsDoneOnceForEachKey(t *testing.T) {
+	t.Parallel()
+	var g Group[int]
+	var calls atomic.Int32
+	var wg sync.WaitGroup
+	release := make(chan struct{})
+	for range 20 {
+		wg.Go(func() {
+			v, err := g.Do(t.Context(), "key", time.Unix(0, 0), always, func() (int, error) {
+				<-release
+				return int(calls.Add(1)), nil
+			})
+			if v != 1 || err != nil {
+				t.Errorf("Do = %d, %v; want 1", v, err)
+			}
+		})
+	}
+	close(release)
+	wg.Wait()
+	if v, _ := g.Do(t.Context(), "other", time.Unix(0, 0), always, func() (int, error) { return 7, nil }); v != 7 {
+		t.Errorf("another key got %d, want its own result", v)
+	}
+}
+
+func TestAResultIsRememberedForAMinute(t *testing.T) {
+	t.Parallel()
+	var g Group[int]
+	calls := 0
+	do := func() (int, error) { calls++; return calls, nil }
+	start := time.Unix(1000, 0)
+	for _, tt := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {59 * time.Second, 1}, {61 * time.Second, 2}} {
+		if v, _ := g.Do(t.Context(), "k", start.Add(tt.after), always, do); v != tt.want {
+			t.Errorf("after %v: result %d, want %d", tt.after, v, tt.want)
+		}
+	}
+}
+
+func TestAResultThatIsNotKeptIsForgotten(t *testing.T) {
+	t.Parallel()
+	var g Group[int]
+	calls := 0
+	do := func() (int, error) { calls++; return calls, errors.New("try again") }
+	for want := 1; want <= 2; want++ {
+		if v, err := g.Do(t.Context(), "k", time.Unix(0, 0), func(err error) bool { return err == nil }, do); v != want || err == nil {
+			t.Errorf("call %d: %d, %v", want, v, err)
+		}
+	}
+}
+
+func TestAWaiterThatGivesUpDoesNotStopTheWork(t *testing.T) {
+	t.Parallel()
+	var g Group[string]
+	release := make(chan struct{})
+	do := func() (string, error) { <-release; return "done", nil }
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.Do(gone, "k", time.Unix(0, 0), always, do); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v, want context.Canceled", err)
+	}
+	close(release)
+	if v, err := g.Do(t.Context(), "k", time.Unix(0, 0), always, do); v != "done" || err != nil {
+		t.Errorf("the next caller got %q, %v", v, err)
+	}
+}
+
+func TestAPanicBecomesAnError(t *testing.T) {
+	t.Parallel()
+	var g Group[int]
+	if _, err := g.Do(t.Context(), "k", time.Unix(0, 0), always, func() (int, error) { panic("boom") }); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestTheMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	var g Group[int]
+	for i := range Size + 100 {
+		g.Do(t.Context(), fmt.Sprint(i), time.Unix(0, 0), always, func() (int, error) { return i, nil })
+	}
+	if n := len(g.results); n > Size {
+		t.Errorf("%d results are kept, more than %d", n, Size)
+	}
+}

@@ -1,0 +1,465 @@
+package oidcrp
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	stdjson "encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4/json"
+	"golang.org/x/oauth2"
+
+	"github.com/oidcrp/oidcrp/internal/strictjson"
+)
+
+// A Session says who is signed in, and how the provider came to know. It is
+// read-only and safe for concurrent use.
+type Session struct {
+	id       string    // 16 random bytes; names the session, opens nothing
+	created  time.Time // when the person signed in here
+	seen     time.Time // the last use that was written down
+	ceiling  time.Time // the provider's own end of the session; zero: none
+	stepUp   string    // the requirements that the login was to meet
+	returnTo string    // where the login leads; not stored
+	lifetime time.Duration
+
+	idToken  compactJWS
+	userInfo []byte // compact JSON; nil when the provider has no UserInfo
+	tokens   *oauth2.Token
+
+	facts func() *facts // decoded when first asked for
+}
+
+// compactJWS is a JWS with its parts decoded, a quarter shorter than its text.
+type compactJWS struct {
+	header, payload, signature []byte
+}
+
+// facts are the claims of the ID Token about the authentication.
+type facts struct {
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	ACR      string   `json:"acr"`
+	AMR      []string `json:"amr"`
+	AuthTime float64  `json:"auth_time"`
+	SID      string   `json:"sid"`
+	Nonce    string   `json:"nonce"`
+}
+
+// authenticationFacts come from the ID Token alone, whatever UserInfo says:
+// they describe the login, not the person, or belong to the token itself.
+var authenticationFacts = []string{
+	"iss", "sub", "aud", "azp", "acr", "amr", "auth_time", "sid", "nonce",
+	"exp", "iat", "nbf", "jti", "at_hash", "c_hash",
+}
+
+// newSession makes the session that a login earned.
+func (c *Client) newSession(t *transaction, token *idToken, userInfo []byte, tokens *tokenResponse) *Session {
+	id := make([]byte, 16)
+	rand.Read(id)
+	s := &Session{
+		id:       string(id),
+		created:  c.now().Truncate(time.Second),
+		seen:     c.now().Truncate(time.Second),
+		stepUp:   t.StepUp,
+		returnTo: t.ReturnTo,
+		lifetime: c.cfg.SessionLifetime,
+		idToken:  splitJWS(token.raw),
+		userInfo: userInfo,
+	}
+	if c.cfg.KeepTokens {
+		s.tokens = tokens.token()
+	}
+	s.decodeLater()
+	return s
+}
+
+func (t *tokenResponse) token() *oauth2.Token {
+	return &oauth2.Token{
+		AccessToken: t.accessToken, TokenType: "Bearer", RefreshToken: t.refreshToken, Expiry: t.expiry,
+	}
+}
+
+// splitJWS takes apart a JWS that has been verified, and so is well-formed.
+func splitJWS(raw string) compactJWS {
+	part := func() []byte {
+		var text string
+		text, raw, _ = strings.Cut(raw, ".")
+		decoded, _ := base64.RawURLEncoding.DecodeString(text)
+		return decoded
+	}
+	return compactJWS{header: part(), payload: part(), signature: part()}
+}
+
+func (j compactJWS) String() string {
+	enc := base64.RawURLEncoding
+	return enc.EncodeToString(j.header) + "." + enc.EncodeToString(j.payload) + "." + enc.EncodeToString(j.signature)
+}
+
+func (s *Session) decodeLater() {
+	s.facts = sync.OnceValue(func() *facts {
+		var f facts
+		// The payload was read strictly when the token was verified.
+		_ = json.Unmarshal(s.idToken.payload, &f)
+		return &f
+	})
+}
+
+// Issuer and Subject together name the account (OIDC Core 5.7): key your own
+// data by both. An e-mail address changes hands and spelling.
+func (s *Session) Issuer() string { return s.facts().Issuer }
+
+// Subject is the ID Token's sub, unique at its Issuer.
+func (s *Session) Subject() string { return s.facts().Subject }
+
+// ACR is the authentication context class that the provider attests, "" if it
+// says none.
+func (s *Session) ACR() string { return s.facts().ACR }
+
+// AMR are the authentication methods that the provider names; nil if none.
+func (s *Session) AMR() []string { return slices.Clone(s.facts().AMR) }
+
+// AuthTime is when the person last proved who they are, by the ID Token's
+// auth_time; the zero time if it says none.
+func (s *Session) AuthTime() time.Time {
+	seconds := s.facts().AuthTime
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(seconds), 0)
+}
+
+// SID is the provider's identifier of its own session (OIDC Front-Channel
+// Logout 3), "" if it says none.
+func (s *Session) SID() string { return s.facts().SID }
+
+// CreatedAt is when the person signed in here.
+func (s *Session) CreatedAt() time.Time { return s.created }
+
+// ExpiresAt is when the session ends even if it is used all the time.
+func (s *Session) ExpiresAt() time.Time {
+	end := s.created.Add(s.lifetime)
+	if !s.ceiling.IsZero() && s.ceiling.Before(end) {
+		return s.ceiling
+	}
+	return end
+}
+
+// ReturnTo is the page that a login leads to: the local path that it started
+// with, or "/". It is set on the Session that [Client.Callback] returns only.
+func (s *Session) ReturnTo() string { return s.returnTo }
+
+// IDToken is the ID Token as it was received, for services that take it as an
+// id_token_hint. Do not use it as an access token.
+func (s *Session) IDToken() string { return s.idToken.String() }
+
+// Token is the access token and, if the provider gave one, the refresh token.
+// It is nil unless [Config.KeepTokens] is set. Its Expiry is zero when the
+// provider did not say. It is not refreshed: see [Client.Refresh].
+func (s *Session) Token() *oauth2.Token {
+	if s.tokens == nil {
+		return nil
+	}
+	t := *s.tokens
+	return &t
+}
+
+// Claims decodes what is known of the person into v, a pointer to a struct or
+// a map. The facts of the authentication (iss, sub, aud, azp, acr, amr,
+// auth_time, sid, nonce, and the token's own times) come from the ID Token
+// alone; every other claim comes from UserInfo or, failing that, from the ID
+// Token. Names match exactly: a field tagged "sub" is never filled by "SUB".
+func (s *Session) Claims(v any) error {
+	merged, err := s.merged()
+	if err != nil {
+		return &Error{Op: "claims", Code: CodeInternal, Err: err}
+	}
+	if err := json.Unmarshal(merged, v); err != nil {
+		return &Error{Op: "claims", Code: CodeInternal, Err: err}
+	}
+	return nil
+}
+
+// IDTokenClaims returns the ID Token's claims as JSON.
+func (s *Session) IDTokenClaims() stdjson.RawMessage { return slices.Clone(s.idToken.payload) }
+
+// UserInfoClaims returns the UserInfo claims as JSON, nil when the provider
+// has no UserInfo endpoint.
+func (s *Session) UserInfoClaims() stdjson.RawMessage { return slices.Clone(s.userInfo) }
+
+// merged returns the one view of all claims, as JSON.
+func (s *Session) merged() ([]byte, error) {
+	if s.userInfo == nil {
+		return s.idToken.payload, nil
+	}
+	fromToken, err := strictjson.Object(s.idToken.payload)
+	if err != nil {
+		return nil, err
+	}
+	view, err := strictjson.Object(s.userInfo)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range authenticationFacts {
+		delete(view, name)
+	}
+	for name, value := range fromToken {
+		if _, ok := view[name]; !ok {
+			view[name] = value
+		}
+	}
+	return stdjson.Marshal(map[string]stdjson.RawMessage(view))
+}
+
+// largestClaims names the claims that take the most room, for the error about
+// a session that is too large.
+func (s *Session) largestClaims() []string {
+	sizes := make(map[string]int)
+	for _, object := range [][]byte{s.idToken.payload, s.userInfo} {
+		members, _ := strictjson.Object(object)
+		for name, value := range members {
+			sizes[name] += len(value)
+		}
+	}
+	if s.tokens != nil {
+		sizes["(access token)"] = len(s.tokens.AccessToken)
+		sizes["(refresh token)"] = len(s.tokens.RefreshToken)
+	}
+	names := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int { return sizes[b] - sizes[a] })
+	return names[:min(len(names), 3)]
+}
+
+// ended says why s is no longer good at the time now, "" if it is.
+func (c *Client) ended(s *Session, now time.Time) string {
+	switch {
+	case !now.Before(s.ExpiresAt()):
+		return "past its lifetime"
+	case c.cfg.Store == nil && now.Sub(s.seen) >= c.cfg.SessionIdleTimeout:
+		// In a Store, the entry's own expiry does this.
+		return "idle for too long"
+	case s.created.After(now.Add(5 * time.Minute)):
+		return "made in the future"
+	}
+	return ""
+}
+
+// The stored form of a session. A reader refuses a version that it does not
+// know, which ends the session and nothing worse.
+const sessionFormat = 1
+
+// marshal returns the stored form of s: a version byte, then numbers as
+// uvarints and byte strings with their length in front.
+func (s *Session) marshal() []byte {
+	b := make([]byte, 0, 256+len(s.idToken.payload)+len(s.userInfo)+len(s.idToken.signature))
+	b = append(b, sessionFormat)
+	for _, t := range []time.Time{s.created, s.seen, s.ceiling} {
+		b = binary.AppendUvarint(b, unixOrZero(t))
+	}
+	put := func(v []byte) {
+		b = binary.AppendUvarint(b, uint64(len(v)))
+		b = append(b, v...)
+	}
+	for _, v := range [][]byte{
+		[]byte(s.id), []byte(s.stepUp), s.idToken.header, s.idToken.payload, s.idToken.signature, s.userInfo,
+	} {
+		put(v)
+	}
+	if s.tokens != nil {
+		put([]byte(s.tokens.AccessToken))
+		put([]byte(s.tokens.RefreshToken))
+		b = binary.AppendUvarint(b, unixOrZero(s.tokens.Expiry))
+	}
+	return b
+}
+
+func unixOrZero(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(max(t.Unix(), 0))
+}
+
+var errSessionFormat = errors.New("stored in a form that this version does not read")
+
+// unmarshalSession reads what marshal wrote. The session shares b's memory.
+func (c *Client) unmarshalSession(b []byte) (*Session, error) {
+	d := sessionDecoder{rest: b}
+	if d.byte() != sessionFormat {
+		return nil, errSessionFormat
+	}
+	s := &Session{lifetime: c.cfg.SessionLifetime}
+	s.created, s.seen, s.ceiling = d.time(), d.time(), d.time()
+	s.id, s.stepUp = string(d.bytes()), string(d.bytes())
+	s.idToken = compactJWS{header: d.bytes(), payload: d.bytes(), signature: d.bytes()}
+	if s.userInfo = d.bytes(); len(s.userInfo) == 0 {
+		s.userInfo = nil
+	}
+	if !d.failed && len(d.rest) > 0 {
+		s.tokens = &oauth2.Token{
+			AccessToken: string(d.bytes()), RefreshToken: string(d.bytes()), TokenType: "Bearer", Expiry: d.time(),
+		}
+	}
+	if d.failed || len(d.rest) > 0 {
+		return nil, errSessionFormat
+	}
+	s.decodeLater()
+	return s, nil
+}
+
+// sessionDecoder reads from rest until something does not fit.
+type sessionDecoder struct {
+	rest   []byte
+	failed bool
+}
+
+func (d *sessionDecoder) byte() byte {
+	if len(d.rest) == 0 {
+		d.failed = true
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
+	return b
+}
+
+func (d *sessionDecoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	if n <= 0 {
+		d.failed = true
+		d.rest = nil
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *sessionDecoder) bytes() []byte {
+	n := d.uvarint()
+	if n > uint64(len(d.rest)) {
+		d.failed = true
+		d.rest = nil
+		return nil
+	}
+	v := d.rest[:n:n]
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *sessionDecoder) time() time.Time {
+	v := d.uvarint()
+	if v == 0 || v > 1<<40 {
+		return time.Time{}
+	}
+	return time.Unix(int64(v), 0)
+}
+
+// sessionKey is the context key of what Middleware found out about a request.
+type sessionKey struct{}
+
+// requestSession is that: the session, or why there is none.
+type requestSession struct {
+	client  *Client
+	session *Session
+	err     error
+}
+
+// SessionFromContext returns the session of the request that ctx belongs to.
+// It is nil, and false, when nobody is signed in or when the request did not
+// pass through [Client.Middleware] or [Client.RequireLogin].
+func SessionFromContext(ctx context.Context) (*Session, bool) {
+	found, ok := ctx.Value(sessionKey{}).(*requestSession)
+	if !ok || found.session == nil {
+		return nil, false
+	}
+	return found.session, true
+}
+
+// Session returns the session that r carries, without Middleware. Its errors
+// are [ErrNoSession] and, for a failing [Store], [ErrStoreUnavailable].
+func (c *Client) Session(r *http.Request) (*Session, error) {
+	s, _, err := c.loadSession(r)
+	return s, err
+}
+
+// StartSession signs the person in: it sets the cookies of s on w, ends the
+// session that r may have carried, and forgets the login that led here. It
+// returns an [*Error]: [ErrStoreUnavailable], or [CodeSessionTooLarge] naming
+// the largest claims.
+func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session) error {
+	// A new login never continues an old session (session fixation), and it
+	// leaves nothing of it behind in the Store.
+	if err := c.dropStored(r); err != nil {
+		return err
+	}
+	return c.saveSession(w, r, s, "")
+}
+
+// EndSession signs the person out of this app: the session that r carries is
+// deleted, and its cookies on w. The provider does not hear of it.
+func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
+	c.deleteSessionCookies(w, r)
+	return c.dropStored(r)
+}
+
+// loadSession returns the session and what saveSession needs to write it back.
+func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err error) {
+	if c.cfg.Store != nil {
+		s, handle, err = c.loadStored(r)
+	} else {
+		s, err = c.loadCookie(r)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if s == nil {
+		return nil, "", &Error{Op: "session", Code: CodeNoSession}
+	}
+	if reason := c.ended(s, c.now()); reason != "" {
+		c.events.sessionRefused(r.Context(), reason)
+		return nil, "", failf("session", CodeNoSession, "%s", reason)
+	}
+	return s, handle, nil
+}
+
+// saveSession writes s to the browser, and to the Store under handle, or under
+// a new handle if that is empty.
+func (c *Client) saveSession(w http.ResponseWriter, r *http.Request, s *Session, handle string) error {
+	if c.cfg.Store != nil {
+		return c.saveStored(w, r, s, handle)
+	}
+	return c.saveCookie(w, r, s)
+}
+
+// rollInterval is how often a session that is in use is written down again.
+const rollInterval = time.Minute
+
+// roll notes that the session is in use, at most once a minute.
+func (c *Client) roll(w http.ResponseWriter, r *http.Request, s *Session, handle string) {
+	now := c.now()
+	if c.cfg.Store != nil {
+		c.touchStored(w, r, s, handle)
+		return
+	}
+	if now.Sub(s.seen) < rollInterval {
+		return
+	}
+	rolled := s.copy()
+	rolled.seen = now.Truncate(time.Second)
+	// A session that was small enough to be saved is small enough again.
+	_ = c.saveCookie(w, r, rolled)
+}
+
+// copy returns a Session that can be changed before anybody else sees it.
+func (s *Session) copy() *Session {
+	other := *s
+	other.decodeLater()
+	return &other
+}

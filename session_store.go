@@ -1,0 +1,291 @@
+package oidcrp
+
+// This file keeps sessions on the server, behind a handle in a cookie.
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/oidcrp/oidcrp/internal/seal"
+)
+
+// A Store keeps sessions on the server. Its keys and values are chosen so that
+// whoever reads it learns nothing and can sign in as nobody: a key is the hash
+// of a secret that only the browser holds, and the value is sealed under that
+// secret.
+//
+// An implementation must be safe for concurrent use, and what one replica
+// wrote must be there for the next: a session that is missing means that the
+// person is not signed in. It must honour ctx, so that a slow store does not
+// hold up an app; every error other than ErrNotFound is taken as an outage and
+// answered with 503, never as "signed out".
+type Store interface {
+	// Get returns the value of key, or an error that is [ErrNotFound] when it
+	// was never set, is deleted or has expired.
+	Get(ctx context.Context, key string) ([]byte, error)
+	// Set keeps value under key for at least ttl and no longer than it has
+	// to, in place of what was there. It must copy value if it keeps it in
+	// this process.
+	Set(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	// Delete forgets key. A key that is not there is no error.
+	Delete(ctx context.Context, key string) error
+}
+
+// A TouchStore can put off an entry's expiry without writing its value. With a
+// Store that cannot, an idle timeout is put off by writing the value again, and
+// of two requests that change a session at the same moment one may lose.
+type TouchStore interface {
+	Store
+	// Touch makes key expire ttl from now. A key that is not there is no error.
+	Touch(ctx context.Context, key string, ttl time.Duration) error
+}
+
+// storeTimeout bounds one request's use of the Store.
+const storeTimeout = 5 * time.Second
+
+// The cookie of a stored session is
+//
+//	handle (32 random bytes, base64url) "." when it was last touched (Unix seconds)
+//
+// The time only spares the Store a write per request: the entry's own expiry
+// is what ends an idle session.
+func cutHandle(value string) (handle string, touched time.Time, ok bool) {
+	handle, at, _ := strings.Cut(value, ".")
+	seconds, err := strconv.ParseInt(at, 10, 64)
+	raw, handleErr := base64.RawURLEncoding.Strict().DecodeString(handle)
+	if err != nil || handleErr != nil || len(raw) != 32 {
+		return "", time.Time{}, false
+	}
+	return handle, time.Unix(seconds, 0), true
+}
+
+func storeKey(handle string) string {
+	sum := sha256.Sum256([]byte("oidcrp session\x00" + handle))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// handleRing returns the key that seals the session of handle.
+func handleRing(handle string) (*seal.Ring, error) {
+	key, err := seal.Derive([]byte(handle), "oidcrp stored session")
+	if err != nil {
+		return nil, err
+	}
+	return seal.NewRing(key)
+}
+
+func (c *Client) saveStored(w http.ResponseWriter, r *http.Request, s *Session, handle string) error {
+	if handle == "" {
+		b := make([]byte, 32)
+		rand.Read(b)
+		handle = base64.RawURLEncoding.EncodeToString(b)
+	}
+	if err := c.putStored(r.Context(), s, handle); err != nil {
+		return err
+	}
+	c.setHandle(w, handle)
+	return nil
+}
+
+func (c *Client) putStored(ctx context.Context, s *Session, handle string) error {
+	ring, err := handleRing(handle)
+	if err != nil {
+		return fail("session", CodeInternal, err)
+	}
+	key := storeKey(handle)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := c.cfg.Store.Set(ctx, key, ring.Seal(s.marshal(), c.associated(key)), c.idleFor(s)); err != nil {
+		return fail("session", CodeStoreUnavailable, err)
+	}
+	return nil
+}
+
+func (c *Client) setHandle(w http.ResponseWriter, handle string) {
+	c.setSessionCookie(w, c.cookies.session, handle+"."+strconv.FormatInt(c.now().Unix(), 10))
+}
+
+// idleFor returns how long s may stay in the Store unused.
+func (c *Client) idleFor(s *Session) time.Duration {
+	return max(time.Second, min(c.cfg.SessionIdleTimeout, s.ExpiresAt().Sub(c.now())))
+}
+
+// loadStored returns the session whose handle r carries; nil when there is
+// none.
+func (c *Client) loadStored(r *http.Request) (*Session, string, error) {
+	cookie, err := r.Cookie(c.cookies.session)
+	if err != nil || cookie.Value == "" {
+		return nil, "", nil
+	}
+	handle, _, ok := cutHandle(cookie.Value)
+	if !ok {
+		c.events.sessionRefused(r.Context(), "the cookie holds no handle")
+		return nil, "", nil
+	}
+	s, err := c.getStored(r.Context(), handle)
+	return s, handle, err
+}
+
+func (c *Client) getStored(ctx context.Context, handle string) (*Session, error) {
+	key := storeKey(handle)
+	storeCtx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	value, err := c.cfg.Store.Get(storeCtx, key)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fail("session", CodeStoreUnavailable, err)
+	}
+	ring, err := handleRing(handle)
+	if err != nil {
+		return nil, fail("session", CodeInternal, err)
+	}
+	plain, err := ring.Open(value, c.associated(key))
+	if err == nil {
+		var s *Session
+		if s, err = c.unmarshalSession(plain); err == nil {
+			return s, nil
+		}
+	}
+	c.events.sessionRefused(ctx, err.Error())
+	return nil, nil
+}
+
+// touchStored puts off the expiry of a session in use, at most once a minute
+// by the time in its cookie.
+func (c *Client) touchStored(w http.ResponseWriter, r *http.Request, s *Session, handle string) {
+	cookie, err := r.Cookie(c.cookies.session)
+	if err != nil {
+		return
+	}
+	_, touched, _ := cutHandle(cookie.Value)
+	if since := c.now().Sub(touched); since >= 0 && since < rollInterval {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	if store, ok := c.cfg.Store.(TouchStore); ok {
+		err = store.Touch(ctx, storeKey(handle), c.idleFor(s))
+	} else {
+		err = c.putStored(ctx, s, handle)
+	}
+	if err != nil {
+		// The session is good for this request; the next one tries again.
+		c.events.log.WarnContext(ctx, "could not put off the expiry of a session", "error", err)
+		return
+	}
+	c.setHandle(w, handle)
+}
+
+// dropStored deletes the stored session that r carries, if there is one.
+func (c *Client) dropStored(r *http.Request) error {
+	if c.cfg.Store == nil {
+		return nil
+	}
+	cookie, err := r.Cookie(c.cookies.session)
+	if err != nil {
+		return nil
+	}
+	handle, _, ok := cutHandle(cookie.Value)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	if err := c.cfg.Store.Delete(ctx, storeKey(handle)); err != nil {
+		return fail("session", CodeStoreUnavailable, err)
+	}
+	return nil
+}
+
+// MemoryStore is a [Store] in this process's memory, for tests and for apps
+// that run as one process. Its sessions end with the process. The zero value
+// is ready to use; it must not be copied.
+type MemoryStore struct {
+	mu      sync.Mutex
+	entries map[string]memoryEntry // guarded by mu
+	sweepAt int                    // the number of entries at which to sweep; guarded by mu
+	now     func() time.Time       // the clock of tests; nil is time.Now
+}
+
+type memoryEntry struct {
+	value   []byte
+	expires time.Time
+}
+
+var _ TouchStore = (*MemoryStore)(nil)
+
+const minSweep = 1024
+
+// Get returns the value of key, or [ErrNotFound].
+func (m *MemoryStore) Get(_ context.Context, key string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	entry, ok := m.entries[key]
+	if !ok || !m.clock().Before(entry.expires) {
+		delete(m.entries, key)
+		return nil, ErrNotFound
+	}
+	// Values are replaced, never changed, so handing out this one is safe as
+	// long as the caller does not write to it.
+	return entry.value, nil
+}
+
+// Set keeps a copy of value under key for ttl.
+func (m *MemoryStore) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.entries == nil {
+		m.entries, m.sweepAt = make(map[string]memoryEntry), minSweep
+	}
+	m.entries[key] = memoryEntry{append([]byte(nil), value...), m.clock().Add(ttl)}
+	if len(m.entries) >= m.sweepAt {
+		m.sweep()
+	}
+	return nil
+}
+
+// Touch makes key expire ttl from now.
+func (m *MemoryStore) Touch(_ context.Context, key string, ttl time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if entry, ok := m.entries[key]; ok && m.clock().Before(entry.expires) {
+		m.entries[key] = memoryEntry{entry.value, m.clock().Add(ttl)}
+	}
+	return nil
+}
+
+// Delete forgets key.
+func (m *MemoryStore) Delete(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.entries, key)
+	return nil
+}
+
+// sweep drops what has expired and plans the next sweep for when the store has
+// doubled, so that its cost per Set stays constant. The caller holds mu.
+func (m *MemoryStore) sweep() {
+	now := m.clock()
+	for key, entry := range m.entries {
+		if !now.Before(entry.expires) {
+			delete(m.entries, key)
+		}
+	}
+	m.sweepAt = max(minSweep, 2*len(m.entries))
+}
+
+func (m *MemoryStore) clock() time.Time {
+	if m.now == nil {
+		return time.Now()
+	}
+	return m.now()
+}
