@@ -14,8 +14,8 @@ import (
 )
 
 // Browser returns a client that does what a browser does between an application and
-// the provider: it keeps cookies, follows redirects, and submits the page of the
-// form_post response mode. It trusts the server's certificate. The login page it
+// the provider: it keeps cookies, follows redirects, prefers HTML unless a request
+// has an Accept header of its own, and submits the page of the form_post response mode. It trusts the server's certificate. The login page it
 // shows like any other; see [Provider.Visit].
 func (p *Provider) Browser() *http.Client {
 	jar, err := cookiejar.New(nil)
@@ -108,7 +108,7 @@ func readForm(res *http.Response, kind string) (*form, error) {
 	return page, nil
 }
 
-// A browserTransport submits form_post pages. An http.Client knows redirects only, so
+// A browserTransport asks for pages and submits those of form_post. An http.Client knows redirects only, so
 // the answer to the form is handed up as the answer to the page.
 type browserTransport struct {
 	next http.RoundTripper
@@ -116,6 +116,11 @@ type browserTransport struct {
 }
 
 func (t *browserTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Header.Get("Accept") == "" {
+		// By this an application tells a page load from a request by script.
+		req = req.Clone(req.Context())
+		req.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+	}
 	res, err := t.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
