@@ -31,15 +31,15 @@ type Session struct {
 	returnTo string    // where the login leads; not stored
 	lifetime time.Duration
 
-	idToken  compactJWS
+	idToken  storedJWS
 	userInfo []byte // compact JSON; nil when the provider has no UserInfo
 	tokens   *oauth2.Token
 
 	facts func() *facts // decoded when first asked for
 }
 
-// compactJWS is a JWS with its parts decoded, a quarter shorter than its text.
-type compactJWS struct {
+// storedJWS is a JWS with its parts decoded, a quarter shorter than its text.
+type storedJWS struct {
 	header, payload, signature []byte
 }
 
@@ -89,17 +89,17 @@ func (t *tokenResponse) token() *oauth2.Token {
 }
 
 // splitJWS takes apart a JWS that has been verified, and so is well-formed.
-func splitJWS(raw string) compactJWS {
+func splitJWS(raw string) storedJWS {
 	part := func() []byte {
 		var text string
 		text, raw, _ = strings.Cut(raw, ".")
 		decoded, _ := base64.RawURLEncoding.DecodeString(text)
 		return decoded
 	}
-	return compactJWS{header: part(), payload: part(), signature: part()}
+	return storedJWS{header: part(), payload: part(), signature: part()}
 }
 
-func (j compactJWS) String() string {
+func (j storedJWS) String() string {
 	enc := base64.RawURLEncoding
 	return enc.EncodeToString(j.header) + "." + enc.EncodeToString(j.payload) + "." + enc.EncodeToString(j.signature)
 }
@@ -298,7 +298,7 @@ func (c *Client) unmarshalSession(b []byte) (*Session, error) {
 	s := &Session{lifetime: c.cfg.SessionLifetime}
 	s.created, s.seen, s.ceiling = d.time(), d.time(), d.time()
 	s.id, s.stepUp = string(d.bytes()), string(d.bytes())
-	s.idToken = compactJWS{header: d.bytes(), payload: d.bytes(), signature: d.bytes()}
+	s.idToken = storedJWS{header: d.bytes(), payload: d.bytes(), signature: d.bytes()}
 	if s.userInfo = d.bytes(); len(s.userInfo) == 0 {
 		s.userInfo = nil
 	}
