@@ -29,6 +29,7 @@ const (
 	maxKeys       = 200      // keys in a set
 	maxCandidates = 16       // keys tried for a token without kid
 	maxAbsent     = 128      // kids remembered as absent
+	maxKidSize    = 256      // bytes of such a kid
 	minRSABits    = 2048
 )
 
@@ -100,82 +101,84 @@ func newKeySet(p *provider, f *fetch.Client, ev *events, now func() time.Time, s
 // error is an [*Error] with [CodeProviderUnavailable] or [CodeProviderInvalid]:
 // nothing is known about the token then.
 func (k *keySet) verify(ctx context.Context, token, compact string, algs []string) ([]byte, *joseHeader, error) {
-	header, err := parseJWS(token, compact, algs)
+	jws, err := parseJWS(token, compact, algs)
 	if err != nil {
 		return nil, nil, err
 	}
 	var payload []byte
-	if keyTypes[header.Alg] == "oct" {
-		payload, err = k.verifyMAC(token, compact, header)
+	if keyTypes[jws.header.Alg] == "oct" {
+		payload, err = k.verifyMAC(token, jws)
 	} else {
-		payload, err = k.verifySignature(ctx, token, compact, header)
+		payload, err = k.verifySignature(ctx, token, jws)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return payload, header, nil
+	return payload, &jws.header, nil
 }
 
 // verifyMAC checks a token whose key is the client secret (OIDC Core 10.1).
-func (k *keySet) verifyMAC(token, compact string, header *joseHeader) ([]byte, error) {
-	if need := macSizes[header.Alg]; len(k.secret) < need {
-		return nil, refuse(token, "alg", fmt.Sprintf("a client secret of %d bytes or more", need), header.Alg)
+func (k *keySet) verifyMAC(token string, jws *compactJWS) ([]byte, error) {
+	if need := macSizes[jws.header.Alg]; len(k.secret) < need {
+		return nil, refuse(token, "alg", fmt.Sprintf("a client secret of %d bytes or more", need), jws.header.Alg)
 	}
-	payload, ok := verifyWith(compact, header.Alg, []publicKey{{key: k.secret}})
-	if !ok {
+	payload, err := jws.parsed.Verify(k.secret)
+	if err != nil {
 		return nil, refuse(token, "signature", "one made with the client secret", "")
 	}
 	return payload, nil
 }
 
-func (k *keySet) verifySignature(ctx context.Context, token, compact string, header *joseHeader) ([]byte, error) {
+func (k *keySet) verifySignature(ctx context.Context, token string, jws *compactJWS) ([]byte, error) {
 	set, err := k.document.Get(ctx)
 	if err != nil {
 		return nil, failFetch("jwks", err)
 	}
-	payload, found := set.verify(compact, header)
-	if found == noKey && k.worthAsking(header) {
+	payload, found := set.verify(jws)
+	kid := jws.header.Kid
+	if found == noKey && k.worthAsking(kid) {
 		renewed, err := k.document.Renew(ctx, set)
 		if err != nil {
 			return nil, failFetch("jwks", err)
 		}
 		if renewed != set {
 			set = renewed
-			payload, found = set.verify(compact, header)
-			k.remember(header, found)
+			if payload, found = set.verify(jws); found == noKey {
+				k.remember(kid)
+			}
 		}
 	}
 	switch found {
 	case verified:
 		return payload, nil
 	case forged:
-		return nil, refuse(token, "signature", "one made with the provider's key", header.Kid)
+		return nil, refuse(token, "signature", "one made with the provider's key", kid)
 	case unsuitable:
-		return nil, refuse(token, "kid", "a key of the provider for "+header.Alg, header.Kid)
+		return nil, refuse(token, "kid", "a key of the provider for "+jws.header.Alg, kid)
 	}
-	return nil, refuse(token, "kid", "a key of the provider", header.Kid)
+	return nil, refuse(token, "kid", "a key of the provider", kid)
 }
 
 // worthAsking reports whether a fetch may bring a key that the set lacks.
-func (k *keySet) worthAsking(header *joseHeader) bool {
+func (k *keySet) worthAsking(kid string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	until, ok := k.absent[header.Kid]
+	until, ok := k.absent[kid]
 	return !ok || !k.now().Before(until)
 }
 
 // remember takes note of a kid that a fetch did not bring. A token without kid
 // says nothing about other such tokens.
-func (k *keySet) remember(header *joseHeader, found verdict) {
-	if found != noKey || header.Kid == "" {
+func (k *keySet) remember(kid string) {
+	if kid == "" || len(kid) > maxKidSize {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
 	maps.DeleteFunc(k.absent, func(_ string, until time.Time) bool { return !now.Before(until) })
-	if len(k.absent) < maxAbsent && len(header.Kid) <= 256 {
-		k.absent[header.Kid] = now.Add(absentFor)
+	if len(k.absent) < maxAbsent {
+		k.absent[kid] = now.Add(absentFor)
 	}
 }
 
@@ -258,53 +261,43 @@ const (
 	verified
 )
 
-// verify looks for the key that signed compact. A kid names it; without one,
-// every key that suits is tried (OIDC Core 10.1), and if none fits the set may
-// just be too old.
-func (s *keys) verify(compact string, header *joseHeader) ([]byte, verdict) {
+// verify looks for the key that signed jws. A kid names it; without one, every
+// key that suits is tried (OIDC Core 10.1), and if none fits the set may just be
+// too old.
+func (s *keys) verify(jws *compactJWS) ([]byte, verdict) {
+	kid, alg := jws.header.Kid, jws.header.Alg
 	candidates := s.usable
-	if header.Kid != "" {
-		candidates = s.byKid[header.Kid]
-		if candidates == nil && !s.unusable[header.Kid] {
+	if kid != "" {
+		candidates = s.byKid[kid]
+		if candidates == nil && !s.unusable[kid] {
 			return nil, noKey
 		}
 	}
-	var suitable []publicKey
-	for _, key := range candidates {
-		if key.suits(header.Alg) && len(suitable) < maxCandidates {
-			suitable = append(suitable, key)
+	tried := 0
+	for _, candidate := range candidates {
+		if !candidate.suits(alg) || tried == maxCandidates {
+			continue
+		}
+		tried++
+		if payload, err := jws.parsed.Verify(candidate.verifier(alg)); err == nil {
+			return payload, verified
 		}
 	}
-	payload, ok := verifyWith(compact, header.Alg, suitable)
 	switch {
-	case ok:
-		return payload, verified
-	case header.Kid == "":
+	case kid == "":
 		return nil, noKey
-	case len(suitable) == 0:
+	case tried == 0:
 		return nil, unsuitable
 	}
 	return nil, forged
 }
 
-// verifyWith returns the payload of compact if one of candidates made its
-// signature. parseJWS has accepted compact, so that there is nothing in it that
-// go-jose would read differently.
-func verifyWith(compact, alg string, candidates []publicKey) ([]byte, bool) {
-	jws, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
-	if err != nil {
-		return nil, false
+// verifier returns what go-jose takes for verifying alg with p.
+func (p publicKey) verifier(alg string) any {
+	if key, ok := p.key.(ed25519.PublicKey); ok && alg == "Ed25519" {
+		return ed25519Verifier(key)
 	}
-	for _, candidate := range candidates {
-		key := candidate.key
-		if public, ok := key.(ed25519.PublicKey); ok && alg == "Ed25519" {
-			key = ed25519Verifier(public)
-		}
-		if payload, err := jws.Verify(key); err == nil {
-			return payload, true
-		}
-	}
-	return nil, false
+	return p.key
 }
 
 // ed25519Verifier verifies EdDSA under its fully specified name (RFC 9864
@@ -418,9 +411,16 @@ type joseHeader struct {
 	Cty string // empty when absent
 }
 
-// parseJWS checks the form of compact and its header, without looking at the
-// signature.
-func parseJWS(token, compact string, algs []string) (*joseHeader, error) {
+// compactJWS is a JWS of which the form and the header have been checked, but
+// not yet the signature.
+type compactJWS struct {
+	header joseHeader
+	parsed *jose.JSONWebSignature
+}
+
+// parseJWS reads a JWS in compact serialisation. What it accepts has one
+// spelling only, and the header that it returns is the one that go-jose acts on.
+func parseJWS(token, compact string, algs []string) (*compactJWS, error) {
 	if len(compact) > maxTokenSize {
 		return nil, refuse(token, "format", fmt.Sprintf("at most %d bytes", maxTokenSize), "")
 	}
@@ -439,7 +439,11 @@ func parseJWS(token, compact string, algs []string) (*joseHeader, error) {
 	if _, supported := keyTypes[header.Alg]; !supported || !slices.Contains(algs, header.Alg) {
 		return nil, refuse(token, "alg", strings.Join(algs, " or "), header.Alg)
 	}
-	return header, nil
+	parsed, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(header.Alg)})
+	if err != nil {
+		return nil, refuse(token, "format", "a JWS whose header is valid", "")
+	}
+	return &compactJWS{header: *header, parsed: parsed}, nil
 }
 
 // parseJOSEHeader reads a decoded header. Extensions that must be understood

@@ -1,0 +1,873 @@
+package oidcrp
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcrp/oidcrp/internal/fetch"
+)
+
+// testKeys are made once: RSA keys take their time.
+var testKeys = sync.OnceValue(func() (k struct {
+	rsa, rsa2        *rsa.PrivateKey
+	p256, p384, p521 *ecdsa.PrivateKey
+	other            *ecdsa.PrivateKey // another P-256
+	ed               ed25519.PrivateKey
+}) {
+	k.rsa, _ = rsa.GenerateKey(rand.Reader, 2048)
+	k.rsa2, _ = rsa.GenerateKey(rand.Reader, 2048)
+	k.p256, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	k.p384, _ = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	k.p521, _ = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	k.other, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	_, k.ed, _ = ed25519.GenerateKey(rand.Reader)
+	return k
+})
+
+// jwk returns key's public part as a JWK with the members given as name, value,
+// name, value.
+func jwk(key crypto.Signer, members ...any) map[string]any {
+	raw, err := json.Marshal(jose.JSONWebKey{Key: key.Public()})
+	if err != nil {
+		panic(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(raw, &m); err != nil {
+		panic(err)
+	}
+	for i := 0; i < len(members); i += 2 {
+		m[members[i].(string)] = members[i+1]
+	}
+	return m
+}
+
+// serveKeys serves a JWK Set.
+func (s *opServer) serveKeys(keys ...any) {
+	if keys == nil {
+		keys = []any{}
+	}
+	doc, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		panic(err)
+	}
+	s.setJWKS(respond(200, "application/jwk-set+json; charset=utf-8", string(doc)))
+}
+
+// keySet returns a new keySet that talks to s.
+func (s *opServer) keySet(trace Trace) *keySet {
+	ev := &events{trace: trace, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	return newKeySet(s.provider(trace), fetch.New(nil, 0), ev, s.clock.now, "")
+}
+
+// sign makes a JWS with a header of any content, without the library that
+// verifies it.
+func sign(header string, payload string, key any) string {
+	input := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." +
+		base64.RawURLEncoding.EncodeToString([]byte(payload))
+	return input + "." + base64.RawURLEncoding.EncodeToString(signature(header, input, key))
+}
+
+func signature(header, input string, key any) []byte {
+	var h struct{ Alg string }
+	_ = json.Unmarshal([]byte(header), &h)
+	hash := map[bool]crypto.Hash{true: crypto.SHA256}[strings.HasSuffix(h.Alg, "256")]
+	if strings.HasSuffix(h.Alg, "384") {
+		hash = crypto.SHA384
+	} else if strings.HasSuffix(h.Alg, "512") {
+		hash = crypto.SHA512
+	} else if hash == 0 {
+		hash = crypto.SHA256
+	}
+	d := hash.New()
+	d.Write([]byte(input))
+	digest := d.Sum(nil)
+
+	var sig []byte
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
+		if strings.HasPrefix(h.Alg, "PS") {
+			sig, _ = rsa.SignPSS(rand.Reader, key, hash, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		} else {
+			sig, _ = rsa.SignPKCS1v15(nil, key, hash, digest)
+		}
+	case *ecdsa.PrivateKey:
+		r, s, _ := ecdsa.Sign(rand.Reader, key, digest)
+		size := (key.Params().BitSize + 7) / 8
+		sig = append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
+	case ed25519.PrivateKey:
+		sig = ed25519.Sign(key, []byte(input))
+	case []byte:
+		mac := hmac.New(hash.New, key)
+		mac.Write([]byte(input))
+		sig = mac.Sum(nil)
+	}
+	return sig
+}
+
+// head returns a JOSE header.
+func head(alg, kid string) string {
+	if kid == "" {
+		return fmt.Sprintf(`{"alg":%q}`, alg)
+	}
+	return fmt.Sprintf(`{"alg":%q,"kid":%q}`, alg, kid)
+}
+
+// everyAlg is the widest pin there can be.
+var everyAlg = []string{
+	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+	"EdDSA", "Ed25519", "HS256", "HS384", "HS512",
+}
+
+// wantRefusal fails the test unless err is a *TokenError for check.
+func wantRefusal(t *testing.T, what string, err error, check string) {
+	t.Helper()
+	var refused *TokenError
+	if !errors.As(err, &refused) || refused.Check != check || refused.Token != "ID Token" {
+		t.Errorf("%s: error is %v, want a refusal for its %s", what, err, check)
+	}
+	if errors.Is(err, ErrProviderUnavailable) {
+		t.Errorf("%s: a refusal that counts as an outage", what)
+	}
+}
+
+// wantAccepted fails the test unless k accepts compact.
+func wantAccepted(t *testing.T, what string, k *keySet, compact string) {
+	t.Helper()
+	if payload, _, err := k.verify(t.Context(), "ID Token", compact, everyAlg); err != nil || string(payload) != "{}" {
+		t.Errorf("%s: %q, %v", what, payload, err)
+	}
+}
+
+func TestVerifyEveryAlgorithm(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	secret := strings.Repeat("s", 64)
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.rsa, "kid", "rsa"), jwk(keys.p256, "kid", "p256"), jwk(keys.p384, "kid", "p384"),
+		jwk(keys.p521, "kid", "p521"), jwk(keys.ed, "kid", "ed"))
+	k := s.keySet(Trace{})
+	k.secret = []byte(secret)
+	for _, row := range []struct {
+		algs, kid string
+		key       any
+	}{
+		{"RS256 RS384 RS512 PS256 PS384 PS512", "rsa", keys.rsa},
+		{"ES256", "p256", keys.p256},
+		{"ES384", "p384", keys.p384},
+		{"ES512", "p521", keys.p521},
+		{"EdDSA Ed25519", "ed", keys.ed},
+		{"HS256 HS384 HS512", "", []byte(secret)},
+	} {
+		for _, alg := range strings.Fields(row.algs) {
+			compact := sign(head(alg, row.kid), `{"sub":"alice"}`, row.key)
+			payload, header, err := k.verify(t.Context(), "ID Token", compact, []string{alg})
+			if err != nil || string(payload) != `{"sub":"alice"}` || header.Alg != alg || header.Kid != row.kid {
+				t.Errorf("%s: %q, %+v, %v", alg, payload, header, err)
+			}
+			// The same signature over anything else does not hold.
+			parts := strings.Split(compact, ".")
+			parts[1] = base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"mallory"}`))
+			_, _, err = k.verify(t.Context(), "ID Token", strings.Join(parts, "."), []string{alg})
+			wantRefusal(t, alg+" with another payload", err, "signature")
+			// Nor does the algorithm, where another is registered.
+			_, _, err = k.verify(t.Context(), "ID Token", compact,
+				slices.DeleteFunc(slices.Clone(everyAlg), func(a string) bool { return a == alg }))
+			wantRefusal(t, alg+" outside of the pin", err, "alg")
+		}
+	}
+	if n := s.keyFetches.Load(); n != 1 {
+		t.Errorf("%d fetches, want 1", n)
+	}
+}
+
+func TestVerifyWithTheClientSecretNeedsNoNetwork(t *testing.T) {
+	t.Parallel()
+	s := newOPServer(t)
+	k := s.keySet(Trace{})
+	k.secret = []byte(strings.Repeat("s", 47))
+	wantAccepted(t, "HS256", k, sign(head("HS256", "any"), "{}", k.secret))
+	_, _, err := k.verify(t.Context(), "ID Token", sign(head("HS256", ""), "{}", []byte("guess")), everyAlg)
+	wantRefusal(t, "another secret", err, "signature")
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("HS384", ""), "{}", k.secret), everyAlg)
+	wantRefusal(t, "a secret too short for HS384", err, "alg")
+	k.secret = nil
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("HS256", ""), "{}", []byte{}), everyAlg)
+	wantRefusal(t, "no secret", err, "alg")
+	if s.discoveries.Load()+s.keyFetches.Load() != 0 {
+		t.Error("there were requests")
+	}
+}
+
+func TestVerifyRefusesWhatOtherKeysSign(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.rsa, "kid", "rsa"), jwk(keys.p256, "kid", "p256"))
+	k := s.keySet(Trace{})
+	// The public key as an HMAC key, with HS256 in the pin by mistake.
+	der, err := x509.MarshalPKIXPublicKey(&keys.rsa.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("HS256", "rsa"), "{}", der), everyAlg)
+	wantRefusal(t, "HS256 with the public key", err, "alg")
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("RS256", "rsa"), "{}", keys.rsa2), everyAlg)
+	wantRefusal(t, "another RSA key", err, "signature")
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("ES256", "p256"), "{}", keys.other), everyAlg)
+	wantRefusal(t, "another P-256 key", err, "signature")
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("ES256", "rsa"), "{}", keys.p256), everyAlg)
+	wantRefusal(t, "the kid of a key of another type", err, "kid")
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("ES384", "p256"), "{}", keys.p256), everyAlg)
+	wantRefusal(t, "the kid of a key on another curve", err, "kid")
+	if n := s.keyFetches.Load(); n != 1 {
+		t.Errorf("%d fetches, want 1: none of these hopes for another key", n)
+	}
+}
+
+func TestVerifyReadsTheHeaderStrictly(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	k := s.keySet(Trace{})
+	elsewhere, err := json.Marshal(jwk(keys.other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ header, check string }{
+		{`{"alg":"ES256","kid":"a"}`, ""},
+		{` {"kid":"a", "alg":"ES256","typ":"JWT","cty":"x","unknown":[{}]} `, ""},
+		{`{"alg":"ES256","kid":"a","jku":"` + s.issuer + `/evil","x5u":"` + s.issuer + `/evil","x5t":"AAAA","x5c":[]}`, ""},
+		{`{"alg":"ES256","kid":"a","jwk":` + string(elsewhere) + `}`, ""},
+		{`{"alg":"ES256","kid":null}`, ""},
+		{`{"alg":"ES256","kid":""}`, ""},
+		{`{"alg":"ES256","kid":"a","ALG":"none","Crit":["b64"]}`, ""},
+
+		{`{"alg":"none","kid":"a"}`, "alg"},
+		{`{"alg":"None","kid":"a"}`, "alg"},
+		{`{"alg":"es256","kid":"a"}`, "alg"},
+		{`{"alg":"ES256K","kid":"a"}`, "alg"},
+		{`{"alg":"","kid":"a"}`, "alg"},
+		{`{"kid":"a"}`, "alg"},
+		{`{"ALG":"ES256","kid":"a"}`, "alg"},
+		{`{"alg":["ES256"],"kid":"a"}`, "alg"},
+		{`{"alg":"ES256","kid":1}`, "kid"},
+		{`{"alg":"ES256","kid":["a"]}`, "kid"},
+		{`{"alg":"ES256","kid":"a","typ":7}`, "typ"},
+		{`{"alg":"ES256","kid":"a","crit":["exp"],"exp":1}`, "crit"},
+		{`{"alg":"ES256","kid":"a","crit":[]}`, "crit"},
+		{`{"alg":"ES256","kid":"a","crit":null}`, "crit"},
+		{`{"alg":"ES256","kid":"a","b64":true}`, "b64"},
+		{`{"alg":"ES256","kid":"a","b64":false,"crit":["b64"]}`, "crit"},
+		{`{"alg":"none","alg":"ES256","kid":"a"}`, "format"},
+		{`{"alg":"ES256","kid":"a","\u006bid":"a"}`, "format"},
+		{`{"alg":"ES256","kid":"a"}{}`, "format"},
+		{`{"alg":"ES256","kid":"a","x5c":["AAAA"]}`, "format"},
+		{`["ES256"]`, "format"},
+		{`null`, "format"},
+		{"{\"alg\":\"ES256\",\"kid\":\"\xff\"}", "format"},
+		{`{"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`, "format"},
+	} {
+		what := clean(row.header, 80)
+		compact := sign(row.header, "{}", keys.p256)
+		if row.check == "" {
+			wantAccepted(t, what, k, compact)
+			continue
+		}
+		_, _, err := k.verify(t.Context(), "ID Token", compact, append([]string{"none", "ES256K", ""}, everyAlg...))
+		wantRefusal(t, what, err, row.check)
+	}
+	if n := s.others.Load(); n != 0 {
+		t.Errorf("%d requests to where the token pointed", n)
+	}
+	// A key that comes with the token proves nothing.
+	_, _, err = k.verify(t.Context(), "ID Token",
+		sign(`{"alg":"ES256","kid":"a","jwk":`+string(elsewhere)+`}`, "{}", keys.other), everyAlg)
+	wantRefusal(t, "signed by its own key", err, "signature")
+}
+
+func TestVerifyTakesCompactSerialisationOnly(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	k := s.keySet(Trace{})
+	good := sign(head("ES256", "a"), "{}", keys.p256)
+	wantAccepted(t, "the token itself", k, good)
+	parts := strings.Split(good, ".")
+	last := good[:len(good)-1]
+	jws := fmt.Sprintf(`{"protected":%q,"payload":%q,"signature":%q}`, parts[0], parts[1], parts[2])
+	for what, compact := range map[string]string{
+		"nothing":           "",
+		"one part":          parts[0],
+		"two parts":         parts[0] + "." + parts[1],
+		"four parts":        good + "." + parts[2],
+		"five parts":        good + "..",
+		"no signature":      parts[0] + "." + parts[1] + ".",
+		"no payload":        parts[0] + ".." + parts[2],
+		"no header":         "." + parts[1] + "." + parts[2],
+		"JSON":              jws,
+		"space before":      " " + good,
+		"line break after":  good + "\n",
+		"line break inside": parts[0] + "." + parts[1] + "\n." + parts[2],
+		"padding":           parts[0] + "." + parts[1] + "=." + parts[2],
+		"base64 alphabet":   parts[0] + "." + parts[1] + "." + "+/" + parts[2][2:],
+		"other last bits":   last + string(base64URL[strings.IndexByte(base64URL, good[len(good)-1])+1]),
+		"one letter alone":  parts[0] + "." + parts[1] + ".AAAAA",
+		"not ASCII":         parts[0] + "." + parts[1] + ".é" + parts[2],
+		"too long":          sign(head("ES256", "a"), strings.Repeat(" ", maxTokenSize), keys.p256),
+	} {
+		_, _, err := k.verify(t.Context(), "ID Token", compact, everyAlg)
+		wantRefusal(t, what, err, "format")
+	}
+}
+
+func TestVerifyChoosesTheKey(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	a := func(alg string) string { return head(alg, "a") }
+	for _, row := range []struct {
+		what  string
+		keys  []any
+		token string
+		check string // empty when the token is accepted
+	}{
+		{"one kid on two types", []any{jwk(keys.rsa, "kid", "a"), jwk(keys.p256, "kid", "a")}, sign(a("ES256"), "{}", keys.p256), ""},
+		{"one kid on two keys of a type", []any{jwk(keys.other, "kid", "a"), jwk(keys.p256, "kid", "a")}, sign(a("ES256"), "{}", keys.p256), ""},
+		{"the right alg", []any{jwk(keys.rsa, "kid", "a", "alg", "PS256")}, sign(a("PS256"), "{}", keys.rsa), ""},
+		{"another alg of the type", []any{jwk(keys.rsa, "kid", "a", "alg", "PS256")}, sign(a("RS256"), "{}", keys.rsa), "kid"},
+		{"EdDSA by its new name", []any{jwk(keys.ed, "kid", "a", "alg", "Ed25519")}, sign(a("EdDSA"), "{}", keys.ed), ""},
+		{"use sig", []any{jwk(keys.p256, "kid", "a", "use", "sig")}, sign(a("ES256"), "{}", keys.p256), ""},
+		{"use enc", []any{jwk(keys.p256, "kid", "a", "use", "enc")}, sign(a("ES256"), "{}", keys.p256), "kid"},
+		{"use unknown", []any{jwk(keys.p256, "kid", "a", "use", "tls")}, sign(a("ES256"), "{}", keys.p256), "kid"},
+		{"one kid for sig and enc", []any{jwk(keys.rsa2, "kid", "a", "use", "enc"), jwk(keys.rsa, "kid", "a", "use", "sig")}, sign(a("RS256"), "{}", keys.rsa), ""},
+		{"key_ops verify", []any{jwk(keys.p256, "kid", "a", "key_ops", []string{"verify"})}, sign(a("ES256"), "{}", keys.p256), ""},
+		{"key_ops wrapKey", []any{jwk(keys.p256, "kid", "a", "key_ops", []string{"wrapKey"})}, sign(a("ES256"), "{}", keys.p256), "kid"},
+		{"a symmetric key", []any{map[string]any{"kty": "oct", "kid": "a", "k": base64.RawURLEncoding.EncodeToString(make([]byte, 32))}}, sign(a("HS256"), "{}", make([]byte, 32)), "alg"},
+		{"a private key", []any{jwk(keys.p256, "kid", "a", "d", "AAAA")}, sign(a("ES256"), "{}", keys.p256), "kid"},
+		{"broken certificates", []any{jwk(keys.p256, "kid", "a", "x5c", []string{"!"}, "x5t", "!", "x5u", ":")}, sign(a("ES256"), "{}", keys.p256), ""},
+
+		{"no kid, one key", []any{jwk(keys.p256, "kid", "b")}, sign(head("ES256", ""), "{}", keys.p256), ""},
+		{"no kid, many keys", []any{jwk(keys.rsa, "kid", "b"), jwk(keys.other), jwk(keys.p256, "kid", "c")}, sign(head("ES256", ""), "{}", keys.p256), ""},
+		{"no kid anywhere", []any{jwk(keys.other), jwk(keys.p256)}, sign(head("ES256", ""), "{}", keys.p256), ""},
+		{"no kid, no key", []any{jwk(keys.other), jwk(keys.rsa)}, sign(head("ES256", ""), "{}", keys.p256), "kid"},
+		{"a kid, a key without", []any{jwk(keys.p256)}, sign(a("ES256"), "{}", keys.p256), "kid"},
+		{"no keys", nil, sign(a("ES256"), "{}", keys.p256), "kid"},
+	} {
+		s := newOPServer(t)
+		s.serveKeys(row.keys...)
+		k := s.keySet(Trace{})
+		if row.check == "" {
+			wantAccepted(t, row.what, k, row.token)
+			continue
+		}
+		_, _, err := k.verify(t.Context(), "ID Token", row.token, everyAlg)
+		wantRefusal(t, row.what, err, row.check)
+	}
+}
+
+func TestATokenWithoutKidTriesNotTooManyKeys(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	list := slices.Repeat([]any{jwk(keys.other)}, maxCandidates)
+	s := newOPServer(t)
+	s.serveKeys(append(list, jwk(keys.p256, "kid", "a"))...)
+	k := s.keySet(Trace{})
+	_, _, err := k.verify(t.Context(), "ID Token", sign(head("ES256", ""), "{}", keys.p256), everyAlg)
+	wantRefusal(t, "behind 16 others", err, "kid")
+	wantAccepted(t, "with its kid", k, sign(head("ES256", "a"), "{}", keys.p256))
+}
+
+func TestParseKeysOfRealProviders(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		file             string
+		usable, unusable int
+	}{
+		{"proconnect.json", 4, 0},
+		{"conformance-suite.json", 5, 3}, // secp256k1 and two for encryption are passed over
+		{"odd.json", 2, 13},
+	} {
+		set, err := parseKeys(readFile(t, "jwks", row.file))
+		if err != nil {
+			t.Errorf("%s: %v", row.file, err)
+			continue
+		}
+		if len(set.usable) != row.usable || len(set.unusable) != row.unusable {
+			t.Errorf("%s: %d usable %q, %d unusable %v", row.file, len(set.usable), set.kids(), len(set.unusable), set.unusable)
+		}
+	}
+}
+
+func TestParseKeysRefuses(t *testing.T) {
+	t.Parallel()
+	for _, doc := range []string{
+		``, `[]`, `{}`, `{"keys":null}`, `{"keys":{}}`, `{"Keys":[]}`, `{"keys":[],"keys":[]}`,
+		`{"keys":[]}x`, `{"keys":[{"kid":"a","kid":"b"}]}`,
+		`{"keys":[` + strings.Repeat(`{},`, maxKeys) + `{}]}`,
+	} {
+		if _, err := parseKeys([]byte(doc)); err == nil {
+			t.Errorf("parseKeys(%.60s) succeeds", doc)
+		}
+	}
+}
+
+func TestRotationIsNoticed(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "old"))
+	var rotated []KeysRotatedEvent
+	k := s.keySet(Trace{KeysRotated: func(_ context.Context, ev KeysRotatedEvent) { rotated = append(rotated, ev) }})
+	oldToken, newToken := sign(head("ES256", "old"), "{}", keys.p256), sign(head("ES256", "new"), "{}", keys.other)
+	wantAccepted(t, "before", k, oldToken)
+
+	s.serveKeys(jwk(keys.other, "kid", "new"))
+	wantAccepted(t, "right after the first fetch", k, newToken)
+	_, _, err := k.verify(t.Context(), "ID Token", oldToken, everyAlg)
+	wantRefusal(t, "the key that is gone", err, "kid")
+	if n := s.keyFetches.Load(); n != 2 {
+		t.Errorf("%d fetches, want 2", n)
+	}
+	if len(rotated) != 1 || !slices.Equal(rotated[0].Added, []string{"new"}) || !slices.Equal(rotated[0].Removed, []string{"old"}) {
+		t.Errorf("events are %+v", rotated)
+	}
+}
+
+func TestRotationWithoutKidsIsNoticed(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256))
+	k := s.keySet(Trace{})
+	wantAccepted(t, "before", k, sign(head("ES256", ""), "{}", keys.p256))
+	s.serveKeys(jwk(keys.other))
+	wantAccepted(t, "after", k, sign(head("ES256", ""), "{}", keys.other))
+}
+
+func TestAWithdrawnKeyStopsVerifying(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	token := sign(head("ES256", "old"), "{}", keys.p256)
+
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "old"), jwk(keys.other, "kid", "new"))
+	k := s.keySet(Trace{})
+	wantAccepted(t, "before", k, token)
+	s.serveKeys(jwk(keys.other, "kid", "new"))
+	s.clock.advance(11 * time.Minute)
+	_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
+	wantRefusal(t, "after the cache age and a quiet minute", err, "kid")
+
+	s = newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "old"))
+	k = s.keySet(Trace{})
+	wantAccepted(t, "before", k, token)
+	s.serveKeys(jwk(keys.other, "kid", "new"))
+	s.clock.advance(10 * time.Minute)
+	eventually(t, "a busy client notices", func() bool {
+		_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
+		return err != nil
+	})
+}
+
+// A key that replaces another under the same kid is found when the set has
+// aged; a bad signature is no reason to fetch.
+func TestAKidThatIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	k := s.keySet(Trace{})
+	wantAccepted(t, "before", k, sign(head("ES256", "a"), "{}", keys.p256))
+	s.serveKeys(jwk(keys.other, "kid", "a"))
+	token := sign(head("ES256", "a"), "{}", keys.other)
+	_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
+	wantRefusal(t, "too early", err, "signature")
+	s.clock.advance(11 * time.Minute)
+	wantAccepted(t, "after the cache age", k, token)
+}
+
+func TestForgedTokensFetchNothing(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	for what, header := range map[string]func(i int) string{
+		"random kids":   func(i int) string { return head("ES256", fmt.Sprint("forged-", i)) },
+		"one wrong kid": func(int) string { return head("ES256", "forged") },
+		"no kid":        func(int) string { return head("ES256", "") },
+		"the right kid": func(int) string { return head("ES256", "a") },
+	} {
+		s := newOPServer(t)
+		s.serveKeys(jwk(keys.p256, "kid", "a"))
+		k := s.keySet(Trace{})
+		wantAccepted(t, "before", k, sign(head("ES256", "a"), "{}", keys.p256))
+		sig := sign(head("ES256", "a"), "{}", keys.other)
+		sig = sig[strings.LastIndexByte(sig, '.'):]
+		for i := range 1000 {
+			forged := sign(header(i), "{}", nil) + sig[1:]
+			_, _, err := k.verify(t.Context(), "ID Token", forged, everyAlg)
+			check := "kid"
+			if what == "the right kid" {
+				check = "signature"
+			}
+			wantRefusal(t, what, err, check)
+		}
+		want := int32(2)
+		if what == "the right kid" {
+			want = 1
+		}
+		if n := s.keyFetches.Load(); n != want || s.discoveries.Load() != 1 {
+			t.Errorf("%s: %d fetches for 1,000 forged tokens, want %d", what, n, want)
+		}
+		wantAccepted(t, "after", k, sign(head("ES256", "a"), "{}", keys.p256))
+		if len(k.absent) > maxAbsent {
+			t.Errorf("%s: %d kids remembered", what, len(k.absent))
+		}
+	}
+}
+
+func TestOneFetchPerMinuteForUnknownKids(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	k := s.keySet(Trace{})
+	for second := range 300 {
+		_, _, err := k.verify(t.Context(), "ID Token", sign(head("ES256", fmt.Sprint(second)), "{}", keys.other), everyAlg)
+		wantRefusal(t, "forged", err, "kid")
+		s.clock.advance(time.Second)
+	}
+	if n := s.keyFetches.Load(); n != 6 {
+		t.Errorf("%d fetches in five minutes, want 6", n)
+	}
+}
+
+func TestAKidKnownToBeAbsentLeavesTheFetchToOthers(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	k := s.keySet(Trace{})
+	stray, fresh := sign(head("ES256", "stray"), "{}", keys.other), sign(head("ES256", "fresh"), "{}", keys.other)
+	_, _, err := k.verify(t.Context(), "ID Token", stray, everyAlg)
+	wantRefusal(t, "stray", err, "kid")
+	s.serveKeys(jwk(keys.p256, "kid", "a"), jwk(keys.other, "kid", "fresh"))
+	s.clock.advance(time.Minute)
+	for range 100 {
+		_, _, err := k.verify(t.Context(), "ID Token", stray, everyAlg)
+		wantRefusal(t, "stray", err, "kid")
+	}
+	if n := s.keyFetches.Load(); n != 2 {
+		t.Errorf("%d fetches, want 2", n)
+	}
+	wantAccepted(t, "fresh", k, fresh)
+
+	// It is not absent for ever.
+	s.serveKeys(jwk(keys.other, "kid", "stray"))
+	s.clock.advance(time.Minute)
+	wantAccepted(t, "stray", k, stray)
+}
+
+func TestFiveHundredAtOnce(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	k := s.keySet(Trace{})
+	verify500 := func(what, token string) {
+		var wg sync.WaitGroup
+		for range 500 {
+			wg.Go(func() { wantAccepted(t, what, k, token) })
+		}
+		wg.Wait()
+	}
+	verify500("cold", sign(head("ES256", "a"), "{}", keys.p256))
+	if s.discoveries.Load() != 1 || s.keyFetches.Load() != 1 {
+		t.Errorf("%d discoveries, %d fetches, want 1 and 1", s.discoveries.Load(), s.keyFetches.Load())
+	}
+	s.serveKeys(jwk(keys.other, "kid", "b"))
+	verify500("after a rotation", sign(head("ES256", "b"), "{}", keys.other))
+	if s.discoveries.Load() != 1 || s.keyFetches.Load() != 2 {
+		t.Errorf("%d discoveries, %d fetches, want 1 and 2", s.discoveries.Load(), s.keyFetches.Load())
+	}
+}
+
+func TestKeysOutliveTheCallerThatAskedForThem(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	arrived, release := make(chan struct{}), make(chan struct{})
+	s.mu.Lock()
+	good := s.jwks
+	s.mu.Unlock()
+	s.setJWKS(func(w http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-release
+		good(w, r)
+	})
+	k := s.keySet(Trace{})
+	token := sign(head("ES256", "a"), "{}", keys.p256)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, _, err := k.verify(ctx, "ID Token", token, everyAlg)
+		if wantCode(t, err, CodeProviderUnavailable); !errors.Is(err, context.Canceled) {
+			t.Errorf("error is %v", err)
+		}
+	})
+	<-arrived
+	for range 100 {
+		wg.Go(func() { wantAccepted(t, "another caller", k, token) })
+	}
+	cancel()
+	close(release)
+	wg.Wait()
+}
+
+func TestAnOutageIsNotAForgery(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	token, unknown := sign(head("ES256", "a"), "{}", keys.p256), sign(head("ES256", "b"), "{}", keys.other)
+
+	s := newOPServer(t)
+	s.setJWKS(respond(503, "text/html", "down"))
+	k := s.keySet(Trace{})
+	for range 100 {
+		_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
+		wantCode(t, err, CodeProviderUnavailable)
+	}
+	if n := s.keyFetches.Load(); n != 1 {
+		t.Errorf("%d fetches while cold and down, want 1", n)
+	}
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	s.clock.advance(2 * time.Second)
+	wantAccepted(t, "after the outage", k, token)
+
+	s.setJWKS(respond(503, "text/html", "down"))
+	for range 100 {
+		_, _, err := k.verify(t.Context(), "ID Token", unknown, everyAlg)
+		wantCode(t, err, CodeProviderUnavailable)
+		wantAccepted(t, "a known key during the outage", k, token)
+	}
+	if n := s.keyFetches.Load(); n != 3 {
+		t.Errorf("%d fetches, want 3", n)
+	}
+	s.clock.advance(24 * time.Hour)
+	wantAccepted(t, "a known key a day later", k, token)
+	s.clock.advance(time.Hour)
+	_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
+	wantCode(t, err, CodeProviderUnavailable)
+
+	s.serveKeys(jwk(keys.p256, "kid", "a"), jwk(keys.other, "kid", "b"))
+	s.clock.advance(time.Minute)
+	wantAccepted(t, "a known key at last", k, token)
+	wantAccepted(t, "the other key", k, unknown)
+}
+
+func TestDiscoveryThatIsDownMeansNoKeys(t *testing.T) {
+	t.Parallel()
+	s := newOPServer(t)
+	s.setDiscovery(respond(503, "text/html", "down"))
+	_, _, err := s.keySet(Trace{}).verify(t.Context(), "ID Token", sign(head("ES256", "a"), "{}", testKeys().p256), everyAlg)
+	if e := wantCode(t, err, CodeProviderUnavailable); e.Op != "discovery" {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestKeyAnswersThatAreRefused(t *testing.T) {
+	t.Parallel()
+	token := sign(head("ES256", "a"), "{}", testKeys().p256)
+	for _, row := range []struct {
+		status            int
+		contentType, body string
+		code              Code
+	}{
+		{200, "application/json", `{"keys":[]}`, ""},
+		{200, "application/jwk-set+json", `{"keys":[]}`, ""},
+		{200, "application/vnd.example+json; charset=utf-8", `{"keys":[]}`, ""},
+		{200, "text/json", `{"keys":[]}`, ""},
+		{200, "text/html", `{"keys":[]}`, CodeProviderInvalid},
+		{200, "", `{"keys":[]}`, CodeProviderInvalid},
+		{200, "application/json", `{"s3cret":[]}`, CodeProviderInvalid},
+		{200, "application/json", `{"keys":[` + strings.Repeat(" ", fetch.MaxBody) + `]}`, CodeProviderInvalid},
+		{404, "application/json", `{"keys":["s3cret"]}`, CodeProviderInvalid},
+		{302, "application/json", `{"keys":[]}`, CodeProviderInvalid},
+		{500, "application/json", `{"keys":["s3cret"]}`, CodeProviderUnavailable},
+	} {
+		s := newOPServer(t)
+		s.setJWKS(respond(row.status, row.contentType, row.body))
+		var seen []FetchEvent
+		k := s.keySet(Trace{KeysFetched: func(_ context.Context, ev FetchEvent) { seen = append(seen, ev) }})
+		_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
+		if row.code == "" {
+			wantRefusal(t, row.contentType, err, "kid")
+			continue
+		}
+		if e := wantCode(t, err, row.code); e.Op != "jwks" || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("error is %v", err)
+		}
+		if len(seen) != 1 || seen[0].URL != s.issuer+"/jwks" || seen[0].Err != err {
+			t.Errorf("events are %+v", seen)
+		}
+	}
+}
+
+func TestKeysAreFetchedFromWhereTheMetadataSaysNow(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveMetadata(map[string]any{"jwks_uri": s.issuer + "/elsewhere"})
+	k := s.keySet(Trace{})
+	token := sign(head("ES256", "a"), "{}", keys.p256)
+	_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
+	wantCode(t, err, CodeProviderInvalid)
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	s.serveMetadata(nil)
+	eventually(t, "the new jwks_uri is used", func() bool {
+		s.clock.advance(time.Minute)
+		_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
+		return err == nil
+	})
+}
+
+func TestKeySetServesGoOIDC(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	s := newOPServer(t)
+	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	k := s.keySet(Trace{})
+	verifier := func(pinned *pinnedKeySet) *oidc.IDTokenVerifier {
+		return oidc.NewVerifier(s.issuer, pinned, &oidc.Config{
+			ClientID: "app", SupportedSigningAlgs: pinned.algs, Now: s.clock.now,
+		})
+	}
+	claims := fmt.Sprintf(`{"iss":%q,"aud":"app","sub":"alice","exp":%d}`, s.issuer, s.clock.now().Unix()+60)
+
+	pinned := &pinnedKeySet{keys: k, token: "ID Token", algs: []string{"ES256"}}
+	token, err := verifier(pinned).Verify(t.Context(), sign(head("ES256", "a"), claims, keys.p256))
+	if err != nil || token.Subject != "alice" || string(pinned.payload) != claims || pinned.header.Kid != "a" || !pinned.called {
+		t.Errorf("%+v, %+v, %v", token, pinned, err)
+	}
+
+	pinned = &pinnedKeySet{keys: k, token: "ID Token", algs: []string{"ES256"}}
+	if _, err := verifier(pinned).Verify(t.Context(), sign(head("ES256", "a"), claims, keys.other)); err == nil {
+		t.Error("a forged token is accepted")
+	}
+	wantRefusal(t, "forged", pinned.err, "signature")
+}
+
+func FuzzJWKS(f *testing.F) {
+	for _, file := range []string{"proconnect.json", "conformance-suite.json", "odd.json"} {
+		f.Add(readFile(f, "jwks", file))
+	}
+	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQ","e":"AQAB"},{"kty":"EC","crv":"P-256","x":"","y":""},{"kty":"OKP","crv":"Ed25519","x":"AA"}]}`))
+	var tokens []*compactJWS
+	for alg := range keyTypes {
+		jws, err := parseJWS("ID Token", sign(head(alg, ""), "{}", []byte("forged")), everyAlg)
+		if err != nil {
+			f.Fatal(err)
+		}
+		tokens = append(tokens, jws)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		set, err := parseKeys(body)
+		if err != nil {
+			return
+		}
+		for _, key := range set.usable {
+			if key.key == nil || key.keyType == "oct" {
+				t.Fatalf("key is %+v", key)
+			}
+		}
+		for _, jws := range tokens {
+			if _, found := set.verify(jws); found == verified {
+				t.Fatalf("%s: a forged token is accepted", jws.header.Alg)
+			}
+		}
+	})
+}
+
+func FuzzJOSEHeader(f *testing.F) {
+	for _, header := range []string{
+		head("ES256", "a"), head("none", ""), `{"alg":"RS256","crit":["exp"]}`, `{"alg":"HS256","b64":false}`, `{"alg":1}`,
+	} {
+		f.Add(sign(header, "{}", []byte("key")))
+	}
+	f.Add("..")
+	f.Fuzz(func(t *testing.T, compact string) {
+		jws, err := parseJWS("ID Token", compact, everyAlg)
+		if err != nil {
+			var refused *TokenError
+			if !errors.As(err, &refused) {
+				t.Fatalf("error is %T", err)
+			}
+			return
+		}
+		// go-jose, which verifies it, must see the same token.
+		got := jws.parsed.Signatures[0].Header
+		if got.Algorithm != jws.header.Alg || got.KeyID != jws.header.Kid {
+			t.Fatalf("header is %+v, go-jose reads %+v", jws.header, got)
+		}
+		if again, err := jws.parsed.CompactSerialize(); err != nil || again != compact {
+			t.Fatalf("a second spelling of one token: %q and %q", compact, again)
+		}
+	})
+}
+
+func BenchmarkVerifyES256(b *testing.B) { benchmarkVerify(b, "ES256") }
+func BenchmarkVerifyRS256(b *testing.B) { benchmarkVerify(b, "RS256") }
+
+func benchmarkVerify(b *testing.B, alg string) {
+	keys := testKeys()
+	s := newOPServer(b)
+	s.serveKeys(jwk(keys.rsa, "kid", "RS256"), jwk(keys.p256, "kid", "ES256"))
+	k := s.keySet(Trace{})
+	key := map[string]any{"ES256": keys.p256, "RS256": keys.rsa}[alg]
+	claims := `{"iss":"https://op.example/api/v2","sub":"704e0242-2901-5d2b-d47f-7a5e5ab05b35","aud":"6925fb81",` +
+		`"exp":1800000300,"iat":1800000000,"nonce":"n-0S6_WzA2Mj","acr":"eidas1","auth_time":1800000000}`
+	compact := sign(head(alg, alg), claims, key)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := k.verify(b.Context(), "ID Token", compact, everyAlg); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkBareES256 is the floor: the signature and nothing else.
+func BenchmarkBareES256(b *testing.B) {
+	keys := testKeys()
+	digest := make([]byte, 32)
+	r, s, err := ecdsa.Sign(rand.Reader, keys.p256, digest)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if !ecdsa.Verify(&keys.p256.PublicKey, digest, r, s) {
+			b.Fatal("it does not hold")
+		}
+	}
+}
