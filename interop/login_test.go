@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -47,6 +48,10 @@ func testSignIn(t *testing.T, kind, alg, userInfo string) {
 	me := w.me(t, newBrowser(t).open(w.base+"/me").signIn(alice))
 	if me.Sub != alice.Sub || me.Iss != w.provider.issuer {
 		t.Errorf("sub %q, iss %q", me.Sub, me.Iss)
+	}
+	// Both are in the ID Token only because the app asks with the claims parameter.
+	if me.ACR != alice.ACR || !slices.Equal(me.AMR, alice.AMR) {
+		t.Errorf("acr %q, amr %q", me.ACR, me.AMR)
 	}
 	if me.Claims["email"] != alice.Claims["email"] || me.Claims["given_name"] != "Alice" {
 		t.Errorf("claims %v", me.Claims)
@@ -306,6 +311,29 @@ func TestCallbackTwice(t *testing.T) {
 				t.Errorf("sub %q", me.Sub)
 			}
 			if got := len(w.provider.requests(t, "token")); got != 1 {
+				t.Errorf("%d token requests", got)
+			}
+		})
+	}
+}
+
+// TestCallbackInAnotherBrowser: the login began elsewhere, so its code is not spent here; the
+// login begins again and ends on the page.
+func TestCallbackInAnotherBrowser(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, setup{kind: kind})
+			first, second := newBrowser(t), newBrowser(t)
+			w.me(t, first.open(w.base+"/me?from=mail").signIn(alice))
+
+			login := second.open(first.visited(w.base + "/auth/callback").String())
+			done := login.signIn(bob)
+			if me := w.me(t, done); me.Sub != bob.Sub || done.URL.RawQuery != "from=mail" {
+				t.Errorf("%q on %s", me.Sub, done.URL)
+			}
+			if got := len(w.provider.requests(t, "token")); got != 2 {
 				t.Errorf("%d token requests", got)
 			}
 		})
