@@ -1,0 +1,54 @@
+package oidctest_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// newHandler stands for an application that signs people in.
+func newHandler(issuer, clientID, clientSecret string) http.Handler { return http.NotFoundHandler() }
+
+// A test of an application starts the provider, tells the application about it, and
+// comes back with a browser that is signed in.
+func ExampleProvider_SignIn() {
+	_ = func(t *testing.T) { // func TestDossiers(t *testing.T)
+		provider := oidctest.NewServer(t, oidctest.Config{})
+		app := httptest.NewServer(newHandler(provider.Issuer(), oidctest.ClientID, oidctest.ClientSecret))
+		t.Cleanup(app.Close)
+
+		browser := provider.SignIn(t, app.URL+"/auth/login?return_to=/", "alice")
+		res, err := browser.Get(app.URL + "/dossiers/42")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+}
+
+func ExampleProvider_Misbehave() {
+	provider, err := oidctest.Start(oidctest.Config{AutoLogin: "alice"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer provider.Close()
+
+	provider.Misbehave(oidctest.JWKSEmpty)
+	res, err := http.Get(provider.Endpoint(oidctest.EndpointJWKS))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	fmt.Println(oidctest.JWKSEmpty.Doc)
+	fmt.Println(string(body))
+	// Output:
+	// the set has no key
+	// {"keys":[]}
+}
