@@ -115,7 +115,9 @@ type provider struct {
 
 // newProvider returns a provider that uses static, or fetches its metadata on
 // first use when static is nil. It does no I/O.
-func newProvider(issuer string, static *Metadata, f *fetch.Client, ev *events, now func() time.Time) *provider {
+func newProvider(
+	issuer string, static *Metadata, f *fetch.Client, ev *events, now func() time.Time,
+) *provider {
 	p := &provider{issuer: issuer, static: static, http: f, events: ev, now: now}
 	p.document.Load = p.load
 	p.document.Now = now
@@ -162,7 +164,8 @@ func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time
 		return nil, 0, failFetch("discovery", err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, 0, failf("discovery", CodeProviderInvalid, "%s answered with status %d", wellKnown, res.StatusCode)
+		return nil, 0, failf("discovery", CodeProviderInvalid,
+			"%s answered with status %d", wellKnown, res.StatusCode)
 	}
 	m, err := parseMetadata(res.Body)
 	if err == nil {

@@ -74,7 +74,7 @@ type keySet struct {
 	document fetch.Document[keys]
 
 	mu     sync.Mutex           // guards absent
-	absent map[string]time.Time // kids that a fetch did not bring, and until when to believe it
+	absent map[string]time.Time // kids that a fetch did not bring; believed until then
 }
 
 // newKeySet returns a keySet for p. secret is the client secret, the key of the
@@ -100,12 +100,13 @@ func newKeySet(p *provider, f *fetch.Client, ev *events, now func() time.Time, s
 // A token that does not hold is a [*TokenError]. If its key cannot be had, the
 // error is an [*Error] with [CodeProviderUnavailable] or [CodeProviderInvalid]:
 // nothing is known about the token then.
-func (k *keySet) verify(ctx context.Context, token, compact string, algs []string) ([]byte, *joseHeader, error) {
+func (k *keySet) verify(
+	ctx context.Context, token, compact string, algs []string,
+) (payload []byte, header *joseHeader, err error) {
 	jws, err := parseJWS(token, compact, algs)
 	if err != nil {
 		return nil, nil, err
 	}
-	var payload []byte
 	if keyTypes[jws.header.Alg] == "oct" {
 		payload, err = k.verifyMAC(token, jws)
 	} else {
@@ -120,7 +121,8 @@ func (k *keySet) verify(ctx context.Context, token, compact string, algs []strin
 // verifyMAC checks a token whose key is the client secret (OIDC Core 10.1).
 func (k *keySet) verifyMAC(token string, jws *compactJWS) ([]byte, error) {
 	if need := macSizes[jws.header.Alg]; len(k.secret) < need {
-		return nil, refuse(token, "alg", fmt.Sprintf("a client secret of %d bytes or more", need), jws.header.Alg)
+		return nil, refuse(token, "alg",
+			fmt.Sprintf("a client secret of %d bytes or more", need), jws.header.Alg)
 	}
 	payload, err := jws.parsed.Verify(k.secret)
 	if err != nil {
@@ -129,7 +131,10 @@ func (k *keySet) verifyMAC(token string, jws *compactJWS) ([]byte, error) {
 	return payload, nil
 }
 
-func (k *keySet) verifySignature(ctx context.Context, token string, jws *compactJWS) ([]byte, error) {
+// verifySignature checks a token whose key is one of the provider's.
+func (k *keySet) verifySignature(
+	ctx context.Context, token string, jws *compactJWS,
+) ([]byte, error) {
 	set, err := k.document.Get(ctx)
 	if err != nil {
 		return nil, failFetch("jwks", err)
@@ -137,15 +142,8 @@ func (k *keySet) verifySignature(ctx context.Context, token string, jws *compact
 	payload, found := set.verify(jws)
 	kid := jws.header.Kid
 	if found == noKey && k.worthAsking(kid) {
-		renewed, err := k.document.Renew(ctx, set)
-		if err != nil {
+		if payload, found, err = k.verifyRenewed(ctx, set, jws); err != nil {
 			return nil, failFetch("jwks", err)
-		}
-		if renewed != set {
-			set = renewed
-			if payload, found = set.verify(jws); found == noKey {
-				k.remember(kid)
-			}
 		}
 	}
 	switch found {
@@ -157,6 +155,26 @@ func (k *keySet) verifySignature(ctx context.Context, token string, jws *compact
 		return nil, refuse(token, "kid", "a key of the provider for "+jws.header.Alg, kid)
 	}
 	return nil, refuse(token, "kid", "a key of the provider", kid)
+}
+
+// verifyRenewed verifies with newer keys than those of set, if there are any. It
+// asks twice, since what came first may have been on its way when the key was
+// not there yet; document lets it fetch once at most.
+func (k *keySet) verifyRenewed(
+	ctx context.Context, set *keys, jws *compactJWS,
+) (payload []byte, found verdict, err error) {
+	for range 2 {
+		renewed, err := k.document.Renew(ctx, set)
+		if err != nil || renewed == set {
+			return nil, noKey, err
+		}
+		set = renewed
+		if payload, found = set.verify(jws); found != noKey {
+			return payload, found, nil
+		}
+		k.remember(jws.header.Kid)
+	}
+	return nil, noKey, nil
 }
 
 // worthAsking reports whether a fetch may bring a key that the set lacks.
@@ -210,7 +228,8 @@ func (k *keySet) fetch(ctx context.Context, uri string) (*keys, time.Duration, e
 		return nil, 0, failFetch("jwks", err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, 0, failf("jwks", CodeProviderInvalid, "%s answered with status %d", uri, res.StatusCode)
+		return nil, 0, failf("jwks", CodeProviderInvalid,
+			"%s answered with status %d", uri, res.StatusCode)
 	}
 	set, err := parseKeys(res.Body)
 	if err != nil {
@@ -355,7 +374,10 @@ func parseKey(raw json.RawMessage) (key publicKey, ok bool) {
 	if key.kid, _, err = members.String("kid"); err != nil {
 		return key, false
 	}
-	if key.alg, _, err = members.String("alg"); err != nil || slices.ContainsFunc(secretMembers, members.Has) {
+	if key.alg, _, err = members.String("alg"); err != nil {
+		return key, false
+	}
+	if slices.ContainsFunc(secretMembers, members.Has) {
 		return key, false
 	}
 	use, present, err := members.String("use")
@@ -439,7 +461,8 @@ func parseJWS(token, compact string, algs []string) (*compactJWS, error) {
 	if _, supported := keyTypes[header.Alg]; !supported || !slices.Contains(algs, header.Alg) {
 		return nil, refuse(token, "alg", strings.Join(algs, " or "), header.Alg)
 	}
-	parsed, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(header.Alg)})
+	pin := []jose.SignatureAlgorithm{jose.SignatureAlgorithm(header.Alg)}
+	parsed, err := jose.ParseSignedCompact(compact, pin)
 	if err != nil {
 		return nil, refuse(token, "format", "a JWS whose header is valid", "")
 	}
@@ -478,15 +501,20 @@ const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 // one canonical spelling (RFC 7515 section 2). Go's decoder skips line breaks
 // and, unless told otherwise, ignores trailing bits that stand for nothing.
 func isBase64URL(s string) bool {
-	last := -1
 	for i := range len(s) {
-		if last = strings.IndexByte(base64URL, s[i]); last < 0 {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (c < '0' || c > '9') && c != '-' && c != '_' {
 			return false
 		}
 	}
+	if s == "" {
+		return false
+	}
+	last := strings.IndexByte(base64URL, s[len(s)-1])
 	switch len(s) % 4 {
 	case 0:
-		return s != ""
+		return true
 	case 2:
 		return last%16 == 0
 	case 3:

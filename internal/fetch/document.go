@@ -94,7 +94,8 @@ func (d *Document[T]) Get(ctx context.Context) (*T, error) {
 func (d *Document[T]) Renew(ctx context.Context, seen *T) (*T, error) {
 	d.mu.Lock()
 	now := d.Now()
-	if d.value == seen && d.flight == nil && (d.failures > 0 || d.renewable(now)) && d.start(ctx, now) {
+	allowed := d.failures > 0 || d.renewable(now)
+	if d.value == seen && allowed && d.start(ctx, now) {
 		d.renewed = now
 	}
 	return d.settle(ctx, now, func(time.Time) bool {
@@ -156,7 +157,9 @@ func (d *Document[T]) fetch(ctx context.Context) {
 
 // settle returns the document if good allows it now, else what the fetch under
 // way brings. The caller holds mu, which settle releases.
-func (d *Document[T]) settle(ctx context.Context, now time.Time, good func(time.Time) bool) (*T, error) {
+func (d *Document[T]) settle(
+	ctx context.Context, now time.Time, good func(time.Time) bool,
+) (*T, error) {
 	defer d.mu.Unlock()
 	if good(now) {
 		return d.value, nil

@@ -227,11 +227,16 @@ func TestManyRequestsDuringAnOutageAreFewFetches(t *testing.T) {
 func TestPause(t *testing.T) {
 	t.Parallel()
 	for failures, want := range []time.Duration{1, 2, 4, 8, 16, 32, 48, 48} {
+		seen := make(map[time.Duration]bool)
 		for range 100 {
 			got := pause(failures, errors.New("down"))
+			seen[got] = true
 			if got < want*time.Second || got > want*time.Second*5/4 {
 				t.Fatalf("after %d failures: %v, want %v to a quarter more", failures, got, want*time.Second)
 			}
+		}
+		if len(seen) < 50 {
+			t.Errorf("after %d failures: always the same pause", failures)
 		}
 	}
 	if got := pause(1000, nil); got > time.Minute {
@@ -300,6 +305,9 @@ func TestRenew(t *testing.T) {
 			t.Fatalf("%d fetches, want 2", n)
 		}
 		time.Sleep(time.Minute)
+		if got, err := d.Renew(t.Context(), first); err != nil || got != second {
+			t.Errorf("somebody who is very late: %v, %v", got, err)
+		}
 		if got, err := d.Renew(t.Context(), second); err != nil || *got != 3 {
 			t.Errorf("a minute later: %v, %v", got, err)
 		}

@@ -48,6 +48,10 @@ func wantError(t *testing.T, err error, kind Kind, reason string) *Error {
 	if strings.Contains(err.Error(), "s3cret") {
 		t.Fatalf("the error quotes what it should not: %v", err)
 	}
+	var whole *url.Error
+	if errors.As(err, &whole) {
+		t.Fatalf("the whole URL is in the error's chain: %v", whole)
+	}
 	return e
 }
 
