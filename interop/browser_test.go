@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -65,7 +66,6 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 
 func (b *tab) open(address string)   { b.t.Helper(); b.do(chromedp.Navigate(address)) }
 func (b *tab) click(selector string) { b.t.Helper(); b.do(chromedp.Click(selector)) }
-func (b *tab) back()                 { b.t.Helper(); b.do(chromedp.NavigateBack()) }
 
 // eval returns the value of an expression, "" while a navigation is under way.
 func (b *tab) eval(expression string) string {
@@ -84,13 +84,45 @@ func (b *tab) text() string    { return b.eval("document.body.innerText") }
 // arrive waits until the tab shows an address that begins with prefix.
 func (b *tab) arrive(prefix string) {
 	b.t.Helper()
+	b.wait("for "+prefix, func(address string) bool { return strings.HasPrefix(address, prefix) })
+}
+
+// wait polls until the tab shows a whole page whose address is right.
+func (b *tab) wait(what string, right func(address string) bool) {
+	b.t.Helper()
 	deadline := time.Now().Add(patience)
-	for !strings.HasPrefix(b.eval("document.readyState === 'complete' ? location.href : ''"), prefix) {
+	for {
+		address := b.eval("document.readyState === 'complete' ? location.href : ''")
+		if address != "" && right(address) {
+			return
+		}
 		if time.Now().After(deadline) {
-			b.t.Fatalf("on %s, not on %s\n%s", b.address(), prefix, b.text())
+			b.t.Fatalf("waiting %s, still on %s\n%s", what, b.address(), b.text())
 		}
 		b.do(chromedp.Sleep(20 * time.Millisecond))
 	}
+}
+
+// backTo presses the back button until the tab leaves its page for the newest entry of its
+// history with that address, or for where that address leads to now.
+func (b *tab) backTo(address string) {
+	b.t.Helper()
+	history, err := chromedp.Run(b.ctx, chromedp.NavigationEntries())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	steps := 0
+	for i := history.CurrentIndex - 1; i >= 0 && steps == 0; i-- {
+		if history.Entries[i].URL == address {
+			steps = int(history.CurrentIndex - i)
+		}
+	}
+	if steps == 0 {
+		b.t.Fatalf("%s is not in the history", address)
+	}
+	from := b.address()
+	b.eval(fmt.Sprintf("history.go(-%d), ''", steps))
+	b.wait("to leave "+from, func(address string) bool { return address != from })
 }
 
 // site is an app with a provider, as somebody in front of a browser sees it.
@@ -145,8 +177,8 @@ func TestChromium(t *testing.T) {
 			if s.out != "" {
 				b.click(s.out)
 			}
-			b.arrive(s.base)
-			b.back()
+			b.arrive(s.base + "/auth/logout/callback")
+			b.backTo(s.base + "/me")
 			if text := b.text(); strings.Contains(text, `"sub"`) {
 				t.Errorf("the back button brings back\n%s", text)
 			}
