@@ -308,6 +308,10 @@ func TestRenew(t *testing.T) {
 		if got, err := d.Renew(t.Context(), first); err != nil || got != second {
 			t.Errorf("somebody who is very late: %v, %v", got, err)
 		}
+		synctest.Wait()
+		if n := s.loads.Load(); n != 2 {
+			t.Fatalf("%d fetches, want 2: somebody who was late has started one", n)
+		}
 		if got, err := d.Renew(t.Context(), second); err != nil || *got != 3 {
 			t.Errorf("a minute later: %v, %v", got, err)
 		}
