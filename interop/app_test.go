@@ -113,11 +113,7 @@ type app struct {
 // startApp runs webapp with nothing but env in its environment, and returns when it answers.
 func startApp(t testing.TB, base string, env map[string]string) *app {
 	t.Helper()
-	path, err := webapp()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path)
+	cmd := exec.Command(webapp)
 	cmd.Dir = t.TempDir()
 	cmd.Env = []string{"LISTEN=" + base[len("http://"):]}
 	for name, value := range env {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// scratch is a folder for the whole run.
-var scratch string
+// webapp is the path of the reference app, built once.
+var webapp string
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -30,7 +30,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	scratch = dir
+	webapp = filepath.Join(dir, "webapp")
+	if err := buildWebapp(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
 }
 
@@ -47,21 +51,20 @@ func checkNode() error {
 	return nil
 }
 
-// webapp builds the reference app in the root module, once, with the race detector when the tests
-// have it: a race in the library then shows in the app's log and fails the test that drove it.
-var webapp = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(scratch, "webapp")
-	args := []string{"build", "-o", path}
+// buildWebapp builds the app in the root module, with the race detector when the tests have it: a
+// race in the library then shows in the app's log and fails the test that drove it.
+func buildWebapp() error {
+	args := []string{"build", "-o", webapp}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
 	build := exec.Command("go", append(args, "./examples/webapp")...)
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build examples/webapp: %w\n%s", err, out)
+		return fmt.Errorf("interop: build examples/webapp: %w\n%s", err, out)
 	}
-	return path, nil
-})
+	return nil
+}
 
 var taken sync.Map // of ports given out by freePort
 
