@@ -183,9 +183,18 @@ func (c *ClaimsRequest) over(base *ClaimsRequest) *ClaimsRequest {
 // settleACR asks for what ACR requirements need in the way that the provider
 // understands best: as an essential claim, which obliges it (OIDC Core 5.5.1.1),
 // else as acr_values, which it may overlook.
+//
+// Of several values it asks only for those that the provider lists, as long as
+// there is one: a value that a provider retires must not lock everybody out.
 func (o *AuthOptions) settleACR(m *Metadata) {
 	if o.needACR == nil {
 		return
+	}
+	supported := slices.DeleteFunc(slices.Clone(o.needACR), func(acr string) bool {
+		return !slices.Contains(m.ACRValuesSupported, acr)
+	})
+	if len(supported) > 0 {
+		o.needACR = supported
 	}
 	if !m.ClaimsParameterSupported {
 		o.ACRValues = o.needACR

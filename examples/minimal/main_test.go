@@ -1,0 +1,24 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// The program in the README is this one, so that it always compiles.
+func TestTheREADMEShowsThisProgram(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, program, _ := strings.Cut(string(source), "package main")
+	if !strings.Contains(string(readme), "```go\npackage main"+program+"```") {
+		t.Error("README.md does not show main.go as it is")
+	}
+}

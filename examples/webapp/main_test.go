@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// startWebapp serves the program's routes, configured by env, in front of a
+// provider. The environment belongs to the process, so these tests run one
+// after the other.
+func startWebapp(t *testing.T, env map[string]string) (base string, provider *oidctest.Provider) {
+	t.Helper()
+	provider = oidctest.NewServer(t, oidctest.Config{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OIDC_ISSUER", provider.Issuer())
+	t.Setenv("OIDC_CLIENT_ID", oidctest.ClientID)
+	t.Setenv("OIDC_CLIENT_SECRET", oidctest.ClientSecret)
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	cfg, err := config(listener.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := oidcrp.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, listener, client.Middleware(routes(client))) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + listener.Addr().String(), provider
+}
+
+func do(t *testing.T, client *http.Client, method, url string, header http.Header) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+func TestMeSaysWhoIsSignedIn(t *testing.T) {
+	for _, store := range []string{"cookie", "memory"} {
+		base, provider := startWebapp(t, map[string]string{"SESSION_STORE": store})
+		browser := provider.SignIn(t, base+"/me", "alice")
+		for _, path := range []string{"/me", "/api/me"} {
+			status, body := do(t, browser, http.MethodGet, base+path, nil)
+			var got struct {
+				Sub, Iss, ACR string
+				AMR           []string
+				AuthTime      int64 `json:"auth_time"`
+				Claims        map[string]any
+			}
+			if err := json.Unmarshal([]byte(body), &got); err != nil || status != http.StatusOK {
+				t.Fatalf("%s: %d, %v\n%s", path, status, err, body)
+			}
+			if got.Sub != "alice" || got.Iss != provider.Issuer() || got.ACR != "eidas1" || len(got.AMR) == 0 ||
+				got.AuthTime == 0 || got.Claims["email"] != "alice@example.org" {
+				t.Errorf("%s with %s: %s", path, store, body)
+			}
+		}
+	}
+}
+
+func TestAdminAsksForMore(t *testing.T) {
+	base, provider := startWebapp(t, map[string]string{"REQUIRE_ACR": "eidas2 eidas3"})
+	browser := provider.SignIn(t, base+"/admin", "alice")
+	if status, body := do(t, browser, http.MethodGet, base+"/admin", nil); status != http.StatusOK || !strings.Contains(body, "eidas2") {
+		t.Errorf("%d\n%s", status, body)
+	}
+}
+
+func TestRefreshNeedsKeptTokensAndTheSameOrigin(t *testing.T) {
+	base, provider := startWebapp(t, map[string]string{"KEEP_TOKENS": "1"})
+	browser := provider.SignIn(t, base+"/me", "alice")
+	for range 2 {
+		if status, body := do(t, browser, http.MethodPost, base+"/refresh", nil); status != http.StatusOK || !strings.Contains(body, "alice") {
+			t.Errorf("%d\n%s", status, body)
+		}
+	}
+	if status, _ := do(t, browser, http.MethodPost, base+"/refresh", http.Header{"Sec-Fetch-Site": {"cross-site"}}); status != http.StatusForbidden {
+		t.Errorf("a refresh from another site: %d, want 403", status)
+	}
+	t.Setenv("KEEP_TOKENS", "")
+	base, provider = startWebapp(t, nil)
+	browser = provider.SignIn(t, base+"/me", "alice")
+	if status, _ := do(t, browser, http.MethodPost, base+"/refresh", nil); status != http.StatusUnauthorized {
+		t.Errorf("a refresh without tokens: %d, want 401", status)
+	}
+}
+
+func TestReadinessFollowsTheProvider(t *testing.T) {
+	base, provider := startWebapp(t, nil)
+	provider.SetDown(true)
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/": 200} {
+		if status, _ := do(t, http.DefaultClient, http.MethodGet, base+path, nil); status != want {
+			t.Errorf("%s while the provider is down: %d, want %d", path, status, want)
+		}
+	}
+	base, _ = startWebapp(t, nil)
+	if status, _ := do(t, http.DefaultClient, http.MethodGet, base+"/readyz", nil); status != 200 {
+		t.Errorf("/readyz with the provider up: %d, want 200", status)
+	}
+}
+
+func TestConfigRefusesUnknownStores(t *testing.T) {
+	t.Setenv("SESSION_STORE", "floppy")
+	if _, err := config(httptest.NewUnstartedServer(nil).Listener.Addr()); err == nil || !strings.Contains(err.Error(), "floppy") {
+		t.Errorf("err = %v", err)
+	}
+}
