@@ -1,0 +1,341 @@
+package oidcrp
+
+// This file walks the catalogue of what a provider can do wrong, with a whole
+// app and a browser for each fault.
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// refusals says by which code a fault is refused: the first pattern that
+// matches its name counts. What may pass by itself is never called a forgery,
+// and a forgery never an outage.
+var refusals = []struct {
+	pattern string // of path.Match
+	code    Code
+}{
+	{"*/transport-server-error", CodeProviderUnavailable},
+	{"*/transport-unavailable", CodeProviderUnavailable},
+	{"*/transport-truncated", CodeProviderUnavailable},
+	{"*/transport-slow", CodeProviderUnavailable},
+	{"*/transport-hanging", CodeProviderUnavailable},
+	{"userinfo/transport-not-found", CodeProviderInvalid},
+	{"userinfo/transport-redirected", CodeProviderInvalid},
+	{"userinfo/transport-huge", CodeProviderInvalid},
+	{"userinfo/transport-endless", CodeProviderInvalid},
+	{"userinfo/transport-gzip-bomb", CodeProviderInvalid},
+	{"userinfo/transport-*", CodeUserInfoRefused},
+	{"*/transport-*", CodeProviderInvalid},
+
+	{"discovery/*", CodeProviderInvalid},
+
+	{"jwks/empty", CodeTokenRefused},
+	{"jwks/only-enc", CodeTokenRefused},
+	{"jwks/no-kid", CodeTokenRefused},
+	{"jwks/*", CodeProviderInvalid},
+
+	{"authorization/*-iss", CodeIssuerMismatch},
+	{"authorization/*-state", CodeTransactionLost},
+	{"authorization/login-required", CodeLoginRequired},
+	{"authorization/access-denied", CodeProviderError},
+	{"authorization/*-error", CodeProviderError},
+	{"authorization/unknown-code", CodeProviderError},
+	{"authorization/missing-code", CodeInvalidRequest},
+
+	{"token/no-id-token", CodeTokenRefused},
+	{"token/empty-id-token", CodeTokenRefused},
+	{"token/uppercase-member", CodeTokenRefused},
+	{"token/error-with-200", CodeProviderError},
+	{"token/invalid-*", CodeProviderError},
+	{"token/server-error", CodeProviderUnavailable},
+	{"token/*", CodeProviderInvalid},
+
+	{"id_token/*-acr", CodeRequirementUnmet},
+	{"id_token/*-auth-time", CodeRequirementUnmet},
+	{"id_token/*", CodeTokenRefused},
+
+	{"userinfo/unauthorized", CodeProviderError},
+	{"userinfo/server-error", CodeProviderUnavailable},
+	{"userinfo/*", CodeUserInfoRefused},
+
+	{"refresh/token/invalid-grant", CodeLoginRequired},
+	{"refresh/token/server-error", CodeProviderUnavailable},
+	{"refresh/*", CodeTokenRefused},
+	{"refresh/*/*", CodeTokenRefused},
+}
+
+// refusalOf returns the code by which f is refused.
+func refusalOf(t *testing.T, f oidctest.Fault) Code {
+	t.Helper()
+	if strings.HasPrefix(f.Name, "authorization/duplicate-") {
+		return CodeInvalidRequest // before anything is looked for by a state
+	}
+	for _, row := range refusals {
+		if ok, err := path.Match(row.pattern, f.Name); err != nil {
+			t.Fatal(err)
+		} else if ok {
+			return row.code
+		}
+	}
+	t.Fatalf("no code is said for %s: %s", f.Name, f.Doc)
+	return ""
+}
+
+func TestEveryFaultOfAProviderIsJudged(t *testing.T) {
+	t.Parallel()
+	for _, fault := range oidctest.Faults() {
+		if fault.Needs == oidctest.NeedsBackChannel {
+			continue // concerns a logout token, which no login meets
+		}
+		t.Run(fault.Name, func(t *testing.T) {
+			t.Parallel()
+			trial := newFaultTrial(t, fault)
+			trial.provider.Misbehave(fault)
+			res, page := trial.provoke(t)
+			refused := res.StatusCode >= 400
+			switch {
+			case fault.Verdict == oidctest.Reject && !refused:
+				t.Fatalf("%s: it was accepted:\n%s", fault.Doc, page)
+			case fault.Verdict == oidctest.Accept && refused:
+				t.Fatalf("%s: it was refused:\n%s\n%s", fault.Doc, page, trial.log)
+			case refused:
+				trial.checkRefusal(t, res, page)
+			}
+			trial.checkRequests(t, refused)
+			trial.checkWhoIsSignedIn(t, refused)
+			trial.checkNothingLeaks(t, page)
+			trial.checkTheNextLoginWorks(t)
+		})
+	}
+}
+
+// A faultTrial is an app whose provider commits one fault.
+type faultTrial struct {
+	*testApp
+	fault   oidctest.Fault
+	browser *http.Client
+
+	mu      sync.Mutex
+	refused []Code // what LoginRefused was told; guarded by mu
+}
+
+// newFaultTrial starts the app in the state that the fault needs to show.
+func newFaultTrial(t *testing.T, fault oidctest.Fault) *faultTrial {
+	t.Helper()
+	trial := &faultTrial{fault: fault}
+	client := oidctest.Client{ID: oidctest.ClientID, Secret: oidctest.ClientSecret}
+	if fault.Needs == oidctest.NeedsSignedUserInfo {
+		client.UserInfoSignedResponseAlg = "RS256"
+	}
+	trial.testApp = newTestApp(t, setup{
+		provider: oidctest.Config{
+			Clients: []oidctest.Client{client},
+			TLS:     fault.Needs == oidctest.NeedsHTTPS,
+		},
+		config: trial.configure,
+		routes: func(c *Client, mux *http.ServeMux) {
+			mux.HandleFunc("POST /refresh", func(w http.ResponseWriter, r *http.Request) {
+				if _, err := c.Refresh(w, r); err != nil {
+					c.problem(w, r, err)
+				}
+			})
+		},
+	})
+	trial.browser = trial.provider.Browser()
+	return trial
+}
+
+func (f *faultTrial) configure(c *Config) {
+	c.Trace.LoginRefused = func(_ context.Context, ev LoginRefusedEvent) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.refused = append(f.refused, ev.Code)
+	}
+	switch f.fault.Needs {
+	case oidctest.NeedsPinnedAlg:
+		c.IDTokenSignedResponseAlg = "RS256"
+	case oidctest.NeedsSignedUserInfo:
+		c.UserInfoSignedResponseAlg = "RS256"
+	case oidctest.NeedsACR:
+		c.AuthOptions.ACRValues = []string{"eidas1"}
+	case oidctest.NeedsMaxAge:
+		c.AuthOptions.MaxAge = new(time.Minute)
+	case oidctest.NeedsRefresh:
+		c.KeepTokens = true
+	}
+	if strings.HasSuffix(f.fault.Name, "-slow") || strings.HasSuffix(f.fault.Name, "-hanging") {
+		c.ProviderTimeout = time.Second // these two never end by themselves
+	}
+}
+
+// provoke does what makes the fault show, and returns where that ended.
+func (f *faultTrial) provoke(t *testing.T) (*http.Response, string) {
+	t.Helper()
+	res, err := f.provider.Visit(f.browser, f.URL+"/me", "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := readBody(t, res)
+	var next string
+	switch f.fault.Needs {
+	case oidctest.NeedsRefresh:
+		next = "/refresh"
+	case oidctest.NeedsLogout:
+		next = "/auth/logout"
+	default:
+		return res, page
+	}
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("the login before it answered %s:\n%s", res.Status, page)
+	}
+	if res, err = f.browser.Post(f.URL+next, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	return res, readBody(t, res)
+}
+
+var (
+	incidentOf = regexp.MustCompile(`<code>([A-Za-z0-9_-]{12})</code>`)
+	// Codes, tokens, nonces, states, verifiers and the client's secret all
+	// have such a run of characters. Nothing else that is shown has one.
+	secretLike = regexp.MustCompile(`[A-Za-z0-9_-]{32,}`)
+)
+
+// checkRefusal checks that the page says no more than an incident id, that the
+// log has the rest, and that both and the hook agree on what happened.
+func (f *faultTrial) checkRefusal(t *testing.T, res *http.Response, page string) {
+	t.Helper()
+	want := refusalOf(t, f.fault)
+	if res.StatusCode != statusOf(want) {
+		t.Errorf("the answer is %s, want %d", res.Status, statusOf(want))
+	}
+	if res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") == "" {
+		t.Errorf("the answer is %s without Retry-After", res.Status)
+	}
+	incident := incidentOf.FindStringSubmatch(page)
+	if incident == nil {
+		t.Fatalf("the page has no incident id:\n%s", page)
+	}
+	if got := codeOfIncident(t, f.log, incident[1]); got != want {
+		t.Errorf("the log has the code %q for the incident, want %q\n%s", got, want, f.log)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	told := []Code{want}
+	if f.fault.Endpoint == oidctest.EndpointDiscovery || f.fault.Needs == oidctest.NeedsRefresh {
+		told = nil // there was no callback
+	}
+	if !slices.Equal(f.refused, told) {
+		t.Errorf("LoginRefused was told %q, want %q", f.refused, told)
+	}
+}
+
+// codeOfIncident returns the code that the log has for an incident.
+func codeOfIncident(t *testing.T, log *testLog, incident string) Code {
+	t.Helper()
+	for line := range strings.Lines(log.String()) {
+		var entry struct {
+			Code     Code
+			Incident string
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("the log is not in JSON: %v\n%s", err, line)
+		}
+		if entry.Incident == incident {
+			return entry.Code
+		}
+	}
+	return ""
+}
+
+// checkRequests checks that a code is redeemed once, that nothing follows the
+// answer that is refused, and that no redirect is followed.
+func (f *faultTrial) checkRequests(t *testing.T, refused bool) {
+	t.Helper()
+	want := map[string]int{oidctest.EndpointAuthorization: 1, oidctest.EndpointToken: 1, oidctest.EndpointUserInfo: 1}
+	switch {
+	case f.fault.Needs == oidctest.NeedsRefresh:
+		want[oidctest.EndpointToken] = 2
+		if !refused {
+			want[oidctest.EndpointUserInfo] = 2
+		}
+	case !refused:
+	case f.fault.Endpoint == oidctest.EndpointDiscovery:
+		clear(want)
+	case f.fault.Name == oidctest.AuthorizationUnknownCode.Name:
+		want[oidctest.EndpointUserInfo] = 0
+	case f.fault.Endpoint == oidctest.EndpointAuthorization:
+		want[oidctest.EndpointToken], want[oidctest.EndpointUserInfo] = 0, 0
+	case f.fault.Endpoint == oidctest.EndpointToken, f.fault.Endpoint == oidctest.EndpointJWKS:
+		want[oidctest.EndpointUserInfo] = 0
+	}
+	for _, endpoint := range []string{oidctest.EndpointAuthorization, oidctest.EndpointToken,
+		oidctest.EndpointUserInfo, oidctest.EndpointElsewhere, oidctest.EndpointUnknown} {
+		if got := f.provider.Count(endpoint); got != want[endpoint] {
+			t.Errorf("%d requests reached %s, want %d", got, endpoint, want[endpoint])
+		}
+	}
+}
+
+// checkWhoIsSignedIn checks that a refused login signs in nobody, and that a
+// refused refresh leaves the person who they were.
+func (f *faultTrial) checkWhoIsSignedIn(t *testing.T, refused bool) {
+	t.Helper()
+	want := whoAnswer{Path: "/", Sub: "alice", ACR: "eidas1"}
+	if f.fault.Needs == oidctest.NeedsLogout || refused && f.fault.Needs != oidctest.NeedsRefresh {
+		want = whoAnswer{Path: "/"}
+	}
+	if got := f.who(t, f.browser, "/"); got != want {
+		t.Errorf("afterwards the app sees %+v, want %+v", got, want)
+	}
+}
+
+func (f *faultTrial) checkNothingLeaks(t *testing.T, page string) {
+	t.Helper()
+	// A sub that is too long and the name of a member are no secrets.
+	known := strings.NewReplacer(strings.Repeat("s", 50), "", "id_token_signing_alg_values_supported", "")
+	for where, text := range map[string]string{"the page": page, "the log": f.log.String()} {
+		if found := secretLike.FindString(known.Replace(text)); found != "" {
+			t.Errorf("%s holds %q:\n%s", where, found, text)
+		}
+	}
+	if strings.Contains(page, "<script") || strings.Contains(page, "<img") {
+		t.Errorf("the page holds markup of the provider's:\n%s", page)
+	}
+}
+
+// checkTheNextLoginWorks checks that nothing stays behind in the browser or in
+// the app once the provider behaves.
+func (f *faultTrial) checkTheNextLoginWorks(t *testing.T) {
+	t.Helper()
+	f.provider.Misbehave()
+	switch {
+	case f.fault.Name == oidctest.JWKSOnlyEnc.Name:
+		// The set did name the key, so it is believed until it has aged.
+		f.clock.Advance(15 * time.Minute)
+	case f.fault.Endpoint == oidctest.EndpointDiscovery, f.fault.Endpoint == oidctest.EndpointJWKS:
+		f.clock.Advance(3 * time.Minute) // these two are not asked again at once
+	}
+	res, err := f.provider.Visit(f.browser, f.URL+"/auth/login?return_to=/tab/next", "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := readBody(t, res)
+	if res.StatusCode != http.StatusOK || res.Request.URL.Path != "/tab/next" {
+		t.Fatalf("the next login ended at %s with %s:\n%s\n%s", res.Request.URL.Path, res.Status, page, f.log)
+	}
+	if got := f.who(t, f.browser, "/me"); got.Sub != "alice" {
+		t.Errorf("the next login signed in %q, want alice", got.Sub)
+	}
+}
