@@ -28,7 +28,8 @@ import (
 // sent.
 type AuthOptions struct {
 	// ReturnTo is the page of this app to come back to: a path such as
-	// "/dossiers/12?tab=2". If empty or not a local path, "/".
+	// "/dossiers/12?tab=2". If empty or not a local path, the app's
+	// start page.
 	ReturnTo string
 	// Prompt is "none", or a space-separated list of "login", "consent",
 	// "select_account" and "create".
@@ -251,8 +252,10 @@ const (
 	// ticketLifetime is how old a state may be to restart a lost login: the
 	// provider's page may have stayed open over a weekend.
 	ticketLifetime = 7 * 24 * time.Hour
-	// maxReturnTo bounds what a cookie has to carry.
-	maxReturnTo = 1500
+	// maxReturnTo bounds what a cookie has to carry, and maxTicketReturnTo what
+	// the provider's URLs have to.
+	maxReturnTo       = 1500
+	maxTicketReturnTo = 300
 )
 
 // A ticket is what the state parameter holds, sealed: enough to start a lost
@@ -442,7 +445,11 @@ func (c *Client) pushAuthorizationRequest(ctx context.Context, m *Metadata, v ur
 
 // newState seals the ticket that travels as the state parameter.
 func (c *Client) newState(t *transaction, restart bool) (string, error) {
-	plain, err := json.Marshal(ticket{ID: randomText(), Started: t.Started, ReturnTo: t.ReturnTo, Restart: restart})
+	back := ticket{ID: randomText(), Started: t.Started, ReturnTo: t.ReturnTo, Restart: restart}
+	if len(back.ReturnTo) > maxTicketReturnTo {
+		back.ReturnTo = ""
+	}
+	plain, err := json.Marshal(back)
 	if err != nil {
 		return "", err
 	}
@@ -550,14 +557,17 @@ func (c *Client) findTransaction(r *http.Request, state string) (*transaction, e
 }
 
 // returnTo returns where to go after a login: p if it is a page of this app
-// and none of the client's own, else "/".
+// and none of the client's own, else the app's start page.
 func (c *Client) returnTo(p string) string {
 	local := localPath(p)
 	if local == "" || c.owns(urlPath(local)) {
-		return "/"
+		return c.home()
 	}
 	return local
 }
+
+// home is the path of the app's start page.
+func (c *Client) home() string { return c.base.Path + "/" }
 
 // localPath returns p if it is a path on this host, with or without a query,
 // that no browser takes for anything else; "" otherwise. Browsers treat a

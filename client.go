@@ -206,20 +206,20 @@ func (c *Client) Ready() bool { return c.provider.ready() }
 // path of this app such as "/dossiers/12?tab=2". A returnTo that is no local
 // path is left out.
 func (c *Client) LoginURL(returnTo string) string {
-	return withReturnTo(c.paths.login, returnTo)
+	return c.withReturnTo(c.paths.login, returnTo)
 }
 
 // LogoutURL returns the path that logs out and then leads to returnTo. Send
 // people there by POST; a GET from another site asks them first.
 func (c *Client) LogoutURL(returnTo string) string {
-	return withReturnTo(c.paths.logout, returnTo)
+	return c.withReturnTo(c.paths.logout, returnTo)
 }
 
-func withReturnTo(p, returnTo string) string {
-	if returnTo = localPath(returnTo); returnTo == "" || returnTo == "/" {
-		return p
+func (c *Client) withReturnTo(path, returnTo string) string {
+	if returnTo = localPath(returnTo); returnTo == c.home() {
+		return path
 	}
-	return p + "?" + url.Values{"return_to": {returnTo}}.Encode()
+	return withParameter(path, "return_to", returnTo)
 }
 
 // normalize returns cfg with its defaults filled in and everything that the

@@ -131,7 +131,7 @@ func (e *events) keysRotated(ctx context.Context, ev KeysRotatedEvent) {
 
 func (e *events) loginStarted(ctx context.Context, ev LoginStartedEvent) {
 	e.log.LogAttrs(ctx, slog.LevelDebug, "login started",
-		slog.String("return_to", ev.ReturnTo), slog.Bool("restart", ev.Restart))
+		slog.String("return_to", cutQuery(ev.ReturnTo)), slog.Bool("restart", ev.Restart))
 	if e.trace.LoginStarted != nil {
 		e.trace.LoginStarted(ctx, ev)
 	}

@@ -252,20 +252,20 @@ func (c *Client) refuse(w http.ResponseWriter, r *http.Request, s *Session, d de
 		c.problem(w, r, cause)
 		return
 	}
-	p := c.newProblem(r, cause)
-	p.Status = http.StatusUnauthorized // a new login may help
-	p.LoginURL = withParameter(p.LoginURL, "step_up", d.key)
-	switch kindOf(r) {
-	case navigation:
+	kind := kindOf(r)
+	if kind == navigation {
 		options := d.options(s, c.now())
 		options.ReturnTo = requestPath(r)
 		c.Login(w, r, options)
-	case htmx:
-		w.Header().Set("HX-Redirect", p.LoginURL)
-		c.answer(w, r, p)
-	default:
-		c.answer(w, r, p)
+		return
 	}
+	p := c.newProblem(r, cause)
+	p.Status = http.StatusUnauthorized // a new login may help
+	p.LoginURL = withParameter(p.LoginURL, "step_up", d.key)
+	if kind == htmx {
+		w.Header().Set("HX-Redirect", p.LoginURL)
+	}
+	c.answer(w, r, p)
 }
 
 // withParameter adds a query parameter to a path, unless value is empty.
@@ -408,12 +408,10 @@ func (c *Client) handleCallback(w http.ResponseWriter, r *http.Request) {
 		c.recoverLogin(w, r, err)
 		return
 	}
-	// The login is over, well or not: its state must not work again.
-	if params, paramsErr := callbackParameters(r); paramsErr == nil {
-		c.deleteCookie(w, c.transactionCookie(params.Get("state")), c.transactionSameSite())
-	}
 	if err == nil {
 		err = c.StartSession(w, r, session)
+	} else {
+		c.forgetLogin(w, r)
 	}
 	if err != nil {
 		c.events.loginRefused(r.Context(), err)
@@ -466,6 +464,8 @@ type Problem struct {
 	Err error
 	// LoginURL is a path of this app that starts a new login and comes back.
 	LoginURL string
+	// HomeURL is the path of the app's start page.
+	HomeURL string
 	// RetryAfter is how long to wait before trying again; zero: not said.
 	RetryAfter time.Duration
 	// Explanation is what a [Requirement] has to say to the person, in their
@@ -485,6 +485,7 @@ func (c *Client) newProblem(r *http.Request, err error) *Problem {
 		Incident: randomText()[:12],
 		Err:      err,
 		LoginURL: c.LoginURL(c.tryAgainPath(r)),
+		HomeURL:  c.home(),
 	}
 	if p.Status == http.StatusServiceUnavailable {
 		p.RetryAfter = retryAfter(err)

@@ -187,7 +187,7 @@ func DefaultErrorHandler(w http.ResponseWriter, r *http.Request, p *Problem) {
 	writePage(w, r, p.Status, page{
 		Title: e.title.in(lang), Paragraphs: paragraphs,
 		Action: p.LoginURL, Label: e.again.in(lang),
-		Back: "/", BackLabel: homeLabel.in(lang),
+		Back: p.HomeURL, BackLabel: homeLabel.in(lang),
 		Incident: p.Incident, IncidentLabel: incidentLabel.in(lang),
 	})
 }
@@ -226,7 +226,7 @@ func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, retur
 		Paragraphs: []string{text{"Do you want to sign out of this service?", "Voulez-vous vous déconnecter de ce service ?"}.in(lang)},
 		Action:     c.LogoutURL(returnTo), Post: true,
 		Label: text{"Sign out", "Se déconnecter"}.in(lang),
-		Back:  "/", BackLabel: text{"Stay signed in", "Rester connecté"}.in(lang),
+		Back:  c.home(), BackLabel: text{"Stay signed in", "Rester connecté"}.in(lang),
 	})
 }
 
@@ -237,6 +237,6 @@ func (c *Client) signedOutPage(w http.ResponseWriter, r *http.Request) {
 		Title:      text{"You are signed out", "Vous êtes déconnecté"}.in(lang),
 		Paragraphs: []string{text{"You may close this window.", "Vous pouvez fermer cette fenêtre."}.in(lang)},
 		Action:     c.LoginURL(""), Label: signInLabel.in(lang),
-		Back: "/", BackLabel: homeLabel.in(lang),
+		Back: c.home(), BackLabel: homeLabel.in(lang),
 	})
 }

@@ -154,7 +154,7 @@ func (s *Session) ExpiresAt() time.Time {
 }
 
 // ReturnTo is the page that a login leads to: the local path that it started
-// with, or "/". It is set on the Session that [Client.Callback] returns only.
+// with, or the start page. It is set on the Session that [Client.Callback] returns only.
 func (s *Session) ReturnTo() string { return s.returnTo }
 
 // IDToken is the ID Token as it was received, for services that take it as an
@@ -255,6 +255,13 @@ func (c *Client) ended(s *Session, now time.Time) string {
 // know, which ends the session and nothing worse.
 const sessionFormat = 1
 
+// What stands before the tokens. Without it, a session cut short there would
+// read as a whole one.
+const (
+	withoutTokens = 0
+	withTokens    = 1
+)
+
 // marshal returns the stored form of s: a version byte, then numbers as
 // uvarints and byte strings with their length in front.
 func (s *Session) marshal() []byte {
@@ -272,12 +279,13 @@ func (s *Session) marshal() []byte {
 	} {
 		put(v)
 	}
-	if s.tokens != nil {
-		put([]byte(s.tokens.AccessToken))
-		put([]byte(s.tokens.RefreshToken))
-		b = binary.AppendUvarint(b, unixOrZero(s.tokens.Expiry))
+	if s.tokens == nil {
+		return append(b, withoutTokens)
 	}
-	return b
+	b = append(b, withTokens)
+	put([]byte(s.tokens.AccessToken))
+	put([]byte(s.tokens.RefreshToken))
+	return binary.AppendUvarint(b, unixOrZero(s.tokens.Expiry))
 }
 
 func unixOrZero(t time.Time) uint64 {
@@ -302,10 +310,14 @@ func (c *Client) unmarshalSession(b []byte) (*Session, error) {
 	if s.userInfo = d.bytes(); len(s.userInfo) == 0 {
 		s.userInfo = nil
 	}
-	if !d.failed && len(d.rest) > 0 {
+	switch d.byte() {
+	case withoutTokens:
+	case withTokens:
 		s.tokens = &oauth2.Token{
 			AccessToken: string(d.bytes()), RefreshToken: string(d.bytes()), TokenType: "Bearer", Expiry: d.time(),
 		}
+	default:
+		d.failed = true
 	}
 	if d.failed || len(d.rest) > 0 {
 		return nil, errSessionFormat
@@ -394,12 +406,26 @@ func (c *Client) Session(r *http.Request) (*Session, error) {
 // returns an [*Error]: [ErrStoreUnavailable], or [CodeSessionTooLarge] naming
 // the largest claims.
 func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session) error {
+	c.forgetLogin(w, r)
 	// A new login never continues an old session (session fixation), and it
 	// leaves nothing of it behind in the Store.
 	if err := c.dropStored(r); err != nil {
 		return err
 	}
 	return c.saveSession(w, r, s, "")
+}
+
+// forgetLogin deletes the cookie of the login that the callback r belongs to:
+// it is over, well or not, and its state must not work again.
+func (c *Client) forgetLogin(w http.ResponseWriter, r *http.Request) {
+	params, err := callbackParameters(r)
+	if err != nil {
+		return
+	}
+	name := c.transactionCookie(params.Get("state"))
+	if _, err := r.Cookie(name); err == nil {
+		c.deleteCookie(w, name, c.transactionSameSite())
+	}
 }
 
 // EndSession signs the person out of this app: the session that r carries is
@@ -438,23 +464,35 @@ func (c *Client) saveSession(w http.ResponseWriter, r *http.Request, s *Session,
 	return c.saveCookie(w, r, s)
 }
 
-// rollInterval is how often a session that is in use is written down again.
-const rollInterval = time.Minute
+// rollInterval is how often a session that is in use is written down again:
+// once a minute, or more often where a minute is much of the idle timeout.
+func (c *Client) rollInterval() time.Duration {
+	return min(time.Minute, c.cfg.SessionIdleTimeout/4)
+}
 
-// roll notes that the session is in use, at most once a minute.
+// roll notes that the session is in use, at most once every rollInterval.
 func (c *Client) roll(w http.ResponseWriter, r *http.Request, s *Session, handle string) {
 	now := c.now()
 	if c.cfg.Store != nil {
 		c.touchStored(w, r, s, handle)
 		return
 	}
-	if now.Sub(s.seen) < rollInterval {
+	if now.Sub(s.seen) < c.rollInterval() {
 		return
 	}
 	rolled := s.copy()
 	rolled.seen = now.Truncate(time.Second)
 	// A session that was small enough to be saved is small enough again.
 	_ = c.saveCookie(w, r, rolled)
+	keepPrivate(w)
+}
+
+// keepPrivate keeps an answer that sets the session's cookie out of caches that
+// others share, also where the app says nothing about caching.
+func keepPrivate(w http.ResponseWriter) {
+	if w.Header().Get("Cache-Control") == "" {
+		w.Header().Set("Cache-Control", "private")
+	}
 }
 
 // copy returns a Session that can be changed before anybody else sees it.
