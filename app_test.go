@@ -189,4 +189,3 @@ func (l *testLog) String() string {
 	defer l.mu.Unlock()
 	return l.buf.String()
 }
-
