@@ -74,7 +74,7 @@ func (p *Provider) trustedTarget(params url.Values) (*authRequest, *oauthError) 
 	}
 	client := p.client(params.Get("client_id"))
 	if client == nil {
-		return nil, &oauthError{Code: "invalid_client", Description: "client_id is not registered"}
+		return nil, failure("invalid_client", "client_id is not registered")
 	}
 	uri := params.Get("redirect_uri")
 	if uri == "" || !allows(client.RedirectURIs, uri) {
@@ -94,7 +94,7 @@ func (p *Provider) trustedTarget(params url.Values) (*authRequest, *oauthError) 
 func (p *Provider) parse(a *authRequest, params url.Values) *oauthError {
 	for _, name := range []string{"request", "request_uri", "registration"} {
 		if params.Has(name) {
-			return &oauthError{Code: name + "_not_supported", Description: name + " is not supported"}
+			return failure(name+"_not_supported", name+" is not supported")
 		}
 	}
 	switch params.Get("response_mode") {
@@ -103,15 +103,15 @@ func (p *Provider) parse(a *authRequest, params url.Values) *oauthError {
 		return invalidRequest("response_mode must be query or form_post")
 	}
 	if params.Get("response_type") != "code" {
-		return &oauthError{Code: "unsupported_response_type", Description: "response_type must be code"}
+		return failure("unsupported_response_type", "response_type must be code")
 	}
 	a.scopes = strings.Fields(params.Get("scope"))
 	if !slices.Contains(a.scopes, "openid") {
-		return &oauthError{Code: "invalid_scope", Description: "scope must contain openid"}
+		return failure("invalid_scope", "scope must contain openid")
 	}
 	for _, scope := range a.scopes {
 		if len(a.client.Scopes) > 0 && !slices.Contains(a.client.Scopes, scope) {
-			return &oauthError{Code: "invalid_scope", Description: "requested scope is not allowed"}
+			return failure("invalid_scope", "requested scope is not allowed")
 		}
 	}
 	a.nonce = params.Get("nonce")
@@ -172,7 +172,7 @@ func (p *Provider) decide(r *http.Request, a *authRequest) *response {
 		return p.grantCode(a, s)
 	}
 	if slices.Contains(a.prompt, "none") {
-		return p.fail(a, &oauthError{Code: "login_required", Description: "there is no session that suits"})
+		return p.fail(a, failure("login_required", "there is no session that suits"))
 	}
 	if p.cfg.AutoLogin != "" {
 		return p.signIn(r, a, p.persona(p.cfg.AutoLogin))
@@ -198,7 +198,7 @@ func (p *Provider) suits(s *session, a *authRequest) bool {
 func (p *Provider) signIn(r *http.Request, a *authRequest, persona *Persona) *response {
 	acr, ok := persona.reach(a.acr)
 	if !ok {
-		return p.fail(a, &oauthError{Code: "access_denied", Description: "requested ACRs could not be satisfied"})
+		return p.fail(a, failure("access_denied", "requested ACRs could not be satisfied"))
 	}
 	s := p.newSession(p.session(r), persona, acr)
 	res := p.grantCode(a, s)

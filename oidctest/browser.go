@@ -14,9 +14,10 @@ import (
 )
 
 // Browser returns a client that does what a browser does between an application and
-// the provider: it keeps cookies, follows redirects, prefers HTML unless a request
-// has an Accept header of its own, and submits the page of the form_post response mode. It trusts the server's certificate. The login page it
-// shows like any other; see [Provider.Visit].
+// the provider: it keeps cookies, follows redirects, prefers HTML unless a request has
+// an Accept header of its own, and submits the page of the form_post response mode. It
+// trusts the server's certificate. The login page it shows like any other; see
+// [Provider.Visit].
 func (p *Provider) Browser() *http.Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -63,7 +64,8 @@ func (p *Provider) SignIn(t testing.TB, appURL, persona string) *http.Client {
 	case p.Count(EndpointAuthorization) == asked:
 		t.Fatalf("oidctest: signing in as %q: %s never led to the provider; %s", persona, appURL, ended)
 	case strings.HasPrefix(res.Request.URL.String(), p.root+"/"):
-		t.Fatalf("oidctest: signing in as %q: the provider did not send the browser back; %s", persona, ended)
+		t.Fatalf("oidctest: signing in as %q: the provider did not send the browser back; %s",
+			persona, ended)
 	case res.StatusCode < 200 || res.StatusCode > 299:
 		t.Fatalf("oidctest: signing in as %q: the application refused; %s", persona, ended)
 	}
@@ -108,18 +110,21 @@ func readForm(res *http.Response, kind string) (*form, error) {
 	return page, nil
 }
 
-// A browserTransport asks for pages and submits those of form_post. An http.Client knows redirects only, so
-// the answer to the form is handed up as the answer to the page.
+// A browserTransport asks for pages and submits those of form_post. An http.Client
+// knows redirects only, so the answer to the form is handed up as the answer to the
+// page.
 type browserTransport struct {
 	next http.RoundTripper
 	jar  http.CookieJar
 }
 
+// acceptPages is what tells a page load from a request by script.
+const acceptPages = "text/html,application/xhtml+xml,*/*;q=0.8"
+
 func (t *browserTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Header.Get("Accept") == "" {
-		// By this an application tells a page load from a request by script.
 		req = req.Clone(req.Context())
-		req.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+		req.Header.Set("Accept", acceptPages)
 	}
 	res, err := t.next.RoundTrip(req)
 	if err != nil {
@@ -142,6 +147,7 @@ func (t *browserTransport) submit(page *http.Request, f *form) (*http.Response, 
 		return nil, fmt.Errorf("oidctest: submitting the form_post page: %w", err)
 	}
 	post.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	post.Header.Set("Accept", acceptPages)
 	post.Header.Set("Origin", page.URL.Scheme+"://"+page.URL.Host)
 	for _, cookie := range t.jar.Cookies(post.URL) {
 		post.AddCookie(cookie)

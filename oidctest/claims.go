@@ -18,7 +18,8 @@ var scopeClaims = map[string][]string{
 }
 
 // protocolClaims say something about the sign-in and not about the person.
-var protocolClaims = []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "sid"}
+var protocolClaims = []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr",
+	"amr", "azp", "sid"}
 
 // standardScope returns the standard scope that releases a claim, or "".
 func standardScope(claim string) string {

@@ -42,7 +42,7 @@ func (p *Provider) authenticate(r *http.Request) (*Client, *oauthError) {
 	if err != nil {
 		return nil, err
 	}
-	refused := &oauthError{Code: "invalid_client", Description: "client authentication failed", Status: http.StatusUnauthorized}
+	refused := badClient("client authentication failed")
 	client := p.client(shown.id)
 	if client == nil {
 		return nil, refused
@@ -52,8 +52,7 @@ func (p *Provider) authenticate(r *http.Request) (*Client, *oauthError) {
 		return nil, refused
 	}
 	if !slices.Contains(client.authMethods(), method) {
-		return nil, &oauthError{Code: "invalid_client", Status: http.StatusUnauthorized,
-			Description: "the client is not registered for " + method}
+		return nil, badClient("the client is not registered for " + method)
 	}
 	return client, nil
 }
@@ -67,8 +66,7 @@ func credentialsOf(r *http.Request) (*credentials, *oauthError) {
 	if header := r.Header.Get("Authorization"); header != "" {
 		id, secret, ok := basicCredentials(header)
 		if !ok || (shown.id != "" && shown.id != id) {
-			return nil, &oauthError{Code: "invalid_client", Status: http.StatusUnauthorized,
-				Description: "the Authorization header cannot be used"}
+			return nil, badClient("the Authorization header cannot be used")
 		}
 		methods++
 		shown.method, shown.id, shown.secret = "client_secret_basic", id, secret
@@ -134,7 +132,8 @@ func certificateProof(r *http.Request, client *Client) bool {
 	}
 	cert := r.TLS.PeerCertificates[0]
 	if client.TokenEndpointAuthMethod == "tls_client_auth" {
-		return client.TLSClientAuthSubjectDN != "" && cert.Subject.String() == client.TLSClientAuthSubjectDN
+		expected := client.TLSClientAuthSubjectDN
+		return expected != "" && cert.Subject.String() == expected
 	}
 	for _, k := range client.JWKS.Keys {
 		if len(k.Certificates) > 0 && k.Certificates[0].Equal(cert) {
@@ -182,8 +181,10 @@ func (p *Provider) assertionProof(client *Client, compact, endpoint string) (str
 	addressed := slices.ContainsFunc(a.Audience, func(aud string) bool {
 		return aud == p.cfg.Issuer || aud == p.Endpoint(EndpointToken) || aud == endpoint
 	})
-	fresh := a.Expiry > now-skew && a.Expiry < now+24*60*60 && a.NotBefore <= now+skew && a.IssuedAt <= now+skew
-	if a.Issuer != client.ID || a.Subject != client.ID || !addressed || !fresh || a.ID == "" || p.assertions[a.ID] {
+	fresh := a.Expiry > now-skew && a.Expiry < now+24*60*60 &&
+		a.NotBefore <= now+skew && a.IssuedAt <= now+skew
+	own := a.Issuer == client.ID && a.Subject == client.ID
+	if !own || !addressed || !fresh || a.ID == "" || p.assertions[a.ID] {
 		return "", false
 	}
 	p.assertions[a.ID] = true

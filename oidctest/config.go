@@ -216,8 +216,10 @@ func checkIssuer(issuer string) error {
 	if err != nil {
 		return fmt.Errorf("oidctest: Config.Issuer: %w", err)
 	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("oidctest: Config.Issuer: want an http or https URL without query or fragment, got %q", issuer)
+	web := u.Scheme == "http" || u.Scheme == "https"
+	if !web || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("oidctest: Config.Issuer: want an http or https URL "+
+			"without query and fragment, got %q", issuer)
 	}
 	return nil
 }

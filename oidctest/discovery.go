@@ -12,7 +12,8 @@ func (p *Provider) serveDiscovery(r *http.Request) *response {
 		return res
 	}
 	res := jsonResponse(http.StatusOK, p.metadata())
-	res.header = http.Header{"Content-Type": {"application/json"}, "Cache-Control": {p.cfg.CacheControl}}
+	res.header.Set("Cache-Control", p.cfg.CacheControl)
+	res.header.Del("Pragma")
 	return res
 }
 
@@ -82,7 +83,10 @@ func (p *Provider) authMethods() []string {
 
 // claimNames returns every claim that some persona has.
 func (p *Provider) claimNames() []string {
-	names := map[string]bool{"sub": true, "iss": true, "acr": true, "amr": true, "auth_time": true, "name": true}
+	names := map[string]bool{"name": true}
+	for _, name := range []string{"sub", "iss", "acr", "amr", "auth_time", "sid"} {
+		names[name] = true
+	}
 	for _, persona := range p.cfg.Personas {
 		for name := range persona.Claims {
 			names[name] = true

@@ -55,8 +55,8 @@ const (
 	NeedsMaxAge         Need = "max_age"         // the request has max_age
 	NeedsACR            Need = "acr"             // the request asks for an acr
 	NeedsPinnedAlg      Need = "pinned alg"      // the relying party expects one algorithm only
-	NeedsSignedUserInfo Need = "signed userinfo" // Client.UserInfoSignedResponseAlg is set, on both sides
-	NeedsJSONUserInfo   Need = "json userinfo"   // it is not set
+	NeedsSignedUserInfo Need = "signed userinfo" // both sides agree on a signed response
+	NeedsJSONUserInfo   Need = "json userinfo"   // they do not
 	NeedsRefresh        Need = "refresh"         // tokens are refreshed
 	NeedsLogout         Need = "logout"          // the person comes back from the end_session_endpoint
 	NeedsBackChannel    Need = "back-channel"    // a logout token is sent
@@ -75,7 +75,8 @@ func declare(f Fault) Fault {
 // Faults returns the whole catalogue.
 func Faults() []Fault {
 	faults := slices.Clone(catalogue)
-	for _, endpoint := range []string{EndpointDiscovery, EndpointJWKS, EndpointToken, EndpointUserInfo} {
+	fetched := []string{EndpointDiscovery, EndpointJWKS, EndpointToken, EndpointUserInfo}
+	for _, endpoint := range fetched {
 		for _, kind := range TransportKinds() {
 			faults = append(faults, Transport(endpoint, kind))
 		}

@@ -4,52 +4,92 @@ import "strings"
 
 // Faults of the discovery document.
 var (
-	DiscoveryWrongIssuer    = discovery("wrong-issuer", Reject, "issuer is the real one followed by INVALID", members(func(m map[string]any) { m["issuer"] = text(m["issuer"]) + "INVALID" }))
-	DiscoverySlashIssuer    = discovery("slash-issuer", Reject, "issuer has a slash at the end where the real one has none, and the reverse", members(toggleSlash))
-	DiscoveryMissingIssuer  = discovery("missing-issuer", Reject, "there is no issuer", members(remove("issuer")))
-	DiscoveryHTTPEndpoints  = needs(NeedsHTTPS, discovery("http-endpoints", Reject, "the endpoints are http though the issuer is https", members(httpEndpoints)))
-	DiscoveryNoTokenURL     = discovery("no-token-endpoint", Reject, "there is no token_endpoint", members(remove("token_endpoint")))
-	DiscoveryNoAuthorizeURL = discovery("no-authorization-endpoint", Reject, "there is no authorization_endpoint", members(remove("authorization_endpoint")))
-	DiscoveryNoJWKSURI      = discovery("no-jwks-uri", Reject, "there is no jwks_uri", members(remove("jwks_uri")))
-	DiscoveryWrongType      = discovery("wrong-type", Reject, "token_endpoint is an array", members(put("token_endpoint", []string{"a"})))
-	DiscoveryWrongListType  = discovery("wrong-list-type", Either, "id_token_signing_alg_values_supported is a string", members(put("id_token_signing_alg_values_supported", "RS256")))
-	DiscoveryScriptURL      = discovery("script-url", Reject, "authorization_endpoint is a javascript URL", members(put("authorization_endpoint", "javascript:alert(1)")))
-	DiscoveryRelativeURL    = discovery("relative-url", Reject, "token_endpoint is a relative reference", members(put("token_endpoint", "/token")))
-	DiscoveryDuplicate      = discovery("duplicate-member", Reject, "token_endpoint is there twice", body(appendMember(`"token_endpoint":"http://127.0.0.1:1/"`)))
-	DiscoveryUppercase      = discovery("uppercase-member", Reject, "TOKEN_ENDPOINT stands in the place of token_endpoint", members(move("token_endpoint", "TOKEN_ENDPOINT")))
-	DiscoveryOddValues      = discovery("odd-values", Accept, "lists hold none and algorithms nobody knows, and there are unknown members", members(oddMetadata))
+	DiscoveryWrongIssuer = discovery("wrong-issuer", Reject,
+		"issuer is the real one followed by INVALID",
+		members(func(m map[string]any) { m["issuer"] = text(m["issuer"]) + "INVALID" }))
+	DiscoverySlashIssuer = discovery("slash-issuer", Reject,
+		"issuer has a slash at the end where the real one has none, and the reverse",
+		members(toggleSlash))
+	DiscoveryMissingIssuer = discovery("missing-issuer", Reject,
+		"there is no issuer", members(remove("issuer")))
+	DiscoveryHTTPEndpoints = needs(NeedsHTTPS, discovery("http-endpoints", Reject,
+		"the endpoints are http though the issuer is https", members(httpEndpoints)))
+	DiscoveryNoTokenURL = discovery("no-token-endpoint", Reject,
+		"there is no token_endpoint", members(remove("token_endpoint")))
+	DiscoveryNoAuthorizeURL = discovery("no-authorization-endpoint", Reject,
+		"there is no authorization_endpoint", members(remove("authorization_endpoint")))
+	DiscoveryNoJWKSURI = discovery("no-jwks-uri", Reject,
+		"there is no jwks_uri", members(remove("jwks_uri")))
+	DiscoveryWrongType = discovery("wrong-type", Reject,
+		"token_endpoint is an array", members(put("token_endpoint", []string{"a"})))
+	DiscoveryWrongListType = discovery("wrong-list-type", Either,
+		"id_token_signing_alg_values_supported is a string",
+		members(put("id_token_signing_alg_values_supported", "RS256")))
+	DiscoveryScriptURL = discovery("script-url", Reject,
+		"authorization_endpoint is a javascript URL",
+		members(put("authorization_endpoint", "javascript:alert(1)")))
+	DiscoveryRelativeURL = discovery("relative-url", Reject,
+		"token_endpoint is a relative reference", members(put("token_endpoint", "/token")))
+	DiscoveryDuplicate = discovery("duplicate-member", Reject,
+		"token_endpoint is there twice",
+		body(appendMember(`"token_endpoint":"http://127.0.0.1:1/"`)))
+	DiscoveryUppercase = discovery("uppercase-member", Reject,
+		"TOKEN_ENDPOINT stands in the place of token_endpoint",
+		members(move("token_endpoint", "TOKEN_ENDPOINT")))
+	DiscoveryOddValues = discovery("odd-values", Accept,
+		"lists hold none and algorithms nobody knows, and there are unknown members",
+		members(oddMetadata))
 )
 
 // Faults of the JWK Set.
 var (
-	JWKSEmpty        = jwks("empty", Reject, "the set has no key", members(put("keys", []any{})))
-	JWKSNoKeys       = jwks("no-keys", Reject, "there is no member keys", members(remove("keys")))
-	JWKSOnlyEnc      = jwks("only-enc", Reject, "every key has use enc", eachKey(func(k map[string]any) { k["use"] = "enc"; delete(k, "alg") }))
-	JWKSWrongType    = jwks("wrong-type", Reject, "keys is an object", members(put("keys", map[string]any{})))
-	JWKSUnusableKeys = jwks("unusable-keys", Accept, "keys of unknown types, curves and uses stand before the good ones", members(func(m map[string]any) { m["keys"] = append(oddKeys(), keysOf(m)...) }))
-	JWKSMalformedKey = jwks("malformed-key", Accept, "one key is not even well-formed", members(func(m map[string]any) {
-		m["keys"] = append([]any{map[string]any{"kty": "RSA", "n": "!", "e": 3, "kid": "odd:malformed"}}, keysOf(m)...)
-	}))
-	JWKSDuplicateKeys = jwks("duplicate-keys", Accept, "every key is there twice", members(func(m map[string]any) { m["keys"] = append(keysOf(m), keysOf(m)...) }))
-	JWKSSameKID       = jwks("same-kid", Accept, "keys of other types carry the same kid", members(sameKID))
-	JWKSNoKID         = jwks("no-kid", Either, "no key has a kid, while the token's header has one", eachKey(func(k map[string]any) { delete(k, "kid") }))
-	JWKSNoAlg         = jwks("no-alg", Accept, "no key has alg or use", eachKey(func(k map[string]any) { delete(k, "alg"); delete(k, "use") }))
-	JWKSPlainJSON     = jwks("plain-json", Accept, "the type is application/json", contentType("application/json"))
+	JWKSEmpty = jwks("empty", Reject,
+		"the set has no key", members(put("keys", []any{})))
+	JWKSNoKeys = jwks("no-keys", Reject,
+		"there is no member keys", members(remove("keys")))
+	JWKSOnlyEnc = jwks("only-enc", Reject,
+		"every key has use enc",
+		eachKey(func(k map[string]any) { k["use"] = "enc"; delete(k, "alg") }))
+	JWKSWrongType = jwks("wrong-type", Reject,
+		"keys is an object", members(put("keys", map[string]any{})))
+	JWKSUnusableKeys = jwks("unusable-keys", Accept,
+		"keys of unknown types, curves and uses stand before the good ones",
+		members(func(m map[string]any) { m["keys"] = append(oddKeys(), keysOf(m)...) }))
+	JWKSMalformedKey = jwks("malformed-key", Accept,
+		"one key is not even well-formed", members(malformedKey))
+	JWKSDuplicateKeys = jwks("duplicate-keys", Accept,
+		"every key is there twice",
+		members(func(m map[string]any) { m["keys"] = append(keysOf(m), keysOf(m)...) }))
+	JWKSSameKID = jwks("same-kid", Accept,
+		"keys of other types carry the same kid", members(sameKID))
+	JWKSNoKID = jwks("no-kid", Either,
+		"no key has a kid, while the token's header has one",
+		eachKey(func(k map[string]any) { delete(k, "kid") }))
+	JWKSNoAlg = jwks("no-alg", Accept,
+		"no key has alg or use",
+		eachKey(func(k map[string]any) { delete(k, "alg"); delete(k, "use") }))
+	JWKSPlainJSON = jwks("plain-json", Accept,
+		"the type is application/json", contentType("application/json"))
 )
 
 // Faults of the way back from the end_session_endpoint: nobody stays signed in
 // whatever comes.
 var (
-	LogoutOtherState = postLogout("other-state", "state is the one sent, followed by _INVALID", func(s string) string { return s + "_INVALID" })
-	LogoutNoState    = postLogout("no-state", "there is no state", func(string) string { return "" })
+	LogoutOtherState = postLogout("other-state",
+		"state is the one sent, followed by _INVALID",
+		func(s string) string { return s + "_INVALID" })
+	LogoutNoState = postLogout("no-state",
+		"there is no state", func(string) string { return "" })
 )
 
 func discovery(name string, verdict Verdict, doc string, effect func(*Provider, *response)) Fault {
-	return declare(Fault{Name: "discovery/" + name, Doc: doc, Endpoint: EndpointDiscovery, Verdict: verdict, response: effect})
+	return declare(Fault{Name: "discovery/" + name, Doc: doc, Endpoint: EndpointDiscovery,
+		Verdict: verdict, response: effect})
 }
 
 func jwks(name string, verdict Verdict, doc string, effect func(*Provider, *response)) Fault {
-	return declare(Fault{Name: "jwks/" + name, Doc: doc, Endpoint: EndpointJWKS, Verdict: verdict, response: effect})
+	return declare(Fault{Name: "jwks/" + name, Doc: doc, Endpoint: EndpointJWKS,
+		Verdict: verdict, response: effect})
 }
 
 func text(v any) string {
@@ -75,7 +115,8 @@ func httpEndpoints(m map[string]any) {
 }
 
 func oddMetadata(m map[string]any) {
-	for _, name := range []string{"id_token_signing_alg_values_supported", "userinfo_signing_alg_values_supported"} {
+	for _, use := range []string{"id_token", "userinfo"} {
+		name := use + "_signing_alg_values_supported"
 		if algs, ok := m[name].([]string); ok {
 			m[name] = append([]string{"none", "ES256K", "ML-DSA-44"}, algs...)
 		}
@@ -88,6 +129,11 @@ func oddMetadata(m map[string]any) {
 func keysOf(m map[string]any) []any {
 	keys, _ := m["keys"].([]any)
 	return keys
+}
+
+func malformedKey(m map[string]any) {
+	malformed := map[string]any{"kty": "RSA", "n": "!", "e": 3, "kid": "odd:malformed"}
+	m["keys"] = append([]any{malformed}, keysOf(m)...)
 }
 
 func eachKey(change func(map[string]any)) func(*Provider, *response) {

@@ -216,6 +216,42 @@ func keySet(t *testing.T, p *oidctest.Provider) oidc.KeySet {
 	return oidc.NewRemoteKeySet(oidc.ClientContext(t.Context(), p.HTTPClient()), p.Endpoint(oidctest.EndpointJWKS))
 }
 
+// With an HMAC algorithm there is no key to exchange, but every fault still shows.
+func TestFaultsOfHMACTokens(t *testing.T) {
+	t.Parallel()
+	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{{
+		ID: oidctest.ClientID, Secret: oidctest.ClientSecret, IDTokenSignedResponseAlg: "HS256"}}})
+	c := newRaw(t, p)
+	for _, f := range oidctest.Faults() {
+		if !strings.HasPrefix(f.Name, "id_token/") {
+			continue
+		}
+		p.Misbehave(f)
+		if tokens := c.tokens("max_age", "60"); tokens["id_token"] == "" {
+			t.Errorf("%s: no ID Token", f.Name)
+		}
+	}
+}
+
+func TestFaultsAddUp(t *testing.T) {
+	t.Parallel()
+	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
+	p.Misbehave(oidctest.JWKSNoKID, oidctest.IDTokenNoKID, oidctest.TokenLowercaseType)
+	c := newRaw(t, p)
+	tokens := c.tokens()
+	header, _ := parts(t, tokens["id_token"])
+	if header["kid"] != nil || tokens["token_type"] != "bearer" {
+		t.Errorf("got %v %v", header, tokens)
+	}
+	if body := c.get(oidctest.EndpointJWKS, nil).body; strings.Contains(body, "kid") {
+		t.Errorf("the keys are %s", body)
+	}
+	p.Misbehave()
+	if tokens := c.tokens(); tokens["token_type"] != "Bearer" {
+		t.Errorf("behaving again: %v", tokens)
+	}
+}
+
 // letThrough are the faults that go-oidc and x/oauth2 leave to their caller.
 var letThrough = []string{
 	"authorization/duplicate-code", "authorization/duplicate-iss", "authorization/duplicate-state",

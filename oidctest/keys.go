@@ -159,8 +159,8 @@ func stranger(alg, kid string) *key {
 }
 
 // oddKeys returns what the JWK Sets of real and of conformance providers hold beside
-// the key that is needed: nothing in it can verify a signature, and a relying party
-// has to step over all of it (RFC 7517 section 5).
+// the key that is needed: none of it verifies a token, and a relying party has to step
+// over all of it (RFC 7517 section 5).
 func oddKeys() []any {
 	rsaKey, err := rsaPool.get(spareRSA)
 	if err != nil {

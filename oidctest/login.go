@@ -25,7 +25,8 @@ main{max-width:34rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;line-height:1.25}
 ul{list-style:none;margin:1.5rem 0;padding:0}
 li{margin:0 0 .75rem}
-button{font:inherit;color:inherit;background:transparent;border:1px solid var(--line);border-radius:.5rem;cursor:pointer}
+button{font:inherit;color:inherit;background:transparent;cursor:pointer}
+button{border:1px solid var(--line);border-radius:.5rem}
 li button{display:block;width:100%;padding:.85rem 1rem;text-align:left}
 button.plain{padding:.5rem 1rem}
 button:hover{border-color:var(--accent);box-shadow:0 0 0 1px var(--accent)}
@@ -79,19 +80,21 @@ type words struct {
 
 var wordsOf = map[string]words{
 	"en": {
-		Banner: "Test provider.", BannerMore: "Nobody is really authenticated here: anyone can be anyone.",
-		SignIn: "Who do you want to be?", For: "You are signing in to", Wanted: "Level asked for:",
+		Banner:     "Test provider.",
+		BannerMore: "Nobody is really authenticated here: anyone can be anyone.",
+		SignIn:     "Who do you want to be?", For: "You are signing in to", Wanted: "Level asked for:",
 		Cancel: "Cancel", Continue: "Continue",
 		SignedOut: "Signed out", SignedOutMore: "The session at the test provider has ended.",
 		Refused: "This request cannot be answered",
 	},
 	"fr": {
 		Banner:     "Fournisseur de test.",
-		BannerMore: "Personne n’est réellement authentifié ici : n’importe qui peut être n’importe qui.",
+		BannerMore: "Rien n’est vérifié ici : n’importe qui peut être n’importe qui.",
 		SignIn:     "Qui voulez-vous être ?", For: "Vous vous connectez à", Wanted: "Niveau demandé :",
 		Cancel: "Annuler", Continue: "Continuer",
-		SignedOut: "Déconnexion effectuée", SignedOutMore: "La session du fournisseur de test est terminée.",
-		Refused: "Cette demande ne peut pas aboutir",
+		SignedOut:     "Déconnexion effectuée",
+		SignedOutMore: "La session du fournisseur de test est terminée.",
+		Refused:       "Cette demande ne peut pas aboutir",
 	},
 }
 
@@ -174,10 +177,11 @@ func (p *Provider) serveLogin(r *http.Request) *response {
 	}
 	a := p.interactions[r.PostForm.Get("interaction")]
 	if a == nil || !p.now().Before(a.expires) {
-		return errorPage(r, http.StatusBadRequest, invalidRequest("this sign-in is not known or has expired"))
+		return errorPage(r, http.StatusBadRequest,
+			invalidRequest("this sign-in is not known or has expired"))
 	}
 	if r.PostForm.Has("cancel") {
-		return p.fail(a, &oauthError{Code: "access_denied", Description: "the person cancelled"})
+		return p.fail(a, failure("access_denied", "the person cancelled"))
 	}
 	persona := p.persona(r.PostForm.Get("persona"))
 	if persona == nil {

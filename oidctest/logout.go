@@ -52,7 +52,7 @@ func (p *Provider) logoutClient(r *http.Request) (*Client, map[string]any, *oaut
 	}
 	client := p.client(id)
 	if id != "" && client == nil {
-		return nil, nil, &oauthError{Code: "invalid_client", Description: "client_id is not registered"}
+		return nil, nil, failure("invalid_client", "client_id is not registered")
 	}
 	return client, hint, nil
 }
@@ -131,7 +131,7 @@ func (p *Provider) LogoutToken(clientID, sub, sid string) string {
 
 // SendLogout posts a logout token to the client's BackChannelLogoutURI and returns
 // the status it answered with.
-func (p *Provider) SendLogout(ctx context.Context, clientID, sub, sid string) (status int, err error) {
+func (p *Provider) SendLogout(ctx context.Context, clientID, sub, sid string) (int, error) {
 	client := p.client(clientID)
 	if client == nil || client.BackChannelLogoutURI == "" {
 		return 0, fmt.Errorf("oidctest: client %q has no BackChannelLogoutURI", clientID)

@@ -51,10 +51,10 @@ func (p *Provider) unpush(form url.Values) (url.Values, *oauthError) {
 	pushed := p.pushed[uri]
 	delete(p.pushed, uri)
 	if pushed == nil || !p.now().Before(pushed.expires) {
-		return nil, &oauthError{Code: "invalid_request_uri", Description: "request_uri is unknown, used or expired"}
+		return nil, failure("invalid_request_uri", "request_uri is unknown, used or expired")
 	}
 	if pushed.params.Get("client_id") != form.Get("client_id") {
-		return nil, &oauthError{Code: "invalid_request_uri", Description: "request_uri belongs to another client"}
+		return nil, failure("invalid_request_uri", "request_uri belongs to another client")
 	}
 	return pushed.params, nil
 }

@@ -255,7 +255,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request := p.record(endpoint, r)
 	w = &recorder{ResponseWriter: w, p: p, request: request}
 	if formErr != nil {
-		jsonError(&oauthError{Code: "invalid_request", Description: "the form cannot be read"}).write(w, r)
+		jsonError(failure("invalid_request", "the form cannot be read")).write(w, r)
 		return
 	}
 	if endpoint == EndpointElsewhere {

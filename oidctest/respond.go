@@ -16,8 +16,22 @@ type oauthError struct {
 
 func (e *oauthError) Error() string { return e.Code + ": " + e.Description }
 
+func failure(code, description string) *oauthError {
+	return &oauthError{Code: code, Description: description}
+}
+
+func badClient(description string) *oauthError {
+	return &oauthError{Code: "invalid_client", Description: description,
+		Status: http.StatusUnauthorized}
+}
+
+func serverFailure(err error) *oauthError {
+	return &oauthError{Code: "server_error", Description: err.Error(),
+		Status: http.StatusInternalServerError}
+}
+
 func invalidRequest(description string) *oauthError {
-	return &oauthError{Code: "invalid_request", Description: description}
+	return failure("invalid_request", description)
 }
 
 // jsonResponse is the form of every JSON answer that must not be stored (RFC 6749
@@ -35,7 +49,9 @@ func jsonError(err *oauthError) *response {
 	if status == 0 {
 		status = http.StatusBadRequest
 	}
-	res := jsonResponse(status, map[string]any{"error": err.Code, "error_description": err.Description})
+	res := jsonResponse(status, map[string]any{
+		"error": err.Code, "error_description": err.Description,
+	})
 	if status == http.StatusUnauthorized {
 		res.header.Set("WWW-Authenticate", `Basic realm="oidctest"`)
 	}

@@ -11,7 +11,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -208,7 +207,8 @@ func encrypt(payload string, client *Client, alg, enc, contentType string) (stri
 	return object.CompactSerialize()
 }
 
-func recipientOf(client *Client, alg jose.KeyAlgorithm, enc jose.ContentEncryption) (jose.Recipient, error) {
+func recipientOf(client *Client, alg jose.KeyAlgorithm, enc jose.ContentEncryption) (
+	jose.Recipient, error) {
 	if size := symmetricKeySize(alg, enc); size > 0 {
 		digest := crypto.SHA256
 		switch {
@@ -228,7 +228,7 @@ func recipientOf(client *Client, alg jose.KeyAlgorithm, enc jose.ContentEncrypti
 			return jose.Recipient{Algorithm: alg, Key: k.Public().Key, KeyID: k.KeyID}, nil
 		}
 	}
-	return jose.Recipient{}, errors.New("oidctest: client " + client.ID + " has no key for " + string(alg))
+	return jose.Recipient{}, fmt.Errorf("oidctest: client %q has no key for %s", client.ID, alg)
 }
 
 // symmetricKeySize returns the bytes of key that a symmetric algorithm takes, and 0

@@ -64,7 +64,7 @@ func (p *Provider) serveToken(r *http.Request) *response {
 	case "refresh_token":
 		g, err = p.refreshed(r, client)
 	default:
-		err = &oauthError{Code: "unsupported_grant_type", Description: "grant_type must be authorization_code or refresh_token"}
+		err = failure("unsupported_grant_type", "grant_type must be authorization_code or refresh_token")
 	}
 	if err != nil {
 		return jsonError(err)
@@ -74,7 +74,7 @@ func (p *Provider) serveToken(r *http.Request) *response {
 
 // redeem implements OIDC Core 3.1.3.2, RFC 6749 section 4.1.3 and RFC 7636 section 4.6.
 func (p *Provider) redeem(r *http.Request, client *Client) (*grant, *oauthError) {
-	invalid := &oauthError{Code: "invalid_grant", Description: "code is unknown, used or expired"}
+	invalid := failure("invalid_grant", "code is unknown, used or expired")
 	c := p.codes[r.PostForm.Get("code")]
 	if c == nil || c.grant.client != client {
 		return nil, invalid
@@ -90,9 +90,9 @@ func (p *Provider) redeem(r *http.Request, client *Client) (*grant, *oauthError)
 	case !p.now().Before(c.expires):
 		return nil, invalid
 	case r.PostForm.Get("redirect_uri") != c.redirectURI:
-		return nil, &oauthError{Code: "invalid_grant", Description: "redirect_uri is not the one of the authentication request"}
+		return nil, failure("invalid_grant", "redirect_uri is not the one of the authentication request")
 	case !verifies(r.PostForm.Get("code_verifier"), c.challenge):
-		return nil, &oauthError{Code: "invalid_grant", Description: "code_verifier does not match code_challenge"}
+		return nil, failure("invalid_grant", "code_verifier does not match code_challenge")
 	}
 	return c.grant, nil
 }
@@ -110,7 +110,7 @@ func verifies(verifier, challenge string) bool {
 // refreshed implements RFC 6749 section 6 with rotation: a refresh token works once,
 // and a second use ends all that came of the grant (RFC 9700 section 4.14.2).
 func (p *Provider) refreshed(r *http.Request, client *Client) (*grant, *oauthError) {
-	invalid := &oauthError{Code: "invalid_grant", Description: "refresh_token is unknown, used or expired"}
+	invalid := failure("invalid_grant", "refresh_token is unknown, used or expired")
 	t := p.refresh[r.PostForm.Get("refresh_token")]
 	if t == nil || t.grant.client != client || t.grant.revoked || !p.now().Before(t.expires) {
 		return nil, invalid
@@ -121,7 +121,7 @@ func (p *Provider) refreshed(r *http.Request, client *Client) (*grant, *oauthErr
 	}
 	for _, scope := range strings.Fields(r.PostForm.Get("scope")) {
 		if !slices.Contains(t.grant.scopes, scope) {
-			return nil, &oauthError{Code: "invalid_scope", Description: "scope is wider than granted"}
+			return nil, failure("invalid_scope", "scope is wider than granted")
 		}
 	}
 	t.used = true
@@ -152,7 +152,7 @@ func (p *Provider) tokenResponse(g *grant, refresh bool) *response {
 	}
 	idToken, err := p.idToken(g, value, refresh)
 	if err != nil {
-		return jsonError(&oauthError{Code: "server_error", Description: err.Error(), Status: http.StatusInternalServerError})
+		return jsonError(serverFailure(err))
 	}
 	members["id_token"] = idToken
 	res := jsonResponse(http.StatusOK, members)

@@ -32,17 +32,37 @@ const (
 	Deep        TransportKind = "deep"         // JSON that is nested 200,000 times
 )
 
+// transportDocs say what the constants say.
+var transportDocs = map[TransportKind]string{
+	HTML:        "200 with a page",
+	WrongType:   "the right answer labelled text/html",
+	ServerError: "500 with a page",
+	Unavailable: "503 with Retry-After",
+	NotFound:    "404",
+	Empty:       "200 without a body",
+	JSONArray:   "the right answer in an array",
+	Trailing:    "the right answer and another one",
+	Truncated:   "the connection ends in the middle",
+	Redirected:  "307 to another host that has the right answer",
+	Huge:        "100 MB of JSON",
+	Endless:     "JSON until the client goes away",
+	Slow:        "one byte now and then until the client goes away",
+	Hanging:     "nothing until the client goes away",
+	GzipBomb:    "100 MB of JSON in 100 kB",
+	Deep:        "JSON that is nested 200,000 times",
+}
+
 // TransportKinds returns every kind.
 func TransportKinds() []TransportKind {
-	return []TransportKind{HTML, WrongType, ServerError, Unavailable, NotFound, Empty, JSONArray, Trailing,
-		Truncated, Redirected, Huge, Endless, Slow, Hanging, GzipBomb, Deep}
+	return []TransportKind{HTML, WrongType, ServerError, Unavailable, NotFound, Empty, JSONArray,
+		Trailing, Truncated, Redirected, Huge, Endless, Slow, Hanging, GzipBomb, Deep}
 }
 
 // Transport returns the fault of an endpoint that answers so. A sound relying party
 // gives up within its limits of time and size, and follows no redirect.
 func Transport(endpoint string, kind TransportKind) Fault {
 	f := Fault{
-		Name: endpoint + "/transport-" + string(kind), Doc: "the answer is carried wrongly: " + string(kind),
+		Name: endpoint + "/transport-" + string(kind), Doc: transportDocs[kind],
 		Endpoint: endpoint, Verdict: Reject,
 	}
 	if f.serve = transportHandlers[kind]; f.serve != nil {
@@ -54,10 +74,12 @@ func Transport(endpoint string, kind TransportKind) Fault {
 	return f
 }
 
+const htmlType = "text/html; charset=utf-8"
+
 // The answers that have nothing to do with the right one.
 var transportHandlers = map[TransportKind]http.HandlerFunc{
-	HTML:        status(http.StatusOK, "text/html; charset=utf-8", "<!DOCTYPE html><title>Welcome</title><p>Please sign in to the network."),
-	ServerError: status(http.StatusInternalServerError, "text/html; charset=utf-8", "<!DOCTYPE html><title>Error</title>"),
+	HTML:        status(http.StatusOK, htmlType, "<!DOCTYPE html><p>Please accept our terms."),
+	ServerError: status(http.StatusInternalServerError, htmlType, "<!DOCTYPE html><p>Oops."),
 	Unavailable: unavailable,
 	NotFound:    status(http.StatusNotFound, "text/plain", "not found"),
 	Empty:       status(http.StatusOK, "application/json", ""),
@@ -73,7 +95,7 @@ var transportHandlers = map[TransportKind]http.HandlerFunc{
 
 // The answers that are the right one, changed.
 var transportEdits = map[TransportKind]func(*Provider, *response){
-	WrongType: contentType("text/html; charset=utf-8"),
+	WrongType: contentType(htmlType),
 	JSONArray: body(func(b []byte) []byte { return append(append([]byte{'['}, b...), ']') }),
 	Trailing:  body(func(b []byte) []byte { return append(b[:len(b):len(b)], b...) }),
 	Truncated: func(_ *Provider, res *response) { res.truncate = true },

@@ -22,7 +22,7 @@ func (p *Provider) serveUserInfo(r *http.Request) *response {
 	}
 	res, encodeErr := p.userInfoResponse(g, claims)
 	if encodeErr != nil {
-		return jsonError(&oauthError{Code: "server_error", Description: encodeErr.Error(), Status: http.StatusInternalServerError})
+		return jsonError(serverFailure(encodeErr))
 	}
 	return res
 }
