@@ -159,15 +159,15 @@ func (c *Client) getStored(ctx context.Context, handle string) (*Session, error)
 	return nil, nil
 }
 
-// touchStored puts off the expiry of a session in use, at most once a minute
-// by the time in its cookie.
+// touchStored puts off the expiry of a session in use, at most once every
+// rollInterval by the time in its cookie.
 func (c *Client) touchStored(w http.ResponseWriter, r *http.Request, s *Session, handle string) {
 	cookie, err := r.Cookie(c.cookies.session)
 	if err != nil {
 		return
 	}
 	_, touched, _ := cutHandle(cookie.Value)
-	if since := c.now().Sub(touched); since >= 0 && since < rollInterval {
+	if since := c.now().Sub(touched); since >= 0 && since < c.rollInterval() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -183,6 +183,7 @@ func (c *Client) touchStored(w http.ResponseWriter, r *http.Request, s *Session,
 		return
 	}
 	c.setHandle(w, handle)
+	keepPrivate(w)
 }
 
 // dropStored deletes the stored session that r carries, if there is one.
