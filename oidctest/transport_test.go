@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -163,6 +164,7 @@ func TestAHangingAnswerEndsWithTheProvider(t *testing.T) {
 		case err := <-done:
 			t.Fatalf("it answered: %v", err)
 		default:
+			runtime.Gosched()
 		}
 	}
 	if err := p.Close(); err != nil {
