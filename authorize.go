@@ -99,7 +99,7 @@ func (o *AuthOptions) validate() error {
 	if o.MaxAge != nil && *o.MaxAge < 0 {
 		return errors.New("MaxAge is negative")
 	}
-	for name := range o.Extra {
+	for _, name := range slices.Sorted(maps.Keys(o.Extra)) {
 		if slices.Contains(ownParameters, name) {
 			return fmt.Errorf("Extra may not name %q", name)
 		}
@@ -112,10 +112,16 @@ func (o *AuthOptions) validate() error {
 
 // clone copies what o shares with its maker.
 func (o AuthOptions) clone() AuthOptions {
+	if o.MaxAge != nil {
+		o.MaxAge = new(*o.MaxAge)
+	}
 	o.ACRValues = slices.Clone(o.ACRValues)
 	o.UILocales = slices.Clone(o.UILocales)
 	o.Resource = slices.Clone(o.Resource)
 	o.Extra = maps.Clone(o.Extra)
+	for name, values := range o.Extra {
+		o.Extra[name] = slices.Clone(values)
+	}
 	o.Claims = o.Claims.clone()
 	o.needACR = slices.Clone(o.needACR)
 	return o
@@ -125,7 +131,19 @@ func (c *ClaimsRequest) clone() *ClaimsRequest {
 	if c == nil {
 		return nil
 	}
-	return &ClaimsRequest{UserInfo: maps.Clone(c.UserInfo), IDToken: maps.Clone(c.IDToken)}
+	return &ClaimsRequest{UserInfo: cloneClaims(c.UserInfo), IDToken: cloneClaims(c.IDToken)}
+}
+
+func cloneClaims(claims map[string]*ClaimRequest) map[string]*ClaimRequest {
+	claims = maps.Clone(claims)
+	for name, claim := range claims {
+		if claim != nil {
+			claims[name] = &ClaimRequest{
+				Essential: claim.Essential, Value: claim.Value, Values: slices.Clone(claim.Values),
+			}
+		}
+	}
+	return claims
 }
 
 // over returns o with its gaps filled from base.
@@ -443,7 +461,8 @@ func (c *Client) pushAuthorizationRequest(ctx context.Context, m *Metadata, v ur
 	return requestURI, nil
 }
 
-// newState seals the ticket that travels as the state parameter.
+// newState seals the ticket that travels as the state parameter. It is tied to
+// this client by the beginning of its cookies' names, which no cookie is called.
 func (c *Client) newState(t *transaction, restart bool) (string, error) {
 	back := ticket{ID: randomText(), Started: t.Started, ReturnTo: t.ReturnTo, Restart: restart}
 	if len(back.ReturnTo) > maxTicketReturnTo {
@@ -453,13 +472,13 @@ func (c *Client) newState(t *transaction, restart bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.ring.SealString(plain, c.associated("state")), nil
+	return c.ring.SealString(plain, c.associated(c.cookies.transaction)), nil
 }
 
 // openState returns the ticket of a state that this client sealed.
 func (c *Client) openState(state string) (ticket, bool) {
 	var t ticket
-	plain, err := c.ring.OpenString(state, c.associated("state"))
+	plain, err := c.ring.OpenString(state, c.associated(c.cookies.transaction))
 	if err != nil || json.Unmarshal(plain, &t) != nil {
 		return ticket{}, false
 	}

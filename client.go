@@ -236,9 +236,8 @@ func normalize(cfg Config) (Config, *url.URL, []error) {
 	checkAlgs(&cfg, wrong)
 	checkSession(&cfg, wrong)
 	if cfg.Metadata != nil {
-		metadata := *cfg.Metadata
-		cfg.Metadata = &metadata
-		if err := validateMetadata(&metadata, cfg.Issuer); err != nil {
+		cfg.Metadata = cfg.Metadata.clone()
+		if err := validateMetadata(cfg.Metadata, cfg.Issuer); err != nil {
 			wrong("Metadata", "is not usable: %w", err)
 		}
 	}
@@ -253,7 +252,8 @@ func defaults(cfg *Config) {
 	if cfg.Scopes == nil {
 		cfg.Scopes = []string{"openid", "profile", "email"}
 	}
-	cfg.Scopes = slices.Clone(cfg.Scopes)
+	// One text with several scopes in it is what an environment variable gives.
+	cfg.Scopes = strings.Fields(strings.Join(cfg.Scopes, " "))
 	if !slices.Contains(cfg.Scopes, "openid") {
 		cfg.Scopes = slices.Insert(cfg.Scopes, 0, "openid")
 	}
@@ -277,56 +277,84 @@ func defaults(cfg *Config) {
 }
 
 func checkIssuer(issuer string, wrong func(string, string, ...any)) {
-	u, err := url.Parse(issuer)
-	switch {
-	case issuer == "":
+	if issuer == "" {
 		wrong("Issuer", "is empty")
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || strings.Contains(issuer, "#"):
-		// OIDC Discovery 3: "no query or fragment components".
-		wrong("Issuer", "must be an absolute URL without user, query and fragment")
-	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
-		wrong("Issuer", "must be https (http is for loopback hosts only)")
+		return
 	}
+	// OIDC Discovery 3: "no query or fragment components".
+	checkOrigin("Issuer", issuer, wrong)
+}
+
+// checkOrigin returns raw parsed; nil if it is no absolute URL without user,
+// query and fragment. That it is not protected is reported as well.
+func checkOrigin(field, raw string, wrong func(string, string, ...any)) *url.URL {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(raw, "?#") {
+		wrong(field, "must be an absolute URL without user, query and fragment")
+		return nil
+	}
+	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		wrong(field, "must be https (http is for loopback hosts only)")
+	}
+	return u
 }
 
 // checkURLs settles BaseURL, PathPrefix, RedirectURI and PostLogoutRedirectURI.
 func checkURLs(cfg *Config, wrong func(string, string, ...any)) *url.URL {
-	if cfg.BaseURL == "" && cfg.RedirectURI != "" {
-		if u, err := url.Parse(cfg.RedirectURI); err == nil && u.Host != "" {
-			cfg.BaseURL = u.Scheme + "://" + u.Host
-		}
-	}
-	base, err := url.Parse(strings.TrimRight(cfg.BaseURL, "/"))
-	switch {
-	case cfg.BaseURL == "":
-		wrong("BaseURL", "is empty")
-		return &url.URL{}
-	case err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" || strings.Contains(cfg.BaseURL, "#"):
-		wrong("BaseURL", "must be an absolute URL without user, query and fragment")
-		return &url.URL{}
-	case base.Scheme != "https" && !(base.Scheme == "http" && isLoopback(base.Hostname())):
-		wrong("BaseURL", "must be https (http is for loopback hosts only)")
-	}
-	if prefix := cfg.PathPrefix; !strings.HasPrefix(prefix, "/") || !strings.HasSuffix(prefix, "/") ||
-		strings.ContainsAny(prefix, "?#%\\") || path.Clean(prefix)+"/" != prefix {
+	base := checkBaseURL(cfg, wrong)
+	if prefix := cfg.PathPrefix; prefix == "/" || !strings.HasSuffix(prefix, "/") || !isCleanPath(strings.TrimSuffix(prefix, "/")) {
 		wrong("PathPrefix", "must be a clean path that starts and ends with a slash and is not the root")
+		cfg.PathPrefix = "/auth/" // so that the rest can be checked
+	}
+	if base == nil {
+		return &url.URL{}
 	}
 	origin := base.Scheme + "://" + base.Host
 	cfg.PathPrefix = base.Path + cfg.PathPrefix
 	cfg.RedirectURI = cmp.Or(cfg.RedirectURI, origin+cfg.PathPrefix+"callback")
 	cfg.PostLogoutRedirectURI = cmp.Or(cfg.PostLogoutRedirectURI, origin+cfg.PathPrefix+"logout/callback")
+	// The middleware answers every request for its own paths, so none of them
+	// may be the app's home page or another's.
+	taken := []string{"", "/", base.Path, base.Path + "/", cfg.PathPrefix + "login", cfg.PathPrefix + "logout"}
 	for _, field := range []struct{ name, uri string }{
 		{"RedirectURI", cfg.RedirectURI}, {"PostLogoutRedirectURI", cfg.PostLogoutRedirectURI},
 	} {
 		u, err := url.Parse(field.uri)
-		if err != nil || u.Scheme+"://"+u.Host != origin || strings.Contains(field.uri, "#") {
-			wrong(field.name, "must be an absolute URL without fragment on BaseURL's origin, %s", origin)
+		switch {
+		case err != nil || u.Scheme+"://"+u.Host != origin || u.User != nil || strings.Contains(field.uri, "#"):
+			wrong(field.name, "must be an absolute URL without user and fragment on BaseURL's origin, %s", origin)
+		case slices.Contains(taken, u.Path):
+			wrong(field.name, "must have a path of its own")
+		default:
+			taken = append(taken, u.Path)
 		}
 	}
-	if urlPath(cfg.RedirectURI) == urlPath(cfg.PostLogoutRedirectURI) {
-		wrong("PostLogoutRedirectURI", "must have another path than RedirectURI")
+	return base
+}
+
+// checkBaseURL returns BaseURL parsed, without slashes at its end; nil if it
+// is none.
+func checkBaseURL(cfg *Config, wrong func(string, string, ...any)) *url.URL {
+	if cfg.BaseURL == "" && cfg.RedirectURI != "" {
+		if u, err := url.Parse(cfg.RedirectURI); err == nil && u.Host != "" {
+			cfg.BaseURL = u.Scheme + "://" + u.Host
+		}
+	}
+	if cfg.BaseURL == "" {
+		wrong("BaseURL", "is empty")
+		return nil
+	}
+	base := checkOrigin("BaseURL", strings.TrimRight(cfg.BaseURL, "/"), wrong)
+	if base != nil && base.Path != "" && (!isCleanPath(base.Path) || base.RawPath != "") {
+		wrong("BaseURL", "must have a clean path without escapes")
 	}
 	return base
+}
+
+// isCleanPath reports whether p, which has no slash at its end, is a path that
+// has one spelling only, in a URL as in a request.
+func isCleanPath(p string) bool {
+	return strings.HasPrefix(p, "/") && path.Clean(p) == p && (&url.URL{Path: p}).EscapedPath() == p
 }
 
 // checkClient checks the client's credentials against its method.

@@ -93,6 +93,22 @@ type Metadata struct {
 	PromptValuesSupported []string `json:"prompt_values_supported,omitempty"`
 }
 
+// clone returns a copy of m that shares nothing with it.
+func (m *Metadata) clone() *Metadata {
+	c := *m
+	fields := reflect.ValueOf(&c).Elem()
+	for i := range fields.NumField() {
+		if list, ok := fields.Field(i).Addr().Interface().(*[]string); ok {
+			*list = slices.Clone(*list)
+		}
+	}
+	if m.MTLSEndpointAliases != nil {
+		aliases := *m.MTLSEndpointAliases
+		c.MTLSEndpointAliases = &aliases
+	}
+	return &c
+}
+
 // MTLSEndpointAliases are the endpoints to use instead of those of the same
 // name with a client certificate (RFC 8705 section 5). Each may be empty.
 type MTLSEndpointAliases struct {

@@ -401,20 +401,21 @@ func assertionKey(cfg *Config, method string) (jose.SigningKey, error) {
 }
 
 // signingAlgs returns the algorithms that key can sign with: its own alg if it
-// says one, else those of its type, the usual one first.
+// says one, else those of its type, the usual one first. A key for encryption
+// has none.
 func signingAlgs(key jose.JSONWebKey) []string {
-	if key.Algorithm != "" {
-		return []string{key.Algorithm}
-	}
+	var algs []string
 	switch k := key.Key.(type) {
 	case *rsa.PrivateKey:
-		return []string{"RS256", "PS256", "RS384", "PS384", "RS512", "PS512"}
+		algs = []string{"RS256", "PS256", "RS384", "PS384", "RS512", "PS512"}
 	case ed25519.PrivateKey:
-		return []string{"EdDSA"}
+		algs = []string{"EdDSA"}
 	case *ecdsa.PrivateKey:
-		return map[int][]string{256: {"ES256"}, 384: {"ES384"}, 521: {"ES512"}}[k.Curve.Params().BitSize]
+		algs = map[int][]string{256: {"ES256"}, 384: {"ES384"}, 521: {"ES512"}}[k.Curve.Params().BitSize]
 	}
-	return nil
+	return slices.DeleteFunc(algs, func(alg string) bool {
+		return key.Use == "enc" || key.Algorithm != "" && key.Algorithm != alg
+	})
 }
 
 // checkAssertionAlg reports what is wrong with the keys of the jwt methods.

@@ -1,0 +1,521 @@
+package oidcrp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// soundConfig returns a configuration that New accepts, with change made to it.
+// Its provider does not exist.
+func soundConfig(change func(*Config)) Config {
+	cfg := Config{
+		Issuer:       "https://op.example",
+		ClientID:     "app",
+		ClientSecret: "a-client-secret-that-is-32-bytes",
+		BaseURL:      "https://app.example",
+		CookieKeys:   [][]byte{testKey(1)},
+		Logger:       slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	return cfg
+}
+
+// soundMetadata is that of the provider of soundConfig, with change made to it.
+func soundMetadata(change func(*Metadata)) *Metadata {
+	m := &Metadata{
+		Issuer:                "https://op.example",
+		AuthorizationEndpoint: "https://op.example/authorize",
+		TokenEndpoint:         "https://op.example/token",
+		UserInfoEndpoint:      "https://op.example/userinfo",
+		JWKSURI:               "https://op.example/jwks",
+	}
+	if change != nil {
+		change(m)
+	}
+	return m
+}
+
+// mustNew returns the Client of soundConfig with change made to it.
+func mustNew(t testing.TB, change func(*Config)) *Client {
+	t.Helper()
+	c, err := New(soundConfig(change))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// noNetwork is a Transport for what must not speak to anybody.
+type noNetwork struct{ t testing.TB }
+
+func (n noNetwork) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.t.Errorf("a request to %s", r.URL)
+	return nil, errors.New("no network here")
+}
+
+// wrongConfigs are mistakes, one each, and what New says about it.
+var wrongConfigs = []struct {
+	want   string
+	change func(*Config)
+}{
+	{"Issuer is empty", func(c *Config) { c.Issuer = "" }},
+	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "op.example" }},
+	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https://" }},
+	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https://:443" }},
+	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https:op.example" }},
+	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https://op.example/%zz" }},
+	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https://u:p@op.example" }},
+	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https://op.example?a=b" }},
+	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https://op.example?" }},
+	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https://op.example/#" }},
+	{"Issuer must be https (http is for loopback hosts only)", func(c *Config) { c.Issuer = "http://op.example" }},
+	{"Issuer must be https (http is for loopback hosts only)", func(c *Config) { c.Issuer = "ftp://localhost" }},
+
+	{"BaseURL is empty", func(c *Config) { c.BaseURL = "" }},
+	{"BaseURL must be an absolute URL without user, query and fragment", func(c *Config) { c.BaseURL = "app.example" }},
+	{"BaseURL must be an absolute URL without user, query and fragment", func(c *Config) { c.BaseURL = "https://:443" }},
+	{"BaseURL must be an absolute URL without user, query and fragment", func(c *Config) { c.BaseURL = "https://u@app.example" }},
+	{"BaseURL must be an absolute URL without user, query and fragment", func(c *Config) { c.BaseURL = "https://app.example/?a=b" }},
+	{"BaseURL must be an absolute URL without user, query and fragment", func(c *Config) { c.BaseURL = "https://app.example/?" }},
+	{"BaseURL must be an absolute URL without user, query and fragment", func(c *Config) { c.BaseURL = "https://app.example#" }},
+	{"BaseURL must be https (http is for loopback hosts only)", func(c *Config) { c.BaseURL = "http://app.example" }},
+	{"BaseURL must have a clean path without escapes", func(c *Config) { c.BaseURL = "https://app.example/a/../b" }},
+	{"BaseURL must have a clean path without escapes", func(c *Config) { c.BaseURL = "https://app.example/a//b" }},
+	{"BaseURL must have a clean path without escapes", func(c *Config) { c.BaseURL = "https://app.example/espace%20pro" }},
+	{"BaseURL must have a clean path without escapes", func(c *Config) { c.BaseURL = "https://app.example/été" }},
+
+	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/" }},
+	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/auth" }},
+	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "auth/" }},
+	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/a//b/" }},
+	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/a/../" }},
+	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/a%2f/" }},
+	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/a b/" }},
+
+	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
+		func(c *Config) { c.RedirectURI = "/auth/callback" }},
+	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
+		func(c *Config) { c.RedirectURI = "https://other.example/auth/callback" }},
+	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
+		func(c *Config) { c.RedirectURI = "http://app.example/auth/callback" }},
+	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
+		func(c *Config) { c.RedirectURI = "https://app.example:8443/auth/callback" }},
+	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
+		func(c *Config) { c.RedirectURI = "https://u@app.example/auth/callback" }},
+	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
+		func(c *Config) { c.RedirectURI = "https://app.example/auth/callback#" }},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example" }},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/" }},
+	{"RedirectURI must have a path of its own", func(c *Config) {
+		c.BaseURL, c.RedirectURI = "https://app.example/pro", "https://app.example/pro/"
+	}},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/auth/login" }},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/auth/logout" }},
+	{"PostLogoutRedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
+		func(c *Config) { c.PostLogoutRedirectURI = "https://other.example/bye" }},
+	{"PostLogoutRedirectURI must have a path of its own", func(c *Config) { c.PostLogoutRedirectURI = "https://app.example/auth/callback" }},
+	{"PostLogoutRedirectURI must have a path of its own", func(c *Config) { c.PostLogoutRedirectURI = "https://app.example/auth/logout" }},
+
+	{"ClientID is empty", func(c *Config) { c.ClientID = "" }},
+	{`ClientSecret is empty (a public client says TokenEndpointAuthMethod: "none")`, func(c *Config) { c.ClientSecret = "" }},
+	{`TokenEndpointAuthMethod "client_secret_basik" is not known`, func(c *Config) { c.TokenEndpointAuthMethod = "client_secret_basik" }},
+	{"ClientKeys is empty, and private_key_jwt needs a key", func(c *Config) { c.TokenEndpointAuthMethod = "private_key_jwt" }},
+	{"ClientKeys [1] is not a private key", func(c *Config) {
+		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}, {Key: testKeys().p256.Public()}}
+	}},
+	{"ClientKeys [0] is not a private key", func(c *Config) { c.ClientKeys = []jose.JSONWebKey{{}} }},
+	{`ResponseMode "fragment" is not supported (query, form_post)`, func(c *Config) { c.ResponseMode = "fragment" }},
+
+	{`IDTokenSignedResponseAlg "none" is not supported`, func(c *Config) { c.IDTokenSignedResponseAlg = "none" }},
+	{`IDTokenSignedResponseAlg "rs256" is not supported`, func(c *Config) { c.IDTokenSignedResponseAlg = "rs256" }},
+	{"IDTokenSignedResponseAlg HS256 needs a ClientSecret of 32 bytes or more",
+		func(c *Config) { c.ClientSecret, c.IDTokenSignedResponseAlg = strings.Repeat("s", 31), "HS256" }},
+	{"IDTokenSignedResponseAlg HS512 needs a ClientSecret of 64 bytes or more",
+		func(c *Config) { c.ClientSecret, c.IDTokenSignedResponseAlg = strings.Repeat("s", 63), "HS512" }},
+	{`UserInfoSignedResponseAlg "none" is not supported`, func(c *Config) { c.UserInfoSignedResponseAlg = "none" }},
+	{"UserInfoSignedResponseAlg HS384 needs a ClientSecret of 48 bytes or more",
+		func(c *Config) { c.ClientSecret, c.UserInfoSignedResponseAlg = strings.Repeat("s", 47), "HS384" }},
+	{"TokenEndpointAuthMethod HS256 needs a ClientSecret of 32 bytes or more",
+		func(c *Config) { c.ClientSecret, c.TokenEndpointAuthMethod = "short", "client_secret_jwt" }},
+	{"TokenEndpointAuthSigningAlg client_secret_jwt is signed with HS256, HS384 or HS512", func(c *Config) {
+		c.TokenEndpointAuthMethod, c.TokenEndpointAuthSigningAlg = "client_secret_jwt", "RS256"
+	}},
+	{"TokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
+		c.TokenEndpointAuthMethod, c.TokenEndpointAuthSigningAlg = "private_key_jwt", "RS256"
+		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}}
+	}},
+	{"TokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
+		c.TokenEndpointAuthMethod = "private_key_jwt"
+		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, Use: "enc"}, {Key: testKeys().rsa, Algorithm: "RSA-OAEP"}}
+	}},
+	{"ClientKeys [0] is not a private key\nTokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
+		c.TokenEndpointAuthMethod = "private_key_jwt"
+		c.ClientKeys = []jose.JSONWebKey{{Key: testKey(1), Algorithm: "HS256"}}
+	}},
+
+	{"ClockSkew must be between 0 and 5 minutes", func(c *Config) { c.ClockSkew = -time.Second }},
+	{"ClockSkew must be between 0 and 5 minutes", func(c *Config) { c.ClockSkew = 5*time.Minute + 1 }},
+	{"CookieKeys is empty: give at least one key of 32 random bytes", func(c *Config) { c.CookieKeys = nil }},
+	{"CookieKeys [1] has 31 bytes, not 32", func(c *Config) { c.CookieKeys = [][]byte{testKey(1), testKey(2)[:31]} }},
+	{"SessionLifetime is negative", func(c *Config) { c.SessionLifetime = -1 }},
+	{"SessionIdleTimeout is negative", func(c *Config) { c.SessionIdleTimeout = -1 }},
+	{"ProviderTimeout is negative", func(c *Config) { c.ProviderTimeout = -1 }},
+
+	{"Metadata is not usable: token_endpoint is missing", func(c *Config) {
+		c.Metadata = soundMetadata(func(m *Metadata) { m.TokenEndpoint = "" })
+	}},
+	{`Metadata is not usable: issuer is "https://op.example/", not "https://op.example"`, func(c *Config) {
+		c.Metadata = soundMetadata(func(m *Metadata) { m.Issuer += "/" })
+	}},
+	{`AuthOptions cannot be used: prompt "logn" is not known`, func(c *Config) { c.AuthOptions.Prompt = "logn" }},
+	{`AuthOptions cannot be used: Extra may not name "nonce"`, func(c *Config) {
+		c.AuthOptions.Extra = url.Values{"state": {"x"}, "nonce": {"x"}, "scope": {"x"}}
+	}},
+}
+
+func TestNewNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, tt := range wrongConfigs {
+		_, err := New(soundConfig(tt.change))
+		if err == nil {
+			t.Errorf("no error, want: %s", tt.want)
+			continue
+		}
+		if got := wantCode(t, err, CodeConfig).Err.Error(); got != tt.want {
+			t.Errorf("error is\n%s\nwant\n%s", got, tt.want)
+		}
+	}
+	if _, err := New(soundConfig(nil)); err != nil {
+		t.Errorf("the configuration that the mistakes are made in: %v", err)
+	}
+}
+
+func TestNewReportsEveryMistakeInOneOrder(t *testing.T) {
+	t.Parallel()
+	const want = "oidcrp: config: config_invalid: Issuer is empty\n" +
+		"BaseURL is empty\n" +
+		"PathPrefix must be a clean path that starts and ends with a slash and is not the root\n" +
+		"ClientID is empty\n" +
+		"ClientSecret is empty (a public client says TokenEndpointAuthMethod: \"none\")\n" +
+		"IDTokenSignedResponseAlg HS256 needs a ClientSecret of 32 bytes or more\n" +
+		"CookieKeys is empty: give at least one key of 32 random bytes\n" +
+		"AuthOptions cannot be used: Extra may not name \"claims\""
+	for range 20 {
+		_, err := New(Config{
+			PathPrefix:               "auth",
+			IDTokenSignedResponseAlg: "HS256",
+			AuthOptions:              AuthOptions{Extra: url.Values{"state": nil, "claims": nil, "scope": nil, "nonce": nil}},
+		})
+		if err == nil || err.Error() != want {
+			t.Fatalf("error is\n%v\nwant\n%s", err, want)
+		}
+	}
+}
+
+func TestNoErrorOfNewHoldsASecret(t *testing.T) {
+	t.Parallel()
+	const secret = "s3cr3t-s3cr3t"
+	for _, tt := range wrongConfigs {
+		_, err := New(soundConfig(func(c *Config) {
+			c.ClientSecret = secret + strings.Repeat("x", 19)
+			c.CookieKeys = [][]byte{[]byte(secret + strings.Repeat("x", 19))}
+			tt.change(c)
+			if c.CookieKeys != nil {
+				c.CookieKeys = append(c.CookieKeys, []byte(secret))
+			}
+		}))
+		for _, form := range []string{"%v", "%+v", "%#v", "%q"} {
+			if got := fmt.Sprintf(form, err); strings.Contains(got, secret) {
+				t.Errorf("%s: the secret is in %s", tt.want, got)
+			}
+		}
+	}
+}
+
+func TestPlainHTTPIsForLoopbackHostsOnly(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		host string
+		ok   bool
+	}{
+		{"localhost", true}, {"localhost:8080", true}, {"app.localhost", true}, {"a.b.localhost:80", true},
+		{"127.0.0.1", true}, {"127.0.0.1:8080", true}, {"127.1.2.3", true}, {"[::1]", true}, {"[::1]:8080", true},
+
+		{"app.example", false}, {"127.evil.example", false}, {"127.0.0.1.evil.example", false},
+		{"localhost.evil.example", false}, {"evil-localhost", false}, {"notlocalhost:8080", false},
+		{"10.0.0.1", false}, {"192.168.1.1", false}, {"0.0.0.0", false}, {"[::]", false}, {"[fe80::1]", false},
+		{"128.0.0.1", false}, {"2130706433", false}, {"0x7f.1", false},
+	} {
+		for name, change := range map[string]func(*Config){
+			"Issuer":  func(c *Config) { c.Issuer = "http://" + tt.host },
+			"BaseURL": func(c *Config) { c.BaseURL = "http://" + tt.host },
+		} {
+			_, err := New(soundConfig(change))
+			if ok := err == nil; ok != tt.ok {
+				t.Errorf("http://%s as %s: %v", tt.host, name, err)
+			}
+			if err != nil && !strings.Contains(err.Error(), name+" must be https") {
+				t.Errorf("http://%s as %s: %v, which says something else", tt.host, name, err)
+			}
+		}
+		if _, err := New(soundConfig(func(c *Config) { c.Issuer, c.BaseURL = "https://"+tt.host, "https://"+tt.host })); err != nil {
+			t.Errorf("https://%s: %v", tt.host, err)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c := mustNew(t, nil)
+	for _, tt := range []struct {
+		field     string
+		got, want any
+	}{
+		{"PathPrefix", c.cfg.PathPrefix, "/auth/"},
+		{"RedirectURI", c.cfg.RedirectURI, "https://app.example/auth/callback"},
+		{"PostLogoutRedirectURI", c.cfg.PostLogoutRedirectURI, "https://app.example/auth/logout/callback"},
+		{"Scopes", c.cfg.Scopes, []string{"openid", "profile", "email"}},
+		{"ClockSkew", c.cfg.ClockSkew, 60 * time.Second},
+		{"SessionLifetime", c.cfg.SessionLifetime, 12 * time.Hour},
+		{"SessionIdleTimeout", c.cfg.SessionIdleTimeout, time.Hour},
+		{"ProviderTimeout", c.cfg.ProviderTimeout, 10 * time.Second},
+		{"TokenEndpointAuthMethod", c.cfg.TokenEndpointAuthMethod, ""},
+		{"LoginURL", c.LoginURL("/a?b=c"), "/auth/login?return_to=%2Fa%3Fb%3Dc"},
+		{"LoginURL to the home page", c.LoginURL("/"), "/auth/login"},
+		{"LoginURL to another site", c.LoginURL("//evil.example"), "/auth/login"},
+		{"LogoutURL", c.LogoutURL("/a"), "/auth/logout?return_to=%2Fa"},
+	} {
+		if !reflect.DeepEqual(tt.got, tt.want) {
+			t.Errorf("%s is %v, want %v", tt.field, tt.got, tt.want)
+		}
+	}
+	if c.cfg.Logger == nil || c.cfg.ErrorHandler == nil || c.now == nil {
+		t.Error("Logger, ErrorHandler or the clock is nil")
+	}
+}
+
+func TestSettingsThatFollowFromOthers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		what   string
+		change func(*Config)
+		get    func(*Client) any
+		want   any
+	}{
+		{"openid is added to the scopes", func(c *Config) { c.Scopes = []string{"email"} },
+			func(c *Client) any { return c.cfg.Scopes }, []string{"openid", "email"}},
+		{"no scope is openid alone", func(c *Config) { c.Scopes = []string{} },
+			func(c *Client) any { return c.cfg.Scopes }, []string{"openid"}},
+		{"scopes given as one text are split, and empty ones dropped", func(c *Config) { c.Scopes = []string{"email openid", "", "uid"} },
+			func(c *Client) any { return c.cfg.Scopes }, []string{"email", "openid", "uid"}},
+		{"a slash at the end of BaseURL counts for nothing", func(c *Config) { c.BaseURL += "/" },
+			func(c *Client) any { return c.cfg.RedirectURI }, "https://app.example/auth/callback"},
+		{"BaseURL's path goes before PathPrefix", func(c *Config) { c.BaseURL, c.PathPrefix = "https://app.example/pro/", "/sso/" },
+			func(c *Client) any { return c.cfg.RedirectURI + " " + c.LoginURL("") }, "https://app.example/pro/sso/callback /pro/sso/login"},
+		{"BaseURL is the origin of RedirectURI", func(c *Config) { c.BaseURL, c.RedirectURI = "", "https://app.example/pro/cb" },
+			func(c *Client) any { return c.base.String() + " " + c.cfg.PostLogoutRedirectURI },
+			"https://app.example https://app.example/auth/logout/callback"},
+		{"keys without a secret mean private_key_jwt", func(c *Config) {
+			c.ClientSecret, c.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().p256}}
+		}, func(c *Client) any { return c.cfg.TokenEndpointAuthMethod }, "private_key_jwt"},
+		{"keys beside a secret do not", func(c *Config) { c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}} },
+			func(c *Client) any { return c.cfg.TokenEndpointAuthMethod }, ""},
+		{"a public client needs no secret", func(c *Config) { c.ClientSecret, c.TokenEndpointAuthMethod = "", "none" },
+			func(c *Client) any { return c.cfg.TokenEndpointAuthMethod }, "none"},
+		{"ClockSkew may be five minutes", func(c *Config) { c.ClockSkew = 5 * time.Minute },
+			func(c *Client) any { return c.cfg.ClockSkew }, 5 * time.Minute},
+	} {
+		if got := tt.get(mustNew(t, tt.change)); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.what, got, tt.want)
+		}
+	}
+}
+
+func TestNewSpeaksToNobody(t *testing.T) {
+	t.Parallel()
+	c := mustNew(t, func(c *Config) { c.HTTPClient = &http.Client{Transport: noNetwork{t}} })
+	c.LoginURL("/a")
+	c.LogoutURL("/a")
+	c.Middleware(c.RequireLogin(http.NotFoundHandler(), ACR("eidas2")))
+	if c.Ready() {
+		t.Error("ready without metadata")
+	}
+}
+
+// requestOf starts a login and returns the parameters of its request.
+func requestOf(t testing.TB, c *Client, opts *AuthOptions) url.Values {
+	t.Helper()
+	location, err := c.BeginLogin(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query()
+}
+
+// withoutRandom returns v without what is new for each login.
+func withoutRandom(v url.Values) url.Values {
+	for _, name := range []string{"state", "nonce", "code_challenge"} {
+		v.Del(name)
+	}
+	return v
+}
+
+func TestACallerCannotChangeTheClient(t *testing.T) {
+	t.Parallel()
+	maxAge := time.Hour
+	metadata := soundMetadata(func(m *Metadata) {
+		m.ACRValuesSupported = []string{"eidas1", "eidas2"}
+		m.MTLSEndpointAliases = &MTLSEndpointAliases{TokenEndpoint: "https://mtls.op.example/token"}
+	})
+	cfg := soundConfig(func(c *Config) {
+		c.Metadata = metadata
+		c.Scopes = []string{"openid", "email"}
+		c.TrustedAudiences = []string{"api"}
+		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, KeyID: "1"}}
+		c.AuthOptions = AuthOptions{
+			MaxAge: &maxAge, UILocales: []string{"fr"}, Resource: []string{"https://api.example"},
+			Extra: url.Values{"idp_hint": {"one"}},
+			Claims: &ClaimsRequest{
+				UserInfo: map[string]*ClaimRequest{"siret": {Essential: true}, "email": nil},
+				IDToken:  map[string]*ClaimRequest{"acr": {Essential: true, Values: []any{"eidas1"}}},
+			},
+		}
+	})
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := withoutRandom(requestOf(t, c, nil))
+	sealed := c.ring.SealString([]byte("x"), nil)
+
+	maxAge = time.Second
+	metadata.ACRValuesSupported[0], metadata.MTLSEndpointAliases.TokenEndpoint, metadata.TokenEndpoint = "x", "x", "x"
+	cfg.Scopes[1], cfg.TrustedAudiences[0], cfg.ClientKeys[0].KeyID = "x", "x", "x"
+	clear(cfg.CookieKeys[0])
+	opts := cfg.AuthOptions
+	opts.UILocales[0], opts.Resource[0], opts.Extra["idp_hint"][0] = "x", "x", "x"
+	opts.Extra.Set("y", "y")
+	opts.Claims.UserInfo["siret"].Essential, opts.Claims.IDToken["acr"].Values[0] = false, "x"
+	opts.Claims.UserInfo["y"] = nil
+
+	if after := withoutRandom(requestOf(t, c, nil)); !reflect.DeepEqual(before, after) {
+		t.Errorf("the request was %v and became %v", before, after)
+	}
+	m, _ := c.Metadata(t.Context())
+	if m.ACRValuesSupported[0] == "x" || m.MTLSEndpointAliases.TokenEndpoint == "x" || m.TokenEndpoint == "x" {
+		t.Errorf("the metadata became %+v", m)
+	}
+	if c.cfg.TrustedAudiences[0] == "x" || c.cfg.ClientKeys[0].KeyID == "x" {
+		t.Errorf("TrustedAudiences or ClientKeys changed: %q, %q", c.cfg.TrustedAudiences, c.cfg.ClientKeys[0].KeyID)
+	}
+	if plain, err := mustNew(t, nil).ring.OpenString(sealed, nil); err != nil || string(plain) != "x" {
+		t.Errorf("the cookie keys changed: %q, %v", plain, err)
+	}
+}
+
+func TestSigningInWithOtherAddresses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		what        string
+		issuer      string // after the server's address
+		config      func(*Config)
+		redirectURI string // after the app's address
+	}{
+		{"an issuer with a path", "/op", nil, "/auth/callback"},
+		{"an issuer with a slash at its end", "/op/", nil, "/auth/callback"},
+		{"an issuer that is a host with a slash", "/", nil, "/auth/callback"},
+		{"a BaseURL with a path", "", func(c *Config) { c.BaseURL += "/pro" }, "/pro/auth/callback"},
+		{"a PathPrefix", "", func(c *Config) { c.PathPrefix = "/sso/agents/" }, "/sso/agents/callback"},
+		{"a RedirectURI elsewhere", "", func(c *Config) {
+			c.RedirectURI, c.PostLogoutRedirectURI = c.BaseURL+"/oidc/back", c.BaseURL+"/oidc/bye"
+		}, "/oidc/back"},
+		{"a RedirectURI with a query and no BaseURL", "", func(c *Config) {
+			c.RedirectURI, c.BaseURL = c.BaseURL+"/oidc?tenant=1", ""
+		}, "/oidc?tenant=1"},
+		{"form_post", "", func(c *Config) { c.ResponseMode = "form_post" }, "/auth/callback"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, setup{provider: oidctest.Config{Issuer: tt.issuer}, config: tt.config})
+			browser := app.signIn(t)
+			if got := app.who(t, browser, "/me").Sub; got != "alice" {
+				t.Errorf("signed in as %q, want alice", got)
+			}
+			for _, endpoint := range []string{oidctest.EndpointAuthorization, oidctest.EndpointToken} {
+				got := app.provider.RequestsTo(endpoint)[0].Form.Get("redirect_uri")
+				if want := app.URL + tt.redirectURI; got != want {
+					t.Errorf("redirect_uri at the %s endpoint is %s, want %s", endpoint, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestMetadataInPlaceOfDiscovery(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{config: func(c *Config) {
+		discovering, err := New(*c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Metadata, err = discovering.Metadata(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}})
+	app.provider.ResetRequests()
+	if !app.client.Ready() {
+		t.Error("not ready, though there is nothing to fetch")
+	}
+	app.signIn(t)
+	if n := app.provider.Count(oidctest.EndpointDiscovery); n != 0 {
+		t.Errorf("%d discovery requests, want none", n)
+	}
+}
+
+func TestOnlyTheTransportOfHTTPClientIsUsed(t *testing.T) {
+	t.Parallel()
+	var paths []string
+	app := newTestApp(t, setup{config: func(c *Config) {
+		next := c.HTTPClient.Transport
+		if next == nil {
+			next = http.DefaultTransport
+		}
+		c.HTTPClient = &http.Client{
+			Timeout:       time.Nanosecond,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("not to be called") },
+			Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				paths = append(paths, r.URL.Path)
+				return next.RoundTrip(r)
+			}),
+		}
+	}})
+	app.signIn(t)
+	if slices.Sort(paths); len(paths) != 4 {
+		t.Errorf("requests by the transport: %q, want discovery, keys, token and UserInfo", paths)
+	}
+}
+
+// roundTripper is a function as a Transport.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
