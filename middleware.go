@@ -428,10 +428,10 @@ func (c *Client) handleCallback(w http.ResponseWriter, r *http.Request) {
 func (c *Client) recoverLogin(w http.ResponseWriter, r *http.Request, cause error) {
 	params, _ := callbackParameters(r)
 	ticket, ours := c.openState(params.Get("state"))
-	if r.Method == http.MethodPost && ours && !params.Has("error") {
+	if r.Method == http.MethodPost && ours {
 		// A post from the provider's site comes without SameSite=Lax cookies,
 		// so ask again as a page load, which has them.
-		c.redirect(w, r, c.absolute(c.paths.callback)+"?"+url.Values{"state": {params.Get("state")}}.Encode())
+		c.redirect(w, r, c.absolute(c.paths.callback)+"?"+c.repeated(params).Encode())
 		return
 	}
 	switch _, err := c.Session(r); {
@@ -450,6 +450,23 @@ func (c *Client) recoverLogin(w http.ResponseWriter, r *http.Request, cause erro
 		c.events.loginRefused(r.Context(), cause)
 		c.problem(w, r, cause)
 	}
+}
+
+// repeated returns what a page load repeats of a posted answer. If the login's
+// cookie is SameSite=None and still did not come, it is lost: the code is of no
+// use any more, and has no business in a URL.
+func (c *Client) repeated(params url.Values) url.Values {
+	names := []string{"state", "iss", "error", "error_description"}
+	if c.transactionSameSite() == http.SameSiteLaxMode {
+		names = append(names, "code")
+	}
+	again := make(url.Values)
+	for _, name := range names {
+		if params.Has(name) {
+			again.Set(name, params.Get(name))
+		}
+	}
+	return again
 }
 
 // A Problem is what [Config.ErrorHandler] answers to a browser.
