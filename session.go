@@ -385,7 +385,9 @@ type requestSession struct {
 
 // SessionFromContext returns the session of the request that ctx belongs to.
 // It is nil, and false, when nobody is signed in or when the request did not
-// pass through [Client.Middleware] or [Client.RequireLogin].
+// pass through [Client.Middleware] or [Client.RequireLogin]. A request that
+// passed through those of several Clients has the session of the last one;
+// [Client.Session] asks any of them.
 func SessionFromContext(ctx context.Context) (*Session, bool) {
 	found, ok := ctx.Value(sessionKey{}).(*requestSession)
 	if !ok || found.session == nil {
