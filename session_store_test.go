@@ -1,0 +1,434 @@
+package oidcrp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestMemoryStoreKeepsItsContract(t *testing.T) {
+	t.Parallel()
+	ctx, clock := t.Context(), newTestClock()
+	m := &MemoryStore{now: clock.Now}
+	want := func(what, key, value string) {
+		t.Helper()
+		got, err := m.Get(ctx, key)
+		if value == "" && !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %q, %v, want ErrNotFound", what, got, err)
+		} else if value != "" && (err != nil || string(got) != value) {
+			t.Errorf("%s: %q, %v, want %q", what, got, err, value)
+		}
+	}
+	set := func(key, value string, ttl time.Duration) {
+		t.Helper()
+		if err := m.Set(ctx, key, []byte(value), ttl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("before anything was set", "a", "")
+	if err := errors.Join(m.Delete(ctx, "a"), m.Touch(ctx, "a", time.Hour)); err != nil {
+		t.Errorf("Delete and Touch of nothing: %v", err)
+	}
+	want("touched without being there", "a", "")
+
+	set("a", "1", time.Minute)
+	set("b", "2", time.Hour)
+	want("set", "a", "1")
+	set("a", "3", time.Minute)
+	want("replaced", "a", "3")
+	clock.Advance(time.Minute - 1)
+	want("just before it expires", "a", "3")
+	clock.Advance(1)
+	want("expired", "a", "")
+	want("of another lifetime", "b", "2")
+
+	set("a", "4", time.Minute)
+	if err := m.Touch(ctx, "a", time.Hour); err != nil {
+		t.Error(err)
+	}
+	clock.Advance(30 * time.Minute)
+	want("touched", "a", "4")
+	clock.Advance(30 * time.Minute)
+	if err := m.Touch(ctx, "a", time.Hour); err != nil {
+		t.Error(err)
+	}
+	want("touched when it had expired", "a", "")
+
+	value := []byte("mine")
+	if err := m.Set(ctx, "c", value, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	clear(value)
+	want("after its maker overwrote it", "c", "mine")
+	if err := m.Delete(ctx, "c"); err != nil {
+		t.Error(err)
+	}
+	want("deleted", "c", "")
+}
+
+func TestMemoryStoreForgetsWhatExpiredWithoutBeingAsked(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	m := &MemoryStore{now: clock.Now}
+	for i := range 10 * minSweep {
+		if err := m.Set(t.Context(), fmt.Sprint(i), nil, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		clock.Advance(time.Second)
+	}
+	if n := len(m.entries); n > 2*minSweep {
+		t.Errorf("with 60 live entries the store holds %d", n)
+	}
+}
+
+func TestMemoryStoreServesManyAtOnce(t *testing.T) {
+	t.Parallel()
+	m, ctx := new(MemoryStore), t.Context()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 500 {
+				key := fmt.Sprint((i + j) % 5)
+				_ = m.Set(ctx, key, []byte(key), time.Hour)
+				if v, err := m.Get(ctx, key); err == nil && string(v) != key {
+					t.Errorf("%s holds %s", key, v)
+				}
+				_ = m.Touch(ctx, key, time.Hour)
+				_ = m.Delete(ctx, key)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestAStolenStoreHoldsNoSession(t *testing.T) {
+	t.Parallel()
+	store := new(MemoryStore)
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.KeepTokens = store, true })
+	s := madeSession(c.Client, aliceClaims, `{"sub":"alice","email":"alice@example.org"}`)
+	cookies := c.startSession(t, s)
+	handle, touched, ok := cutHandle(cookies[0].Value)
+	if !ok || len(handle) != 43 || !touched.Equal(c.clock.Now()) {
+		t.Fatalf("the cookie is %q", cookies[0].Value)
+	}
+	if strings.Contains(cookies[0].Value, "alice") || len(store.entries) != 1 {
+		t.Fatalf("%d entries, the cookie is %q", len(store.entries), cookies[0].Value)
+	}
+	for key, entry := range store.entries {
+		if strings.Contains(key, handle) || strings.Contains(handle, key) {
+			t.Error("the key gives the handle away")
+		}
+		for _, clear := range []string{"alice", "https://op.example", "eidas1", "access", "refresh", handle} {
+			if bytes.Contains(entry.value, []byte(clear)) {
+				t.Errorf("the value shows %q", clear)
+			}
+		}
+		for _, purpose := range []string{key, c.cookies.session, handle} {
+			if _, err := c.ring.Open(entry.value, c.associated(purpose)); err == nil {
+				t.Error("the value opens with the cookie keys")
+			}
+		}
+		// A thief's own guess at a cookie: the key.
+		c.refusals()
+		if _, err := c.Session(requestWith(&http.Cookie{Name: c.cookies.session, Value: key + ".1"})); !errors.Is(err, ErrNoSession) {
+			t.Errorf("the key works as a handle: %v", err)
+		}
+	}
+}
+
+func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
+	t.Parallel()
+	store := new(MemoryStore)
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
+	mine := c.start(t)
+	handle, _, _ := cutHandle(mine[0].Value)
+	theirs := c.startSession(t, madeSession(c.Client, `{"sub":"bruno"}`, ""))
+	other, _, _ := cutHandle(theirs[0].Value)
+
+	// Whoever can write to the store cannot put one person's session in the
+	// place of another's.
+	store.entries[storeKey(handle)] = store.entries[storeKey(other)]
+	c.wantRefusal(t, requestWith(mine...), "unknown key")
+	entry := store.entries[storeKey(other)]
+	entry.value = append([]byte(nil), entry.value...)
+	entry.value[len(entry.value)-1] ^= 1
+	store.entries[storeKey(other)] = entry
+	c.wantRefusal(t, requestWith(theirs...), "altered")
+
+	there := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.BaseURL = store, "https://other.example" })
+	third := c.start(t)
+	there.wantRefusal(t, requestWith(third...), "altered")
+
+	// A value that is of this handle, and in a form of another version.
+	handle, _, _ = cutHandle(third[0].Value)
+	ring, _ := handleRing(handle)
+	sealed := ring.Seal([]byte{99}, c.associated(storeKey(handle)))
+	_ = store.Set(t.Context(), storeKey(handle), sealed, time.Hour)
+	c.wantRefusal(t, requestWith(third...), "version")
+}
+
+func TestACookieThatHoldsNoHandleIsNoSession(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = new(MemoryStore) })
+	handle, _, _ := cutHandle(c.start(t)[0].Value)
+	sealed := newOfflineClient(t, nil).start(t)[0].Value
+	for _, value := range []string{
+		"x", ".", handle, handle + ".", handle + ".x", handle[:42] + ".1", handle + "A.1", handle + "=.1",
+		"!" + handle[1:] + ".1", handle + ".1.1", handle + ".99999999999999999999", sealed,
+	} {
+		c.wantRefusal(t, requestWith(&http.Cookie{Name: c.cookies.session, Value: value}), "no handle")
+	}
+	// One that was never given out is like one that has expired.
+	unknown := strings.Repeat("A", 43)
+	if _, err := c.Session(requestWith(&http.Cookie{Name: c.cookies.session, Value: unknown + ".1"})); !errors.Is(err, ErrNoSession) {
+		t.Errorf("an unknown handle: %v", err)
+	}
+}
+
+func TestEveryLoginMakesANewHandleAndDeletesTheOldEntry(t *testing.T) {
+	t.Parallel()
+	store := new(MemoryStore)
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
+	first := c.start(t)
+	second := c.start(t, first...)
+	if first[0].Value == second[0].Value {
+		t.Error("the handle is the old one")
+	}
+	if _, err := c.Session(requestWith(first...)); !errors.Is(err, ErrNoSession) {
+		t.Errorf("the old handle: %v", err)
+	}
+	if _, err := c.Session(requestWith(second...)); err != nil || len(store.entries) != 1 {
+		t.Errorf("the new handle: %v; %d entries", err, len(store.entries))
+	}
+}
+
+// plainStore is a Store without Touch, which fails when it is told to.
+type plainStore struct {
+	m MemoryStore
+
+	mu   sync.Mutex
+	err  error // guarded by mu
+	sets int   // guarded by mu
+}
+
+func (p *plainStore) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+}
+
+func (p *plainStore) failing() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+func (p *plainStore) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := p.failing(); err != nil {
+		return nil, err
+	}
+	return p.m.Get(ctx, key)
+}
+
+func (p *plainStore) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if err := p.failing(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.sets++
+	p.mu.Unlock()
+	return p.m.Set(ctx, key, value, ttl)
+}
+
+func (p *plainStore) Delete(ctx context.Context, key string) error {
+	return errors.Join(p.failing(), p.m.Delete(ctx, key))
+}
+
+func TestAStoreWithoutTouchKeepsSessionsAlive(t *testing.T) {
+	t.Parallel()
+	store := new(plainStore)
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.SessionIdleTimeout = store, 10*time.Minute })
+	store.m.now = c.clock.Now
+	cookies := c.start(t)
+	protected := c.RequireLogin(http.HandlerFunc(sayWho))
+	for range 10 {
+		c.clock.Advance(9 * time.Minute)
+		w := httptest.NewRecorder()
+		protected.ServeHTTP(w, requestWith(cookies...))
+		if w.Code != http.StatusOK {
+			t.Fatalf("status %d for someone who comes every 9 minutes", w.Code)
+		}
+		cookies = cookiesAfter(cookies, w)
+	}
+	if store.sets != 11 {
+		t.Errorf("the session was set %d times, want 11", store.sets)
+	}
+	c.clock.Advance(10 * time.Minute)
+	if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, ErrNoSession) {
+		t.Errorf("idle for 10 minutes: %v", err)
+	}
+}
+
+func TestAnEntryExpiresWithItsSession(t *testing.T) {
+	t.Parallel()
+	store := new(MemoryStore)
+	c := newOfflineClient(t, func(cfg *Config) {
+		cfg.Store, cfg.SessionLifetime, cfg.SessionIdleTimeout = store, time.Hour, 45*time.Minute
+	})
+	store.now = c.clock.Now
+	left := func() time.Duration {
+		for _, entry := range store.entries {
+			return entry.expires.Sub(c.clock.Now())
+		}
+		return 0
+	}
+	cookies := c.start(t)
+	if got := left(); got != 45*time.Minute {
+		t.Errorf("a new entry is kept for %v", got)
+	}
+	c.clock.Advance(40 * time.Minute)
+	c.Middleware(http.HandlerFunc(sayWho)).ServeHTTP(httptest.NewRecorder(), requestWith(cookies...))
+	if got := left(); got != 20*time.Minute {
+		t.Errorf("an entry in use, 20 minutes before its session ends, is kept for %v", got)
+	}
+}
+
+func TestAFailingStoreNeverSignsAnybodyOut(t *testing.T) {
+	t.Parallel()
+	store := new(plainStore)
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+	browser := app.signIn(t)
+	store.fail(errors.New("connection refused"))
+
+	// Whether the callback is a reload by someone signed in, nobody can say.
+	for _, path := range []string{"/me", "/admin", "/auth/callback?state=x&code=y"} {
+		res, body := get(t, noRedirects(browser), app.URL+path)
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
+			t.Errorf("%s answered %s, Retry-After %q", path, res.Status, res.Header.Get("Retry-After"))
+		}
+		if !strings.Contains(body, "You have not been signed out") || strings.Contains(body, "connection refused") {
+			t.Errorf("%s says:\n%s", path, body)
+		}
+		if set := res.Header.Values("Set-Cookie"); len(set) > 0 {
+			t.Errorf("%s set the cookies %q", path, set)
+		}
+	}
+	if got := app.who(t, browser, "/"); got.Sub != "" {
+		t.Errorf("the public page says %+v", got)
+	}
+	if res, _ := get(t, noRedirects(browser), app.URL+"/"); res.StatusCode != 200 || len(res.Cookies()) > 0 {
+		t.Errorf("the public page answered %s with the cookies %v", res.Status, res.Cookies())
+	}
+	if !strings.Contains(app.log.String(), "connection refused") {
+		t.Error("the log does not say why")
+	}
+
+	store.fail(nil)
+	if got := app.who(t, browser, "/me"); got.Sub != "alice" {
+		t.Errorf("once the store is back: %+v", got)
+	}
+}
+
+func TestALoginThatCannotBeStoredIsNotPretended(t *testing.T) {
+	t.Parallel()
+	store := new(plainStore)
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+	store.fail(errors.New("disk full"))
+	browser := app.provider.Browser()
+	res, err := app.provider.Visit(browser, app.URL+"/auth/login?return_to=/tab/1", "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := readBody(t, res); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "return_to=%2Ftab%2F1") {
+		t.Errorf("the callback answered %s\n%s", res.Status, body)
+	}
+	store.fail(nil)
+	if got := app.who(t, app.signIn(t), "/me"); got.Sub != "alice" {
+		t.Errorf("the next login: %+v", got)
+	}
+}
+
+func TestATouchThatFailsDoesNotFailTheRequest(t *testing.T) {
+	t.Parallel()
+	store := &untouchable{}
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
+	cookies := c.start(t)
+	c.clock.Advance(2 * time.Minute)
+	for range 2 {
+		w := httptest.NewRecorder()
+		c.RequireLogin(http.HandlerFunc(sayWho)).ServeHTTP(w, requestWith(cookies...))
+		if w.Code != http.StatusOK || len(w.Result().Cookies()) > 0 {
+			t.Errorf("status %d, cookies %v", w.Code, w.Result().Cookies())
+		}
+	}
+	if store.touched != 2 {
+		t.Errorf("tried %d times, want 2", store.touched)
+	}
+}
+
+type untouchable struct {
+	MemoryStore
+	touched int
+}
+
+func (u *untouchable) Touch(context.Context, string, time.Duration) error {
+	u.touched++
+	return errors.New("read-only replica")
+}
+
+// slowStore answers nothing before its caller gives up.
+type slowStore struct{}
+
+func (slowStore) Get(ctx context.Context, _ string) ([]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (slowStore) Set(ctx context.Context, _ string, _ []byte, _ time.Duration) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (slowStore) Delete(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestASlowStoreIsNotWaitedForWithoutEnd(t *testing.T) {
+	t.Parallel()
+	cookies := newOfflineClient(t, func(cfg *Config) { cfg.Store = new(MemoryStore) }).start(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = slowStore{} })
+		s := madeSession(c.Client, aliceClaims, "")
+		for _, test := range []struct {
+			what string
+			call func() error
+		}{
+			{"Session", func() error { _, err := c.Session(requestWith(cookies...)); return err }},
+			{"StartSession", func() error { return c.StartSession(httptest.NewRecorder(), requestWith(), s) }},
+			{"StartSession over another", func() error { return c.StartSession(httptest.NewRecorder(), requestWith(cookies...), s) }},
+			{"EndSession", func() error { return c.EndSession(httptest.NewRecorder(), requestWith(cookies...)) }},
+		} {
+			before := time.Now() // the bubble's own clock
+			if err := test.call(); !errors.Is(err, ErrStoreUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", test.what, err)
+			}
+			if waited := time.Since(before); waited != storeTimeout {
+				t.Errorf("%s waited %v", test.what, waited)
+			}
+		}
+		w := httptest.NewRecorder()
+		c.RequireLogin(http.HandlerFunc(sayWho)).ServeHTTP(w, requestWith(cookies...))
+		if w.Code != http.StatusServiceUnavailable {
+			t.Errorf("a protected page answered %d", w.Code)
+		}
+	})
+}
