@@ -1,0 +1,225 @@
+package oidcrp
+
+// This file opens several logins in one browser, and the same login more than
+// once.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+func TestTabsFinishInAnyOrder(t *testing.T) {
+	t.Parallel()
+	orders := [][]int{{0, 1, 2, 3, 4}, {4, 3, 2, 1, 0}}
+	for range 4 {
+		orders = append(orders, rand.Perm(maxTransactions))
+	}
+	for _, order := range orders {
+		t.Run(fmt.Sprint(order), func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, setup{provider: autoLogin})
+			browser := app.provider.Browser()
+			var authorizations [maxTransactions]string
+			for tab := range authorizations {
+				authorizations[tab] = follow(t, browser, fmt.Sprintf("%s/tab/%d", app.URL, tab)).String()
+			}
+			for _, tab := range order {
+				res, page := get(t, browser, authorizations[tab])
+				want := fmt.Sprintf("/tab/%d", tab)
+				if res.StatusCode != http.StatusOK || res.Request.URL.Path != want {
+					t.Errorf("tab %d ended at %s with %s\n%s", tab, res.Request.URL, res.Status, page)
+				}
+			}
+			if n := app.provider.Count(oidctest.EndpointToken); n != maxTransactions {
+				t.Errorf("%d token requests, want one for each tab", n)
+			}
+			if left := transactionCookies(app, browser); len(left) != 0 {
+				t.Errorf("cookies are left of logins that are over: %q", left)
+			}
+		})
+	}
+}
+
+func TestASixthTabTakesThePlaceOfTheOldest(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"the oldest", "another"} {
+		t.Run(first+" comes back first", func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, setup{provider: autoLogin})
+			browser := app.provider.Browser()
+			var callbacks []*url.URL
+			for tab := range maxTransactions + 1 {
+				callbacks = append(callbacks, comeBack(t, app, browser, fmt.Sprintf("/tab/%d", tab)))
+				app.clock.Advance(time.Second)
+			}
+			left := transactionCookies(app, browser)
+			if len(left) != maxTransactions {
+				t.Errorf("%d logins are under way, want %d", len(left), maxTransactions)
+			}
+			if slices.Contains(left, app.client.transactionCookie(callbacks[0].Query().Get("state"))) {
+				t.Error("the oldest login is still under way")
+			}
+			if first == "another" {
+				get(t, browser, callbacks[3].String())
+			}
+			// It starts again, or has a session already.
+			for tab, callback := range callbacks {
+				res, page := get(t, browser, callback.String())
+				if want := fmt.Sprintf("/tab/%d", tab); res.StatusCode != http.StatusOK || res.Request.URL.Path != want {
+					t.Errorf("tab %d ended at %s with %s\n%s", tab, res.Request.URL, res.Status, page)
+				}
+			}
+		})
+	}
+}
+
+// A snapshot is a request as a browser would send it now, whatever becomes of
+// its cookies afterwards.
+type snapshot struct {
+	url     string
+	cookies []*http.Cookie
+}
+
+func takeSnapshot(browser *http.Client, page *url.URL) snapshot {
+	return snapshot{url: page.String(), cookies: browser.Jar.Cookies(page)}
+}
+
+func (s snapshot) request(ctx context.Context, t testing.TB) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range s.cookies {
+		r.AddCookie(cookie)
+	}
+	r.Header.Set("Accept", "text/html")
+	return r
+}
+
+// send sends the request and checks that it leads to want with a session.
+func (s snapshot) send(t *testing.T, app *testApp, want string) {
+	t.Helper()
+	res, err := noRedirects(app.provider.HTTPClient()).Do(s.request(t.Context(), t))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer res.Body.Close()
+	hasSession := slices.ContainsFunc(res.Cookies(), func(c *http.Cookie) bool {
+		return c.Name == app.client.cookies.session && c.Value != ""
+	})
+	if got := res.Header.Get("Location"); res.StatusCode != http.StatusFound || got != app.URL+want || !hasSession {
+		t.Errorf("the answer is %s to %q, with a session: %t; want 302 to %s with one", res.Status, got, hasSession, want)
+	}
+}
+
+func TestTheSameCallbackSpendsItsCodeOnce(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	browser := app.provider.Browser()
+
+	twice := takeSnapshot(browser, comeBack(t, app, browser, "/tab/1"))
+	twice.send(t, app, "/tab/1")
+	twice.send(t, app, "/tab/1")
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("one after the other: %d token requests, want 1", n)
+	}
+
+	together := takeSnapshot(browser, comeBack(t, app, browser, "/tab/2"))
+	var clicks sync.WaitGroup
+	for range 16 {
+		clicks.Go(func() { together.send(t, app, "/tab/2") })
+	}
+	clicks.Wait()
+	if n := app.provider.Count(oidctest.EndpointToken); n != 2 {
+		t.Errorf("together: %d token requests, want 1", n-1)
+	}
+}
+
+func TestARefusedCallbackThatComesAgainIsNotRedeemedAgain(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	browser := app.provider.Browser()
+	app.provider.Misbehave(oidctest.IDTokenWrongNonce)
+	twice := takeSnapshot(browser, comeBack(t, app, browser, "/tab/1"))
+	for range 2 {
+		res, err := app.provider.HTTPClient().Do(twice.request(t.Context(), t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page := readBody(t, res); res.StatusCode != http.StatusBadGateway {
+			t.Errorf("the answer is %s, want 502\n%s", res.Status, page)
+		}
+	}
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
+}
+
+// A gate holds requests to one path until it is opened.
+type gate struct {
+	next    http.RoundTripper
+	path    string
+	reached chan struct{} // receives once for each request that is held
+	open    chan struct{}
+}
+
+func newGate(c *Config, path string) *gate {
+	g := &gate{next: c.HTTPClient.Transport, path: path, reached: make(chan struct{}, 1000), open: make(chan struct{})}
+	c.HTTPClient = &http.Client{Transport: g}
+	return g
+}
+
+func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, g.path) {
+		g.reached <- struct{}{}
+		select {
+		case <-g.open:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+	return g.next.RoundTrip(r)
+}
+
+func TestACancelledCallbackDoesNotSpoilTheNext(t *testing.T) {
+	t.Parallel()
+	var token *gate
+	app := newTestApp(t, setup{provider: autoLogin, config: func(c *Config) { token = newGate(c, "/token") }})
+	browser := app.provider.Browser()
+	click := takeSnapshot(browser, comeBack(t, app, browser, "/tab/1"))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	r := click.request(ctx, t)
+	go func() {
+		_, err := app.client.Callback(ctx, r)
+		failed <- err
+	}()
+	<-token.reached
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("the request that was given up got %v, want a cancellation", err)
+	}
+
+	var second sync.WaitGroup
+	second.Go(func() { click.send(t, app, "/tab/1") })
+	close(token.open)
+	second.Wait()
+	click.send(t, app, "/tab/1")
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
+}
