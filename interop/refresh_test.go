@@ -2,6 +2,7 @@ package interop
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -46,9 +47,8 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
-// TestRefreshAfterTheProviderForgot: ProConnect answers a refresh with 500 when its own session
-// is gone. To the app that is the end of the session, not an outage of the app.
-func TestRefreshAfterTheProviderForgot(t *testing.T) {
+// TestRefreshAfterSigningOutAtTheProvider: the refresh token is void, and the app says so.
+func TestRefreshAfterSigningOutAtTheProvider(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{kind: proconnect, env: map[string]string{"KEEP_TOKENS": "1"}})
 	b := newBrowser(t)
@@ -56,10 +56,38 @@ func TestRefreshAfterTheProviderForgot(t *testing.T) {
 	b.open(w.provider.issuer + "/session/end")
 
 	refreshed := b.fetch(http.MethodPost, w.base+"/refresh")
-	if refreshed.Status != http.StatusUnauthorized && refreshed.Status != http.StatusServiceUnavailable {
+	if refreshed.Status != http.StatusUnauthorized {
 		t.Errorf("refresh answered %d\n%s", refreshed.Status, refreshed.Body)
 	}
-	w.me(t, toLogin(b.open(w.base+"/auth/login?return_to=/me"), alice))
+	w.me(t, b.open(w.base+"/auth/login?return_to=/me").signIn(alice))
+}
+
+// TestRefreshWithoutASessionAtProConnect: another login has begun in this browser, and ProConnect,
+// which reads the claims from its session, answers the refresh with 500. The app cannot tell that
+// from an outage, so the session stays, and a new login mends it.
+func TestRefreshWithoutASessionAtProConnect(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{kind: proconnect, env: map[string]string{"KEEP_TOKENS": "1"}})
+	b := newBrowser(t)
+	w.me(t, b.open(w.base+"/me").signIn(alice))
+	started := w.provider.last(t, "authorization").Query
+	values := url.Values{"login_hint": {"bob@ministere.example"}}
+	for name, value := range started {
+		values.Set(name, value.(string))
+	}
+	b.open(w.provider.issuer + "/authorize?" + values.Encode())
+
+	refreshed := b.fetch(http.MethodPost, w.base+"/refresh")
+	if refreshed.Status != http.StatusServiceUnavailable || refreshed.Header.Get("Retry-After") == "" {
+		t.Errorf("refresh answered %d\n%s", refreshed.Status, refreshed.Body)
+	}
+	if got := w.provider.last(t, "token").Status; got != http.StatusInternalServerError {
+		t.Errorf("the provider answered %d", got)
+	}
+	if !w.signedIn(b) {
+		t.Error("the session is gone")
+	}
+	w.me(t, b.open(w.base+"/auth/login?return_to=/me").signIn(alice))
 }
 
 // TestLogHoldsNoSecrets reads the app's log after a login and a refresh.
