@@ -4,12 +4,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -17,6 +17,8 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcrp/oidcrp/internal/fetch"
 )
 
 // envVars are the environment variables of [ConfigFromEnv] and what each sets.
@@ -53,7 +55,7 @@ var envVars = map[string]func(cfg *Config, value string) error{
 func ConfigFromEnv() (Config, error) {
 	var cfg Config
 	var problems []error
-	for _, entry := range os.Environ() {
+	for _, entry := range slices.Sorted(slices.Values(os.Environ())) {
 		name, value, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, "OIDC_") || value == "" {
 			continue
@@ -87,9 +89,9 @@ func readCookieKeys(cfg *Config, value string) error {
 }
 
 func readProviderCA(cfg *Config, file string) error {
-	certificates, err := os.ReadFile(file)
+	certificates, err := readFileOf(file)
 	if err != nil {
-		return fmt.Errorf("cannot be read: %w", err)
+		return err
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
@@ -98,35 +100,62 @@ func readProviderCA(cfg *Config, file string) error {
 	if !roots.AppendCertsFromPEM(certificates) {
 		return errors.New("holds no PEM certificate")
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	transport := fetch.NewTransport()
+	transport.TLSClientConfig.RootCAs = roots
 	cfg.HTTPClient = &http.Client{Transport: transport}
 	return nil
+}
+
+// readFileOf reads the file that a variable names. The error does not say its
+// name, which is the variable's value.
+func readFileOf(file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
+	var detail *fs.PathError
+	if errors.As(err, &detail) {
+		err = detail.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	return data, nil
 }
 
 // readClientKey reads a private key: a JWK, or PEM in the forms that
 // openssl writes.
 func readClientKey(cfg *Config, file string) error {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("cannot be read: %w", err)
-	}
-	var key jose.JSONWebKey
-	if key.UnmarshalJSON(data) == nil {
-		cfg.ClientKeys = append(cfg.ClientKeys, key)
-		return nil
-	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return errors.New("holds neither a JWK nor a PEM key")
-	}
-	private, err := parsePrivateKey(block.Bytes)
+	data, err := readFileOf(file)
 	if err != nil {
 		return err
 	}
-	cfg.ClientKeys = append(cfg.ClientKeys, jose.JSONWebKey{Key: private})
+	var key jose.JSONWebKey
+	if key.UnmarshalJSON(data) != nil {
+		if key.Key, err = parsePEMKey(data); err != nil {
+			return err
+		}
+	}
+	if key.IsPublic() {
+		return errors.New("holds a JWK without its private part")
+	}
+	cfg.ClientKeys = append(cfg.ClientKeys, key)
 	return nil
 }
+
+// parsePEMKey returns the first private key in data; other blocks, such as the
+// parameters of a curve or a certificate, may stand in front of it.
+func parsePEMKey(data []byte) (any, error) {
+	block, rest := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New("holds neither a JWK nor a PEM key")
+	}
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		if key, err := parsePrivateKey(block.Bytes); err == nil {
+			return key, nil
+		}
+	}
+	return nil, errNoPrivateKey
+}
+
+var errNoPrivateKey = errors.New("holds no RSA, EC or Ed25519 private key")
 
 func parsePrivateKey(der []byte) (any, error) {
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
@@ -141,5 +170,5 @@ func parsePrivateKey(der []byte) (any, error) {
 	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
 		return key, nil
 	}
-	return nil, errors.New("holds no RSA, EC or Ed25519 private key")
+	return nil, errNoPrivateKey
 }

@@ -32,13 +32,12 @@ type Client struct {
 	timeout   time.Duration
 }
 
-// New returns a Client that sends its requests through rt; if nil, through a
-// transport of its own, which takes the proxy from the environment, speaks TLS
-// 1.2 or newer and keeps up to 32 idle connections per host. A request may take
-// up to timeout from dialling to the last byte of the body; if zero, 10 seconds.
+// New returns a Client that sends its requests through rt; if nil, through one
+// made by [NewTransport]. A request may take up to timeout from dialling to the
+// last byte of the body; if zero, 10 seconds.
 func New(rt http.RoundTripper, timeout time.Duration) *Client {
 	if rt == nil {
-		rt = newTransport()
+		rt = NewTransport()
 	}
 	if timeout <= 0 {
 		timeout = defaultTimeout
@@ -46,7 +45,10 @@ func New(rt http.RoundTripper, timeout time.Duration) *Client {
 	return &Client{transport: rt, timeout: timeout}
 }
 
-func newTransport() *http.Transport {
+// NewTransport returns a transport that takes the proxy from the environment,
+// speaks TLS 1.2 or newer and keeps up to 32 idle connections per host. It
+// shares nothing with http.DefaultTransport.
+func NewTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
