@@ -33,7 +33,9 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 	if s.tokens == nil || s.tokens.RefreshToken == "" {
 		return nil, failf("refresh", CodeLoginRequired, "the session has no refresh token")
 	}
-	sum := sha256.Sum256([]byte(s.id + s.tokens.RefreshToken))
+	// The access token is in the key because some providers let the refresh
+	// token stay the same, and the next refresh must ask again.
+	sum := sha256.Sum256([]byte(s.id + s.tokens.AccessToken + s.tokens.RefreshToken))
 	keep := func(err error) bool { return err == nil || errors.Is(err, ErrLoginRequired) }
 	ctx := r.Context()
 	refreshed, err := c.refreshes.Do(ctx, string(sum[:]), c.now(), keep, func() (*Session, error) {
