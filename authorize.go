@@ -96,6 +96,11 @@ func (o *AuthOptions) validate() error {
 	if slices.Contains(prompts, "none") && len(prompts) > 1 {
 		return errors.New(`prompt "none" must stand alone`)
 	}
+	for _, acr := range o.ACRValues {
+		if acr == "" || strings.Contains(acr, " ") { // the parameter is a list
+			return fmt.Errorf("ACRValues holds %q, which is no single value", clean(acr, 100))
+		}
+	}
 	if o.MaxAge != nil && *o.MaxAge < 0 {
 		return errors.New("MaxAge is negative")
 	}
@@ -156,8 +161,12 @@ func (o AuthOptions) over(base AuthOptions) AuthOptions {
 	o.IDTokenHint = cmp.Or(o.IDTokenHint, base.IDTokenHint)
 	o.Display = cmp.Or(o.Display, base.Display)
 	// acr asked in one way displaces acr asked in the other.
-	if o.ACRValues == nil && o.essentialACR() == nil {
-		o.ACRValues = base.ACRValues
+	if o.essentialACR() == nil {
+		if o.ACRValues != nil {
+			base.dropEssentialACR()
+		} else {
+			o.ACRValues = base.ACRValues
+		}
 	}
 	if o.UILocales == nil {
 		o.UILocales = base.UILocales
@@ -216,6 +225,7 @@ func (o *AuthOptions) settleACR(m *Metadata) {
 		o.needACR = supported
 	}
 	if !m.ClaimsParameterSupported {
+		o.dropEssentialACR()
 		o.ACRValues = o.needACR
 		return
 	}
@@ -247,6 +257,13 @@ func (o *AuthOptions) essentialACR() []string {
 		}
 	}
 	return values
+}
+
+// dropEssentialACR takes back what essentialACR returns.
+func (o *AuthOptions) dropEssentialACR() {
+	if o.essentialACR() != nil {
+		delete(o.Claims.IDToken, "acr")
+	}
 }
 
 // A transaction is one login under way. It is sealed into a cookie of its own,
@@ -362,14 +379,17 @@ func (c *Client) checkOffered(m *Metadata, asked *AuthOptions) error {
 	for _, acr := range asked.requiredACR() {
 		if len(m.ACRValuesSupported) > 0 && !slices.Contains(m.ACRValuesSupported, acr) {
 			return failf("login", CodeUnsupported,
-				"acr value %q is not in the provider's acr_values_supported %q", acr, m.ACRValuesSupported)
+				"acr value %q is not in the provider's acr_values_supported %s", acr, quoteList(m.ACRValuesSupported))
 		}
 	}
 	modes := m.ResponseModesSupported
 	if mode := c.cfg.ResponseMode; mode == "form_post" && len(modes) > 0 && !slices.Contains(modes, mode) {
-		return failf("login", CodeUnsupported, "response mode %q is not in the provider's response_modes_supported %q", mode, modes)
+		return failf("login", CodeUnsupported,
+			"response mode %q is not in the provider's response_modes_supported %s", mode, quoteList(modes))
 	}
-	return nil
+	// Found out now, it costs nobody the way to the provider and back.
+	_, err := c.authMethod(m)
+	return err
 }
 
 // authorizationParameters returns the request's parameters. None is empty: an
@@ -391,15 +411,15 @@ func (c *Client) authorizationParameters(asked *AuthOptions, t *transaction, sta
 		}
 	}
 	set("response_mode", c.cfg.ResponseMode)
-	set("prompt", asked.Prompt)
+	set("prompt", joined(strings.Fields(asked.Prompt)))
 	set("login_hint", asked.LoginHint)
 	set("id_token_hint", asked.IDTokenHint)
 	set("display", asked.Display)
-	set("ui_locales", strings.Join(asked.UILocales, " "))
+	set("ui_locales", joined(asked.UILocales))
 	if asked.essentialACR() == nil {
 		// Beside an essential acr claim, acr_values would say it twice, and
 		// some providers then take both as essential.
-		set("acr_values", strings.Join(asked.ACRValues, " "))
+		set("acr_values", joined(asked.ACRValues))
 	}
 	if t.MaxAge != nil {
 		set("max_age", strconv.FormatInt(*t.MaxAge, 10))
@@ -408,17 +428,25 @@ func (c *Client) authorizationParameters(asked *AuthOptions, t *transaction, sta
 		text, _ := json.Marshal(claims) // validate has tried it
 		set("claims", string(text))
 	}
-	for _, resource := range asked.Resource {
-		v.Add("resource", resource)
-	}
+	addValues(v, "resource", asked.Resource)
 	for name, values := range asked.Extra {
-		for _, value := range values {
-			if value != "" {
-				v.Add(name, value)
-			}
-		}
+		addValues(v, name, values)
 	}
 	return v
+}
+
+// joined returns the values that are not empty as a list of a parameter.
+func joined(values []string) string {
+	return strings.Join(strings.Fields(strings.Join(values, " ")), " ")
+}
+
+// addValues adds the values that are not empty, as parameters of one name.
+func addValues(v url.Values, name string, values []string) {
+	for _, value := range values {
+		if value != "" {
+			v.Add(name, value)
+		}
+	}
 }
 
 // authorizationURL puts the parameters into the URL, or pushes them to the
@@ -593,31 +621,60 @@ func (c *Client) home() string { return c.base.Path + "/" }
 // backslash as a slash, drop tabs and line ends, and read "//host" as another
 // site; proxies may decode "%2f" once more on the way.
 func localPath(p string) string {
-	if len(p) == 0 || len(p) > maxReturnTo || p[0] != '/' {
-		return ""
-	}
-	for decoded, depth := p, 0; ; depth++ {
-		if depth > 4 || strings.HasPrefix(decoded, "//") || strings.HasPrefix(cutQuery(decoded), "/\\") ||
-			strings.ContainsFunc(decoded, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return ""
-		}
-		next, err := url.PathUnescape(cutQuery(decoded))
-		if err != nil {
-			return ""
-		}
-		if next == cutQuery(decoded) {
-			break
-		}
-		decoded = next
-	}
-	if strings.Contains(cutQuery(p), "\\") {
+	if len(p) == 0 || len(p) > maxReturnTo || p[0] != '/' ||
+		strings.ContainsFunc(p, isControl) || strings.Contains(cutQuery(p), "\\") {
 		return ""
 	}
 	u, err := url.Parse(p)
 	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil {
 		return ""
 	}
-	return p
+	decoded := cutQuery(p)
+	for range 5 {
+		if !isPlainPath(decoded) {
+			return ""
+		}
+		next := unescape(decoded)
+		if next == decoded {
+			return p
+		}
+		decoded = next
+	}
+	return "" // encoded so often for no good reason
+}
+
+// isPlainPath reports whether p neither names a host nor has dot segments,
+// which a browser would resolve into something that was not looked at.
+func isPlainPath(p string) bool {
+	p = strings.ReplaceAll(p, "\\", "/")
+	if strings.HasPrefix(p, "//") || strings.ContainsFunc(p, isControl) {
+		return false
+	}
+	for segment := range strings.SplitSeq(p, "/") {
+		if segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// unescape decodes what is percent-encoded in s and leaves any other percent
+// sign alone, as lenient proxies do.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(v))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 func cutQuery(p string) string {
