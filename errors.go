@@ -206,8 +206,13 @@ func refuse(token, check, expected, got string) *TokenError {
 	return &TokenError{Token: token, Check: check, Expected: expected, Got: clean(got, 100)}
 }
 
+// quoteList makes a list from outside fit for an error.
+func quoteList(values []string) string {
+	return clean(fmt.Sprintf("%q", values), 300)
+}
+
 // clean makes text from outside fit for an error or a log line: valid UTF-8,
-// no control or other unprintable characters, at most limit bytes.
+// no control or other unprintable characters, cut after limit bytes.
 func clean(s string, limit int) string {
 	if len(s) > limit {
 		s = strings.ToValidUTF8(s[:limit], "") + "…"

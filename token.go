@@ -345,7 +345,7 @@ func (c *Client) authMethod(m *Metadata) (string, error) {
 		}
 	}
 	return "", failf("token", CodeUnsupported,
-		"the provider takes %q; say which in TokenEndpointAuthMethod", offered)
+		"the provider takes %s; say which in TokenEndpointAuthMethod", quoteList(offered))
 }
 
 // assertionLifetime is short: an assertion is used at once, and once.
