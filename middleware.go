@@ -382,7 +382,8 @@ func (c *Client) handleLogin(w http.ResponseWriter, r *http.Request) {
 	// step_up names a demand of this app's own, for a login that a script
 	// could not start itself.
 	if d, ok := c.demands.Load(formValue(r, "step_up")); ok {
-		options = d.(demand).options(nil, c.now())
+		previous, _ := c.Session(r) // nil is as good
+		options = d.(demand).options(previous, c.now())
 	}
 	options.ReturnTo = formValue(r, "return_to")
 	c.Login(w, r, options)
