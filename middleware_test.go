@@ -119,7 +119,7 @@ func describe(t *testing.T, app *testApp, res *http.Response, body string) strin
 		words += " json"
 		var problem struct{ LoginURL string }
 		if res.Request.Method != http.MethodHead {
-			problem.LoginURL = problemMember(t, body, "login_url")
+			problem.LoginURL = jsonMember(t, body, "login_url")
 		}
 		loginURL = problem.LoginURL
 	case strings.HasPrefix(contentType, "text/html"):
@@ -147,7 +147,7 @@ func describe(t *testing.T, app *testApp, res *http.Response, body string) strin
 	return words
 }
 
-func problemMember(t *testing.T, body, name string) string {
+func jsonMember(t *testing.T, body, name string) string {
 	t.Helper()
 	var members map[string]any
 	if err := json.Unmarshal([]byte(body), &members); err != nil {
@@ -445,8 +445,8 @@ func TestAnUnmetClaimIsExplained(t *testing.T) {
 		t.Errorf("%d authentication requests, want 2", n)
 	}
 	res, body := app.asks(t, browser, "GET", "/explained", "Sec-Fetch-Mode: cors")
-	if res.StatusCode != http.StatusForbidden || problemMember(t, body, "detail") != "For <admins>" ||
-		problemMember(t, body, "code") != "requirement_unmet" {
+	if res.StatusCode != http.StatusForbidden || jsonMember(t, body, "detail") != "For <admins>" ||
+		jsonMember(t, body, "code") != "requirement_unmet" {
 		t.Errorf("a script got %s %s", res.Status, body)
 	}
 	if !strings.Contains(app.log.String(), `claim roles [\"admin\"]`) {
@@ -538,10 +538,10 @@ func TestAScriptStepsUpByLoginURL(t *testing.T) {
 	app := newTestApp(t, setup{})
 	browser := app.signIn(t)
 	res, body := app.asks(t, browser, "GET", "/admin", "Sec-Fetch-Mode: cors", "Referer: APP/tab/5")
-	if res.StatusCode != 401 || problemMember(t, body, "code") != "requirement_unmet" {
+	if res.StatusCode != 401 || jsonMember(t, body, "code") != "requirement_unmet" {
 		t.Fatalf("%s %s", res.Status, body)
 	}
-	loginURL := problemMember(t, body, "login_url")
+	loginURL := jsonMember(t, body, "login_url")
 	if u, _ := url.Parse(loginURL); u.Query().Get("step_up") == "" || u.Query().Get("return_to") != "/tab/5" {
 		t.Fatalf("login_url is %q", loginURL)
 	}
@@ -575,7 +575,7 @@ func TestAScriptDoesNotLoopOverContradictingRequirements(t *testing.T) {
 		if res.StatusCode == http.StatusForbidden {
 			return
 		}
-		get(t, browser, app.URL+problemMember(t, body, "login_url"))
+		get(t, browser, app.URL+jsonMember(t, body, "login_url"))
 	}
 	t.Error("five step-ups later the script is still told to step up")
 }

@@ -1,0 +1,432 @@
+package oidcrp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// logsOut posts to the logout path as a form of the app's own does.
+func (a *testApp) logsOut(t testing.TB, browser *http.Client, path string) (*http.Response, string) {
+	t.Helper()
+	return a.asks(t, browser, "POST", path, acceptHTML, "Sec-Fetch-Site: same-origin", "Origin: APP")
+}
+
+func TestOnlyTheAppItselfLogsOutAtOnce(t *testing.T) {
+	t.Parallel()
+	const sameOrigin, sameSite, crossSite = "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: same-site", "Sec-Fetch-Site: cross-site"
+	app := newTestApp(t, setup{})
+	for _, test := range []struct {
+		what, method string
+		headers      []string
+		atOnce       bool
+	}{
+		{"a form of the app", "POST", []string{sameOrigin, "Origin: APP"}, true},
+		{"a form of the app in a browser without Fetch Metadata", "POST", []string{"Origin: APP"}, true},
+		{"a client that is no browser", "POST", nil, true},
+		{"a form of another site", "POST", []string{crossSite, "Origin: https://evil.example"}, false},
+		{"a form of a sibling site", "POST", []string{sameSite, "Origin: http://sibling.example"}, false},
+		{"a form of another site in a browser without Fetch Metadata", "POST", []string{"Origin: https://evil.example"}, false},
+		{"a form of a sandboxed frame", "POST", []string{"Origin: null"}, false},
+		{"a link of the app", "GET", []string{sameOrigin}, true},
+		{"a link of another site", "GET", []string{crossSite}, false},
+		{"a link of a sibling site", "GET", []string{sameSite}, false},
+		{"an image on another site", "GET", []string{crossSite, "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, false},
+		{"the address bar", "GET", []string{"Sec-Fetch-Site: none"}, false},
+		{"a link in a browser without Fetch Metadata", "GET", []string{"Referer: APP/"}, false},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
+			browser := app.signIn(t)
+			res, body := app.asks(t, browser, test.method, "/auth/logout", append(test.headers, acceptHTML)...)
+			if left := res.StatusCode == map[string]int{"GET": 302, "POST": 303}[test.method]; left != test.atOnce {
+				t.Errorf("answered %s", res.Status)
+			}
+			if signedIn := app.who(t, browser, "/").Sub == "alice"; signedIn == test.atOnce {
+				t.Errorf("signed in afterwards: %t", signedIn)
+			}
+			if test.atOnce {
+				return
+			}
+			if res.StatusCode != 200 || len(res.Cookies()) > 0 || !strings.Contains(body, "Do you want to sign out") {
+				t.Errorf("no confirmation page: %s, cookies %v\n%s", res.Status, res.Cookies(), body)
+			}
+		})
+	}
+}
+
+var postForm = regexp.MustCompile(`<form method="post" action="([^"]*)">`)
+
+func TestTheConfirmationPageLogsOut(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	browser := app.signIn(t)
+	_, body := app.asks(t, browser, "GET", "/auth/logout?return_to=/%3Fa%3Db", acceptHTML, "Sec-Fetch-Site: cross-site")
+	action := postForm.FindStringSubmatch(body)
+	if action == nil {
+		t.Fatalf("no form in\n%s", body)
+	}
+	res, _ := app.logsOut(t, browser, strings.ReplaceAll(action[1], "&amp;", "&"))
+	ended, _ := get(t, browser, res.Header.Get("Location"))
+	if got := ended.Request.URL.RequestURI(); got != "/?a=b" {
+		t.Errorf("the logout ended at %s", got)
+	}
+	if got := app.who(t, browser, "/"); got.Sub != "" {
+		t.Errorf("still signed in: %+v", got)
+	}
+}
+
+func TestLogoutTellsTheProviderWhoLeaves(t *testing.T) {
+	t.Parallel()
+	tokens := new(tokenListener)
+	app := newTestApp(t, setup{config: func(cfg *Config) {
+		tokens.next = cfg.HTTPClient.Transport
+		cfg.HTTPClient = &http.Client{Transport: tokens}
+	}})
+	browser := app.signIn(t)
+	res, _ := app.logsOut(t, browser, "/auth/logout")
+	location, err := res.Location()
+	if err != nil || !strings.HasPrefix(location.String(), app.provider.Endpoint(oidctest.EndpointEndSession)+"?") {
+		t.Fatalf("Location is %v (%v)", location, err)
+	}
+	query := location.Query()
+	state := query.Get("state")
+	for name, want := range map[string]string{
+		"id_token_hint": tokens.member(t, "id_token"), "client_id": oidctest.ClientID, "state": state,
+		"post_logout_redirect_uri": app.URL + "/auth/logout/callback",
+	} {
+		if got := query[name]; len(got) != 1 || got[0] != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if len(state) != 43 || len(query) != 4 {
+		t.Errorf("state has %d characters; %d parameters", len(state), len(query))
+	}
+	// The browser has not been there yet, and is signed out all the same.
+	if got := app.who(t, browser, "/"); got.Sub != "" {
+		t.Errorf("still signed in: %+v", got)
+	}
+	if res, _ := app.asks(t, browser, "GET", "/me", acceptHTML); res.StatusCode != 302 {
+		t.Errorf("a protected page answers %s", res.Status)
+	}
+	ended, body := get(t, browser, location.String())
+	if ended.Request.URL.Path != "/auth/logout/callback" || !strings.Contains(body, "You are signed out") {
+		t.Errorf("ended at %s\n%s", ended.Request.URL, body)
+	}
+	// The provider has forgotten them too: the next login asks who it is.
+	if _, body := get(t, browser, app.URL+"/me"); !strings.Contains(body, "Who do you want to be?") {
+		t.Errorf("the next login met\n%s", body)
+	}
+}
+
+// A tokenListener notes what the token endpoint answers.
+type tokenListener struct {
+	next http.RoundTripper
+
+	mu   sync.Mutex
+	last []byte // guarded by mu
+}
+
+func (l *tokenListener) RoundTrip(r *http.Request) (*http.Response, error) {
+	next := l.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	res, err := next.RoundTrip(r)
+	if err != nil || !strings.HasSuffix(r.URL.Path, "/token") {
+		return res, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last, err = io.ReadAll(res.Body)
+	res.Body.Close()
+	res.Body = io.NopCloser(bytes.NewReader(l.last))
+	return res, err
+}
+
+// member returns a member of the last answer.
+func (l *tokenListener) member(t *testing.T, name string) string {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	value := jsonMember(t, string(l.last), name)
+	if value == "" {
+		t.Fatalf("the token endpoint answered no %s", name)
+	}
+	return value
+}
+
+func TestTheWayBackFromLogoutIsChecked(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		what   string
+		change func(back url.Values)
+		wait   time.Duration
+		want   string // where it ends
+	}{
+		{"the same state", func(url.Values) {}, 0, "/tab/1"},
+		{"the same state after a quarter of an hour", func(url.Values) {}, 15 * time.Minute, "/tab/1"},
+		{"the same state too late", func(url.Values) {}, 15*time.Minute + time.Second, "/auth/logout/callback"},
+		{"another state", func(v url.Values) { v.Set("state", v.Get("state")+"_INVALID") }, 0, "/auth/logout/callback"},
+		{"another state of the right length", func(v url.Values) { v.Set("state", strings.Repeat("A", 43)) }, 0, "/auth/logout/callback"},
+		{"an empty state", func(v url.Values) { v.Set("state", "") }, 0, "/auth/logout/callback"},
+		{"no state", func(v url.Values) { v.Del("state") }, 0, "/auth/logout/callback"},
+		{"parameters nobody knows", func(v url.Values) { v.Set("x", "y") }, 0, "/tab/1"},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, setup{routes: func(c *Client, mux *http.ServeMux) {
+				mux.HandleFunc("/tab/1", sayWho) // public, to end there
+			}})
+			browser := app.signIn(t)
+			res, _ := app.logsOut(t, browser, "/auth/logout?return_to=/tab/1")
+			res, _ = get(t, noRedirects(browser), res.Header.Get("Location"))
+			back, err := res.Location()
+			if err != nil {
+				t.Fatal(err)
+			}
+			query := back.Query()
+			test.change(query)
+			back.RawQuery = query.Encode()
+			app.clock.Advance(test.wait)
+			ended, body := get(t, browser, back.String())
+			if got := ended.Request.URL.Path; ended.StatusCode != 200 || got != test.want {
+				t.Errorf("ended at %s with %s\n%s", got, ended.Status, body)
+			}
+			if test.want == "/auth/logout/callback" && !strings.Contains(body, "You are signed out") {
+				t.Errorf("the page says\n%s", body)
+			}
+			if got := app.who(t, browser, "/"); got.Sub != "" {
+				t.Errorf("signed in: %+v", got)
+			}
+			// A state is good for one way back.
+			if ended, _ := get(t, browser, back.String()); test.wait <= logoutLifetime && ended.Request.URL.Path != "/auth/logout/callback" {
+				t.Errorf("the second time it ended at %s", ended.Request.URL.Path)
+			}
+		})
+	}
+}
+
+func TestTheWayBackMayBeOpenedByAnybody(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	browser := app.signIn(t)
+	for _, path := range []string{"/auth/logout/callback", "/auth/logout/callback?state=x", "/auth/logout/callback?state=%zz"} {
+		res, body := app.asks(t, browser, "GET", path, acceptHTML, "Sec-Fetch-Site: cross-site")
+		if res.StatusCode != 200 || !strings.Contains(body, "You are signed out") {
+			t.Errorf("%s: %s\n%s", path, res.Status, body)
+		}
+		if got := app.who(t, browser, "/me"); got.Sub != "alice" {
+			t.Errorf("%s ended a session", path)
+		}
+	}
+}
+
+func TestLogoutWithoutHelpFromTheProvider(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		what     string
+		provider oidctest.Config
+		prepare  func(*testApp)
+	}{
+		{"which has no end_session_endpoint", oidctest.Config{NoEndSession: true}, func(*testApp) {}},
+		{"which is down since the app was started", oidctest.Config{}, func(app *testApp) { app.provider.SetDown(true) }},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, setup{provider: test.provider})
+			browser := app.signIn(t)
+			base, _ := url.Parse(app.URL)
+			cookies := browser.Jar.Cookies(base)
+			test.prepare(app)
+			// Another replica, which has not met the provider yet.
+			replica := newTestClient(t, app, nil)
+			for _, step := range []struct{ returnTo, want string }{
+				{"/tab/1?a=b", "/tab/1?a=b"}, {"", "/auth/logout/callback"}, {"https://evil.example/", "/"},
+			} {
+				w := httptest.NewRecorder()
+				location := replica.Logout(w, requestWith(cookies...), step.returnTo)
+				if location != app.URL+step.want {
+					t.Errorf("return to %q: it leads to %s", step.returnTo, location)
+				}
+				if left := sessionCookies(replica, cookiesAfter(cookies, w)); len(left) > 0 {
+					t.Errorf("the browser keeps %v", left)
+				}
+			}
+		})
+	}
+}
+
+// The provider goes down after its metadata was fetched: the browser is sent
+// there all the same, and the session here is over.
+func TestLogoutWhileTheProviderIsDown(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.KeepTokens = true }})
+	browser := app.signIn(t)
+	app.provider.SetDown(true)
+	res, _ := app.logsOut(t, browser, "/auth/logout")
+	if ended, _ := get(t, browser, res.Header.Get("Location")); ended.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("the provider answered %s", ended.Status)
+	}
+	if got := app.who(t, browser, "/"); got.Sub != "" {
+		t.Errorf("still signed in: %+v", got)
+	}
+	if !strings.Contains(app.log.String(), "could not revoke the tokens") {
+		t.Error("the log does not say that revocation failed")
+	}
+}
+
+func TestLogoutWithoutASession(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	browser := app.provider.Browser()
+	for path, want := range map[string]string{
+		"/auth/logout":                                   "/auth/logout/callback",
+		"/auth/logout?return_to=/":                       "/",
+		"/auth/logout?return_to=/tab/1":                  "/tab/1",
+		"/auth/logout?return_to=https://evil.example/":   "/auth/logout/callback",
+		"/auth/logout?return_to=//evil.example/":         "/auth/logout/callback",
+		"/auth/logout?return_to=/auth/login":             "/",
+		"/auth/logout?return_to=/%5cevil.example":        "/auth/logout/callback",
+		"/auth/logout?return_to=/%252fevil.example":      "/auth/logout/callback",
+		"/auth/logout?return_to=/%09/evil.example":       "/auth/logout/callback",
+		"/auth/logout?return_to=javascript:alert(1)":     "/auth/logout/callback",
+		"/auth/logout?return_to=/..//evil.example/tab/1": "/auth/logout/callback",
+	} {
+		res, _ := app.logsOut(t, browser, path)
+		if got := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || got != app.URL+want {
+			t.Errorf("%s: %s to %s", path, res.Status, got)
+		}
+	}
+	if n := app.provider.Count(oidctest.EndpointEndSession); n != 0 {
+		t.Errorf("%d requests to the end_session_endpoint", n)
+	}
+}
+
+func TestLogoutRevokesTheTokensThatWereKept(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		what     string
+		keep     bool
+		provider oidctest.Config
+		hint     string // "" when nothing is revoked
+	}{
+		{"a refresh token", true, oidctest.Config{}, "refresh_token"},
+		{"an access token alone", true, oidctest.Config{NoRefreshToken: true}, "access_token"},
+		{"tokens that were not kept", false, oidctest.Config{}, ""},
+		{"a provider without revocation", true, oidctest.Config{NoRevocation: true}, ""},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, setup{provider: test.provider, config: func(cfg *Config) { cfg.KeepTokens = test.keep }})
+			browser := app.signIn(t)
+			base, _ := url.Parse(app.URL)
+			s, err := app.client.Session(requestWith(browser.Jar.Cookies(base)...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			app.logsOut(t, browser, "/auth/logout")
+			revoked := app.provider.RequestsTo(oidctest.EndpointRevocation)
+			if test.hint == "" {
+				if len(revoked) != 0 {
+					t.Errorf("%d revocations", len(revoked))
+				}
+				return
+			}
+			token := s.Token().RefreshToken
+			if test.hint == "access_token" {
+				token = s.Token().AccessToken
+			}
+			if len(revoked) != 1 || revoked[0].Form.Get("token") != token || revoked[0].Status != 200 ||
+				revoked[0].Form.Get("token_type_hint") != test.hint || revoked[0].URL.RawQuery != "" {
+				t.Errorf("revoked %+v", revoked)
+			}
+			if token == "" || strings.Contains(app.log.String(), token) {
+				t.Error("the log shows the token")
+			}
+		})
+	}
+}
+
+func TestLogoutDeletesTheStoredSession(t *testing.T) {
+	t.Parallel()
+	store := new(MemoryStore)
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+	store.now = app.clock.Now
+	browser := app.signIn(t)
+	base, _ := url.Parse(app.URL)
+	cookies := browser.Jar.Cookies(base)
+	app.logsOut(t, browser, "/auth/logout")
+	if len(store.entries) != 0 {
+		t.Errorf("%d entries are left", len(store.entries))
+	}
+	if _, err := app.client.Session(requestWith(cookies...)); !errors.Is(err, ErrNoSession) {
+		t.Errorf("a copy of the cookie still works: %v", err)
+	}
+}
+
+func TestLogoutWhileTheStoreFailsStillForgetsTheHandle(t *testing.T) {
+	t.Parallel()
+	store := new(plainStore)
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+	browser := app.signIn(t)
+	store.fail(errors.New("connection refused"))
+	res, _ := app.logsOut(t, browser, "/auth/logout")
+	if got := res.Header.Get("Location"); got != app.URL+"/auth/logout/callback" {
+		t.Errorf("%s to %s", res.Status, got)
+	}
+	base, _ := url.Parse(app.URL)
+	if left := sessionCookies(app.client, browser.Jar.Cookies(base)); len(left) > 0 {
+		t.Errorf("the browser keeps %v", left)
+	}
+	if !strings.Contains(app.log.String(), "could not delete a stored session") {
+		t.Error("the log does not say so")
+	}
+}
+
+func TestALogoutIsAnEvent(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var events []LoggedOutEvent
+	app := newTestApp(t, setup{config: func(cfg *Config) {
+		cfg.Trace.LoggedOut = func(_ context.Context, ev LoggedOutEvent) {
+			mu.Lock()
+			defer mu.Unlock()
+			events = append(events, ev)
+		}
+	}})
+	app.logsOut(t, app.signIn(t), "/auth/logout")
+	app.logsOut(t, app.provider.Browser(), "/auth/logout")
+	mu.Lock()
+	defer mu.Unlock()
+	if len(events) != 1 || events[0] != (LoggedOutEvent{Subject: "alice", AtProvider: true}) {
+		t.Errorf("events: %+v", events)
+	}
+}
+
+func TestAnEndSessionEndpointKeepsItsQuery(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	browser := app.signIn(t)
+	base, _ := url.Parse(app.URL)
+	s, err := app.client.Session(requestWith(browser.Jar.Cookies(base)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Metadata{EndSessionEndpoint: "https://op.example/logout?tenant=a%20b"}
+	location := app.client.endSessionURL(httptest.NewRecorder(), m, s, "")
+	if !strings.HasPrefix(location, "https://op.example/logout?tenant=a%20b&client_id=client&id_token_hint=") {
+		t.Errorf("the URL is %s", location)
+	}
+}
