@@ -320,7 +320,7 @@ func (c *Client) beginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOp
 	if err := asked.validate(); err != nil {
 		return "", fail("login", CodeConfig, err)
 	}
-	metadata, err := c.Metadata(r.Context())
+	metadata, err := c.metadata(r.Context())
 	if err != nil {
 		return "", err
 	}

@@ -3,6 +3,8 @@ package oidcrp
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,9 +65,10 @@ type Config struct {
 	// false, that happens only where the provider requires it.
 	PushAuthorizationRequests bool
 
-	// TokenEndpointAuthMethod is how the client proves itself (OIDC Core 9):
-	// client_secret_basic, client_secret_post, client_secret_jwt,
-	// private_key_jwt or none. If empty: private_key_jwt when there are
+	// TokenEndpointAuthMethod is how the client proves itself (OIDC Core 9, RFC
+	// 8705 section 2): client_secret_basic, client_secret_post,
+	// client_secret_jwt, private_key_jwt, tls_client_auth,
+	// self_signed_tls_client_auth or none. If empty: private_key_jwt when there are
 	// ClientKeys and no ClientSecret, else the first of client_secret_basic
 	// and client_secret_post that the provider advertises. It is never found
 	// out by trying.
@@ -74,9 +77,16 @@ type Config struct {
 	// If empty, HS256 for client_secret_jwt and the first key's own algorithm
 	// for private_key_jwt.
 	TokenEndpointAuthSigningAlg string
-	// ClientKeys are the client's private keys, newest first; the first one
-	// that fits signs the assertions of private_key_jwt.
+	// ClientKeys are the client's private keys, newest first: the first one
+	// that fits signs the assertions of private_key_jwt, and each one that fits
+	// opens what the provider encrypted. A key's use and alg, if set, are
+	// heeded; a key without a key id gets its thumbprint. The public halves
+	// are served at PathPrefix's "jwks".
 	ClientKeys []jose.JSONWebKey
+	// ClientCertificates are presented in TLS, for tls_client_auth and
+	// self_signed_tls_client_auth; the provider's mtls_endpoint_aliases are
+	// then used. HTTPClient, if set, must have an [*http.Transport].
+	ClientCertificates []tls.Certificate
 
 	// IDTokenSignedResponseAlg and UserInfoSignedResponseAlg are the
 	// algorithms chosen at registration; nothing else is then accepted. If the
@@ -87,6 +97,18 @@ type Config struct {
 	// "none" never is.
 	IDTokenSignedResponseAlg  string
 	UserInfoSignedResponseAlg string
+	// IDTokenEncryptedResponseAlg and IDTokenEncryptedResponseEnc, and the
+	// same for UserInfo, are the encryption chosen at registration. An Alg makes
+	// an answer that is not encrypted with it an error; without one, an
+	// encrypted answer is. RSA-OAEP, RSA-OAEP-256, ECDH-ES and its A*KW forms
+	// take a key of ClientKeys; A*KW, A*GCMKW and dir one made from
+	// ClientSecret. If Enc is empty, A128CBC-HS256.
+	IDTokenEncryptedResponseAlg, IDTokenEncryptedResponseEnc   string
+	UserInfoEncryptedResponseAlg, UserInfoEncryptedResponseEnc string
+	// UserInfoTokenInBody sends the access token to the UserInfo endpoint as a
+	// form parameter (RFC 6750 section 2.2), for a provider that takes no
+	// header. If false, in the header.
+	UserInfoTokenInBody bool
 	// TrustedAudiences are further values that the ID Token's aud may hold
 	// beside ClientID (OIDC Core 3.1.3.7 rule 3). If nil, none.
 	TrustedAudiences []string
@@ -151,7 +173,7 @@ type Client struct {
 
 // ownPaths are the paths that the middleware answers itself.
 type ownPaths struct {
-	login, callback, logout, logoutCallback string
+	login, callback, logout, logoutCallback, jwks string
 }
 
 // New checks cfg as a whole and makes a Client. It does no network I/O: an app
@@ -179,13 +201,14 @@ func New(cfg Config) (*Client, error) {
 		callback:       urlPath(cfg.RedirectURI),
 		logout:         cfg.PathPrefix + "logout",
 		logoutCallback: urlPath(cfg.PostLogoutRedirectURI),
+		jwks:           cfg.PathPrefix + "jwks",
 	}
 	c.cookies = newCookieNames(cfg, c.secure)
 	var rt http.RoundTripper
 	if cfg.HTTPClient != nil {
 		rt = cfg.HTTPClient.Transport
 	}
-	c.http = fetch.New(rt, cfg.ProviderTimeout)
+	c.http = fetch.New(fetch.WithCertificates(rt, cfg.ClientCertificates), cfg.ProviderTimeout)
 	c.provider = newProvider(cfg.Issuer, cfg.Metadata, c.http, c.events, c.now)
 	c.keys = newKeySet(c.provider, c.http, c.events, c.now, cfg.ClientSecret)
 	return c, nil
@@ -196,6 +219,22 @@ func New(cfg Config) (*Client, error) {
 // [CodeProviderUnavailable] or [CodeProviderInvalid].
 func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
 	return c.provider.metadata(ctx)
+}
+
+// metadata is Metadata with the endpoints that a client with a certificate is
+// to use in place of those of the same name (RFC 8705 section 5).
+func (c *Client) metadata(ctx context.Context) (*Metadata, error) {
+	m, err := c.Metadata(ctx)
+	if err != nil || len(c.cfg.ClientCertificates) == 0 || m.MTLSEndpointAliases == nil {
+		return m, err
+	}
+	alias, m := m.MTLSEndpointAliases, m.clone()
+	m.TokenEndpoint = cmp.Or(alias.TokenEndpoint, m.TokenEndpoint)
+	m.UserInfoEndpoint = cmp.Or(alias.UserInfoEndpoint, m.UserInfoEndpoint)
+	m.RevocationEndpoint = cmp.Or(alias.RevocationEndpoint, m.RevocationEndpoint)
+	m.PushedAuthorizationRequestEndpoint = cmp.Or(
+		alias.PushedAuthorizationRequestEndpoint, m.PushedAuthorizationRequestEndpoint)
+	return m, nil
 }
 
 // Ready reports whether the provider's metadata has been fetched once, for a
@@ -234,6 +273,7 @@ func normalize(cfg Config) (Config, *url.URL, []error) {
 	base := checkURLs(&cfg, wrong)
 	checkClient(&cfg, wrong)
 	checkAlgs(&cfg, wrong)
+	checkEncryption(&cfg, wrong)
 	checkSession(&cfg, wrong)
 	if cfg.Metadata != nil {
 		cfg.Metadata = cfg.Metadata.clone()
@@ -259,6 +299,8 @@ func defaults(cfg *Config) {
 	}
 	cfg.TrustedAudiences = slices.Clone(cfg.TrustedAudiences)
 	cfg.ClientKeys = slices.Clone(cfg.ClientKeys)
+	nameKeys(cfg.ClientKeys)
+	cfg.ClientCertificates = slices.Clone(cfg.ClientCertificates)
 	cfg.CookieKeys = slices.Clone(cfg.CookieKeys)
 	cfg.AuthOptions = cfg.AuthOptions.clone()
 	cfg.ClockSkew = cmp.Or(cfg.ClockSkew, time.Minute)
@@ -374,10 +416,15 @@ func checkClient(cfg *Config, wrong func(string, string, ...any)) {
 		if len(cfg.ClientKeys) == 0 {
 			wrong("ClientKeys", "is empty, and private_key_jwt needs a key")
 		}
+	case "tls_client_auth", "self_signed_tls_client_auth":
+		if len(cfg.ClientCertificates) == 0 {
+			wrong("ClientCertificates", "is empty, and %s needs a certificate", method)
+		}
 	case "none":
 	default:
 		wrong("TokenEndpointAuthMethod", "%q is not known", method)
 	}
+	checkCertificates(cfg, wrong)
 	for i, key := range cfg.ClientKeys {
 		if !key.Valid() || key.IsPublic() {
 			wrong("ClientKeys", "[%d] is not a private key", i)
@@ -387,6 +434,27 @@ func checkClient(cfg *Config, wrong func(string, string, ...any)) {
 	case "", "query", "form_post":
 	default:
 		wrong("ResponseMode", "%q is not supported (query, form_post)", cfg.ResponseMode)
+	}
+}
+
+func checkCertificates(cfg *Config, wrong func(string, string, ...any)) {
+	for i := range cfg.ClientCertificates {
+		certificate := &cfg.ClientCertificates[i]
+		if certificate.PrivateKey == nil || len(certificate.Certificate) == 0 {
+			wrong("ClientCertificates", "[%d] lacks its certificate or its private key", i)
+			continue
+		}
+		leaf, err := x509.ParseCertificate(certificate.Certificate[0])
+		if err != nil {
+			wrong("ClientCertificates", "[%d] cannot be read", i)
+		}
+		certificate.Leaf = leaf
+	}
+	if cfg.HTTPClient == nil || cfg.HTTPClient.Transport == nil || len(cfg.ClientCertificates) == 0 {
+		return
+	}
+	if _, ok := cfg.HTTPClient.Transport.(*http.Transport); !ok {
+		wrong("HTTPClient", "must have an *http.Transport to present ClientCertificates")
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -23,29 +25,37 @@ import (
 
 // envVars are the environment variables of [ConfigFromEnv] and what each sets.
 var envVars = map[string]func(cfg *Config, value string) error{
-	"OIDC_ISSUER":                       func(c *Config, v string) error { c.Issuer = v; return nil },
-	"OIDC_CLIENT_ID":                    func(c *Config, v string) error { c.ClientID = v; return nil },
-	"OIDC_CLIENT_SECRET":                func(c *Config, v string) error { c.ClientSecret = v; return nil },
-	"OIDC_BASE_URL":                     func(c *Config, v string) error { c.BaseURL = v; return nil },
-	"OIDC_REDIRECT_URI":                 func(c *Config, v string) error { c.RedirectURI = v; return nil },
-	"OIDC_POST_LOGOUT_REDIRECT_URI":     func(c *Config, v string) error { c.PostLogoutRedirectURI = v; return nil },
-	"OIDC_SCOPES":                       func(c *Config, v string) error { c.Scopes = strings.Fields(v); return nil },
-	"OIDC_CLIENT_AUTH":                  func(c *Config, v string) error { c.TokenEndpointAuthMethod = v; return nil },
-	"OIDC_CLIENT_KEY_FILE":              readClientKey,
-	"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": func(c *Config, v string) error { c.IDTokenSignedResponseAlg = v; return nil },
-	"OIDC_USERINFO_SIGNED_RESPONSE_ALG": func(c *Config, v string) error { c.UserInfoSignedResponseAlg = v; return nil },
-	"OIDC_RESPONSE_MODE":                func(c *Config, v string) error { c.ResponseMode = v; return nil },
-	"OIDC_PROVIDER_CA_FILE":             readProviderCA,
-	"OIDC_COOKIE_KEYS":                  readCookieKeys,
+	"OIDC_ISSUER":                          func(c *Config, v string) error { c.Issuer = v; return nil },
+	"OIDC_CLIENT_ID":                       func(c *Config, v string) error { c.ClientID = v; return nil },
+	"OIDC_CLIENT_SECRET":                   func(c *Config, v string) error { c.ClientSecret = v; return nil },
+	"OIDC_BASE_URL":                        func(c *Config, v string) error { c.BaseURL = v; return nil },
+	"OIDC_REDIRECT_URI":                    func(c *Config, v string) error { c.RedirectURI = v; return nil },
+	"OIDC_POST_LOGOUT_REDIRECT_URI":        func(c *Config, v string) error { c.PostLogoutRedirectURI = v; return nil },
+	"OIDC_SCOPES":                          func(c *Config, v string) error { c.Scopes = strings.Fields(v); return nil },
+	"OIDC_CLIENT_AUTH":                     func(c *Config, v string) error { c.TokenEndpointAuthMethod = v; return nil },
+	"OIDC_CLIENT_KEY_FILE":                 readClientKey,
+	"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG":    func(c *Config, v string) error { c.IDTokenSignedResponseAlg = v; return nil },
+	"OIDC_USERINFO_SIGNED_RESPONSE_ALG":    func(c *Config, v string) error { c.UserInfoSignedResponseAlg = v; return nil },
+	"OIDC_RESPONSE_MODE":                   func(c *Config, v string) error { c.ResponseMode = v; return nil },
+	"OIDC_CLIENT_CERT_FILE":                readClientCertificate,
+	"OIDC_USERINFO_TOKEN_IN_BODY":          func(c *Config, v string) (err error) { c.UserInfoTokenInBody, err = parseBool(v); return err },
+	"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": func(c *Config, v string) error { c.IDTokenEncryptedResponseAlg = v; return nil },
+	"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": func(c *Config, v string) error { c.IDTokenEncryptedResponseEnc = v; return nil },
+	"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": func(c *Config, v string) error { c.UserInfoEncryptedResponseAlg = v; return nil },
+	"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": func(c *Config, v string) error { c.UserInfoEncryptedResponseEnc = v; return nil },
+	"OIDC_PROVIDER_CA_FILE":                readProviderCA,
+	"OIDC_COOKIE_KEYS":                     readCookieKeys,
 }
 
 // ConfigFromEnv makes a [Config] from the environment: OIDC_ISSUER,
 // OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, OIDC_BASE_URL, OIDC_REDIRECT_URI,
 // OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_SCOPES (separated by spaces),
-// OIDC_CLIENT_AUTH (a token_endpoint_auth_method), OIDC_CLIENT_KEY_FILE (a
-// private key as PEM or JWK, for private_key_jwt),
-// OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_USERINFO_SIGNED_RESPONSE_ALG,
-// OIDC_RESPONSE_MODE, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the
+// OIDC_CLIENT_AUTH (a token_endpoint_auth_method), OIDC_CLIENT_KEY_FILE (the
+// client's private keys as PEM, JWK or JWK Set), OIDC_CLIENT_CERT_FILE (its
+// certificate and private key as PEM), OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG,
+// OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG and _ENC,
+// OIDC_USERINFO_SIGNED_RESPONSE_ALG, OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG and
+// _ENC, OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_RESPONSE_MODE, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the
 // provider, beside the system's), OIDC_COOKIE_KEYS (32 bytes each as base64,
 // separated by commas, newest first).
 //
@@ -120,24 +130,65 @@ func readFileOf(file string) ([]byte, error) {
 	return data, nil
 }
 
-// readClientKey reads a private key: a JWK, or PEM in the forms that
+// readClientKey reads private keys: a JWK, a JWK Set, or PEM in the forms that
 // openssl writes.
 func readClientKey(cfg *Config, file string) error {
 	data, err := readFileOf(file)
 	if err != nil {
 		return err
 	}
-	var key jose.JSONWebKey
-	if key.UnmarshalJSON(data) != nil {
-		if key.Key, err = parsePEMKey(data); err != nil {
-			return err
+	keys, err := parseClientKeys(data)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if key.IsPublic() {
+			return errors.New("holds a JWK without its private part")
 		}
 	}
-	if key.IsPublic() {
-		return errors.New("holds a JWK without its private part")
-	}
-	cfg.ClientKeys = append(cfg.ClientKeys, key)
+	cfg.ClientKeys = append(cfg.ClientKeys, keys...)
 	return nil
+}
+
+func parseClientKeys(data []byte) ([]jose.JSONWebKey, error) {
+	var key jose.JSONWebKey
+	if key.UnmarshalJSON(data) == nil {
+		return []jose.JSONWebKey{key}, nil
+	}
+	var set jose.JSONWebKeySet
+	if json.Unmarshal(data, &set) == nil && len(set.Keys) > 0 {
+		return set.Keys, nil
+	}
+	private, err := parsePEMKey(data)
+	if err != nil {
+		return nil, err
+	}
+	return []jose.JSONWebKey{{Key: private}}, nil
+}
+
+// readClientCertificate reads a certificate, with its chain if it has one, and
+// its private key from one PEM file.
+func readClientCertificate(cfg *Config, file string) error {
+	data, err := readFileOf(file)
+	if err != nil {
+		return err
+	}
+	certificate, err := tls.X509KeyPair(data, data)
+	if err != nil {
+		return errors.New("does not hold a certificate and its private key as PEM")
+	}
+	cfg.ClientCertificates = append(cfg.ClientCertificates, certificate)
+	return nil
+}
+
+func parseBool(value string) (bool, error) {
+	switch value {
+	case "1", "true":
+		return true, nil
+	case "0", "false":
+		return false, nil
+	}
+	return false, errors.New("is neither 1 nor 0")
 }
 
 // parsePEMKey returns the first private key in data; other blocks, such as the

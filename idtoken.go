@@ -56,6 +56,7 @@ type idToken struct {
 	notBefore          time.Time
 	authTime           time.Time
 	nonce, acr, atHash string
+	hasAzp, hasAtHash  bool // present, be they empty
 	amr                []string
 	sid                string
 }
@@ -67,6 +68,11 @@ func (c *Client) verifyIDToken(ctx context.Context, m *Metadata, raw string, exp
 	if raw == "" {
 		return nil, fail("id_token", CodeTokenRefused,
 			refuse(idTokenName, "id_token", "one in the token response", ""))
+	}
+	// Rule 1.
+	raw, err := c.decrypt(idTokenName, raw, c.cfg.IDTokenEncryptedResponseAlg, c.cfg.IDTokenEncryptedResponseEnc)
+	if err != nil {
+		return nil, fail("id_token", CodeTokenRefused, err)
 	}
 	// Rules 6 to 8 come first: nothing of an unsigned token is worth reading.
 	payload, alg, err := c.verifySignature(ctx, raw, c.idTokenAlgs(m))
@@ -158,7 +164,7 @@ func readIDToken(payload []byte) (*idToken, error) {
 	if err != nil {
 		return nil, refuse(idTokenName, "claims", "one strict JSON object", err.Error())
 	}
-	t := &idToken{payload: payload}
+	t := &idToken{payload: payload, hasAzp: members.Has("azp"), hasAtHash: members.Has("at_hash")}
 	for name, value := range map[string]*string{
 		"iss": &t.issuer, "sub": &t.subject, "azp": &t.azp, "nonce": &t.nonce,
 		"acr": &t.acr, "at_hash": &t.atHash, "sid": &t.sid,
@@ -207,7 +213,7 @@ func (c *Client) checkAudience(t *idToken, _ *expectedIDToken) error {
 
 // checkAuthorizedParty is rules 4 and 5.
 func (c *Client) checkAuthorizedParty(t *idToken, _ *expectedIDToken) error {
-	if t.azp != "" && t.azp != c.cfg.ClientID {
+	if t.hasAzp && t.azp != c.cfg.ClientID {
 		return refuse(idTokenName, "azp", fmt.Sprintf("%q", c.cfg.ClientID), t.azp)
 	}
 	return nil
@@ -283,7 +289,7 @@ func (c *Client) checkAuthTime(t *idToken, expected *expectedIDToken) error {
 // checkAccessTokenHash is OIDC Core 3.1.3.8: the left half of the access
 // token's hash, when the token has one.
 func checkAccessTokenHash(t *idToken, expected *expectedIDToken) error {
-	if t.atHash == "" {
+	if !t.hasAtHash {
 		return nil
 	}
 	var h hash.Hash

@@ -50,7 +50,7 @@ func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string)
 	// Someone who wants to leave does not wait for a provider that is down.
 	metadataCtx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if m, err := c.Metadata(metadataCtx); err == nil {
+	if m, err := c.metadata(metadataCtx); err == nil {
 		c.revokeTokens(ctx, m, s)
 		if m.EndSessionEndpoint != "" {
 			location = c.endSessionURL(w, m, s, returnTo)

@@ -45,6 +45,8 @@ func (c *Client) ownHandler(path string) http.HandlerFunc {
 		return c.handleLogout
 	case c.paths.logoutCallback:
 		return c.handleLogoutCallback
+	case c.paths.jwks:
+		return c.handleJWKS
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package oidcrp
 // This file uses the refresh token (OIDC Core 12).
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -24,7 +25,9 @@ import (
 // It returns an [*Error]: [ErrNoSession]; [ErrLoginRequired] when there is no
 // refresh token ([Config.KeepTokens] is off, or the provider gave none) or the
 // provider does not take it any more; [ErrProviderUnavailable], after which the
-// old session is still good.
+// old session is still good. If the provider failed only after it had answered
+// with new tokens, those are saved all the same, since the old refresh token may
+// be spent.
 func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, error) {
 	s, handle, err := c.loadSession(r)
 	if err != nil {
@@ -42,10 +45,10 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*c.cfg.ProviderTimeout)
 		defer cancel()
 		next, err := c.refresh(ctx, s)
-		if err == nil && c.cfg.Store != nil {
+		if next != nil && c.cfg.Store != nil {
 			// The provider may have spent the old refresh token, so the new
 			// one is put away even if nobody waits for it any more.
-			err = c.putStored(ctx, next, handle)
+			err = cmp.Or(err, c.putStored(ctx, next, handle))
 		}
 		ev := SessionRefreshedEvent{Subject: s.Subject(), Err: err}
 		if err == nil {
@@ -54,18 +57,19 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 		c.events.sessionRefreshed(ctx, ev)
 		return next, err
 	})
+	if refreshed != nil && c.cfg.Store == nil {
+		err = cmp.Or(err, c.saveCookie(w, r, refreshed))
+	}
 	if err != nil {
 		return nil, fail("refresh", CodeProviderUnavailable, err)
-	}
-	if c.cfg.Store == nil {
-		return refreshed, c.saveCookie(w, r, refreshed)
 	}
 	return refreshed, nil
 }
 
-// refresh asks the provider and checks what it answers.
+// refresh asks the provider and checks what it answers. A session beside an
+// error is the old one with new tokens, to be saved.
 func (c *Client) refresh(ctx context.Context, s *Session) (*Session, error) {
-	m, err := c.Metadata(ctx)
+	m, err := c.metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -82,21 +86,36 @@ func (c *Client) refresh(ctx context.Context, s *Session) (*Session, error) {
 	next := s.copy()
 	next.tokens = tokens.token()
 	next.seen = c.now().Truncate(time.Second)
+	renewed := next.copy()
+	err = c.renewClaims(ctx, m, renewed, tokens)
+	if errors.Is(err, ErrProviderUnavailable) {
+		return next, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return renewed, nil
+}
+
+// renewClaims replaces the claims of s by those that tokens lead to.
+func (c *Client) renewClaims(ctx context.Context, m *Metadata, s *Session, tokens *tokenResponse) error {
 	if tokens.idToken != "" {
 		token, err := c.verifyIDToken(ctx, m, tokens.idToken, &expectedIDToken{accessToken: tokens.accessToken})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := checkSameLogin(token, s); err != nil {
-			return nil, fail("refresh", CodeTokenRefused, err)
+			return fail("refresh", CodeTokenRefused, err)
 		}
-		next.idToken = splitJWS(token.raw)
-		next.decodeLater()
+		s.idToken = splitJWS(token.raw)
+		s.decodeLater()
 	}
-	if next.userInfo, err = c.userInfo(ctx, m, tokens.accessToken, s.Subject()); err != nil {
-		return nil, err
+	userInfo, err := c.userInfo(ctx, m, tokens.accessToken, s.Subject())
+	if err != nil {
+		return err
 	}
-	return next, nil
+	s.userInfo = userInfo
+	return nil
 }
 
 // refreshRefusal turns a spent refresh token into what callers branch on.

@@ -72,7 +72,7 @@ func (c *Client) Callback(ctx context.Context, r *http.Request) (*Session, error
 
 // completeLogin goes from the code to the session.
 func (c *Client) completeLogin(ctx context.Context, t *transaction, code string) (*Session, error) {
-	m, err := c.Metadata(ctx)
+	m, err := c.metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (c *Client) checkResponseIssuer(ctx context.Context, response *authenticati
 		}
 		return nil
 	}
-	m, err := c.Metadata(ctx)
+	m, err := c.metadata(ctx)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -27,11 +28,13 @@ func (c *Client) userInfo(ctx context.Context, m *Metadata, accessToken, subject
 	if m.UserInfoEndpoint == "" {
 		return nil, nil
 	}
-	answer, err := c.http.Do(ctx, fetch.Request{
-		URL:    m.UserInfoEndpoint,
-		Header: http.Header{"Authorization": {"Bearer " + accessToken}},
-		Accept: c.userInfoAccept(),
-	})
+	request := fetch.Request{URL: m.UserInfoEndpoint, Accept: c.userInfoAccept()}
+	if c.cfg.UserInfoTokenInBody {
+		request.Form = url.Values{"access_token": {accessToken}}
+	} else {
+		request.Header = http.Header{"Authorization": {"Bearer " + accessToken}}
+	}
+	answer, err := c.http.Do(ctx, request)
 	if err != nil {
 		return nil, failFetch("userinfo", err)
 	}
@@ -63,7 +66,7 @@ func (c *Client) userInfo(ctx context.Context, m *Metadata, accessToken, subject
 // userInfoAccept prefers what was registered. Some providers sign or not by
 // this header alone, and some answer errors in HTML without one.
 func (c *Client) userInfoAccept() string {
-	if c.cfg.UserInfoSignedResponseAlg != "" {
+	if c.cfg.UserInfoSignedResponseAlg != "" || c.cfg.UserInfoEncryptedResponseAlg != "" {
 		return "application/jwt, application/json;q=0.5"
 	}
 	return "application/json, application/jwt;q=0.5"
@@ -93,16 +96,36 @@ func bearerError(header http.Header) string {
 func (c *Client) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Response) ([]byte, error) {
 	switch answer.MediaType {
 	case "application/json":
-		if alg := c.cfg.UserInfoSignedResponseAlg; alg != "" {
+		if alg := c.cfg.UserInfoEncryptedResponseAlg; alg != "" {
 			return nil, fail("userinfo", CodeUserInfoRefused,
-				refuse(userInfoName, "alg", fmt.Sprintf("a JWT signed with %s", alg), "plain JSON"))
+				refuse(userInfoName, "alg", "a token encrypted with "+alg, "plain JSON"))
 		}
-		return answer.Body, nil
+		return c.plainUserInfo(answer.Body)
 	case "application/jwt":
-		return c.verifyUserInfo(ctx, m, strings.TrimSpace(string(answer.Body)))
+		inner, err := c.decrypt(userInfoName, strings.TrimSpace(string(answer.Body)),
+			c.cfg.UserInfoEncryptedResponseAlg, c.cfg.UserInfoEncryptedResponseEnc)
+		if err != nil {
+			return nil, fail("userinfo", CodeUserInfoRefused, err)
+		}
+		// What is encrypted without being signed is bare JSON, whatever the
+		// header's cty says, so the content decides.
+		if strings.HasPrefix(strings.TrimSpace(inner), "{") {
+			return c.plainUserInfo([]byte(inner))
+		}
+		return c.verifyUserInfo(ctx, m, inner)
 	}
 	return nil, failf("userinfo", CodeUserInfoRefused,
 		"the answer is %q, not application/json or application/jwt", clean(answer.MediaType, 60))
+}
+
+// plainUserInfo accepts claims that nobody signed, unless a signature was
+// agreed on.
+func (c *Client) plainUserInfo(claims []byte) ([]byte, error) {
+	if alg := c.cfg.UserInfoSignedResponseAlg; alg != "" {
+		return nil, fail("userinfo", CodeUserInfoRefused,
+			refuse(userInfoName, "alg", fmt.Sprintf("a JWT signed with %s", alg), "plain JSON"))
+	}
+	return claims, nil
 }
 
 // verifyUserInfo checks a signed answer (OIDC Core 5.3.2, 5.3.4): iss and aud

@@ -64,6 +64,28 @@ func NewTransport() *http.Transport {
 	}
 }
 
+// WithCertificates returns a transport like rt, or like New's own if rt is nil,
+// that presents certificates to servers that ask for one. Without certificates,
+// or if rt is no [*http.Transport], it returns rt.
+func WithCertificates(rt http.RoundTripper, certificates []tls.Certificate) http.RoundTripper {
+	if len(certificates) == 0 {
+		return rt
+	}
+	if rt == nil {
+		rt = NewTransport()
+	}
+	transport, ok := rt.(*http.Transport)
+	if !ok {
+		return rt
+	}
+	transport = transport.Clone()
+	if transport.TLSClientConfig == nil {
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	transport.TLSClientConfig.Certificates = certificates
+	return transport
+}
+
 // Request is what [Client.Do] sends.
 type Request struct {
 	// Method is the HTTP method. If empty, GET, or POST when Form is set.
