@@ -80,7 +80,8 @@ type Config struct {
 	// ClientKeys are the client's private keys, newest first: the first one
 	// that fits signs the assertions of private_key_jwt, and each one that fits
 	// opens what the provider encrypted. A key's use and alg, if set, are
-	// heeded; a key without a key id gets its thumbprint. The public halves
+	// heeded; of several keys, one without a key id gets its thumbprint. The public
+	// halves
 	// are served at PathPrefix's "jwks".
 	ClientKeys []jose.JSONWebKey
 	// ClientCertificates are presented in TLS, for tls_client_auth and

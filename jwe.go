@@ -170,8 +170,12 @@ func checkEncryption(cfg *Config, wrong func(string, string, ...any)) {
 }
 
 // nameKeys gives a key id to every key that has none, its thumbprint (RFC
-// 7638), so that the provider can tell the keys apart.
+// 7638), so that the provider can tell the keys apart. A key that is alone needs
+// none, and may be registered without.
 func nameKeys(keys []jose.JSONWebKey) {
+	if len(keys) < 2 {
+		return
+	}
 	for i := range keys {
 		if keys[i].KeyID != "" || !keys[i].Valid() {
 			continue
