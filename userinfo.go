@@ -108,8 +108,9 @@ func (c *Client) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.
 			return nil, fail("userinfo", CodeUserInfoRefused, err)
 		}
 		// What is encrypted without being signed is bare JSON, whatever the
-		// header's cty says, so the content decides.
-		if strings.HasPrefix(strings.TrimSpace(inner), "{") {
+		// header's cty says, so the content decides. What is not encrypted is
+		// a JWT, as its media type says.
+		if c.cfg.UserInfoEncryptedResponseAlg != "" && strings.HasPrefix(strings.TrimSpace(inner), "{") {
 			return c.plainUserInfo([]byte(inner))
 		}
 		return c.verifyUserInfo(ctx, m, inner)
