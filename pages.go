@@ -69,13 +69,13 @@ func writePage(w http.ResponseWriter, r *http.Request, status int, p page) {
 // language returns "fr" or "en", whichever r's Accept-Language prefers.
 func language(r *http.Request) string {
 	best, bestQ := "en", 0.0
-	for item := range strings.SplitSeq(r.Header.Get("Accept-Language"), ",") {
+	for item := range strings.SplitSeq(strings.ToLower(r.Header.Get("Accept-Language")), ",") {
 		tag, params, _ := strings.Cut(strings.TrimSpace(item), ";")
 		q := 1.0
 		if value, ok := strings.CutPrefix(strings.TrimSpace(params), "q="); ok {
 			q, _ = strconv.ParseFloat(value, 64)
 		}
-		tag, _, _ = strings.Cut(strings.ToLower(tag), "-")
+		tag, _, _ = strings.Cut(strings.TrimSpace(tag), "-")
 		if (tag == "fr" || tag == "en") && q > bestQ {
 			best, bestQ = tag, q
 		}

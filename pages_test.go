@@ -1,0 +1,363 @@
+package oidcrp
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+var allCodes = []Code{
+	CodeConfig, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupported, CodeInvalidRequest,
+	CodeTransactionLost, CodeIssuerMismatch, CodeProviderError, CodeTokenRefused, CodeUserInfoRefused,
+	CodeSessionTooLarge, CodeNoSession, CodeLoginRequired, CodeRequirementUnmet, CodeStoreUnavailable,
+	CodeInternal, "a code to come",
+}
+
+// pageOf returns the page about a problem, in a language.
+func pageOf(p *Problem, language string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Accept", "text/html")
+	r.Header.Set("Accept-Language", language)
+	w := httptest.NewRecorder()
+	DefaultErrorHandler(w, r, p)
+	return w
+}
+
+func TestEveryPageIsWellFormed(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	for _, lang := range []string{"en", "fr"} {
+		for _, code := range allCodes {
+			w := pageOf(&Problem{
+				Status: statusOf(code), Code: code, Incident: "incident1234",
+				LoginURL: "/auth/login?a=b&step_up=c", Err: errors.New("the inside of the app"),
+			}, lang)
+			wantPage(t, fmt.Sprintf("%s in %s", code, lang), w, statusOf(code), lang)
+			if body := w.Body.String(); !strings.Contains(body, "<code>incident1234</code>") || strings.Contains(body, "inside") {
+				t.Errorf("%s in %s:\n%s", code, lang, body)
+			}
+		}
+		r := requestWith()
+		r.Header.Set("Accept-Language", lang)
+		w := httptest.NewRecorder()
+		c.confirmLogoutPage(w, r, "/a?b=c&d")
+		wantPage(t, "confirmation in "+lang, w, 200, lang)
+		w = httptest.NewRecorder()
+		c.signedOutPage(w, r)
+		wantPage(t, "signed out in "+lang, w, 200, lang)
+	}
+}
+
+var metaElement = regexp.MustCompile(`<meta ([^>]*)>`)
+
+// wantPage checks what every page has. The pages are written so that they are
+// XML as well, apart from meta, which HTML does not close.
+func wantPage(t *testing.T, what string, w *httptest.ResponseRecorder, status int, lang string) {
+	t.Helper()
+	body := w.Body.String()
+	decoder := xml.NewDecoder(strings.NewReader(metaElement.ReplaceAllString(body, "<meta $1/>")))
+	decoder.Entity = xml.HTMLEntity
+	elements := make(map[string]int)
+	for {
+		token, err := decoder.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%s: %v in\n%s", what, err, body)
+		}
+		if start, ok := token.(xml.StartElement); ok {
+			elements[start.Name.Local]++
+		}
+	}
+	for _, name := range []string{"html", "head", "title", "style", "body", "main", "h1"} {
+		if elements[name] != 1 {
+			t.Errorf("%s has %d elements %s", what, elements[name], name)
+		}
+	}
+	if elements["script"] > 0 || elements["img"] > 0 || elements["link"] > 0 {
+		t.Errorf("%s loads something: %v", what, elements)
+	}
+	if !strings.HasPrefix(body, "<!doctype html>\n<html lang=\""+lang+"\">") {
+		t.Errorf("%s begins with %.60q", what, body)
+	}
+	h := w.Header()
+	if w.Code != status || h.Get("Content-Type") != "text/html; charset=utf-8" || h.Get("Content-Language") != lang ||
+		h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" ||
+		h.Get("Referrer-Policy") != "no-referrer" || !slices.Contains(h.Values("Vary"), "Accept-Language") ||
+		h.Get("Content-Length") != fmt.Sprint(len(body)) {
+		t.Errorf("%s: %d with the headers %v", what, w.Code, h)
+	}
+	wantPolicy(t, what, h.Get("Content-Security-Policy"), body)
+}
+
+var styleElement = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
+
+// wantPolicy checks that the policy lets the page's own style through: the
+// browser hashes the text of the element as it came.
+func wantPolicy(t *testing.T, what, policy, body string) {
+	t.Helper()
+	style := styleElement.FindStringSubmatch(body)
+	if style == nil {
+		t.Fatalf("%s has no style", what)
+	}
+	sum := sha256.Sum256([]byte(style[1]))
+	want := "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	directives := strings.Split(policy, "; ")
+	for _, directive := range []string{want, "default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"} {
+		if !slices.Contains(directives, directive) {
+			t.Errorf("%s: the policy lacks %q: %s", what, directive, policy)
+		}
+	}
+	if strings.Contains(policy, "unsafe") || strings.Contains(body, " style=") || strings.Contains(body, " onclick") {
+		t.Errorf("%s needs more than its policy allows", what)
+	}
+}
+
+func TestEveryPageSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	titles := make(map[string]bool)
+	for _, code := range allCodes {
+		en := pageOf(&Problem{Status: 500, Code: code, LoginURL: "/auth/login", HomeURL: "/home"}, "en").Body.String()
+		fr := pageOf(&Problem{Status: 500, Code: code, LoginURL: "/auth/login", HomeURL: "/home"}, "fr").Body.String()
+		if en == fr {
+			t.Errorf("%s says the same in both languages", code)
+		}
+		for _, body := range []string{en, fr} {
+			if !strings.Contains(body, `<a class="button" href="/auth/login">`) || !strings.Contains(body, `<a href="/home">`) {
+				t.Errorf("%s leads nowhere:\n%s", code, body)
+			}
+			if strings.Contains(body, string(code)) || strings.Contains(body, "oidc") {
+				t.Errorf("%s shows names from inside:\n%s", code, body)
+			}
+		}
+		_, title, _ := strings.Cut(en, "<h1>")
+		title, _, _ = strings.Cut(title, "</h1>")
+		titles[title] = true
+	}
+	if len(titles) != len(explanations)+1 {
+		t.Errorf("%d titles for %d explanations", len(titles), len(explanations)+1)
+	}
+}
+
+func TestThePageIsInTheLanguageThatIsPreferred(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ header, want string }{
+		{"", "en"},
+		{"fr", "fr"},
+		{"FR", "fr"},
+		{"fr-FR", "fr"},
+		{"fr-CA,fr;q=0.9,en;q=0.8", "fr"},
+		{"en-US,en;q=0.9,fr;q=0.8", "en"},
+		{"en;q=0.3, fr;q=0.5", "fr"},
+		{"fr;q=0.3, en;q=0.5", "en"},
+		{"fr ; q=0.3 , en ; q=0.5", "en"},
+		{"fr;Q=0.3,en;q=0.5", "en"},
+		{"de,fr;q=0.7,en;q=0.3", "fr"},
+		{"de,it", "en"},
+		{"*", "en"},
+		{"fr,en", "fr"},
+		{"en,fr", "en"},
+		{"fr;q=0", "en"},
+		{"fr;q=0,en;q=0", "en"},
+		{"fr;q=", "en"},
+		{"fr;q=x", "en"},
+		{"fr;q=-1", "en"},
+		{"fr;q=NaN", "en"},
+		{"frisian", "en"},
+		{"fro", "en"},
+		{",,,;;;q=,=;fr", "en"},
+		{";q=1", "en"},
+		{"\xff\xfe", "en"},
+		{strings.Repeat("de,", 10000) + "fr", "fr"},
+	} {
+		r := requestWith()
+		r.Header.Set("Accept-Language", test.header)
+		if got := language(r); got != test.want {
+			t.Errorf("%.40q: %s, want %s", test.header, got, test.want)
+		}
+	}
+}
+
+func TestPagesEscapeWhatTheyShow(t *testing.T) {
+	t.Parallel()
+	const hostile = `"'><script>alert(1)</script>&`
+	body := pageOf(&Problem{
+		Status: 403, Code: CodeRequirementUnmet, Incident: hostile, Explanation: hostile,
+		LoginURL: "/auth/login?return_to=" + hostile,
+	}, "en").Body.String()
+	if strings.Contains(body, "<script") || strings.Contains(body, `"'>`) {
+		t.Errorf("the page holds markup from outside:\n%s", body)
+	}
+	body = pageOf(&Problem{Status: 500, LoginURL: "javascript:alert(1)"}, "en").Body.String()
+	if strings.Contains(body, `href="javascript:`) {
+		t.Errorf("the page links to a script:\n%s", body)
+	}
+
+	c := newOfflineClient(t, nil)
+	w := httptest.NewRecorder()
+	c.confirmLogoutPage(w, requestWith(), `/"><script>`)
+	if body := w.Body.String(); strings.Contains(body, "<script") {
+		t.Errorf("the confirmation page holds markup from outside:\n%s", body)
+	}
+}
+
+func TestTheIncidentIsOnThePageAndInTheLog(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	seen := make(map[string]bool)
+	for range 3 {
+		res, body := app.asks(t, app.provider.Browser(), "GET", "/auth/callback?code=the-code&state=x", acceptHTML)
+		_, incident, _ := strings.Cut(body, "<code>")
+		incident, _, _ = strings.Cut(incident, "</code>")
+		if res.StatusCode != 400 || len(incident) != 12 || seen[incident] {
+			t.Fatalf("%s, incident %q", res.Status, incident)
+		}
+		seen[incident] = true
+		log := app.log.String()
+		if !strings.Contains(log, `"incident":"`+incident+`"`) || !strings.Contains(log, `"code":"transaction_lost"`) {
+			t.Errorf("the log has no incident %s:\n%s", incident, log)
+		}
+		if strings.Contains(log, "the-code") {
+			t.Error("the log shows the code")
+		}
+	}
+	_, body := app.asks(t, app.provider.Browser(), "GET", "/me")
+	if incident := jsonMember(t, body, "incident"); !strings.Contains(app.log.String(), incident) {
+		t.Errorf("the log has no incident %q", incident)
+	}
+}
+
+func TestAProblemInJSON(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Accept-Language", "fr")
+	w := httptest.NewRecorder()
+	DefaultErrorHandler(w, r, &Problem{
+		Status: 403, Code: CodeRequirementUnmet, Incident: "incident1234", Err: errors.New("the inside of the app"),
+		LoginURL: "/auth/login", Explanation: "</script>",
+	})
+	var got map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"type": "about:blank", "title": "Vous ne pouvez pas accéder à cette page", "status": 403.0, "detail": "</script>",
+		"code": "requirement_unmet", "login_url": "/auth/login", "incident": "incident1234",
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the body is\n%v\nwant\n%v", got, want)
+	}
+	h := w.Header()
+	if w.Code != 403 || h.Get("Content-Type") != "application/problem+json" || h.Get("Cache-Control") != "no-store" ||
+		h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Vary") != "Accept-Language" {
+		t.Errorf("%d with the headers %v", w.Code, h)
+	}
+	if body := w.Body.String(); strings.Contains(body, "</script>") || strings.Contains(body, "inside") {
+		t.Errorf("the body is %s", body)
+	}
+}
+
+func TestAnswersToHEADHaveNoBody(t *testing.T) {
+	t.Parallel()
+	for _, accept := range []string{"text/html", "*/*"} {
+		r := httptest.NewRequest(http.MethodHead, "/", nil)
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		DefaultErrorHandler(w, r, &Problem{Status: 503, Code: CodeProviderUnavailable})
+		if w.Code != 503 || w.Body.Len() > 0 {
+			t.Errorf("%d with %d bytes", w.Code, w.Body.Len())
+		}
+	}
+	w := httptest.NewRecorder()
+	writePage(w, httptest.NewRequest(http.MethodHead, "/", nil), 200, page{Title: "x"})
+	if w.Body.Len() > 0 || w.Header().Get("Content-Length") == "0" {
+		t.Errorf("%d bytes, Content-Length %s", w.Body.Len(), w.Header().Get("Content-Length"))
+	}
+}
+
+func TestAnErrorHandlerOfTheAppTakesThePlaceOfThePages(t *testing.T) {
+	t.Parallel()
+	var problems []*Problem
+	app := newTestApp(t, setup{config: func(cfg *Config) {
+		cfg.ErrorHandler = func(w http.ResponseWriter, r *http.Request, p *Problem) {
+			problems = append(problems, p) // the requests come one after the other
+			w.WriteHeader(p.Status)
+			fmt.Fprint(w, "our page about "+p.Code)
+		}
+	}})
+	app.provider.SetDown(true)
+	for _, test := range []struct {
+		path    string
+		headers []string
+		status  int
+		code    Code
+		login   string
+	}{
+		{"/tab/1", nil, 401, CodeNoSession, "/auth/login"},
+		{"/admin", []string{"Referer: APP/tab/2"}, 401, CodeNoSession, "/auth/login?return_to=%2Ftab%2F2"},
+		{"/tab/3?x=y", []string{acceptHTML}, 503, CodeProviderUnavailable, "/auth/login?return_to=%2Ftab%2F3%3Fx%3Dy"},
+		{"/auth/login?return_to=/tab/4", []string{acceptHTML}, 503, CodeProviderUnavailable, "/auth/login?return_to=%2Ftab%2F4"},
+		{"/auth/callback?state=x&code=y", []string{acceptHTML}, 400, CodeTransactionLost, "/auth/login"},
+	} {
+		problems = nil
+		res, body := app.asks(t, app.provider.Browser(), "GET", test.path, test.headers...)
+		if res.StatusCode != test.status || body != "our page about "+string(test.code) || len(problems) != 1 {
+			t.Fatalf("%s: %s %s", test.path, res.Status, body)
+		}
+		p := problems[0]
+		login, _, _ := strings.Cut(p.LoginURL, "step_up=")
+		if p.Status != test.status || p.Code != test.code || len(p.Incident) != 12 || p.Err == nil ||
+			strings.TrimRight(login, "?&") != test.login {
+			t.Errorf("%s: %+v", test.path, p)
+		}
+		if waits := p.RetryAfter > 0; waits != (test.status == 503) || waits == (res.Header.Get("Retry-After") == "") {
+			t.Errorf("%s: RetryAfter is %v, the header %q", test.path, p.RetryAfter, res.Header.Get("Retry-After"))
+		}
+	}
+}
+
+func TestRetryAfterIsWhatTheProviderAskedFor(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	app.provider.Handle(oidctest.EndpointDiscovery, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	res, _ := app.asks(t, app.provider.Browser(), "GET", "/me", acceptHTML)
+	if got := res.Header.Get("Retry-After"); res.StatusCode != 503 || got != "7" {
+		t.Errorf("%s, Retry-After %q", res.Status, got)
+	}
+	if got := retryAfter(errors.New("any")); got != 30*time.Second {
+		t.Errorf("without a word: %v", got)
+	}
+}
+
+func TestEveryCodeHasItsStatus(t *testing.T) {
+	t.Parallel()
+	want := map[Code]int{
+		CodeNoSession: 401, CodeLoginRequired: 401, CodeRequirementUnmet: 403, CodeProviderError: 403,
+		CodeInvalidRequest: 400, CodeTransactionLost: 400, CodeIssuerMismatch: 400,
+		CodeProviderUnavailable: 503, CodeStoreUnavailable: 503,
+		CodeProviderInvalid: 502, CodeTokenRefused: 502, CodeUserInfoRefused: 502,
+		CodeConfig: 500, CodeUnsupported: 500, CodeSessionTooLarge: 500, CodeInternal: 500, "a code to come": 500,
+	}
+	for _, code := range allCodes {
+		if got := statusOf(code); got != want[code] {
+			t.Errorf("%s: %d, want %d", code, got, want[code])
+		}
+	}
+}
