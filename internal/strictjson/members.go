@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -106,6 +109,27 @@ func (m Members) Time(name string) (value time.Time, present bool, err error) {
 	}
 	whole, fraction := math.Modf(seconds)
 	return time.Unix(int64(whole), int64(fraction*1e9)), true, nil
+}
+
+// AppendJSON appends the members to b as one JSON object, sorted by name.
+func (m Members) AppendJSON(b []byte) []byte {
+	b = append(b, '{')
+	for i, name := range slices.Sorted(maps.Keys(m)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendQuoted(b, name), ':')
+		b = append(b, m[name]...)
+	}
+	return append(b, '}')
+}
+
+func appendQuoted(b []byte, name string) []byte {
+	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' }) {
+		quoted, _ := json.Marshal(name)
+		return append(b, quoted...)
+	}
+	return append(append(append(b, '"'), name...), '"')
 }
 
 // unquote returns the text of a string that has been checked.

@@ -6,6 +6,7 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func scan(data []byte, maxDepth int, object bool) (Members, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("not valid UTF-8")
 	}
-	s := &scanner{data: data, depth: maxDepth}
+	s := &scanner{data: data, text: string(data), depth: maxDepth}
 	s.space()
 	var members Members
 	if object {
@@ -69,6 +70,7 @@ func scan(data []byte, maxDepth int, object bool) (Members, error) {
 // scanner walks over one document. It recurses, but no deeper than depth says.
 type scanner struct {
 	data  []byte
+	text  string // data once more, for names to be cut from
 	pos   int
 	depth int // how many more levels may be opened
 }
@@ -174,9 +176,13 @@ func (s *scanner) name() (string, error) {
 	if s.peek() != '"' {
 		return "", s.fail("a member name is missing")
 	}
+	start := s.pos
 	raw, err := s.string()
 	if err != nil {
 		return "", err
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return s.text[start+1 : s.pos-1], nil
 	}
 	return unquote(raw)
 }

@@ -3,6 +3,7 @@ package strictjson
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -303,5 +304,25 @@ func BenchmarkObject(b *testing.B) {
 		if _, err := Object(claims); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestAppendJSONWritesWhatObjectRead(t *testing.T) {
+	t.Parallel()
+	const text = `{"a":1,"a\"b\\c\u0000":[true,{"d":null}],"é\u2028":"<\u003c>"}`
+	members, err := Object([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := members.AppendJSON([]byte("before "))[len("before "):]
+	again, err := Object(written)
+	if err != nil {
+		t.Fatalf("%s: %v", written, err)
+	}
+	if !reflect.DeepEqual(members, again) {
+		t.Errorf("wrote %s for %s", written, text)
+	}
+	if empty := string(Members(nil).AppendJSON(nil)); empty != "{}" {
+		t.Errorf("wrote %s for no members", empty)
 	}
 }
