@@ -156,8 +156,7 @@ func Claim(name string, values ...string) Requirement {
 	return Requirement{
 		Name: fmt.Sprintf("claim %s %q", name, values),
 		Met: func(s *Session, _ time.Time) bool {
-			var claims map[string]any
-			return s.Claims(&claims) == nil && claimHas(claims[name], values)
+			return claimHas(s.claim(name), values)
 		},
 	}
 }

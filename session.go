@@ -45,13 +45,9 @@ type storedJWS struct {
 
 // facts are the claims of the ID Token about the authentication.
 type facts struct {
-	Issuer   string   `json:"iss"`
-	Subject  string   `json:"sub"`
-	ACR      string   `json:"acr"`
-	AMR      []string `json:"amr"`
-	AuthTime float64  `json:"auth_time"`
-	SID      string   `json:"sid"`
-	Nonce    string   `json:"nonce"`
+	Issuer, Subject, ACR, SID, Nonce string
+	AMR                              []string
+	AuthTime                         time.Time
 }
 
 // authenticationFacts come from the ID Token alone, whatever UserInfo says:
@@ -106,9 +102,16 @@ func (j storedJWS) String() string {
 
 func (s *Session) decodeLater() {
 	s.facts = sync.OnceValue(func() *facts {
+		// The types were checked when the token was verified.
+		members, _ := strictjson.Object(s.idToken.payload)
 		var f facts
-		// The payload was read strictly when the token was verified.
-		_ = json.Unmarshal(s.idToken.payload, &f)
+		f.Issuer, _, _ = members.String("iss")
+		f.Subject, _, _ = members.String("sub")
+		f.ACR, _, _ = members.String("acr")
+		f.SID, _, _ = members.String("sid")
+		f.Nonce, _, _ = members.String("nonce")
+		f.AMR, _, _ = members.Strings("amr")
+		f.AuthTime, _, _ = members.Time("auth_time")
 		return &f
 	})
 }
@@ -129,13 +132,7 @@ func (s *Session) AMR() []string { return slices.Clone(s.facts().AMR) }
 
 // AuthTime is when the person last proved who they are, by the ID Token's
 // auth_time; the zero time if it says none.
-func (s *Session) AuthTime() time.Time {
-	seconds := s.facts().AuthTime
-	if seconds == 0 {
-		return time.Time{}
-	}
-	return time.Unix(int64(seconds), 0)
-}
+func (s *Session) AuthTime() time.Time { return s.facts().AuthTime.Truncate(time.Second) }
 
 // SID is the provider's identifier of its own session (OIDC Front-Channel
 // Logout 3), "" if it says none.
@@ -182,7 +179,8 @@ func (s *Session) Claims(v any) error {
 	if err != nil {
 		return &Error{Op: "claims", Code: CodeInternal, Err: err}
 	}
-	if err := json.Unmarshal(merged, v); err != nil {
+	text := merged.AppendJSON(make([]byte, 0, len(s.idToken.payload)+len(s.userInfo)))
+	if err := json.Unmarshal(text, v); err != nil {
 		return &Error{Op: "claims", Code: CodeInternal, Err: err}
 	}
 	return nil
@@ -195,28 +193,36 @@ func (s *Session) IDTokenClaims() stdjson.RawMessage { return slices.Clone(s.idT
 // has no UserInfo endpoint.
 func (s *Session) UserInfoClaims() stdjson.RawMessage { return slices.Clone(s.userInfo) }
 
-// merged returns the one view of all claims, as JSON.
-func (s *Session) merged() ([]byte, error) {
-	if s.userInfo == nil {
-		return s.idToken.payload, nil
+// claim decodes one of the claims that Claims knows; nil when it is missing.
+func (s *Session) claim(name string) any {
+	merged, err := s.merged()
+	if err != nil || !merged.Has(name) {
+		return nil
 	}
+	var value any
+	_ = stdjson.Unmarshal(merged[name], &value) // valid, or merged had failed
+	return value
+}
+
+// merged returns the one view of all claims.
+func (s *Session) merged() (strictjson.Members, error) {
 	fromToken, err := strictjson.Object(s.idToken.payload)
-	if err != nil {
-		return nil, err
+	if err != nil || s.userInfo == nil {
+		return fromToken, err
 	}
-	view, err := strictjson.Object(s.userInfo)
+	merged, err := strictjson.Object(s.userInfo)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range authenticationFacts {
-		delete(view, name)
+		delete(merged, name)
 	}
 	for name, value := range fromToken {
-		if _, ok := view[name]; !ok {
-			view[name] = value
+		if _, ok := merged[name]; !ok {
+			merged[name] = value
 		}
 	}
-	return stdjson.Marshal(map[string]stdjson.RawMessage(view))
+	return merged, nil
 }
 
 // largestClaims names the claims that take the most room, for the error about
