@@ -2,6 +2,7 @@ package oidcrp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -127,6 +128,7 @@ var wrongConfigs = []struct {
 	}},
 	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/auth/login" }},
 	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/auth/logout" }},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/auth/jwks" }},
 	{"PostLogoutRedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
 		func(c *Config) { c.PostLogoutRedirectURI = "https://other.example/bye" }},
 	{"PostLogoutRedirectURI must have a path of its own", func(c *Config) { c.PostLogoutRedirectURI = "https://app.example/auth/callback" }},
@@ -167,6 +169,25 @@ var wrongConfigs = []struct {
 	{"ClientKeys [0] is not a private key\nTokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
 		c.TokenEndpointAuthMethod = "private_key_jwt"
 		c.ClientKeys = []jose.JSONWebKey{{Key: testKey(1), Algorithm: "HS256"}}
+	}},
+
+	{"ClientCertificates is empty, and tls_client_auth needs a certificate", func(c *Config) { c.TokenEndpointAuthMethod = "tls_client_auth" }},
+	{"ClientCertificates [0] lacks its certificate or its private key", func(c *Config) { c.ClientCertificates = make([]tls.Certificate, 1) }},
+	{"ClientCertificates [0] cannot be read", func(c *Config) {
+		c.ClientCertificates = []tls.Certificate{{PrivateKey: testKeys().p256, Certificate: [][]byte{{1}}}}
+	}},
+	{`IDTokenEncryptedResponseAlg "RSA1_5" is not supported`, func(c *Config) { c.IDTokenEncryptedResponseAlg = "RSA1_5" }},
+	{"IDTokenEncryptedResponseAlg RSA-OAEP needs one of ClientKeys to fit it", func(c *Config) {
+		c.IDTokenEncryptedResponseAlg = "RSA-OAEP"
+		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}, {Key: testKeys().rsa, Use: "sig"}}
+	}},
+	{"IDTokenEncryptedResponseEnc is set without IDTokenEncryptedResponseAlg", func(c *Config) { c.IDTokenEncryptedResponseEnc = "A128GCM" }},
+	{`UserInfoEncryptedResponseAlg "PBES2-HS256+A128KW" is not supported`, func(c *Config) { c.UserInfoEncryptedResponseAlg = "PBES2-HS256+A128KW" }},
+	{`UserInfoEncryptedResponseEnc "A128CTR" is not supported`, func(c *Config) {
+		c.UserInfoEncryptedResponseAlg, c.UserInfoEncryptedResponseEnc = "dir", "A128CTR"
+	}},
+	{"UserInfoEncryptedResponseAlg dir needs a ClientSecret", func(c *Config) {
+		c.ClientSecret, c.TokenEndpointAuthMethod, c.UserInfoEncryptedResponseAlg = "", "none", "dir"
 	}},
 
 	{"ClockSkew must be between 0 and 5 minutes", func(c *Config) { c.ClockSkew = -time.Second }},

@@ -10,12 +10,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -64,32 +66,40 @@ func pkcs8(t testing.TB, key any) []byte {
 func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 	provider := oidctest.NewServer(t, oidctest.Config{TLS: true})
 	setEnv(t, map[string]string{
-		"OIDC_ISSUER":                       provider.Issuer(),
-		"OIDC_CLIENT_ID":                    "app",
-		"OIDC_CLIENT_SECRET":                "a=b c\"",
-		"OIDC_BASE_URL":                     "https://app.example",
-		"OIDC_REDIRECT_URI":                 "https://app.example/back",
-		"OIDC_POST_LOGOUT_REDIRECT_URI":     "https://app.example/bye",
-		"OIDC_SCOPES":                       " openid  email uid ",
-		"OIDC_CLIENT_AUTH":                  "client_secret_post",
-		"OIDC_CLIENT_KEY_FILE":              tempFile(t, pkcs8(t, testKeys().p256)),
-		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "ES256",
-		"OIDC_USERINFO_SIGNED_RESPONSE_ALG": "RS256",
-		"OIDC_RESPONSE_MODE":                "form_post",
-		"OIDC_PROVIDER_CA_FILE":             tempFile(t, provider.Certificate()),
-		"OIDC_COOKIE_KEYS":                  base64.StdEncoding.EncodeToString(testKey(1)) + "," + base64.StdEncoding.EncodeToString(testKey(2)),
+		"OIDC_ISSUER":                          provider.Issuer(),
+		"OIDC_CLIENT_ID":                       "app",
+		"OIDC_CLIENT_SECRET":                   "a=b c\"",
+		"OIDC_BASE_URL":                        "https://app.example",
+		"OIDC_REDIRECT_URI":                    "https://app.example/back",
+		"OIDC_POST_LOGOUT_REDIRECT_URI":        "https://app.example/bye",
+		"OIDC_SCOPES":                          " openid  email uid ",
+		"OIDC_CLIENT_AUTH":                     "client_secret_post",
+		"OIDC_CLIENT_KEY_FILE":                 tempFile(t, pkcs8(t, testKeys().p256)),
+		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG":    "ES256",
+		"OIDC_USERINFO_SIGNED_RESPONSE_ALG":    "RS256",
+		"OIDC_RESPONSE_MODE":                   "form_post",
+		"OIDC_CLIENT_CERT_FILE":                tempFile(t, selfSigned(t)),
+		"OIDC_USERINFO_TOKEN_IN_BODY":          "1",
+		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "ECDH-ES",
+		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM",
+		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir",
+		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": "A256GCM",
+		"OIDC_PROVIDER_CA_FILE":                tempFile(t, provider.Certificate()),
+		"OIDC_COOKIE_KEYS":                     base64.StdEncoding.EncodeToString(testKey(1)) + "," + base64.StdEncoding.EncodeToString(testKey(2)),
 	})
 	got, err := ConfigFromEnv()
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusting, keys := got.HTTPClient, got.ClientKeys
-	got.HTTPClient, got.ClientKeys = nil, nil
+	trusting, keys, certificates := got.HTTPClient, got.ClientKeys, got.ClientCertificates
+	got.HTTPClient, got.ClientKeys, got.ClientCertificates = nil, nil, nil
 	want := Config{
 		Issuer: provider.Issuer(), ClientID: "app", ClientSecret: "a=b c\"",
 		BaseURL: "https://app.example", RedirectURI: "https://app.example/back", PostLogoutRedirectURI: "https://app.example/bye",
 		Scopes: []string{"openid", "email", "uid"}, TokenEndpointAuthMethod: "client_secret_post",
 		IDTokenSignedResponseAlg: "ES256", UserInfoSignedResponseAlg: "RS256", ResponseMode: "form_post",
+		UserInfoTokenInBody: true, IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
+		UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
 		CookieKeys: [][]byte{testKey(1), testKey(2)},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -98,7 +108,10 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 	if len(keys) != 1 || !testKeys().p256.Equal(keys[0].Key) {
 		t.Errorf("the client keys are %v", keys)
 	}
-	got.HTTPClient, got.ClientKeys = trusting, keys
+	if len(certificates) != 1 || !testKeys().p256.Equal(certificates[0].PrivateKey) {
+		t.Errorf("the client certificates are %v", certificates)
+	}
+	got.HTTPClient, got.ClientKeys, got.ClientCertificates = trusting, keys, certificates
 	client, err := New(got)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +119,7 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 	if _, err := client.Metadata(t.Context()); err != nil {
 		t.Errorf("the provider's certificate is not trusted: %v", err)
 	}
-	if len(envVars) != 14 {
+	if len(envVars) != 20 {
 		t.Errorf("there are %d variables: the new ones need a line above", len(envVars))
 	}
 }
@@ -126,21 +139,27 @@ func TestAnEmptyVariableIsLikeNone(t *testing.T) {
 func TestConfigFromEnvNamesEveryMistake(t *testing.T) {
 	const value = "s3cr3t-value"
 	setEnv(t, map[string]string{
-		"OIDC_ISSUER_URL":       value,
-		"OIDC_CLIENT_KEY_FILE":  "/does/not/exist/" + value,
-		"OIDC_COOKIE_KEYS":      base64.StdEncoding.EncodeToString(testKey(1)) + "," + value + "!",
-		"OIDC_PROVIDER_CA_FILE": tempFile(t, []byte(value)),
-		"OIDC_CLIENTID":         value,
-		"OIDC_CLIENT_SECRET":    value,
+		"OIDC_ISSUER_URL":             value,
+		"OIDC_CLIENT_KEY_FILE":        "/does/not/exist/" + value,
+		"OIDC_COOKIE_KEYS":            base64.StdEncoding.EncodeToString(testKey(1)) + "," + value + "!",
+		"OIDC_PROVIDER_CA_FILE":       tempFile(t, []byte(value)),
+		"OIDC_CLIENTID":               value,
+		"OIDC_CLIENT_CERT_FILE":       tempFile(t, pkcs8(t, testKeys().p256)),
+		"OIDC_USERINFO_TOKEN_IN_BODY": value,
+		"OIDC_CLIENT_SECRET":          value,
 	})
-	const known = "OIDC_BASE_URL, OIDC_CLIENT_AUTH, OIDC_CLIENT_ID, OIDC_CLIENT_KEY_FILE, OIDC_CLIENT_SECRET, " +
-		"OIDC_COOKIE_KEYS, OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_ISSUER, OIDC_POST_LOGOUT_REDIRECT_URI, " +
-		"OIDC_PROVIDER_CA_FILE, OIDC_REDIRECT_URI, OIDC_RESPONSE_MODE, OIDC_SCOPES, OIDC_USERINFO_SIGNED_RESPONSE_ALG"
+	const known = "OIDC_BASE_URL, OIDC_CLIENT_AUTH, OIDC_CLIENT_CERT_FILE, OIDC_CLIENT_ID, OIDC_CLIENT_KEY_FILE, " +
+		"OIDC_CLIENT_SECRET, OIDC_COOKIE_KEYS, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC, " +
+		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_ISSUER, OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_PROVIDER_CA_FILE, " +
+		"OIDC_REDIRECT_URI, OIDC_RESPONSE_MODE, OIDC_SCOPES, OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG, " +
+		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC, OIDC_USERINFO_SIGNED_RESPONSE_ALG, OIDC_USERINFO_TOKEN_IN_BODY"
 	const want = "OIDC_CLIENTID is not known; there are " + known + "\n" +
+		"OIDC_CLIENT_CERT_FILE does not hold a certificate and its private key as PEM\n" +
 		"OIDC_CLIENT_KEY_FILE cannot be read: no such file or directory\n" +
 		"OIDC_COOKIE_KEYS key 2 is not base64\n" +
 		"OIDC_ISSUER_URL is not known; there are " + known + "\n" +
-		"OIDC_PROVIDER_CA_FILE holds no PEM certificate"
+		"OIDC_PROVIDER_CA_FILE holds no PEM certificate\n" +
+		"OIDC_USERINFO_TOKEN_IN_BODY is neither 1 nor 0"
 	got, err := ConfigFromEnv()
 	if text := wantCode(t, err, CodeConfig).Err.Error(); text != want {
 		t.Errorf("error is\n%s\nwant\n%s", text, want)
@@ -159,7 +178,12 @@ func TestClientKeyFiles(t *testing.T) {
 	ecKey := pemOf(t, "EC PRIVATE KEY", sec1, sec1Err)
 	public, publicErr := x509.MarshalPKIXPublicKey(keys.p256.Public())
 	x25519, x25519Err := ecdhKey()
-	jwkFile, err := json.Marshal(jose.JSONWebKey{Key: keys.ed, KeyID: "2026", Algorithm: "EdDSA", Use: "sig"})
+	one := jose.JSONWebKey{Key: keys.ed, KeyID: "2026", Algorithm: "EdDSA", Use: "sig"}
+	jwkFile, err := json.Marshal(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwksFile, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{one}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,6 +203,7 @@ func TestClientKeyFiles(t *testing.T) {
 		{"SEC 1 behind the curve's parameters", append(parameters, ecKey...), keys.p384, ""},
 		{"text around the PEM block", append([]byte("Bag Attributes\n"), append(pkcs8(t, keys.p256), "\n\n"...)...), keys.p256, ""},
 		{"a JWK", jwkFile, keys.ed, ""},
+		{"a JWK Set", jwksFile, keys.ed, ""},
 
 		{"an empty file", nil, nil, "holds neither a JWK nor a PEM key"},
 		{"garbage", []byte("\x00\xffgarbage"), nil, "holds neither a JWK nor a PEM key"},
@@ -259,6 +284,15 @@ func TestACAFileLeavesTheRestOfTheTransportSafe(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
+}
+
+// selfSigned returns a certificate and its private key as PEM.
+func selfSigned(t testing.TB) []byte {
+	t.Helper()
+	key := testKeys().p256
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return append(pemOf(t, "CERTIFICATE", der, err), pkcs8(t, key)...)
 }
 
 // ecdhKey returns an X25519 key, which cannot sign, in PKCS #8.
