@@ -80,9 +80,8 @@ type Config struct {
 	// ClientKeys are the client's private keys, newest first: the first one
 	// that fits signs the assertions of private_key_jwt, and each one that fits
 	// opens what the provider encrypted. A key's use and alg, if set, are
-	// heeded; of several keys, one without a key id gets its thumbprint. The public
-	// halves
-	// are served at PathPrefix's "jwks".
+	// heeded; of several keys, one without a key id gets its thumbprint. The
+	// public halves are served at PathPrefix's "jwks".
 	ClientKeys []jose.JSONWebKey
 	// ClientCertificates are presented in TLS, for tls_client_auth and
 	// self_signed_tls_client_auth; the provider's mtls_endpoint_aliases are
@@ -170,11 +169,13 @@ type Client struct {
 	callbacks once.Group[*Session] // by transaction cookie name
 	refreshes once.Group[*Session] // by session and refresh token
 	demands   sync.Map             // of RequireLogin, by key: string to demand
+	marks     *marks
 }
 
 // ownPaths are the paths that the middleware answers itself.
 type ownPaths struct {
-	login, callback, logout, logoutCallback, jwks string
+	login, callback, logout, logoutCallback   string
+	backChannel, frontChannel, initiate, jwks string
 }
 
 // New checks cfg as a whole and makes a Client. It does no network I/O: an app
@@ -202,9 +203,13 @@ func New(cfg Config) (*Client, error) {
 		callback:       urlPath(cfg.RedirectURI),
 		logout:         cfg.PathPrefix + "logout",
 		logoutCallback: urlPath(cfg.PostLogoutRedirectURI),
+		backChannel:    cfg.PathPrefix + "backchannel-logout",
+		frontChannel:   cfg.PathPrefix + "frontchannel-logout",
+		initiate:       cfg.PathPrefix + "initiate",
 		jwks:           cfg.PathPrefix + "jwks",
 	}
 	c.cookies = newCookieNames(cfg, c.secure)
+	c.marks = newMarks(cfg.Store, c.now)
 	var rt http.RoundTripper
 	if cfg.HTTPClient != nil {
 		rt = cfg.HTTPClient.Transport
@@ -358,7 +363,12 @@ func checkURLs(cfg *Config, wrong func(string, string, ...any)) *url.URL {
 	cfg.PostLogoutRedirectURI = cmp.Or(cfg.PostLogoutRedirectURI, origin+cfg.PathPrefix+"logout/callback")
 	// The middleware answers every request for its own paths, so none of them
 	// may be the app's home page or another's.
-	taken := []string{"", "/", base.Path, base.Path + "/", cfg.PathPrefix + "login", cfg.PathPrefix + "logout"}
+	taken := []string{"", "/", base.Path, base.Path + "/"}
+	for _, own := range []string{
+		"login", "logout", "backchannel-logout", "frontchannel-logout", "initiate", "jwks",
+	} {
+		taken = append(taken, cfg.PathPrefix+own)
+	}
 	for _, field := range []struct{ name, uri string }{
 		{"RedirectURI", cfg.RedirectURI}, {"PostLogoutRedirectURI", cfg.PostLogoutRedirectURI},
 	} {

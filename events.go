@@ -32,6 +32,11 @@ type Trace struct {
 	SessionRefused func(context.Context, SessionRefusedEvent)
 	// LoggedOut runs when a session was ended by its owner.
 	LoggedOut func(context.Context, LoggedOutEvent)
+	// BackChannelReceived runs after each request to the back-channel logout
+	// path.
+	BackChannelReceived func(context.Context, BackChannelEvent)
+	// TokenReplayed runs when a logout token came a second time.
+	TokenReplayed func(context.Context, TokenReplayedEvent)
 }
 
 // FetchEvent describes one request for metadata or keys.
@@ -87,6 +92,17 @@ type LoggedOutEvent struct {
 	// AtProvider says whether the browser was sent on to the provider's
 	// end_session_endpoint.
 	AtProvider bool
+}
+
+// BackChannelEvent describes a logout that the provider asked for.
+type BackChannelEvent struct {
+	Subject, SID string // as in the logout token; either may be empty
+	Err          error  // why it was refused, nil when it was carried out
+}
+
+// TokenReplayedEvent names the token that came twice.
+type TokenReplayedEvent struct {
+	JTI string
 }
 
 // events hands what happens to the trace hooks and to the log. Its log lines
@@ -180,5 +196,24 @@ func (e *events) loggedOut(ctx context.Context, ev LoggedOutEvent) {
 		slog.String("sub", ev.Subject), slog.Bool("at_provider", ev.AtProvider))
 	if e.trace.LoggedOut != nil {
 		e.trace.LoggedOut(ctx, ev)
+	}
+}
+
+func (e *events) backChannelReceived(ctx context.Context, ev BackChannelEvent) {
+	if ev.Err != nil {
+		e.log.LogAttrs(ctx, slog.LevelWarn, "back-channel logout refused", slog.Any("error", ev.Err))
+	} else {
+		e.log.LogAttrs(ctx, slog.LevelInfo, "back-channel logout",
+			slog.String("sub", ev.Subject), slog.String("sid", ev.SID))
+	}
+	if e.trace.BackChannelReceived != nil {
+		e.trace.BackChannelReceived(ctx, ev)
+	}
+}
+
+func (e *events) tokenReplayed(ctx context.Context, jti string) {
+	e.log.LogAttrs(ctx, slog.LevelWarn, "logout token replayed", slog.String("jti", jti))
+	if e.trace.TokenReplayed != nil {
+		e.trace.TokenReplayed(ctx, TokenReplayedEvent{JTI: jti})
 	}
 }

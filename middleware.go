@@ -45,6 +45,12 @@ func (c *Client) ownHandler(path string) http.HandlerFunc {
 		return c.handleLogout
 	case c.paths.logoutCallback:
 		return c.handleLogoutCallback
+	case c.paths.backChannel:
+		return c.handleBackChannelLogout
+	case c.paths.frontChannel:
+		return c.handleFrontChannelLogout
+	case c.paths.initiate:
+		return c.handleInitiate
 	case c.paths.jwks:
 		return c.handleJWKS
 	}
@@ -330,11 +336,7 @@ func requestPath(r *http.Request) string {
 // callerPage returns the page of this app that made a request in the
 // background, by the named header or the Referer; "" if it is no page of ours.
 func (c *Client) callerPage(r *http.Request, header string) string {
-	page, err := url.Parse(cmp.Or(r.Header.Get(header), r.Header.Get("Referer")))
-	if err != nil || page.Scheme != c.base.Scheme || page.Host != c.base.Host {
-		return ""
-	}
-	return page.RequestURI()
+	return c.ownPage(cmp.Or(r.Header.Get(header), r.Header.Get("Referer")))
 }
 
 // Login starts a login and sends the browser to the provider, or answers with

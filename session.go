@@ -30,6 +30,7 @@ type Session struct {
 	stepUp   string    // the requirements that the login was to meet
 	returnTo string    // where the login leads; not stored
 	lifetime time.Duration
+	marks    [2]markKey // where a logout by the provider is noted; zero: nowhere
 
 	idToken  storedJWS
 	userInfo []byte // compact JSON; nil when the provider has no UserInfo
@@ -63,13 +64,17 @@ func (c *Client) newSession(t *transaction, token *idToken, userInfo []byte, tok
 	rand.Read(id)
 	s := &Session{
 		id:       string(id),
-		created:  c.now().Truncate(time.Second),
+		created:  c.now().Truncate(time.Millisecond),
 		seen:     c.now().Truncate(time.Second),
 		stepUp:   t.StepUp,
 		returnTo: t.ReturnTo,
 		lifetime: c.cfg.SessionLifetime,
 		idToken:  splitJWS(token.raw),
 		userInfo: userInfo,
+		marks:    [2]markKey{subjectMark(token.issuer, token.subject)},
+	}
+	if token.sid != "" {
+		s.marks[1] = sessionMark(token.issuer, token.sid)
 	}
 	if c.cfg.KeepTokens {
 		s.tokens = tokens.token()
@@ -273,8 +278,12 @@ const (
 func (s *Session) marshal() []byte {
 	b := make([]byte, 0, 256+len(s.idToken.payload)+len(s.userInfo)+len(s.idToken.signature))
 	b = append(b, sessionFormat)
-	for _, t := range []time.Time{s.created, s.seen, s.ceiling} {
+	b = binary.AppendUvarint(b, uint64(max(s.created.UnixMilli(), 0)))
+	for _, t := range []time.Time{s.seen, s.ceiling} {
 		b = binary.AppendUvarint(b, unixOrZero(t))
+	}
+	for _, key := range s.marks {
+		b = append(b, key[:]...)
 	}
 	put := func(v []byte) {
 		b = binary.AppendUvarint(b, uint64(len(v)))
@@ -310,7 +319,11 @@ func (c *Client) unmarshalSession(b []byte) (*Session, error) {
 		return nil, errSessionFormat
 	}
 	s := &Session{lifetime: c.cfg.SessionLifetime}
-	s.created, s.seen, s.ceiling = d.time(), d.time(), d.time()
+	s.created = d.milliTime()
+	s.seen, s.ceiling = d.time(), d.time()
+	for i := range s.marks {
+		copy(s.marks[i][:], d.take(uint64(len(s.marks[i]))))
+	}
 	s.id, s.stepUp = string(d.bytes()), string(d.bytes())
 	s.idToken = storedJWS{header: d.bytes(), payload: d.bytes(), signature: d.bytes()}
 	if s.userInfo = d.bytes(); len(s.userInfo) == 0 {
@@ -360,7 +373,10 @@ func (d *sessionDecoder) uvarint() uint64 {
 }
 
 func (d *sessionDecoder) bytes() []byte {
-	n := d.uvarint()
+	return d.take(d.uvarint())
+}
+
+func (d *sessionDecoder) take(n uint64) []byte {
 	if n > uint64(len(d.rest)) {
 		d.failed = true
 		d.rest = nil
@@ -377,6 +393,14 @@ func (d *sessionDecoder) time() time.Time {
 		return time.Time{}
 	}
 	return time.Unix(int64(v), 0)
+}
+
+func (d *sessionDecoder) milliTime() time.Time {
+	v := d.uvarint()
+	if v > 1<<50 {
+		d.failed = true
+	}
+	return time.UnixMilli(int64(v & (1<<50 - 1)))
 }
 
 // sessionKey is the context key of what Middleware found out about a request.
@@ -459,6 +483,15 @@ func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err er
 	if reason := c.ended(s, c.now()); reason != "" {
 		c.events.sessionRefused(r.Context(), reason)
 		return nil, "", failf("session", CodeNoSession, "%s", reason)
+	}
+	over, err := c.marks.after(r.Context(), s.created, s.marks[:]...)
+	if err != nil {
+		return nil, "", err
+	}
+	if over {
+		const reason = "ended by the provider"
+		c.events.sessionRefused(r.Context(), reason)
+		return nil, "", failf("session", CodeNoSession, reason)
 	}
 	return s, handle, nil
 }

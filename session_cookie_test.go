@@ -216,7 +216,7 @@ func TestALargeSessionIsSplitOverCookies(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
 	for _, test := range []struct{ size, cookies int }{
-		{100, 1}, {2000, 1}, {3000, 2}, {6000, 3}, {9000, 4}, {12000, 5},
+		{100, 1}, {2000, 1}, {3000, 2}, {6000, 3}, {9000, 4}, {11900, 5},
 	} {
 		s := madeSession(c.Client, aliceClaims, bigClaims(test.size))
 		w := httptest.NewRecorder()
@@ -243,7 +243,7 @@ func TestALargeSessionIsSplitOverCookies(t *testing.T) {
 func TestASmallerSessionLeavesNoCookieBehind(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
-	cookies := c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(12000)))
+	cookies := c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(11900)))
 	for _, test := range []struct{ size, cookies int }{{6000, 3}, {100, 1}} {
 		cookies = c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(test.size)), cookies...)
 		if len(cookies) != test.cookies {

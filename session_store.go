@@ -222,7 +222,10 @@ type memoryEntry struct {
 	expires time.Time
 }
 
-var _ TouchStore = (*MemoryStore)(nil)
+var (
+	_ TouchStore = (*MemoryStore)(nil)
+	_ AddStore   = (*MemoryStore)(nil)
+)
 
 const minSweep = 1024
 
@@ -244,6 +247,12 @@ func (m *MemoryStore) Get(_ context.Context, key string) ([]byte, error) {
 func (m *MemoryStore) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.set(key, value, ttl)
+	return nil
+}
+
+// set is Set with mu held.
+func (m *MemoryStore) set(key string, value []byte, ttl time.Duration) {
 	if m.entries == nil {
 		m.entries, m.sweepAt = make(map[string]memoryEntry), minSweep
 	}
@@ -251,7 +260,6 @@ func (m *MemoryStore) Set(_ context.Context, key string, value []byte, ttl time.
 	if len(m.entries) >= m.sweepAt {
 		m.sweep()
 	}
-	return nil
 }
 
 // Touch makes key expire ttl from now.
@@ -262,6 +270,17 @@ func (m *MemoryStore) Touch(_ context.Context, key string, ttl time.Duration) er
 		m.entries[key] = memoryEntry{entry.value, m.clock().Add(ttl)}
 	}
 	return nil
+}
+
+// Add keeps a copy of value under key for ttl, unless key is there.
+func (m *MemoryStore) Add(_ context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if entry, ok := m.entries[key]; ok && m.clock().Before(entry.expires) {
+		return false, nil
+	}
+	m.set(key, value, ttl)
+	return true, nil
 }
 
 // Delete forgets key.

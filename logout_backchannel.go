@@ -1,0 +1,202 @@
+package oidcrp
+
+// This file implements OpenID Connect Back-Channel Logout 1.0: the provider
+// tells the app, server to server, that a session is over.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/oidcrp/oidcrp/internal/strictjson"
+)
+
+const (
+	logoutTokenName  = "Logout Token"
+	logoutTokenType  = "logout+jwt"
+	logoutTokenEvent = "http://schemas.openid.net/event/backchannel-logout"
+	// maxLogoutTokenAge is how old a logout token's iat may be. A token is
+	// remembered for longer than that, so that none works twice.
+	maxLogoutTokenAge = 10 * time.Minute
+)
+
+// BackChannelLogout takes the provider's request to end sessions, r: one
+// session for a Logout Token with sid, else every session of its sub. They end
+// on every replica that shares the [Store], whether they are kept there or in
+// cookies; without a Store, in this process. A session that begins later is not
+// affected.
+//
+// It returns an [*Error]: [CodeInvalidRequest] for what is no such request,
+// [CodeTokenRefused] with a [*TokenError], [ErrStoreUnavailable], or
+// [ErrProviderUnavailable] when the keys cannot be had.
+func (c *Client) BackChannelLogout(ctx context.Context, r *http.Request) error {
+	var token logoutToken
+	raw, err := readLogoutRequest(r)
+	if err == nil {
+		token, err = c.verifyLogoutToken(ctx, raw)
+	}
+	if err == nil {
+		err = c.endSessions(ctx, token)
+	}
+	c.events.backChannelReceived(ctx, BackChannelEvent{Subject: token.subject, SID: token.sid, Err: err})
+	return err
+}
+
+// handleBackChannelLogout answers exactly 200 or 400 (Back-Channel Logout 2.8):
+// a logout that failed for another reason than its token is a failure too.
+func (c *Client) handleBackChannelLogout(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		return
+	}
+	err := c.BackChannelLogout(r.Context(), r)
+	if err == nil {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	body, _ := json.Marshal(map[string]string{"error": "invalid_request", "error_description": string(codeOf(err))})
+	w.Write(body)
+}
+
+// readLogoutRequest returns the token of a request. Other parameters are
+// ignored (Back-Channel Logout 2.5).
+func readLogoutRequest(r *http.Request) (string, error) {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if r.Method != http.MethodPost || err != nil || media != "application/x-www-form-urlencoded" {
+		return "", failf("backchannel", CodeInvalidRequest, "not a posted form")
+	}
+	r.Body = http.MaxBytesReader(nil, r.Body, maxEncryptedSize+maxForm)
+	if err := r.ParseForm(); err != nil {
+		return "", failf("backchannel", CodeInvalidRequest, "the form cannot be read")
+	}
+	return oneLogoutToken(r.PostForm)
+}
+
+func oneLogoutToken(form url.Values) (string, error) {
+	if tokens := form["logout_token"]; len(tokens) == 1 {
+		return tokens[0], nil
+	}
+	return "", failf("backchannel", CodeInvalidRequest, "there must be one logout_token")
+}
+
+// logoutToken is what a verified Logout Token says.
+type logoutToken struct {
+	issuer, subject, sid, jti string
+}
+
+// verifyLogoutToken is Back-Channel Logout 2.6, with the keys, the algorithm
+// pin and, where ID Tokens are encrypted, the encryption of an ID Token.
+func (c *Client) verifyLogoutToken(ctx context.Context, raw string) (logoutToken, error) {
+	refused := func(err error) (logoutToken, error) {
+		return logoutToken{}, fail("backchannel", CodeTokenRefused, err)
+	}
+	m, err := c.metadata(ctx)
+	if err != nil {
+		return logoutToken{}, err
+	}
+	raw, err = c.decrypt(logoutTokenName, raw, c.cfg.IDTokenEncryptedResponseAlg, c.cfg.IDTokenEncryptedResponseEnc)
+	if err != nil {
+		return refused(err)
+	}
+	payload, header, err := c.keys.verify(ctx, logoutTokenName, raw, c.idTokenAlgs(m))
+	if err != nil {
+		return refused(err)
+	}
+	if header.Typ != "" && header.Typ != logoutTokenType {
+		return refused(refuse(logoutTokenName, "typ", logoutTokenType+" or none", header.Typ))
+	}
+	claims, err := readIDToken(payload)
+	if err != nil {
+		return refused(renameToken(err))
+	}
+	for _, rule := range []func(*idToken, *expectedIDToken) error{c.checkIssuer, c.checkAudience} {
+		if err := rule(claims, nil); err != nil {
+			return refused(renameToken(err))
+		}
+	}
+	if err := c.checkLogoutTimes(claims); err != nil {
+		return refused(err)
+	}
+	jti, err := checkLogoutClaims(payload, claims)
+	if err != nil {
+		return refused(err)
+	}
+	return logoutToken{issuer: claims.issuer, subject: claims.subject, sid: claims.sid, jti: jti}, nil
+}
+
+// renameToken says that it was a Logout Token that an ID Token's rule refused.
+func renameToken(err error) error {
+	var refused *TokenError
+	if errors.As(err, &refused) {
+		refused.Token = logoutTokenName
+	}
+	return err
+}
+
+// checkLogoutTimes bounds the token's age by its iat. exp counts when it is
+// there: the specification requires it, and providers in use do not send it.
+func (c *Client) checkLogoutTimes(t *idToken) error {
+	now, skew := c.now(), c.cfg.ClockSkew
+	switch {
+	case t.issuedAt.IsZero():
+		return refuse(logoutTokenName, "iat", "one", "")
+	case t.issuedAt.After(now.Add(skew)), t.issuedAt.Before(now.Add(-maxLogoutTokenAge - skew)):
+		return refuse(logoutTokenName, "iat", "a time of the last 10 minutes", t.issuedAt.UTC().Format(time.RFC3339))
+	case !t.expiry.IsZero() && !now.Add(-skew).Before(t.expiry):
+		return refuse(logoutTokenName, "exp", "a time to come", t.expiry.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// checkLogoutClaims checks what makes a token a Logout Token and nothing else,
+// and returns its jti.
+func checkLogoutClaims(payload []byte, t *idToken) (jti string, err error) {
+	members, err := strictjson.Object(payload)
+	if err != nil {
+		return "", refuse(logoutTokenName, "claims", "one strict JSON object", err.Error())
+	}
+	events, eventsErr := strictjson.Object(members["events"])
+	_, eventErr := strictjson.Object(events[logoutTokenEvent])
+	jti, _, jtiErr := members.String("jti")
+	_, hasNonce := members["nonce"]
+	switch {
+	case eventsErr != nil || eventErr != nil:
+		return "", refuse(logoutTokenName, "events", "the back-channel logout event", "")
+	case hasNonce:
+		// "MUST NOT": a Logout Token must never pass for an ID Token.
+		return "", refuse(logoutTokenName, "nonce", "none", "")
+	case jtiErr != nil || jti == "":
+		return "", refuse(logoutTokenName, "jti", "one", "")
+	case t.subject == "" && t.sid == "":
+		return "", refuse(logoutTokenName, "sub", "sub or sid", "")
+	}
+	return jti, nil
+}
+
+// endSessions sets the mark that the token asks for, unless it was seen before.
+func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
+	first, err := c.marks.first(ctx, t.issuer, t.jti, maxLogoutTokenAge+2*c.cfg.ClockSkew)
+	if err != nil {
+		return err
+	}
+	if !first {
+		c.events.tokenReplayed(ctx, clean(t.jti, 100))
+		return fail("backchannel", CodeTokenRefused, refuse(logoutTokenName, "jti", "one not seen before", t.jti))
+	}
+	key := subjectMark(t.issuer, t.subject)
+	if t.sid != "" {
+		key = sessionMark(t.issuer, t.sid)
+	}
+	if err := c.marks.set(ctx, key, c.cfg.SessionLifetime); err != nil {
+		c.marks.forget(ctx, t.issuer, t.jti)
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package oidcrp
+
+// This file implements OpenID Connect Front-Channel Logout 1.0: the provider's
+// logout page loads a page of this app in a frame.
+
+import (
+	"net/http"
+)
+
+// handleFrontChannelLogout ends the session of the browser that loads it, if
+// iss and sid are those of the session (Front-Channel Logout 3). It can do so
+// only where the browser sends this app's cookies into the provider's frame;
+// the answer is the same either way, and may be framed by anybody. A request
+// without both is answered and changes nothing, or any site could log people
+// out.
+func (c *Client) handleFrontChannelLogout(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodGet) {
+		return
+	}
+	query := r.URL.Query()
+	if iss, sid := query["iss"], query["sid"]; len(iss) == 1 && len(sid) == 1 {
+		c.frontChannelLogout(w, r, iss[0], sid[0])
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.Write([]byte("<!doctype html><title>-</title>"))
+}
+
+func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss, sid string) {
+	s, err := c.Session(r)
+	if err != nil || sid == "" || iss != c.cfg.Issuer || s.SID() != sid {
+		return
+	}
+	if err := c.EndSession(w, r); err != nil {
+		c.cfg.Logger.WarnContext(r.Context(), "could not delete a stored session", "error", err)
+	}
+	// A copy of a sealed cookie ends with it.
+	if err := c.marks.set(r.Context(), sessionMark(iss, sid), c.cfg.SessionLifetime); err != nil {
+		c.cfg.Logger.WarnContext(r.Context(), "could not mark a session as over", "error", err)
+	}
+	c.events.loggedOut(r.Context(), LoggedOutEvent{Subject: s.Subject(), AtProvider: true})
+}

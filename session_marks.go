@@ -1,0 +1,126 @@
+package oidcrp
+
+// This file ends sessions from outside: a mark says that every session of a
+// provider's session, or of a person, that began before it is over. Marks work
+// for sealed cookies too, which nobody can delete from a browser.
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// An AddStore can set a key that is not there yet in one step. With a Store
+// that cannot, two replicas that receive the same logout token at the same
+// moment may both take it as new.
+type AddStore interface {
+	Store
+	// Add keeps value under key for ttl and reports true, or reports false when
+	// key is there already.
+	Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error)
+}
+
+// A markKey is the hash of what a mark is about. A session carries its own two,
+// so that looking for marks takes no decoding.
+type markKey [16]byte
+
+// sessionMark is the key of a session of the provider, subjectMark that of a
+// person's sessions.
+func sessionMark(issuer, sid string) markKey { return newMarkKey("sid", issuer, sid) }
+func subjectMark(issuer, sub string) markKey { return newMarkKey("sub", issuer, sub) }
+
+func newMarkKey(kind, issuer, value string) markKey {
+	sum := sha256.Sum256([]byte("oidcrp mark\x00" + kind + "\x00" + issuer + "\x00" + value))
+	return markKey(sum[:16])
+}
+
+func (k markKey) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
+
+// marks keeps the marks and the logout tokens seen: in the Store, where all
+// replicas find them, else in memory.
+type marks struct {
+	store Store
+	now   func() time.Time
+	local bool        // store is this process's own
+	used  atomic.Bool // a mark has been set in it
+}
+
+func newMarks(store Store, now func() time.Time) *marks {
+	if store == nil {
+		return &marks{store: &MemoryStore{now: now}, now: now, local: true}
+	}
+	return &marks{store: store, now: now}
+}
+
+// set marks key: every session of it that began before now is over. The mark
+// stays for ttl, the longest that such a session can last.
+func (m *marks) set(ctx context.Context, key markKey, ttl time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	value := binary.BigEndian.AppendUint64(nil, uint64(m.now().UnixMilli()))
+	if err := m.store.Set(ctx, key.String(), value, ttl); err != nil {
+		return fail("session", CodeStoreUnavailable, err)
+	}
+	m.used.Store(true)
+	return nil
+}
+
+// after reports whether one of keys was marked when or after a session began.
+func (m *marks) after(ctx context.Context, began time.Time, keys ...markKey) (bool, error) {
+	if m.local && !m.used.Load() {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	for _, key := range keys {
+		if key == (markKey{}) {
+			continue
+		}
+		value, err := m.store.Get(ctx, key.String())
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return false, fail("session", CodeStoreUnavailable, err)
+		case len(value) == 8 && began.UnixMilli() <= int64(binary.BigEndian.Uint64(value)):
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// first reports whether the token named by issuer and jti has not been seen
+// within ttl, and takes note of it.
+func (m *marks) first(ctx context.Context, issuer, jti string, ttl time.Duration) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	key := newMarkKey("jti", issuer, jti).String()
+	if store, ok := m.store.(AddStore); ok {
+		added, err := store.Add(ctx, key, []byte{1}, ttl)
+		if err != nil {
+			return false, fail("session", CodeStoreUnavailable, err)
+		}
+		return added, nil
+	}
+	_, err := m.store.Get(ctx, key)
+	if err == nil {
+		return false, nil
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = m.store.Set(ctx, key, []byte{1}, ttl)
+	}
+	if err != nil {
+		return false, fail("session", CodeStoreUnavailable, err)
+	}
+	return true, nil
+}
+
+// forget takes back what first noted, so that the provider can try again.
+func (m *marks) forget(ctx context.Context, issuer, jti string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	_ = m.store.Delete(ctx, newMarkKey("jti", issuer, jti).String())
+}
