@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
@@ -284,6 +285,54 @@ func TestLogoutWhileTheProviderIsDown(t *testing.T) {
 	}
 	if !strings.Contains(app.log.String(), "could not revoke the tokens") {
 		t.Error("the log does not say that revocation failed")
+	}
+}
+
+// hangingTransport never answers.
+type hangingTransport struct{}
+
+func (hangingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+func TestLogoutDoesNotWaitForAProviderThatNeverAnswers(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		what     string
+		metadata *Metadata
+		want     string // how the URL begins that it leads to
+	}{
+		{"from the start", nil, "https://app.example/auth/logout/callback"},
+		{"when tokens are revoked", &Metadata{
+			Issuer:                "https://op.example",
+			AuthorizationEndpoint: "https://op.example/authorize",
+			TokenEndpoint:         "https://op.example/token",
+			JWKSURI:               "https://op.example/jwks",
+			RevocationEndpoint:    "https://op.example/revoke",
+			EndSessionEndpoint:    "https://op.example/logout",
+		}, "https://op.example/logout?"},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newOfflineClient(t, func(cfg *Config) {
+					cfg.Metadata, cfg.KeepTokens = test.metadata, true
+					cfg.HTTPClient = &http.Client{Transport: hangingTransport{}}
+				})
+				cookies := c.start(t)
+				w := httptest.NewRecorder()
+				before := time.Now()          // the bubble's own clock
+				defer time.Sleep(time.Minute) // for the fetch that others may wait for
+				location := c.Logout(w, requestWith(cookies...), "")
+				if waited := time.Since(before); waited > 3*time.Second {
+					t.Errorf("it took %v", waited)
+				}
+				if !strings.HasPrefix(location, test.want) || len(sessionCookies(c.Client, cookiesAfter(cookies, w))) > 0 {
+					t.Errorf("it leads to %s and leaves %v", location, cookiesAfter(cookies, w))
+				}
+			})
+		})
 	}
 }
 
