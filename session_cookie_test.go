@@ -253,7 +253,7 @@ func TestASmallerSessionLeavesNoCookieBehind(t *testing.T) {
 			t.Errorf("after shrinking to %d bytes: %v", test.size, err)
 		}
 	}
-	cookies = c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(12000)), cookies...)
+	cookies = c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(11900)), cookies...)
 	w := httptest.NewRecorder()
 	if err := c.EndSession(w, requestWith(cookies...)); err != nil || len(cookiesAfter(cookies, w)) > 0 {
 		t.Errorf("signing out leaves %d cookies (%v)", len(cookiesAfter(cookies, w)), err)
