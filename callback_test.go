@@ -391,13 +391,22 @@ func TestACallbackThatComesAgainLeadsToItsPage(t *testing.T) {
 	app := newTestApp(t, setup{provider: autoLogin})
 	browser := app.provider.Browser()
 	callback := comeBack(t, app, browser, "/tab/1").String()
-	for _, when := range []string{"the first time", "the second time", "a day later"} {
-		if when == "a day later" {
-			app.clock.Advance(24 * time.Hour) // the session has ended as well
-		}
+	for _, row := range []struct {
+		when   string
+		after  time.Duration
+		logins int // how many authentication requests there have been by then
+	}{
+		{"the first time", 0, 1},
+		{"the second time", 0, 1},
+		{"a day later, without a session", 24 * time.Hour, 2},
+	} {
+		app.clock.Advance(row.after)
 		res, page := get(t, browser, callback)
 		if res.StatusCode != http.StatusOK || res.Request.URL.RequestURI() != "/tab/1" {
-			t.Fatalf("%s, the callback ended at %s with %s\n%s", when, res.Request.URL, res.Status, page)
+			t.Fatalf("%s, the callback ended at %s with %s\n%s", row.when, res.Request.URL, res.Status, page)
+		}
+		if n := app.provider.Count(oidctest.EndpointAuthorization); n != row.logins {
+			t.Errorf("%s: %d authentication requests so far, want %d", row.when, n, row.logins)
 		}
 	}
 }
