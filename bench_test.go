@@ -1,0 +1,284 @@
+package oidcrp
+
+// This file measures what an app pays for: a request by somebody who is signed
+// in, and a login.
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkRequest is a request by somebody who is signed in, less the server
+// around it: "floor" is the same handler without sign-in, "subject" also asks
+// who it is and "claims" for the e-mail address.
+func BenchmarkRequest(b *testing.B) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "hello")
+	})
+	pages := []struct {
+		name    string
+		handler http.HandlerFunc
+	}{
+		{"pass", answer},
+		{"subject", func(w http.ResponseWriter, r *http.Request) {
+			s, _ := SessionFromContext(r.Context())
+			io.WriteString(w, s.Subject())
+		}},
+		{"claims", func(w http.ResponseWriter, r *http.Request) {
+			s, _ := SessionFromContext(r.Context())
+			var who struct {
+				Email string `json:"email"`
+			}
+			if err := s.Claims(&who); err != nil {
+				b.Error(err)
+			}
+			io.WriteString(w, who.Email)
+		}},
+	}
+	b.Run("floor", func(b *testing.B) {
+		benchmarkRequests(b, answer, nil)
+	})
+	for _, store := range []struct {
+		name  string
+		store Store
+	}{{"cookie", nil}, {"store", new(MemoryStore)}} {
+		client := newBenchClient(b, "https://op.example", func(cfg *Config) { cfg.Store = store.store })
+		cookies := signedIn(b, client)
+		for _, page := range pages {
+			handler := client.Middleware(client.RequireLogin(page.handler))
+			b.Run(store.name+"/"+page.name, func(b *testing.B) {
+				benchmarkRequests(b, handler, cookies)
+			})
+		}
+	}
+}
+
+func benchmarkRequests(b *testing.B, handler http.Handler, cookies []*http.Cookie) {
+	r := httptest.NewRequest(http.MethodGet, "https://app.example/page", nil)
+	r.Header.Set("Accept", "text/html")
+	for _, cookie := range cookies {
+		r.AddCookie(cookie)
+	}
+	w := new(discard)
+	b.ReportAllocs()
+	for b.Loop() {
+		w.reset()
+		handler.ServeHTTP(w, r)
+	}
+	if w.status != 0 {
+		b.Fatalf("answered with status %d", w.status)
+	}
+}
+
+func BenchmarkSealSession(b *testing.B) {
+	client := newBenchClient(b, "https://op.example", nil)
+	s := benchSession(client)
+	r := httptest.NewRequest(http.MethodGet, "https://app.example/page", nil)
+	w := new(discard)
+	b.ReportAllocs()
+	for b.Loop() {
+		w.reset()
+		if err := client.saveCookie(w, r, s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpenSession(b *testing.B) {
+	client := newBenchClient(b, "https://op.example", nil)
+	r := httptest.NewRequest(http.MethodGet, "https://app.example/page", nil)
+	for _, cookie := range signedIn(b, client) {
+		r.AddCookie(cookie)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.Session(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkVerifyIDToken is every rule, not the signature alone.
+func BenchmarkVerifyIDToken(b *testing.B) {
+	for _, alg := range []string{"ES256", "RS256"} {
+		b.Run(alg, func(b *testing.B) {
+			issuer := newBenchProvider(b, alg)
+			client := newBenchClient(b, issuer, nil)
+			metadata, err := client.Metadata(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			raw := benchIDToken(alg, issuer, "nonce")
+			expected := &expectedIDToken{nonce: "nonce", accessToken: "access token"}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := client.verifyIDToken(b.Context(), metadata, raw, expected); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLogin is a whole login: the redirect to the provider, the callback
+// with code exchange, verification and UserInfo, and the session's cookies.
+// The provider runs in the same process and costs about as much again.
+func BenchmarkLogin(b *testing.B) {
+	issuer := newBenchProvider(b, "ES256")
+	client := newBenchClient(b, issuer, nil)
+	handler := client.Middleware(http.NotFoundHandler())
+	b.Run("serial", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			benchmarkLogin(b, handler)
+		}
+	})
+	b.Run("parallel8", func(b *testing.B) {
+		b.ReportAllocs()
+		procs := runtime.GOMAXPROCS(0)
+		b.SetParallelism((8 + procs - 1) / procs)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				benchmarkLogin(b, handler)
+			}
+		})
+	})
+}
+
+// benchmarkLogin plays the browser. The nonce does duty as the code, so that
+// the provider need not remember anything.
+func benchmarkLogin(b *testing.B, handler http.Handler) {
+	login := httptest.NewRecorder()
+	handler.ServeHTTP(login, httptest.NewRequest(http.MethodGet, "https://app.example/auth/login", nil))
+	location, err := url.Parse(login.Header().Get("Location"))
+	if err != nil {
+		b.Error(err)
+	}
+	sent := location.Query()
+	callback := httptest.NewRequest(http.MethodGet, "https://app.example/auth/callback?"+
+		url.Values{"code": {sent.Get("nonce")}, "state": {sent.Get("state")}}.Encode(), nil)
+	for _, cookie := range login.Result().Cookies() {
+		callback.AddCookie(cookie)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, callback)
+	if w.Code != http.StatusFound || w.Header().Get("Location") != "https://app.example/" {
+		b.Errorf("the login ended with status %d at %q", w.Code, w.Header().Get("Location"))
+	}
+}
+
+func newBenchClient(b *testing.B, issuer string, change func(*Config)) *Client {
+	b.Helper()
+	cfg := Config{
+		Issuer:       issuer,
+		ClientID:     "6925fb81-0fd4-4d7d-a9b4-4b5ff4b0ea56",
+		ClientSecret: "a secret of more than thirty-two characters",
+		BaseURL:      "https://app.example",
+		CookieKeys:   [][]byte{testKey(1)},
+		Logger:       slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	client, err := New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return client
+}
+
+// newBenchProvider starts a provider that does no more than it must, and
+// returns its issuer. It signs with alg; a code is the nonce to sign.
+func newBenchProvider(b *testing.B, alg string) string {
+	b.Helper()
+	op := newOPServer(b)
+	keys := testKeys()
+	op.serveKeys(jwk(keys.p256, "kid", "ES256", "use", "sig"), jwk(keys.rsa, "kid", "RS256", "use", "sig"))
+	mux := http.NewServeMux()
+	mux.Handle("/", op)
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"access_token":"access token","token_type":"Bearer","expires_in":60,"id_token":%q}`,
+			benchIDToken(alg, "http://"+r.Host, r.PostFormValue("code")))
+	})
+	mux.HandleFunc("/userinfo", respond(http.StatusOK, "application/json", benchUserInfo))
+	server := httptest.NewServer(mux)
+	b.Cleanup(server.Close)
+	op.serveMetadata(map[string]any{
+		"issuer":                                server.URL,
+		"token_endpoint":                        server.URL + "/token",
+		"userinfo_endpoint":                     server.URL + "/userinfo",
+		"id_token_signing_alg_values_supported": []string{alg},
+	})
+	return server.URL
+}
+
+// benchUserInfo is about as much as a provider says of a professional.
+const benchUserInfo = `{"sub":"704e0242-2901-5d2b-d47f-7a5e5ab05b35","given_name":"Camille","usual_name":"Martin",` +
+	`"email":"camille.martin@service.example","email_verified":true,"phone":"+33 1 23 45 67 89",` +
+	`"organizational_unit":"Direction of examples, second bureau","siret":"13002526500013","uid":"camille.martin",` +
+	`"idp_id":"71144ab3-ee1a-4401-b7b3-79b44f7daeeb","chorusdt":"service","is_service_public":true,` +
+	`"roles":["agent","head of bureau"],"custom":{"level":"3","site":"north"}}`
+
+func benchIDToken(alg, issuer, nonce string) string {
+	now := time.Now().Unix()
+	claims, err := json.Marshal(map[string]any{
+		"iss": issuer, "aud": "6925fb81-0fd4-4d7d-a9b4-4b5ff4b0ea56", "sub": "704e0242-2901-5d2b-d47f-7a5e5ab05b35",
+		"exp": now + 3600, "iat": now, "auth_time": now, "nonce": nonce, "acr": "eidas1", "amr": []string{"pwd"},
+		"sid": "0a1b2c3d4e5f60718293a4b5c6d7e8f9", "azp": "6925fb81-0fd4-4d7d-a9b4-4b5ff4b0ea56",
+	})
+	if err != nil {
+		panic(err)
+	}
+	var key any = testKeys().p256
+	if alg == "RS256" {
+		key = testKeys().rsa
+	}
+	return sign(head(alg, alg), string(claims), key)
+}
+
+func benchSession(client *Client) *Session {
+	raw := benchIDToken("ES256", client.cfg.Issuer, strings.Repeat("n", 43))
+	return client.newSession(new(transaction), &idToken{raw: raw}, []byte(benchUserInfo), new(tokenResponse))
+}
+
+// signedIn returns the cookies of somebody who is signed in.
+func signedIn(b *testing.B, client *Client) []*http.Cookie {
+	b.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "https://app.example/", nil)
+	if err := client.StartSession(w, r, benchSession(client)); err != nil {
+		b.Fatal(err)
+	}
+	return w.Result().Cookies()
+}
+
+// discard is a ResponseWriter that keeps nothing but the status.
+type discard struct {
+	header http.Header
+	status int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+
+func (d *discard) reset() {
+	if d.header == nil {
+		d.header = make(http.Header)
+	}
+	clear(d.header)
+}
+
+var _ io.StringWriter = (*discard)(nil)
+
+func (d *discard) WriteString(s string) (int, error) { return len(s), nil }
