@@ -1,0 +1,3 @@
+// Package bench compares oidcrp with a careful sign-in written by hand on
+// go-oidc, x/oauth2 and gorilla/securecookie. It holds benchmarks only.
+package bench
