@@ -63,11 +63,12 @@ func (c *Client) userInfo(ctx context.Context, m *Metadata, accessToken, subject
 	return compact.Bytes(), nil
 }
 
-// userInfoAccept prefers what was registered. Some providers sign or not by
-// this header alone, and some answer errors in HTML without one.
+// userInfoAccept is a JWT alone where one was registered, since plain JSON would
+// be refused: some providers sign or not by this header, and know no lists in
+// it. Some answer errors in HTML without one.
 func (c *Client) userInfoAccept() string {
 	if c.cfg.UserInfoSignedResponseAlg != "" || c.cfg.UserInfoEncryptedResponseAlg != "" {
-		return "application/jwt, application/json;q=0.5"
+		return "application/jwt"
 	}
 	return "application/json, application/jwt;q=0.5"
 }
