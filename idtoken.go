@@ -165,19 +165,25 @@ func readIDToken(payload []byte) (*idToken, error) {
 		return nil, refuse(idTokenName, "claims", "one strict JSON object", err.Error())
 	}
 	t := &idToken{payload: payload, hasAzp: members.Has("azp"), hasAtHash: members.Has("at_hash")}
-	for name, value := range map[string]*string{
-		"iss": &t.issuer, "sub": &t.subject, "azp": &t.azp, "nonce": &t.nonce,
-		"acr": &t.acr, "at_hash": &t.atHash, "sid": &t.sid,
+	for _, claim := range []struct {
+		name  string
+		value *string
+	}{
+		{"iss", &t.issuer}, {"sub", &t.subject}, {"azp", &t.azp}, {"nonce", &t.nonce},
+		{"acr", &t.acr}, {"at_hash", &t.atHash}, {"sid", &t.sid},
 	} {
-		if *value, _, err = members.String(name); err != nil {
-			return nil, refuse(idTokenName, name, "a string", "")
+		if *claim.value, _, err = members.String(claim.name); err != nil {
+			return nil, refuse(idTokenName, claim.name, "a string", "")
 		}
 	}
-	for name, value := range map[string]*time.Time{
-		"exp": &t.expiry, "iat": &t.issuedAt, "nbf": &t.notBefore, "auth_time": &t.authTime,
+	for _, claim := range []struct {
+		name  string
+		value *time.Time
+	}{
+		{"exp", &t.expiry}, {"iat", &t.issuedAt}, {"nbf", &t.notBefore}, {"auth_time", &t.authTime},
 	} {
-		if *value, _, err = members.Time(name); err != nil {
-			return nil, refuse(idTokenName, name, "a number of seconds", "")
+		if *claim.value, _, err = members.Time(claim.name); err != nil {
+			return nil, refuse(idTokenName, claim.name, "a number of seconds", "")
 		}
 	}
 	if t.audience, _, err = members.StringOrStrings("aud"); err != nil {
