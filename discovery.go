@@ -302,10 +302,16 @@ func endpoints(m *Metadata) []endpoint {
 	return list
 }
 
+// maxEndpoint bounds an endpoint's URL, which errors and log lines hold.
+const maxEndpoint = 1 << 10
+
 // checkEndpoint checks one endpoint URL; plain says that http will do.
 func checkEndpoint(raw string, plain bool) error {
 	if raw == "" {
 		return errors.New("is missing")
+	}
+	if len(raw) > maxEndpoint {
+		return fmt.Errorf("is longer than %d bytes", maxEndpoint)
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || strings.Contains(raw, "#") {

@@ -35,10 +35,10 @@ const (
 	CodeIssuerMismatch Code = "issuer_mismatch"
 	// CodeProviderError: the provider reported an error; see [ProviderError].
 	CodeProviderError Code = "provider_error"
-	// CodeTokenRefused: an ID Token or a signed UserInfo response failed a
-	// check; see [TokenError].
+	// CodeTokenRefused: an ID Token failed a check; see [TokenError].
 	CodeTokenRefused Code = "token_refused"
-	// CodeUserInfoRefused: the UserInfo response could not be used.
+	// CodeUserInfoRefused: the UserInfo response could not be used, or failed a
+	// check; see [TokenError].
 	CodeUserInfoRefused Code = "userinfo_refused"
 	// CodeSessionTooLarge: the claims do not fit into cookies.
 	CodeSessionTooLarge Code = "session_too_large"
