@@ -200,20 +200,24 @@ func TestWhatTheProviderSaysOfAnErrorStaysOffThePage(t *testing.T) {
 func TestThePageOfARefusedCallbackIsInTheReadersLanguage(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
-	for language, title := range map[string]string{
-		"fr":                  "Cette connexion ne peut plus aboutir",
-		"fr-CA,en;q=0.5":      "Cette connexion ne peut plus aboutir",
-		"de,en;q=0.8,fr;q=.2": "This sign-in can no longer be completed",
-		"":                    "This sign-in can no longer be completed",
+	for _, row := range []struct{ accepts, language, title string }{
+		{"fr", "fr", "Cette connexion ne peut plus aboutir"},
+		{"fr-CA,en;q=0.5", "fr", "Cette connexion ne peut plus aboutir"},
+		{"de,en;q=0.8,fr;q=.2", "en", "This sign-in can no longer be completed"},
+		{"", "en", "This sign-in can no longer be completed"},
 	} {
-		r, _ := http.NewRequest(http.MethodGet, app.URL+"/auth/callback?state=x", nil)
-		r.Header.Set("Accept-Language", language)
+		r, err := http.NewRequest(http.MethodGet, app.URL+"/auth/callback?state=x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept-Language", row.accepts)
 		res, err := app.provider.Browser().Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if page := readBody(t, res); !strings.Contains(page, "<h1>"+title+"</h1>") {
-			t.Errorf("for %q the title is not %q:\n%s", language, title, page)
+		page := readBody(t, res)
+		if !strings.Contains(page, `<html lang="`+row.language+`">`) || !strings.Contains(page, "<h1>"+row.title+"</h1>") {
+			t.Errorf("for %q the page is not in %q, called %q:\n%s", row.accepts, row.language, row.title, page)
 		}
 	}
 }

@@ -150,10 +150,27 @@ func newFaultTrial(t *testing.T, fault oidctest.Fault) *faultTrial {
 					c.problem(w, r, err)
 				}
 			})
+			mux.HandleFunc("GET /claims", sayClaims)
 		},
 	})
 	trial.browser = trial.provider.Browser()
 	return trial
+}
+
+// sayClaims is sayWho by the view that merges the ID Token and UserInfo.
+func sayClaims(w http.ResponseWriter, r *http.Request) {
+	answer := whoAnswer{Path: r.URL.Path}
+	if s, ok := SessionFromContext(r.Context()); ok {
+		var claims struct {
+			Sub string `json:"sub"`
+			ACR string `json:"acr"`
+		}
+		if err := s.Claims(&claims); err != nil {
+			panic(err)
+		}
+		answer.Sub, answer.ACR = claims.Sub, claims.ACR
+	}
+	json.NewEncoder(w).Encode(answer)
 }
 
 func (f *faultTrial) configure(c *Config) {
@@ -292,12 +309,15 @@ func (f *faultTrial) checkRequests(t *testing.T, refused bool) {
 // refused refresh leaves the person who they were.
 func (f *faultTrial) checkWhoIsSignedIn(t *testing.T, refused bool) {
 	t.Helper()
-	want := whoAnswer{Path: "/", Sub: "alice", ACR: "eidas1"}
+	want := whoAnswer{Sub: "alice", ACR: "eidas1"}
 	if f.fault.Needs == oidctest.NeedsLogout || refused && f.fault.Needs != oidctest.NeedsRefresh {
-		want = whoAnswer{Path: "/"}
+		want = whoAnswer{}
 	}
-	if got := f.who(t, f.browser, "/"); got != want {
-		t.Errorf("afterwards the app sees %+v, want %+v", got, want)
+	for _, page := range []string{"/", "/claims"} {
+		want.Path = page
+		if got := f.who(t, f.browser, page); got != want {
+			t.Errorf("afterwards the app sees %+v, want %+v", got, want)
+		}
 	}
 }
 
