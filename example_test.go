@@ -1,0 +1,312 @@
+package oidcrp_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// startProvider starts a provider in this process, so that the examples run
+// without a network. It signs alice in without a page.
+func startProvider() *oidctest.Provider {
+	provider, err := oidctest.Start(oidctest.Config{AutoLogin: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return provider
+}
+
+// startApp serves handler at an address of its own, which it needs to know
+// beforehand, and returns that address.
+func startApp(handler *http.Handler) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		(*handler).ServeHTTP(w, r)
+	}))
+}
+
+// config is that of an app at baseURL whose provider is the one given.
+func config(provider *oidctest.Provider, baseURL string) oidcrp.Config {
+	return oidcrp.Config{
+		Issuer:       provider.Issuer(),
+		ClientID:     oidctest.ClientID,
+		ClientSecret: oidctest.ClientSecret,
+		BaseURL:      baseURL,
+		CookieKeys:   [][]byte{bytes.Repeat([]byte{1}, 32)}, // an app has random ones
+		Logger:       slog.New(slog.DiscardHandler),
+	}
+}
+
+// show visits a page and prints what it says.
+func show(browser *http.Client, url string) {
+	res, err := browser.Get(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s: %s\n", res.Request.URL.Path, body)
+}
+
+func ExampleNew() {
+	_, err := oidcrp.New(oidcrp.Config{
+		Issuer:   "http://login.example.gouv.fr",
+		ClientID: "dossiers",
+		BaseURL:  "https://dossiers.example.gouv.fr",
+	})
+	fmt.Println(err)
+	// Output:
+	// oidcrp: config: config_invalid: Issuer must be https (http is for loopback hosts only)
+	// ClientSecret is empty (a public client says TokenEndpointAuthMethod: "none")
+	// CookieKeys is empty: give at least one key of 32 random bytes
+}
+
+func ExampleClient_Middleware() {
+	provider := startProvider()
+	defer provider.Close()
+	var handler http.Handler
+	app := startApp(&handler)
+	defer app.Close()
+
+	client, err := oidcrp.New(config(provider, app.URL))
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		session, ok := oidcrp.SessionFromContext(r.Context())
+		if !ok {
+			fmt.Fprint(w, "sign in at ", client.LoginURL(r.URL.Path))
+			return
+		}
+		fmt.Fprint(w, "hello, ", session.Subject())
+	})
+	handler = client.Middleware(mux)
+
+	browser := provider.Browser()
+	show(browser, app.URL+"/news")
+	show(browser, app.URL+"/auth/login?return_to=/news")
+	// Output:
+	// /news: sign in at /auth/login?return_to=%2Fnews
+	// /news: hello, alice
+}
+
+func ExampleClient_RequireLogin() {
+	provider := startProvider()
+	defer provider.Close()
+	var handler http.Handler
+	app := startApp(&handler)
+	defer app.Close()
+
+	client, err := oidcrp.New(config(provider, app.URL))
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler = client.Middleware(client.RequireLogin(http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			session, _ := oidcrp.SessionFromContext(r.Context())
+			fmt.Fprint(w, "the dossiers of ", session.Subject())
+		})))
+
+	// A page load goes to the provider and comes back.
+	show(provider.Browser(), app.URL+"/dossiers/")
+
+	// A script is told where to sign in.
+	request, err := http.NewRequest("GET", app.URL+"/dossiers/", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	request.Header.Set("Sec-Fetch-Mode", "cors")
+	res, err := http.DefaultClient.Do(request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer res.Body.Close()
+	fmt.Println(res.Status, res.Header.Get("Content-Type"))
+	// Output:
+	// /dossiers/: the dossiers of alice
+	// 401 Unauthorized application/problem+json
+}
+
+func ExampleSession_Claims() {
+	provider := startProvider()
+	defer provider.Close()
+	var handler http.Handler
+	app := startApp(&handler)
+	defer app.Close()
+
+	client, err := oidcrp.New(config(provider, app.URL))
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler = client.Middleware(client.RequireLogin(http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			session, _ := oidcrp.SessionFromContext(r.Context())
+			var who struct {
+				GivenName string `json:"given_name"`
+				Email     string `json:"email"`
+			}
+			if err := session.Claims(&who); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			fmt.Fprintf(w, "%s <%s>", who.GivenName, who.Email)
+		})))
+
+	show(provider.Browser(), app.URL+"/me")
+	// Output:
+	// /me: Alice <alice@example.org>
+}
+
+func ExampleACR() {
+	provider := startProvider()
+	defer provider.Close()
+	var handler http.Handler
+	app := startApp(&handler)
+	defer app.Close()
+
+	client, err := oidcrp.New(config(provider, app.URL))
+	if err != nil {
+		log.Fatal(err)
+	}
+	level := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, _ := oidcrp.SessionFromContext(r.Context())
+		fmt.Fprint(w, session.ACR())
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/read", client.RequireLogin(level))
+	mux.Handle("/sign", client.RequireLogin(level, oidcrp.ACR("eidas2", "eidas3")))
+	handler = client.Middleware(mux)
+
+	// The second page asks the provider for a stronger login.
+	browser := provider.Browser()
+	show(browser, app.URL+"/read")
+	show(browser, app.URL+"/sign")
+	// Output:
+	// /read: eidas1
+	// /sign: eidas2
+}
+
+func ExampleMaxAge() {
+	client, err := oidcrp.New(oidcrp.Config{
+		Issuer:       "https://login.example.gouv.fr",
+		ClientID:     "dossiers",
+		ClientSecret: "secret",
+		BaseURL:      "https://dossiers.example.gouv.fr",
+		CookieKeys:   [][]byte{bytes.Repeat([]byte{1}, 32)},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sign := http.NotFoundHandler()
+	// Whoever signs has proven who they are within the last five minutes.
+	http.Handle("/sign", client.RequireLogin(sign, oidcrp.MaxAge(5*time.Minute)))
+}
+
+func ExampleTrace() {
+	provider := startProvider()
+	defer provider.Close()
+	var handler http.Handler
+	app := startApp(&handler)
+	defer app.Close()
+
+	cfg := config(provider, app.URL)
+	cfg.Trace = oidcrp.Trace{
+		LoginSucceeded: func(_ context.Context, ev oidcrp.LoginSucceededEvent) {
+			fmt.Println("signed in:", ev.Subject, ev.ACR)
+		},
+		LoginRefused: func(_ context.Context, ev oidcrp.LoginRefusedEvent) {
+			fmt.Println("refused:", ev.Code)
+		},
+	}
+	client, err := oidcrp.New(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler = client.Middleware(http.NotFoundHandler())
+
+	for range 2 {
+		res, err := provider.Browser().Get(app.URL + "/auth/login")
+		if err != nil {
+			log.Fatal(err)
+		}
+		res.Body.Close()
+		provider.Misbehave(oidctest.IDTokenBadSignature)
+	}
+	// Output:
+	// signed in: alice eidas1
+	// refused: token_refused
+}
+
+// Callback is the middleware's callback handler without its answer, for an app
+// that decides by itself who may come in.
+func ExampleClient_Callback() {
+	provider := startProvider()
+	defer provider.Close()
+	var handler http.Handler
+	app := startApp(&handler)
+	defer app.Close()
+
+	cfg := config(provider, app.URL)
+	cfg.RedirectURI = app.URL + "/oidc/back"
+	client, err := oidcrp.New(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/oidc/start", func(w http.ResponseWriter, r *http.Request) {
+		client.Login(w, r, &oidcrp.AuthOptions{UILocales: []string{"fr"}})
+	})
+	mux.HandleFunc("/oidc/back", func(w http.ResponseWriter, r *http.Request) {
+		session, err := client.Callback(r.Context(), r)
+		var refusal *oidcrp.ProviderError
+		switch {
+		case errors.As(err, &refusal):
+			fmt.Fprint(w, "the provider says ", refusal.ErrorCode)
+		case err != nil:
+			fmt.Fprint(w, "no luck")
+		case session.Subject() != "alice":
+			fmt.Fprint(w, "not on the list")
+		default:
+			if err := client.StartSession(w, r, session); err != nil {
+				fmt.Fprint(w, "no room")
+				return
+			}
+			fmt.Fprint(w, "come in, ", session.Subject())
+		}
+	})
+	handler = mux
+
+	browser := provider.Browser()
+	show(browser, app.URL+"/oidc/start")
+	provider.Misbehave(oidctest.AuthorizationAccessDenied)
+	show(browser, app.URL+"/oidc/start")
+	// Output:
+	// /oidc/back: come in, alice
+	// /oidc/back: the provider says access_denied
+}
+
+func ExampleConfigFromEnv() {
+	// OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, OIDC_BASE_URL and
+	// OIDC_COOKIE_KEYS are the usual ones.
+	cfg, err := oidcrp.ConfigFromEnv()
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg.SessionIdleTimeout = 30 * time.Minute
+	if _, err := oidcrp.New(cfg); err != nil {
+		log.Fatal(err)
+	}
+}
