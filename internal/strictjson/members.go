@@ -119,7 +119,9 @@ func (m Members) AppendJSON(b []byte) []byte {
 			b = append(b, ',')
 		}
 		b = append(appendQuoted(b, name), ':')
-		b = append(b, m[name]...)
+		// go-jose's decoder makes an error, which it drops, of every value that
+		// a comma follows at once.
+		b = append(append(b, m[name]...), ' ')
 	}
 	return append(b, '}')
 }
