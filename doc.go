@@ -48,7 +48,9 @@ handle (session_store.go), and the browser goes back to the page it wanted.
 
 Every later request is middleware.go's: it opens the session and puts it into the
 request's context. refresh.go uses the refresh token, and logout.go ends the session
-here and then at the provider. What fails is named in errors.go and told to people
+here and then at the provider; logout_backchannel.go and logout_frontchannel.go end it
+when the provider says so, by marks (session_marks.go) that reach sealed cookies too.
+jwe.go opens what the provider encrypted. What fails is named in errors.go and told to people
 in pages.go; what happens is told to [Trace] hooks and the log in events.go.
 
 # Security
@@ -65,9 +67,10 @@ Keep [Config.CookieKeys] secret, the same on every replica, and renew them now a
 then, by a new key in front: one key is good for four billion cookies. And key its own
 data by [Session.Issuer] and [Session.Subject], never by an e-mail address.
 
-A session in a sealed cookie cannot be taken back by the server: a cookie that was
-stolen before a logout works until its session ends. With a [Store] a logout is
-final.
+A person's own logout deletes the session's cookie from the browser, and a copy of it
+that was stolen before works until the session ends. With a [Store] a logout is final.
+A logout by the provider, through the back channel, is final either way; several
+replicas need a Store to hear of it.
 
 # Not in this package
 
