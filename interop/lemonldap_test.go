@@ -1,0 +1,369 @@
+package interop
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// portal is the program of Debian's liblemonldap-ng-portal-perl.
+const portal = "/usr/share/lemonldap-ng/portal/htdocs/index.psgi"
+
+// The provider's paths.
+const (
+	lemonAuthorize = "/oauth2/authorize"
+	lemonToken     = "/oauth2/token"
+	lemonUserInfo  = "/oauth2/userinfo"
+	lemonJWKS      = "/oauth2/jwks"
+	lemonLogout    = "/oauth2/logout"
+)
+
+// newLemonLDAP starts a LemonLDAP::NG portal and an app. Its people are the package's own
+// demonstration accounts, whose password is their name.
+func newLemonLDAP(t testing.TB, s packagedSetup) *packaged {
+	t.Helper()
+	port, backend, base := freePort(t), freePort(t), origin(freePort(t))
+	issuer := origin(port) + "/" // as in the portal's documentation
+	client := map[string]any{
+		"oidcRPMetaDataOptionsClientID":               clientID,
+		"oidcRPMetaDataOptionsClientSecret":           clientSecret,
+		"oidcRPMetaDataOptionsIDTokenSignAlg":         s.alg,
+		"oidcRPMetaDataOptionsRedirectUris":           base + "/auth/callback",
+		"oidcRPMetaDataOptionsPostLogoutRedirectUris": base + "/auth/logout/callback",
+		"oidcRPMetaDataOptionsBypassConsent":          1,
+		"oidcRPMetaDataOptionsRefreshToken":           1,
+		"oidcRPMetaDataOptionsRequirePKCE":            1,
+	}
+	maps.Copy(client, s.client)
+	p := &provider{issuer: issuer, process: startLemonLDAP(t, backend, issuer, client, s.macros)}
+	return &packaged{
+		seen:  startRecorder(t, port, origin(backend)),
+		world: &world{provider: p, app: startPackagedApp(t, issuer, base, s)},
+	}
+}
+
+// startLemonLDAP runs the portal in one process that serves one request at a time.
+func startLemonLDAP(t testing.TB, port int, issuer string, client map[string]any,
+	macros map[string]string) *process {
+	t.Helper()
+	if _, err := os.Stat(portal); err != nil {
+		t.Fatalf("this test needs LemonLDAP::NG: %v; `bash interop/run` installs it", err)
+	}
+	dir := t.TempDir()
+	for _, folder := range []string{"conf", "sessions", "locks"} {
+		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claims := map[string]string{"email": "mail", "name": "cn", "preferred_username": "uid"}
+	for name := range macros {
+		claims[name] = name
+	}
+	private, public := rsaKey(t)
+	fill(t, "lemonldap/lemonldap-ng.ini", filepath.Join(dir, "lemonldap-ng.ini"), dir)
+	fill(t, "lemonldap/lmConf-1.json", filepath.Join(dir, "conf", "lmConf-1.json"), map[string]any{
+		"Portal":     issuer,
+		"Key":        rand.Text(),
+		"Sessions":   filepath.Join(dir, "sessions"),
+		"Locks":      filepath.Join(dir, "locks"),
+		"PrivateKey": private,
+		"PublicKey":  public,
+		"KeyID":      rand.Text(),
+		"Client":     client,
+		"Claims":     claims,
+		"Macros":     macros,
+	})
+	cmd := exec.Command(need(t, "plackup", "libplack-perl"),
+		"--server", "HTTP::Server::PSGI", "--env", "deployment",
+		"--host", "127.0.0.1", "--port", strconv.Itoa(port), portal)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LLNG_DEFAULTCONFFILE="+filepath.Join(dir, "lemonldap-ng.ini"))
+	p := startProcess(t, "lemonldap", cmd)
+	p.poll(t, "lemonldap", func() bool { return listens(port) })
+	return p
+}
+
+// listens reports whether a connection to that port is taken.
+func listens(port int) bool {
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// rsaKey makes a key pair in PEM.
+func rsaKey(t testing.TB) (private, public string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private = string(pem.EncodeToMemory(&pem.Block{
+		Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key),
+	}))
+	return private, string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+}
+
+// rsaJWK makes a private key as a JWK.
+func rsaJWK(t testing.TB) map[string]any {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := func(n *big.Int) string { return base64.RawURLEncoding.EncodeToString(n.Bytes()) }
+	return map[string]any{
+		"kty": "RSA", "alg": "RS256", "kid": "RS256:" + rand.Text(),
+		"n": encode(key.N), "e": encode(big.NewInt(int64(key.E))), "d": encode(key.D),
+		"p": encode(key.Primes[0]), "q": encode(key.Primes[1]), "dp": encode(key.Precomputed.Dp),
+		"dq": encode(key.Precomputed.Dq), "qi": encode(key.Precomputed.Qinv),
+	}
+}
+
+// lemonSignIn fills the portal's login page in.
+func (p *page) lemonSignIn(user string) *page {
+	p.browser.t.Helper()
+	return p.form().set("user", user).set("password", user).submit()
+}
+
+// TestLemonLDAPSignIn, with everything that the portal does in its own way: an issuer that ends
+// with a slash, an audience in an array and azp beside it, no iss in the callback, and "none" among
+// its algorithms.
+func TestLemonLDAPSignIn(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ alg, auth string }{
+		{"RS256", "client_secret_basic"},
+		{"RS512", "client_secret_post"},
+		{"HS256", "client_secret_post"},
+		{"HS512", "client_secret_basic"},
+	} {
+		t.Run(test.alg+" "+test.auth, func(t *testing.T) {
+			t.Parallel()
+			w := newLemonLDAP(t, packagedSetup{
+				alg: test.alg,
+				env: map[string]string{"OIDC_CLIENT_AUTH": test.auth},
+			})
+			b := newBrowser(t)
+			me := w.me(t, b.open(w.base+"/me").lemonSignIn("dwho"))
+			if me.Sub != "dwho" || me.Iss != w.provider.issuer || me.ACR != "loa-1" || me.AMR != nil {
+				t.Errorf("signed in as %+v", me)
+			}
+			if me.Claims["email"] != "dwho@badwolf.org" || me.Claims["name"] != "Doctor Who" {
+				t.Errorf("claims %v", me.Claims)
+			}
+
+			token := w.seen.last(t, lemonToken)
+			wantAuth(t, token, test.auth)
+			if len(token.Form.Get("code_verifier")) < 43 {
+				t.Error("no code_verifier for a client that must use PKCE")
+			}
+			header, claims := jws(t, token.json(t)["id_token"])
+			if header["alg"] != test.alg || (header["kid"] == nil) != (test.alg[0] == 'H') {
+				t.Errorf("header %v", header)
+			}
+			wantClaims(t, claims, map[string]any{
+				"aud": []any{clientID}, "azp": clientID, "at_hash": claims["at_hash"].(string),
+			})
+			callback := b.visited(w.base + "/auth/callback").Query()
+			if callback.Has("iss") || !callback.Has("session_state") {
+				t.Errorf("the callback got %v", callback)
+			}
+			metadata := w.seen.last(t, "/.well-known/openid-configuration").json(t)
+			if algs := metadata["id_token_signing_alg_values_supported"]; !has(algs, "none") {
+				t.Errorf("algorithms %v", algs)
+			}
+		})
+	}
+}
+
+// TestLemonLDAPSignedUserInfo: the portal signs UserInfo without iss and aud. OIDC Core 5.3.2 has
+// required both since its second errata set, so that is refused. Two macros mend it.
+func TestLemonLDAPSignedUserInfo(t *testing.T) {
+	t.Parallel()
+	for _, alg := range []string{"RS256", "HS256"} {
+		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
+			s := packagedSetup{
+				alg:    alg,
+				env:    map[string]string{"OIDC_USERINFO_SIGNED_RESPONSE_ALG": alg},
+				client: map[string]any{"oidcRPMetaDataOptionsUserInfoSignAlg": alg},
+			}
+			w := newLemonLDAP(t, s)
+			b := newBrowser(t)
+			w.wantRefused(t, b.open(w.base+"/me").lemonSignIn("dwho"), "UserInfo refused: iss")
+			if w.signedIn(b) {
+				t.Error("signed in")
+			}
+
+			s.macros = map[string]string{"iss": `"http://$ENV{HTTP_HOST}/"`, "aud": "$_clientId"}
+			w = newLemonLDAP(t, s)
+			me := w.me(t, newBrowser(t).open(w.base+"/me").lemonSignIn("dwho"))
+			if me.Claims["email"] != "dwho@badwolf.org" {
+				t.Errorf("claims %v", me.Claims)
+			}
+			_, claims := jws(t, string(w.seen.last(t, lemonUserInfo).Body))
+			wantClaims(t, claims, map[string]any{"iss": w.provider.issuer, "aud": clientID})
+		})
+	}
+}
+
+// TestLemonLDAPRefresh: the refresh token stays the same, the new ID Token has no nonce, and both
+// end with the session at the portal.
+func TestLemonLDAPRefresh(t *testing.T) {
+	t.Parallel()
+	w := newLemonLDAP(t, packagedSetup{alg: "RS256", env: map[string]string{"KEEP_TOKENS": "1"}})
+	b := newBrowser(t)
+	w.me(t, b.open(w.base+"/me").lemonSignIn("dwho"))
+	for range 2 {
+		refreshed := b.fetch(http.MethodPost, w.base+"/refresh")
+		var me who
+		if refreshed.json(&me); refreshed.Status != http.StatusOK || me.Sub != "dwho" {
+			t.Fatalf("refresh answered %d\n%s", refreshed.Status, refreshed.Body)
+		}
+		answer := w.seen.last(t, lemonToken).json(t)
+		if answer["refresh_token"] != nil {
+			t.Error("another refresh token")
+		}
+		if _, claims := jws(t, answer["id_token"]); claims["nonce"] != nil {
+			t.Errorf("nonce %v", claims["nonce"])
+		}
+	}
+	b.open(w.provider.issuer + "?logout=1")
+	if refreshed := b.fetch(http.MethodPost, w.base+"/refresh"); refreshed.Status != http.StatusUnauthorized {
+		t.Errorf("refresh answered %d\n%s", refreshed.Status, refreshed.Body)
+	}
+	w.me(t, b.open(w.base+"/auth/login?return_to=/me").lemonSignIn("dwho"))
+}
+
+// TestLemonLDAPSignOut: the portal asks before it ends its session, unless the client is trusted.
+func TestLemonLDAPSignOut(t *testing.T) {
+	t.Parallel()
+	for _, asks := range []bool{true, false} {
+		t.Run(fmt.Sprintf("asks %t", asks), func(t *testing.T) {
+			t.Parallel()
+			w := newLemonLDAP(t, packagedSetup{
+				alg:    "RS256",
+				client: map[string]any{"oidcRPMetaDataOptionsLogoutBypassConfirm": !asks},
+			})
+			b := newBrowser(t)
+			w.me(t, b.open(w.base+"/me").lemonSignIn("dwho"))
+			out := w.signOut(b)
+			if asks {
+				out = out.form().submit()
+			}
+			w.wantSignedOut(t, b, out, lemonLogout)
+			if page := b.open(w.base + "/me"); !strings.Contains(page.Body, `name="password"`) {
+				t.Errorf("still signed in at the provider: %s\n%s", page.URL, page.Body)
+			}
+		})
+	}
+}
+
+// TestLemonLDAPTabs: the portal remembers the first of the logins under way, so whichever tab is
+// finished first ends on that one's page. The others end on their own.
+func TestLemonLDAPTabs(t *testing.T) {
+	t.Parallel()
+	w := newLemonLDAP(t, packagedSetup{alg: "RS256"})
+	b := newBrowser(t)
+	var tabs [5]*page
+	for i := range tabs {
+		tabs[i] = b.open(fmt.Sprintf("%s/me?tab=%d", w.base, i))
+	}
+	for i, tab := range []int{3, 0, 4, 1, 2} {
+		done := tabs[tab].lemonSignIn("dwho")
+		w.me(t, done)
+		want := fmt.Sprintf("tab=%d", tab)
+		if i == 0 {
+			want = "tab=0"
+		}
+		if done.URL.RawQuery != want {
+			t.Errorf("tab %d ended on %s", tab, done.URL)
+		}
+	}
+}
+
+// TestLemonLDAPPromptNone: without a session the portal shows its login page instead of
+// login_required, and who uses that page signs in as ever.
+func TestLemonLDAPPromptNone(t *testing.T) {
+	t.Parallel()
+	w := newLemonLDAP(t, packagedSetup{alg: "RS256"})
+	b := newBrowser(t)
+	b.open(w.base + "/me")
+	silent := w.seen.last(t, lemonAuthorize).Query
+	silent.Set("prompt", "none")
+	p := b.open(w.provider.issuer + lemonAuthorize[1:] + "?" + silent.Encode())
+	if !strings.Contains(p.Body, `name="password"`) {
+		t.Fatalf("%s shows\n%s", p.URL, p.Body)
+	}
+	w.me(t, p.lemonSignIn("dwho"))
+}
+
+// TestLemonLDAPACR: the portal knows one level per way to sign in, and does not read what the app
+// asks for. The app still gets what it needs or says no, once.
+func TestLemonLDAPACR(t *testing.T) {
+	t.Parallel()
+	for acr, want := range map[string]int{
+		"loa-1 loa-2": http.StatusOK,
+		"loa-2 loa-3": http.StatusForbidden,
+	} {
+		t.Run(acr, func(t *testing.T) {
+			t.Parallel()
+			w := newLemonLDAP(t, packagedSetup{alg: "RS256", env: map[string]string{"REQUIRE_ACR": acr}})
+			b := newBrowser(t)
+			p := b.open(w.base + "/admin").lemonSignIn("dwho")
+			if p.Status != want || p.URL.Host != w.base[len("http://"):] {
+				t.Errorf("ended on %s with %d\n%s", p.URL, p.Status, p.Body)
+			}
+			if got := len(w.seen.all(lemonToken)); got != 1 {
+				t.Errorf("%d token requests", got)
+			}
+			w.me(t, b.open(w.base+"/me"))
+		})
+	}
+}
+
+// TestLemonLDAPConsent: refused, it is an error of the provider's; given, a login.
+func TestLemonLDAPConsent(t *testing.T) {
+	t.Parallel()
+	w := newLemonLDAP(t, packagedSetup{
+		alg:    "RS256",
+		client: map[string]any{"oidcRPMetaDataOptionsBypassConsent": 0},
+	})
+	b := newBrowser(t)
+	question := b.open(w.base + "/me").lemonSignIn("dwho").form()
+	no := question.set("confirm", "-"+question.values.Get("confirm")).submit()
+	if no.Status < 400 || no.URL.Query().Get("error") != "consent_required" || w.signedIn(b) {
+		t.Errorf("ended on %s with %d\n%s", no.URL, no.Status, no.Body)
+	}
+	w.me(t, b.open(w.base+"/me").form().submit())
+}
+
+// TestLemonLDAPFormPost: the page that posts the callback submits itself in a script of its own.
+func TestLemonLDAPFormPost(t *testing.T) {
+	t.Parallel()
+	w := newLemonLDAP(t, packagedSetup{
+		alg: "RS256",
+		env: map[string]string{"OIDC_RESPONSE_MODE": "form_post"},
+	})
+	posting := newBrowser(t).open(w.base + "/me").lemonSignIn("dwho")
+	w.me(t, posting.form().submit())
+}
