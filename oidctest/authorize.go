@@ -209,7 +209,7 @@ func (p *Provider) signIn(r *http.Request, a *authRequest, persona *Persona) *re
 // newSession opens a session in the place of the browser's old one, if any.
 func (p *Provider) newSession(old *session, persona *Persona, acr string) *session {
 	s := &session{
-		id: randomString(32), sid: randomString(16), persona: persona, acr: acr, amr: persona.AMR,
+		id: randomString(32), sid: p.randomValue(16), persona: persona, acr: acr, amr: persona.AMR,
 		authTime: p.now(), expires: p.now().Add(p.cfg.SessionTTL), clients: make(map[string]*Client),
 	}
 	if acr != persona.ACR {
@@ -241,7 +241,9 @@ func (p *Provider) grantCode(a *authRequest, s *session) *response {
 }
 
 func (p *Provider) fail(a *authRequest, err *oauthError) *response {
-	return p.respond(a, url.Values{"error": {err.Code}, "error_description": {err.Description}})
+	res := p.respond(a, url.Values{"error": {err.Code}, "error_description": {err.Description}})
+	res.refused = err
+	return res
 }
 
 // respond sends the browser back to the client, in the response mode it asked for.
@@ -251,6 +253,9 @@ func (p *Provider) respond(a *authRequest, params url.Values) *response {
 	}
 	if !p.cfg.NoIssParameter {
 		params.Set("iss", p.cfg.Issuer) // RFC 9207 section 2
+	}
+	if p.cfg.SessionState && params.Has("code") {
+		params.Set("session_state", randomString(16)+"."+randomString(8))
 	}
 	for _, f := range p.faults {
 		if f.authorization != nil {

@@ -15,9 +15,9 @@ import (
 
 // Browser returns a client that does what a browser does between an application and
 // the provider: it keeps cookies, follows redirects, prefers HTML unless a request has
-// an Accept header of its own, and submits the page of the form_post response mode. It
-// trusts the server's certificate. The login page it shows like any other; see
-// [Provider.Visit].
+// an Accept header of its own, submits the page of the form_post response mode, and
+// loads the frames of the front-channel logout page. It trusts the server's
+// certificate. The login page it shows like any other; see [Provider.Visit].
 func (p *Provider) Browser() *http.Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -79,27 +79,21 @@ type form struct {
 }
 
 var (
-	formTag  = regexp.MustCompile(`<form method="post" action="([^"]*)" data-oidctest="([a-z_]+)">`)
-	inputTag = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+	formTag     = regexp.MustCompile(`<form method="post" action="([^"]*)" data-oidctest="([a-z_]+)">`)
+	frameTag    = regexp.MustCompile(`<iframe hidden src="([^"]*)" data-oidctest="frame">`)
+	continueTag = regexp.MustCompile(`<a href="([^"]*)" data-oidctest="continue">`)
+	inputTag    = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 )
 
 // readForm returns the form of that kind in an answer, or nil. The body can be read
 // again unless there is one.
 func readForm(res *http.Response, kind string) (*form, error) {
-	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
-		return nil, nil
-	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxForm))
+	body, err := readPage(res)
 	if err != nil {
-		return nil, fmt.Errorf("oidctest: reading a page: %w", err)
+		return nil, err
 	}
 	tag := formTag.FindSubmatch(body)
 	if tag == nil || string(tag[2]) != kind {
-		rest := io.MultiReader(bytes.NewReader(body), res.Body)
-		res.Body = struct {
-			io.Reader
-			io.Closer
-		}{rest, res.Body}
 		return nil, nil
 	}
 	res.Body.Close()
@@ -110,9 +104,27 @@ func readForm(res *http.Response, kind string) (*form, error) {
 	return page, nil
 }
 
-// A browserTransport asks for pages and submits those of form_post. An http.Client
-// knows redirects only, so the answer to the form is handed up as the answer to the
-// page.
+// readPage returns the body of an answer in HTML, and nil for any other. It can be
+// read again.
+func readPage(res *http.Response) ([]byte, error) {
+	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+		return nil, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxForm))
+	if err != nil {
+		return nil, fmt.Errorf("oidctest: reading a page: %w", err)
+	}
+	rest := io.MultiReader(bytes.NewReader(body), res.Body)
+	res.Body = struct {
+		io.Reader
+		io.Closer
+	}{rest, res.Body}
+	return body, nil
+}
+
+// A browserTransport asks for pages, submits those of form_post and loads the frames
+// of others. An http.Client knows redirects only, so the answer to the form is handed
+// up as the answer to the page.
 type browserTransport struct {
 	next http.RoundTripper
 	jar  http.CookieJar
@@ -131,11 +143,57 @@ func (t *browserTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		return nil, err
 	}
 	page, err := readForm(res, "form_post")
-	if err != nil || page == nil {
+	if err != nil {
 		return res, err
 	}
-	t.jar.SetCookies(req.URL, res.Cookies())
-	return t.submit(req, page)
+	if page != nil {
+		t.jar.SetCookies(req.URL, res.Cookies())
+		return t.submit(req, page)
+	}
+	body, err := readPage(res)
+	if err != nil {
+		return res, err
+	}
+	frames := frameTag.FindAllSubmatch(body, -1)
+	for _, frame := range frames {
+		if err := t.load(req, html.UnescapeString(string(frame[1]))); err != nil {
+			return res, err
+		}
+	}
+	if next := continueTag.FindSubmatch(body); len(frames) > 0 && next != nil {
+		// What the page's script does, as far as an http.Client can.
+		res.StatusCode, res.Status = http.StatusSeeOther, "303 See Other"
+		res.Header.Set("Location", html.UnescapeString(string(next[1])))
+	}
+	return res, nil
+}
+
+// load loads a frame of a page, cookies included, and drops what it shows.
+func (t *browserTransport) load(page *http.Request, src string) error {
+	frame, err := http.NewRequestWithContext(page.Context(), http.MethodGet, browserURL(src), nil)
+	if err != nil {
+		return fmt.Errorf("oidctest: loading a frame: %w", err)
+	}
+	frame.Header.Set("Accept", acceptPages)
+	frame.Header.Set("Sec-Fetch-Dest", "iframe")
+	frame.Header.Set("Sec-Fetch-Mode", "navigate")
+	for _, cookie := range t.jar.Cookies(frame.URL) {
+		frame.AddCookie(cookie)
+	}
+	res, err := t.next.RoundTrip(frame)
+	if err != nil {
+		return fmt.Errorf("oidctest: loading a frame: %w", err)
+	}
+	defer res.Body.Close()
+	t.jar.SetCookies(frame.URL, res.Cookies())
+	return nil
+}
+
+// browserURL returns a URL as a browser requests it: without its fragment, and with
+// what may not stand in a query escaped.
+func browserURL(src string) string {
+	src, _, _ = strings.Cut(src, "#")
+	return strings.NewReplacer(" ", "%20", `"`, "%22", "<", "%3C", ">", "%3E", "'", "%27").Replace(src)
 }
 
 // submit posts the form as a browser would, with the cookies for its target, and makes

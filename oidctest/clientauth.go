@@ -119,7 +119,8 @@ func (p *Provider) proof(r *http.Request, client *Client, shown *credentials) (s
 	}
 	switch client.TokenEndpointAuthMethod {
 	case "tls_client_auth", "self_signed_tls_client_auth":
-		return client.TokenEndpointAuthMethod, certificateProof(r, client)
+		elsewhere := p.cfg.MTLSEndpointAliases && !strings.HasPrefix(r.Host, mtlsHost+":")
+		return client.TokenEndpointAuthMethod, !elsewhere && certificateProof(r, client)
 	}
 	return "none", true
 }
@@ -223,14 +224,20 @@ func verifyAssertion(client *Client, compact string) (payload []byte, method str
 // assertedSubject returns the sub of an assertion nobody has verified yet: it says
 // which client's keys to verify it with.
 func assertedSubject(compact string) string {
+	sub, _ := unverifiedClaims(compact)["sub"].(string)
+	return sub
+}
+
+// unverifiedClaims returns what a JWT says of itself; nil if it says nothing.
+func unverifiedClaims(compact string) map[string]any {
 	parts := strings.Split(compact, ".")
 	if len(parts) != 3 {
-		return ""
+		return nil
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	var a assertion
-	if err != nil || json.Unmarshal(payload, &a) != nil {
-		return ""
+	var claims map[string]any
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		return nil
 	}
-	return a.Subject
+	return claims
 }

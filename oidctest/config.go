@@ -72,9 +72,21 @@ type Config struct {
 	// parameter for amr, max_age for auth_time, a logout URI for sid.
 	ClaimsOnRequest bool
 
+	// Paths are the places of endpoints under the issuer that are not where they
+	// usually are, by endpoint: EndpointJWKS: "/keys".
+	Paths map[string]string
+
+	// MTLSEndpointAliases announces a token endpoint on the host "localhost" beside
+	// the usual one (RFC 8705 section 5), and takes client certificates only there.
+	// Needs TLS.
+	MTLSEndpointAliases bool
+
 	RequirePKCE     bool // refuses a request without code_challenge
 	RequirePAR      bool // refuses a request that was not pushed (RFC 9126 section 5)
+	TokenInBody     bool // takes the access token at UserInfo as a form parameter only
+	SessionState    bool // announces check_session_iframe and sends session_state
 	OddKeys         bool // adds keys to the JWK Set that nobody can use
+	OddValues       bool // makes sid and refresh tokens of spaces and punctuation too
 	NoPKCEMetadata  bool // does not advertise PKCE, and checks it all the same
 	NoIssParameter  bool // neither advertises nor sends iss (RFC 9207)
 	NoPAR           bool // has no pushed authorization request endpoint
@@ -121,6 +133,12 @@ type Client struct {
 	// BackChannelLogoutURI receives a logout token when a session of the provider
 	// ends. If empty, none is sent.
 	BackChannelLogoutURI string
+
+	// FrontChannelLogoutURI is loaded in a frame when a session of the provider ends,
+	// with iss and sid if FrontChannelLogoutSessionRequired is set. If empty, there
+	// is no frame.
+	FrontChannelLogoutURI             string
+	FrontChannelLogoutSessionRequired bool
 }
 
 // A Persona is someone who can sign in.
@@ -202,6 +220,18 @@ func (cfg Config) withDefaults() (Config, error) {
 		cfg.IDTokenSigningAlgValuesSupported = clientAlgs(cfg.Clients)
 	}
 	return cfg, nil
+}
+
+// paths returns the places of the endpoints by path.
+func (cfg *Config) paths() map[string]string {
+	places := make(map[string]string, len(paths))
+	for path, endpoint := range paths {
+		if own := cfg.Paths[endpoint]; own != "" {
+			path = own
+		}
+		places[path] = endpoint
+	}
+	return places
 }
 
 func orDuration(d, otherwise time.Duration) time.Duration {

@@ -2,7 +2,9 @@ package oidctest
 
 import (
 	"maps"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 )
 
@@ -43,6 +45,8 @@ func (p *Provider) metadata() map[string]any {
 		"prompt_values_supported":               []string{"none", "login", "consent", "select_account"},
 		"backchannel_logout_supported":          true,
 		"backchannel_logout_session_supported":  true,
+		"frontchannel_logout_supported":         true,
+		"frontchannel_logout_session_supported": true,
 
 		"token_endpoint_auth_signing_alg_values_supported": assertionAlgs,
 	}
@@ -63,6 +67,13 @@ func (p *Provider) optionalMetadata(m map[string]any) {
 	if !p.cfg.NoEndSession {
 		m["end_session_endpoint"] = p.Endpoint(EndpointEndSession)
 	}
+	if p.cfg.SessionState {
+		m["check_session_iframe"] = p.root + "/session/check"
+	}
+	if p.cfg.MTLSEndpointAliases {
+		m["mtls_endpoint_aliases"] = map[string]any{
+			"token_endpoint": otherHost(p.Endpoint(EndpointToken))}
+	}
 	if !p.cfg.NoRevocation {
 		m["revocation_endpoint"] = p.Endpoint(EndpointRevocation)
 	}
@@ -70,6 +81,18 @@ func (p *Provider) optionalMetadata(m map[string]any) {
 		m["pushed_authorization_request_endpoint"] = p.Endpoint(EndpointPAR)
 		m["require_pushed_authorization_requests"] = p.cfg.RequirePAR
 	}
+}
+
+// mtlsHost is where client certificates are taken with Config.MTLSEndpointAliases.
+const mtlsHost = "localhost"
+
+func otherHost(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		panic("oidctest: an endpoint of our own: " + err.Error())
+	}
+	u.Host = net.JoinHostPort(mtlsHost, u.Port())
+	return u.String()
 }
 
 func (p *Provider) authMethods() []string {

@@ -68,6 +68,12 @@ var (
 	JWKSNoAlg = jwks("no-alg", Accept,
 		"no key has alg or use",
 		eachKey(func(k map[string]any) { delete(k, "alg"); delete(k, "use") }))
+	JWKSUnnamedKeys = unnamed(jwks("unnamed-keys", Accept,
+		"there is one key of each type for signatures, without kid and alg, and the token has no kid",
+		members(func(m map[string]any) { m["keys"] = unnamedKeys(m, 0) })))
+	JWKSManyUnnamedKeys = unnamed(jwks("many-unnamed-keys", Either,
+		"there are three keys of each type for signatures, without kid and alg, and the token has no kid",
+		members(func(m map[string]any) { m["keys"] = unnamedKeys(m, 2) })))
 	JWKSPlainJSON = jwks("plain-json", Accept,
 		"the type is application/json", contentType("application/json"))
 )
@@ -156,4 +162,40 @@ func sameKID(m map[string]any) {
 			map[string]any{"kty": "oct", "use": "sig", "kid": kid, "k": randomString(32)})
 	}
 	m["keys"] = append(decoys, keysOf(m)...)
+}
+
+// unnamed takes the kid out of ID Tokens too.
+func unnamed(f Fault) Fault {
+	f.idToken = func(t *token) { delete(t.header, "kid") }
+	catalogue[len(catalogue)-1] = f
+	return f
+}
+
+// unnamedKeys returns the good keys, one of each type, behind as many others of each
+// type and keys that cannot be used.
+func unnamedKeys(m map[string]any, others int) []any {
+	keys := oddKeys()[:2] // for encryption; these have a kid
+	for n := range others {
+		keys = append(keys,
+			nameless(publicJWK(mustKey("RS256", spareRSA-n).Public(), "", "", "sig")),
+			nameless(publicJWK(mustKey("ES256", 0).Public(), "", "", "sig")),
+			nameless(publicJWK(mustKey("EdDSA", 0).Public(), "", "", "sig")))
+	}
+	keys = append(keys, map[string]any{"kty": "EC", "crv": "secp256k1", "use": "sig",
+		"x": randomString(32), "y": randomString(32)})
+	seen := make(map[string]bool)
+	for _, k := range keysOf(m) {
+		k := k.(map[string]any)
+		if kind := text(k["kty"]) + text(k["crv"]); text(k["use"]) == "sig" && !seen[kind] && text(k["d"]) == "" {
+			seen[kind] = true
+			keys = append(keys, nameless(k))
+		}
+	}
+	return keys
+}
+
+func nameless(k map[string]any) map[string]any {
+	delete(k, "kid")
+	delete(k, "alg")
+	return k
 }

@@ -149,23 +149,25 @@ func (pool *rsaKeys) get(n int) (*rsa.PrivateKey, error) {
 	return private, nil
 }
 
-// stranger returns a key for alg that the provider does not have.
-func stranger(alg, kid string) *key {
-	private, err := newPrivateKey(alg, strangerRSA)
+// mustKey returns a new key for alg, or one of the pool.
+func mustKey(alg string, generation int) crypto.Signer {
+	private, err := newPrivateKey(alg, generation)
 	if err != nil {
 		panic(err.Error())
 	}
-	return &key{kid: kid, alg: alg, private: private}
+	return private
+}
+
+// stranger returns a key for alg that the provider does not have.
+func stranger(alg, kid string) *key {
+	return &key{kid: kid, alg: alg, private: mustKey(alg, strangerRSA)}
 }
 
 // oddKeys returns what the JWK Sets of real and of conformance providers hold beside
 // the key that is needed: none of it verifies a token, and a relying party has to step
 // over all of it (RFC 7517 section 5).
 func oddKeys() []any {
-	rsaKey, err := rsaPool.get(spareRSA)
-	if err != nil {
-		panic(err.Error())
-	}
+	rsaKey := mustKey("RS256", spareRSA)
 	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic("oidctest: making an EC key: " + err.Error())
@@ -196,6 +198,23 @@ func randomString(n int) string {
 	b := make([]byte, n)
 	rand.Read(b) // never fails, see crypto/rand
 	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// oddCharacters are those that every encoding on the way has to cope with.
+const oddCharacters = " \"#%&'+/<=>?\\^`{|}~"
+
+// randomValue returns a random string of n bytes, and with Config.OddValues one that
+// ends in five odd characters.
+func (p *Provider) randomValue(n int) string {
+	value := randomString(n)
+	if p.cfg.OddValues {
+		b := make([]byte, 5)
+		rand.Read(b)
+		for _, c := range b {
+			value += string(oddCharacters[int(c)%len(oddCharacters)])
+		}
+	}
+	return value
 }
 
 // publicPEM returns the key as the PEM text that an algorithm-confusion attack takes

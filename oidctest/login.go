@@ -34,6 +34,7 @@ button:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 .name{display:block;font-weight:600}
 .facts{display:block;font-size:.9rem;overflow-wrap:anywhere}`
 	pageScript = `document.forms[0].submit()`
+	waitScript = `setTimeout(()=>document.links[0].click(),2000)`
 )
 
 //go:embed login.html
@@ -42,12 +43,14 @@ var pageSource string
 var pages = template.Must(template.New("pages").Funcs(template.FuncMap{
 	"style":  func() template.CSS { return pageStyle },
 	"script": func() template.JS { return pageScript },
+	"wait":   func() template.JS { return waitScript },
 }).Parse(pageSource))
 
 // pagePolicy says nothing about form-action: browsers apply it to the redirects after
 // the form as well, and those go wherever the relying party sends people.
-var pagePolicy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; "+
-	"base-uri 'none'; frame-ancestors 'none'", sourceHash(pageStyle), sourceHash(pageScript))
+var pagePolicy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s' '%s'; "+
+	"base-uri 'none'; frame-ancestors 'none'",
+	sourceHash(pageStyle), sourceHash(pageScript), sourceHash(waitScript))
 
 func sourceHash(source string) string {
 	sum := sha256.Sum256([]byte(source))
@@ -64,6 +67,7 @@ type page struct {
 	ClientID, Wanted, Interaction string         // login
 	Personas                      []personaEntry // login
 	Fields                        []field        // form_post
+	Frames                        []string       // signed out, with front-channel logout
 	Text, Code                    string         // message
 }
 
@@ -201,9 +205,21 @@ func formPostPage(a *authRequest, params url.Values) *response {
 	return render("form_post", http.StatusOK, data)
 }
 
+// framesPage loads the clients' logout pages and then sends the browser on to target,
+// if that is not empty.
+func framesPage(r *http.Request, frames []string, target string) *response {
+	lang := localeOf(r)
+	res := render("frames", http.StatusOK, page{Lang: lang, Title: wordsOf[lang].SignedOut,
+		Text: wordsOf[lang].SignedOutMore, Frames: frames, Action: target})
+	res.header.Set("Content-Security-Policy", pagePolicy+"; frame-src *")
+	return res
+}
+
 // errorPage is for the person, when there is no trusted place to send them.
 func errorPage(r *http.Request, status int, err *oauthError) *response {
 	lang := localeOf(r)
-	return render("message", status, page{Lang: lang, Title: wordsOf[lang].Refused,
+	res := render("message", status, page{Lang: lang, Title: wordsOf[lang].Refused,
 		Text: err.Description, Code: err.Code})
+	res.refused = err
+	return res
 }

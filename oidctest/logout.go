@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,11 @@ func (p *Provider) serveEndSession(r *http.Request) *response {
 		return errorPage(r, http.StatusBadRequest,
 			invalidRequest("post_logout_redirect_uri is not registered for a known client"))
 	}
-	res := p.signedOut(r, target)
-	p.endSession(r, res, hint)
+	s := p.endingSession(r, hint)
+	res := p.signedOut(r, target, s)
+	if s != nil {
+		p.endSession(res, s)
+	}
 	return res
 }
 
@@ -57,13 +61,24 @@ func (p *Provider) logoutClient(r *http.Request) (*Client, map[string]any, *oaut
 	return client, hint, nil
 }
 
-// signedOut answers the browser once the session is over.
-func (p *Provider) signedOut(r *http.Request, target string) *response {
+// signedOut answers the browser once the session s, if any, is over.
+func (p *Provider) signedOut(r *http.Request, target string, s *session) *response {
+	if target != "" {
+		target = p.wayBack(r, target)
+	}
+	if frames := p.frames(s); len(frames) > 0 {
+		return framesPage(r, frames, target)
+	}
 	if target == "" {
 		lang := localeOf(r)
 		return render("message", http.StatusOK, page{Lang: lang,
 			Title: wordsOf[lang].SignedOut, Text: wordsOf[lang].SignedOutMore})
 	}
+	return redirect(target)
+}
+
+// wayBack returns the registered URI with the state that the client sent.
+func (p *Provider) wayBack(r *http.Request, target string) string {
 	params := url.Values{}
 	if state := r.Form.Get("state"); state != "" {
 		params.Set("state", state)
@@ -73,23 +88,47 @@ func (p *Provider) signedOut(r *http.Request, target string) *response {
 			f.postLogout(p, params)
 		}
 	}
-	return redirect(withParams(target, params))
+	return withParams(target, params)
 }
 
-// endSession ends the browser's session, or the hint's when there is no cookie, and
-// has the clients told before the browser is answered.
-func (p *Provider) endSession(r *http.Request, res *response, hint map[string]any) {
-	s := p.session(r)
+// frames returns the URLs that the clients of a session want loaded (Front-Channel
+// Logout 1.0 section 3).
+func (p *Provider) frames(s *session) []string {
+	var frames []string
 	if s == nil {
-		for _, other := range p.sessions {
-			if sid, _ := hint["sid"].(string); sid != "" && sid == other.sid {
-				s = other
-			}
+		return nil
+	}
+	for _, client := range s.clients {
+		switch uri := client.FrontChannelLogoutURI; {
+		case uri == "":
+		case !client.FrontChannelLogoutSessionRequired:
+			frames = append(frames, uri)
+		case p.cfg.OddValues:
+			iss := withParams(uri, url.Values{"iss": {p.cfg.Issuer}})
+			frames = append(frames, iss+"&sid="+s.sid) // as some do
+		default:
+			frames = append(frames, withParams(uri, url.Values{"iss": {p.cfg.Issuer}, "sid": {s.sid}}))
 		}
 	}
-	if s == nil {
-		return
+	return frames
+}
+
+// endingSession returns the browser's session, or the hint's when there is no cookie;
+// nil if there is none.
+func (p *Provider) endingSession(r *http.Request, hint map[string]any) *session {
+	if s := p.session(r); s != nil {
+		return s
 	}
+	for _, s := range p.sessions {
+		if sid, _ := hint["sid"].(string); sid != "" && sid == s.sid {
+			return s
+		}
+	}
+	return nil
+}
+
+// endSession ends a session, and has the clients told before the browser is answered.
+func (p *Provider) endSession(res *response, s *session) {
 	delete(p.sessions, s.id)
 	res.header.Add("Set-Cookie", p.cookie("", -1).String())
 	messages := make(map[string]string) // BackChannelLogoutURI to logout token
@@ -161,14 +200,39 @@ func (p *Provider) logoutToken(client *Client, sub, sid string) string {
 			f.logoutToken(t)
 		}
 	}
-	return mustSign(t, nil)
+	signed := mustSign(t, nil)
+	if client.IDTokenEncryptedResponseAlg == "" {
+		return signed
+	}
+	encrypted, err := encrypt(signed, client, client.IDTokenEncryptedResponseAlg,
+		client.IDTokenEncryptedResponseEnc, "JWT")
+	if err != nil {
+		panic(err.Error()) // the same was done for the ID Token
+	}
+	return encrypted
 }
 
-// postLogoutToken implements Back-Channel Logout 1.0 section 2.5.
+// A LogoutAnswer is what a client answered to a logout token.
+type LogoutAnswer struct {
+	URI    string
+	Status int
+	Header http.Header
+}
+
+// LogoutAnswers returns what the clients answered to logout tokens so far, oldest
+// first, those that could not be reached left out.
+func (p *Provider) LogoutAnswers() []LogoutAnswer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.answers)
+}
+
+// postLogoutToken implements Back-Channel Logout 1.0 section 2.5. Clients have to
+// ignore the other parameter.
 func (p *Provider) postLogoutToken(ctx context.Context, uri, token string) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	form := url.Values{"logout_token": {token}}
+	form := url.Values{"logout_token": {token}, "ignored_parameter": {"ignored"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, uri, strings.NewReader(form.Encode()))
 	if err != nil {
 		return 0, fmt.Errorf("oidctest: back-channel logout: %w", err)
@@ -180,6 +244,9 @@ func (p *Provider) postLogoutToken(ctx context.Context, uri, token string) (stat
 	}
 	defer res.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(res.Body, maxForm))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers = append(p.answers, LogoutAnswer{URI: uri, Status: res.StatusCode, Header: res.Header})
 	return res.StatusCode, nil
 }
 

@@ -48,8 +48,9 @@ var paths = map[string]string{
 type Provider struct {
 	cfg     Config
 	clients []Client
-	base    string // the issuer's path without the last slash
-	root    string // the issuer without the last slash
+	paths   map[string]string // like the variable, with those of the config
+	base    string            // the issuer's path without the last slash
+	root    string            // the issuer without the last slash
 	server  *server
 
 	mu sync.Mutex // guards everything below
@@ -62,11 +63,15 @@ type Provider struct {
 	interactions map[string]*authRequest
 	pushed       map[string]*pushedRequest
 	assertions   map[string]bool // the jti of every client assertion seen
+	verifiers    map[string]bool // every code_verifier seen
+	issued       map[string]bool // every ID Token, before it was encrypted
 
-	faults    []Fault
-	overrides map[string]http.HandlerFunc
-	down      bool
-	requests  []*Request
+	faults     []Fault
+	overrides  map[string]http.HandlerFunc
+	down       bool
+	requests   []*Request
+	violations []string
+	answers    []LogoutAnswer
 }
 
 // New returns a provider for mounting in a server of one's own. Config.Issuer must be
@@ -84,6 +89,7 @@ func New(cfg Config) (*Provider, error) {
 	p := &Provider{
 		cfg:          cfg,
 		clients:      cfg.Clients,
+		paths:        cfg.paths(),
 		base:         strings.TrimSuffix(issuer.Path, "/"),
 		root:         strings.TrimSuffix(cfg.Issuer, "/"),
 		keys:         &keyRing{algs: cfg.signingAlgs()},
@@ -94,6 +100,8 @@ func New(cfg Config) (*Provider, error) {
 		interactions: make(map[string]*authRequest),
 		pushed:       make(map[string]*pushedRequest),
 		assertions:   make(map[string]bool),
+		verifiers:    make(map[string]bool),
+		issued:       make(map[string]bool),
 		overrides:    make(map[string]http.HandlerFunc),
 	}
 	if err := p.keys.rotate(false); err != nil {
@@ -156,7 +164,7 @@ func (p *Provider) Issuer() string { return p.cfg.Issuer }
 // Endpoint returns the URL of an endpoint by its name, such as [EndpointToken].
 // It panics when there is no endpoint of that name.
 func (p *Provider) Endpoint(name string) string {
-	for path, endpoint := range paths {
+	for path, endpoint := range p.paths {
 		if endpoint == name {
 			return p.root + path
 		}
@@ -270,7 +278,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Provider) endpointOf(path string) (recorded, answers string) {
 	rest, under := strings.CutPrefix(path, p.base)
 	elsewhere, redirected := strings.CutPrefix(rest, elsewherePath)
-	endpoint, known := paths[elsewhere]
+	endpoint, known := p.paths[elsewhere]
 	switch {
 	case !under || !known:
 		return EndpointUnknown, EndpointUnknown
@@ -314,7 +322,9 @@ func (p *Provider) own(endpoint string) http.HandlerFunc {
 func (p *Provider) answer(endpoint string, r *http.Request) *response {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.inspect(endpoint, r)
 	res := p.route(endpoint, r)
+	p.notice(endpoint, res)
 	for _, f := range p.faults {
 		if f.response != nil && f.Endpoint == endpoint {
 			f.response(p, res)
@@ -370,6 +380,7 @@ type response struct {
 	claims   map[string]any        // of a UserInfo response, whatever its form
 	truncate bool                  // break off in the middle
 	before   func(context.Context) // runs, unlocked, before the answer is written
+	refused  *oauthError           // nil: the request was a sound one
 }
 
 func (res *response) write(w http.ResponseWriter, _ *http.Request) {

@@ -52,6 +52,7 @@ func jsonError(err *oauthError) *response {
 	res := jsonResponse(status, map[string]any{
 		"error": err.Code, "error_description": err.Description,
 	})
+	res.refused = err
 	if status == http.StatusUnauthorized {
 		res.header.Set("WWW-Authenticate", `Basic realm="oidctest"`)
 	}

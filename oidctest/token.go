@@ -146,7 +146,7 @@ func (p *Provider) tokenResponse(g *grant, refresh bool) *response {
 		delete(members, "expires_in")
 	}
 	if !p.cfg.NoRefreshToken {
-		next := randomString(32)
+		next := p.randomValue(32)
 		p.refresh[next] = &refreshToken{grant: g, expires: p.now().Add(p.cfg.RefreshTokenTTL)}
 		members["refresh_token"] = next
 	}
@@ -181,6 +181,7 @@ func (p *Provider) idToken(g *grant, access string, refresh bool) (string, error
 		}
 	}
 	signed, err := t.sign()
+	p.issued[signed] = true
 	if err != nil || g.client.IDTokenEncryptedResponseAlg == "" {
 		return signed, err
 	}
@@ -221,7 +222,7 @@ func (p *Provider) authenticationClaims(g *grant) map[string]any {
 	if _, asked := g.claims.IDToken["auth_time"]; always || asked || g.maxAgeAsked {
 		claims["auth_time"] = g.authTime.Unix()
 	}
-	if always || g.client.BackChannelLogoutURI != "" {
+	if always || g.client.BackChannelLogoutURI != "" || g.client.FrontChannelLogoutURI != "" {
 		claims["sid"] = g.sid
 	}
 	return claims

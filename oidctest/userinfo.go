@@ -27,15 +27,25 @@ func (p *Provider) serveUserInfo(r *http.Request) *response {
 	return res
 }
 
-// bearer returns the grant of the access token, which must be in the header and
-// nowhere else (RFC 6750 section 2).
+// bearer returns the grant of the access token, which must be in the header, or with
+// Config.TokenInBody in the body, and nowhere else (RFC 6750 section 2).
 func (p *Provider) bearer(r *http.Request) (*grant, *oauthError) {
-	if r.Form.Has("access_token") {
-		return nil, invalidRequest("the access token must be in the Authorization header")
-	}
-	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return nil, &oauthError{Status: http.StatusUnauthorized}
+	var value string
+	if p.cfg.TokenInBody {
+		if r.Header.Get("Authorization") != "" || r.URL.Query().Has("access_token") ||
+			len(r.PostForm["access_token"]) != 1 {
+			return nil, invalidRequest("the access token must be in the form body")
+		}
+		value = r.PostForm.Get("access_token")
+	} else {
+		if r.Form.Has("access_token") || len(r.Header.Values("Authorization")) > 1 {
+			return nil, invalidRequest("the access token must be in the Authorization header, once")
+		}
+		var scheme string
+		scheme, value, _ = strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return nil, &oauthError{Status: http.StatusUnauthorized}
+		}
 	}
 	t := p.access[value]
 	if t == nil || t.revoked || t.grant.revoked || !p.now().Before(t.expires) {
@@ -50,7 +60,7 @@ func bearerError(err *oauthError) *response {
 	challenge := `Bearer realm="oidctest"`
 	if err.Code == "" {
 		// A request without credentials is told no more than that.
-		return &response{status: err.Status, header: http.Header{"WWW-Authenticate": {challenge}}}
+		return &response{status: err.Status, header: http.Header{"WWW-Authenticate": {challenge}}, refused: err}
 	}
 	res := jsonError(err)
 	res.header.Set("WWW-Authenticate",

@@ -1,0 +1,148 @@
+package oidctest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Violations returns what is wrong with the requests received so far, in their order
+// and with the endpoint in front: those that the provider had to refuse, and those
+// that it answered although a conformance suite would count an error. A relying party
+// that does its part leaves none, whatever faults the provider commits.
+func (p *Provider) Violations() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.violations)
+}
+
+func (p *Provider) violation(endpoint, format string, args ...any) {
+	p.violations = append(p.violations, endpoint+": "+fmt.Sprintf(format, args...))
+}
+
+// personsErrors are not the relying party's doing.
+var personsErrors = []string{"access_denied", "login_required", "server_error"}
+
+// notice notes that a request was refused.
+func (p *Provider) notice(endpoint string, res *response) {
+	err := res.refused
+	if err == nil || endpoint == EndpointLogin || slices.Contains(personsErrors, err.Code) {
+		return
+	}
+	p.violation(endpoint, "%s", err.Error())
+}
+
+// inspect notes what a lenient provider lets pass.
+func (p *Provider) inspect(endpoint string, r *http.Request) {
+	switch endpoint {
+	case EndpointAuthorization:
+		if !r.Form.Has("request_uri") {
+			p.inspectAuthentication(endpoint, r)
+		}
+	case EndpointPAR:
+		p.inspectAuthentication(endpoint, r)
+	case EndpointToken:
+		p.inspectToken(r)
+	case EndpointEndSession:
+		p.inspectEndSession(r)
+	}
+	for name, values := range r.Form {
+		if slices.Contains(values, "") {
+			p.violation(endpoint, "%s is empty", name)
+		}
+	}
+}
+
+// maxNonce is the longest nonce that every provider takes.
+const maxNonce = 43
+
+func (p *Provider) inspectAuthentication(endpoint string, r *http.Request) {
+	params := r.Form
+	nonce := params.Get("nonce")
+	switch {
+	case nonce == "":
+		p.violation(endpoint, "there is no nonce")
+	case len(nonce) > maxNonce:
+		p.violation(endpoint, "nonce has %d characters, more than %d", len(nonce), maxNonce)
+	case strings.ContainsFunc(nonce, func(c rune) bool { return !isUnreserved(c) }):
+		p.violation(endpoint, "nonce has characters other than letters, digits, - . _ ~")
+	}
+	if !slices.Contains(strings.Split(params.Get("scope"), " "), "openid") {
+		p.violation(endpoint, "scope does not contain openid between single spaces")
+	}
+	if params.Get("code_challenge") == "" {
+		p.violation(endpoint, "there is no code_challenge")
+	}
+	if params.Get("state") == "" {
+		p.violation(endpoint, "there is no state")
+	}
+	if params.Get("max_age") == "0" && params.Get("prompt") == "none" {
+		p.violation(endpoint, "max_age 0 with prompt none cannot be met")
+	}
+	p.inspectClaims(endpoint, params.Get("claims"))
+}
+
+// isUnreserved reports whether c is an unreserved character of RFC 3986 section 2.3.
+func isUnreserved(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		strings.ContainsRune("-._~", c)
+}
+
+// inspectClaims checks the members of the claims parameter (OIDC Core 5.5); parseWishes
+// checks its form.
+func (p *Provider) inspectClaims(endpoint, text string) {
+	var members map[string]map[string]map[string]any
+	if text == "" || json.Unmarshal([]byte(text), &members) != nil {
+		return
+	}
+	for name, claims := range members {
+		if name != "userinfo" && name != "id_token" {
+			p.violation(endpoint, "claims has the member %q", name)
+		}
+		for claim, request := range claims {
+			for member := range request {
+				if !slices.Contains([]string{"essential", "value", "values"}, member) {
+					p.violation(endpoint, "claims asks for %q with the member %q", claim, member)
+				}
+			}
+		}
+	}
+}
+
+func (p *Provider) inspectToken(r *http.Request) {
+	if assertion := r.PostForm.Get("client_assertion"); assertion != "" && unverifiedClaims(assertion)["iat"] == nil {
+		p.violation(EndpointToken, "client_assertion has no iat")
+	}
+	if r.PostForm.Get("grant_type") != "authorization_code" {
+		return
+	}
+	verifier := r.PostForm.Get("code_verifier")
+	switch {
+	case verifier == "":
+		p.violation(EndpointToken, "there is no code_verifier")
+	case len(verifier) > 128 || strings.ContainsFunc(verifier, func(c rune) bool { return !isUnreserved(c) }):
+		p.violation(EndpointToken, "code_verifier is not of the form of RFC 7636 section 4.1")
+	case p.verifiers[verifier]:
+		p.violation(EndpointToken, "code_verifier was used before")
+	}
+	p.verifiers[verifier] = true
+}
+
+// inspectEndSession wants what lets a provider log out without asking the person
+// (RP-Initiated Logout 1.0 section 2). Someone who comes by themselves has none of it.
+func (p *Provider) inspectEndSession(r *http.Request) {
+	if len(r.Form) == 0 {
+		return
+	}
+	if !p.issued[r.Form.Get("id_token_hint")] {
+		p.violation(EndpointEndSession, "id_token_hint is not an ID Token that was issued")
+	}
+	if r.Form.Get("post_logout_redirect_uri") == "" {
+		p.violation(EndpointEndSession, "there is no post_logout_redirect_uri")
+	}
+	if r.Form.Get("state") == "" {
+		p.violation(EndpointEndSession, "there is no state")
+	}
+}
