@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -458,6 +459,10 @@ func checkCertificates(cfg *Config, wrong func(string, string, ...any)) {
 		leaf, err := x509.ParseCertificate(certificate.Certificate[0])
 		if err != nil {
 			wrong("ClientCertificates", "[%d] cannot be read", i)
+			continue
+		}
+		if !certifies(leaf, certificate.PrivateKey) {
+			wrong("ClientCertificates", "[%d] has another private key than its own", i)
 		}
 		certificate.Leaf = leaf
 	}
@@ -467,6 +472,17 @@ func checkCertificates(cfg *Config, wrong func(string, string, ...any)) {
 	if _, ok := cfg.HTTPClient.Transport.(*http.Transport); !ok {
 		wrong("HTTPClient", "must have an *http.Transport to present ClientCertificates")
 	}
+}
+
+// certifies reports whether private is the key of leaf: the provider would find
+// out, in the middle of a login.
+func certifies(leaf *x509.Certificate, private crypto.PrivateKey) bool {
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		return false
+	}
+	public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(leaf.PublicKey)
 }
 
 // checkAlgs checks the algorithm pins. A secret shorter than the hash would

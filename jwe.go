@@ -187,12 +187,14 @@ func nameKeys(keys []jose.JSONWebKey) {
 }
 
 // certificateKey returns the JWK by which a provider knows a self-signed
-// certificate (RFC 8705 section 2.2.2).
+// certificate (RFC 8705 section 2.2.2). It is not to be encrypted to: decrypt
+// knows the ClientKeys alone.
 func certificateKey(certificate tls.Certificate) jose.JSONWebKey {
 	sum := sha256.Sum256(certificate.Leaf.Raw)
 	return jose.JSONWebKey{
 		Key:          certificate.Leaf.PublicKey,
 		KeyID:        base64.RawURLEncoding.EncodeToString(sum[:]),
+		Use:          "sig",
 		Certificates: []*x509.Certificate{certificate.Leaf},
 	}
 }

@@ -1,0 +1,187 @@
+package oidcrp
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// keysAt returns the JWK Set that the app serves, as it is and read.
+func keysAt(t testing.TB, base string) (body string, set jose.JSONWebKeySet) {
+	t.Helper()
+	res, body := get(t, http.DefaultClient, base+"/auth/jwks")
+	if err := json.Unmarshal([]byte(body), &set); err != nil || res.StatusCode != 200 {
+		t.Fatalf("%s: %v\n%s", res.Status, err, body)
+	}
+	return body, set
+}
+
+func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	certificates := []tls.Certificate{certificateFor(t, keys.rsa2, "rsa"), certificateFor(t, keys.p521, "ec")}
+	app := newTestApp(t, setup{config: func(c *Config) {
+		c.ClientKeys = []jose.JSONWebKey{
+			{Key: keys.rsa, KeyID: "rsa", Use: "sig", Algorithm: "PS256"},
+			{Key: keys.p256}, {Key: keys.p384, Use: "enc"}, {Key: keys.ed},
+		}
+		c.ClientCertificates = certificates
+	}})
+	res, body := get(t, http.DefaultClient, app.URL+"/auth/jwks")
+	for name, want := range map[string]string{
+		"Content-Type": "application/jwk-set+json", "Cache-Control": "public, max-age=600", "X-Content-Type-Options": "nosniff",
+	} {
+		if got := res.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	var set struct{ Keys []map[string]any }
+	if err := json.Unmarshal([]byte(body), &set); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range set.Keys {
+		for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
+			if _, ok := key[name]; ok {
+				t.Errorf("a key is served with its %s", name)
+			}
+		}
+	}
+	for _, secret := range [][]byte{keys.rsa.D.Bytes(), keys.p256.D.Bytes(), keys.p384.D.Bytes(), keys.ed.Seed(), keys.rsa.Primes[0].Bytes()} {
+		for _, enc := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
+			if bytes.Contains([]byte(body), []byte(enc.EncodeToString(secret))) {
+				t.Error("a private key is served")
+			}
+		}
+	}
+	_, read := keysAt(t, app.URL)
+	wantKeys := []crypto.Signer{keys.rsa, keys.p256, keys.p384, keys.ed, keys.rsa2, keys.p521}
+	if len(read.Keys) != len(wantKeys) {
+		t.Fatalf("%d keys are served, want %d", len(read.Keys), len(wantKeys))
+	}
+	var kids []string
+	for i, key := range read.Keys {
+		if !key.IsPublic() || !key.Valid() || !wantKeys[i].Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(key.Key) {
+			t.Errorf("key %d is another one", i)
+		}
+		if key.KeyID == "" || slices.Contains(kids, key.KeyID) {
+			t.Errorf("key %d is called %q, beside %q", i, key.KeyID, kids)
+		}
+		kids = append(kids, key.KeyID)
+	}
+	if key := read.Keys[0]; key.KeyID != "rsa" || key.Use != "sig" || key.Algorithm != "PS256" {
+		t.Errorf("a key's kid, use and alg became %q, %q, %q", key.KeyID, key.Use, key.Algorithm)
+	}
+	for i, certificate := range certificates {
+		key := read.Keys[4+i]
+		if len(key.Certificates) != 1 || !bytes.Equal(key.Certificates[0].Raw, certificate.Certificate[0]) {
+			t.Errorf("key %d has the certificates %v", 4+i, key.Certificates)
+		}
+		if key.Use != "sig" {
+			// Or a provider may encrypt to it, which nothing here can open.
+			t.Errorf("the key of a certificate is for %q", key.Use)
+		}
+	}
+}
+
+func TestAKeyThatIsAloneIsServedAsItIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, kid := range []string{"", "mine"} {
+		app := newTestApp(t, setup{config: func(c *Config) {
+			c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, KeyID: kid}}
+		}})
+		if _, set := keysAt(t, app.URL); len(set.Keys) != 1 || set.Keys[0].KeyID != kid {
+			t.Errorf("%q is served as %+v", kid, set.Keys)
+		}
+	}
+}
+
+func TestWhoMayAskForTheClientKeys(t *testing.T) {
+	t.Parallel()
+	with := newTestApp(t, setup{config: func(c *Config) {
+		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}}
+	}})
+	without := newTestApp(t, setup{})
+	for _, tt := range []struct {
+		app    *testApp
+		method string
+		status int
+	}{
+		{with, "GET", 200}, {with, "HEAD", 200}, {with, "POST", 405}, {with, "PUT", 405}, {with, "DELETE", 405},
+		{without, "GET", 404}, {without, "HEAD", 404}, {without, "POST", 404},
+	} {
+		res, body := tt.app.asks(t, http.DefaultClient, tt.method, "/auth/jwks")
+		if res.StatusCode != tt.status || (tt.status == 405) != (res.Header.Get("Allow") == "GET, HEAD") {
+			t.Errorf("%s: %s, Allow %q, want %d", tt.method, res.Status, res.Header.Get("Allow"), tt.status)
+		}
+		if tt.method == "HEAD" && body != "" {
+			t.Errorf("HEAD answered %q", body)
+		}
+	}
+}
+
+func TestClientKeysMustBePrivateAndOfAKnownType(t *testing.T) {
+	t.Parallel()
+	for what, key := range map[string]jose.JSONWebKey{
+		"a public key": {Key: testKeys().p256.Public()}, "a shared secret": {Key: []byte("0123456789abcdef0123456789abcdef")},
+		"nothing": {}, "some text": {Key: "key"},
+		"a certificate alone": {Certificates: []*x509.Certificate{{}}},
+	} {
+		_, err := New(soundConfig(func(c *Config) { c.ClientKeys = []jose.JSONWebKey{key} }))
+		if codeOf(err) != CodeConfig {
+			t.Errorf("%s was taken: %v", what, err)
+		}
+	}
+}
+
+// The provider knows the keys from the client's jwks_uri alone.
+func TestAProviderFindsTheKeyOfAnAssertionByItsName(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	clientKeys := []jose.JSONWebKey{
+		{Key: keys.p384, Use: "enc"}, {Key: keys.rsa2, Algorithm: "PS512"}, {Key: keys.rsa},
+		{Key: keys.p256}, {Key: keys.ed}, {Key: keys.p521},
+	}
+	served := newTestApp(t, setup{config: func(c *Config) { c.ClientKeys = clientKeys }})
+	_, set := keysAt(t, served.URL)
+	for i, alg := range map[int]string{1: "PS512", 2: "RS256", 3: "ES256", 4: "EdDSA", 5: "ES512"} {
+		app := newTestApp(t, setup{
+			provider: oidctest.Config{Clients: []oidctest.Client{{
+				ID: oidctest.ClientID, TokenEndpointAuthMethod: "private_key_jwt", JWKS: set,
+			}}},
+			config: func(c *Config) {
+				c.ClientSecret, c.ClientKeys = "", clientKeys
+				c.TokenEndpointAuthMethod, c.TokenEndpointAuthSigningAlg = "private_key_jwt", alg
+			},
+		})
+		app.signIn(t)
+		assertion := app.provider.RequestsTo(oidctest.EndpointToken)[0].Form.Get("client_assertion")
+		parsed, err := jose.ParseSignedCompact(assertion, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kid := parsed.Signatures[0].Header.KeyID; kid == "" || kid != set.Keys[i].KeyID {
+			t.Errorf("%s: the assertion names key %q, want %q", alg, kid, set.Keys[i].KeyID)
+		}
+	}
+}
+
+func TestASelfSignedCertificateIsKnownByTheServedKeys(t *testing.T) {
+	t.Parallel()
+	certificate := certificateFor(t, testKeys().rsa, "the client")
+	config := func(c *Config) { c.ClientCertificates = []tls.Certificate{certificate} }
+	_, set := keysAt(t, newTestApp(t, setup{config: config}).URL)
+	app := newMTLSApp(t, oidctest.Client{
+		ID: oidctest.ClientID, TokenEndpointAuthMethod: "self_signed_tls_client_auth", JWKS: set,
+	}, allAliases, setup{config: config})
+	app.signIn(t)
+}
