@@ -1,0 +1,252 @@
+package oidcrp
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// initiates asks the app to start a login, by GET or POST, and returns the
+// answer without following it.
+func (a *testApp) initiates(t testing.TB, browser *http.Client, method string, params url.Values) (*http.Response, string) {
+	t.Helper()
+	target, body := a.URL+"/auth/initiate", strings.NewReader("")
+	if method == "POST" {
+		body = strings.NewReader(params.Encode())
+	} else {
+		target += "?" + params.Encode()
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, target, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html")
+	r.Header.Set("Origin", "https://portal.example")
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	if method == "POST" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	res, err := noRedirects(browser).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, readBody(t, res)
+}
+
+func TestAnotherPartyStartsALogin(t *testing.T) {
+	t.Parallel()
+	for method, status := range map[string]int{"GET": http.StatusFound, "POST": http.StatusSeeOther} {
+		app := newTestApp(t, setup{})
+		browser := app.provider.Browser()
+		res, _ := app.initiates(t, browser, method, url.Values{
+			"iss": {app.provider.Issuer()}, "login_hint": {"alice@example.org"},
+			"target_link_uri": {app.URL + "/tab/1?a=b&c=d%2Fe"},
+		})
+		if res.StatusCode != status || !strings.HasPrefix(res.Header.Get("Location"), app.provider.Endpoint(oidctest.EndpointAuthorization)+"?") {
+			t.Fatalf("%s answered %s, %s", method, res.Status, res.Header.Get("Location"))
+		}
+		back, err := app.provider.Visit(browser, res.Header.Get("Location"), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page := readBody(t, back); back.Request.URL.RequestURI() != "/tab/1?a=b&c=d%2Fe" || !strings.Contains(page, "alice") {
+			t.Errorf("%s ended at %s\n%s", method, back.Request.URL, page)
+		}
+		asked := app.provider.RequestsTo(oidctest.EndpointAuthorization)
+		if got := asked[0].Form.Get("login_hint"); got != "alice@example.org" {
+			t.Errorf("%s: login_hint is %q", method, got)
+		}
+	}
+}
+
+func TestInitiatedLoginsPassNothingElseOn(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	plain := requestOf(t, app.client, nil)
+	for _, tt := range []struct {
+		what string
+		hint string
+		want string
+	}{
+		{"no login_hint", "", ""},
+		{"a login_hint", "alice", "alice"},
+		{"a login_hint that looks like parameters", "a&prompt=none&x=", "a&prompt=none&x="},
+		{"a login_hint of 255 bytes", strings.Repeat("h", 255), strings.Repeat("h", 255)},
+		{"a longer login_hint", strings.Repeat("h", 256), ""},
+	} {
+		res, _ := app.initiates(t, http.DefaultClient, "GET", url.Values{
+			"iss": {app.provider.Issuer()}, "login_hint": {tt.hint},
+			"prompt": {"none"}, "max_age": {"0"}, "acr_values": {"eidas1"}, "claims": {"{}"}, "scope": {"openid admin"},
+			"redirect_uri": {"https://evil.example"}, "state": {"fixed"}, "nonce": {"fixed"}, "client_id": {"other"},
+			"id_token_hint": {"x"}, "request_uri": {"https://evil.example"}, "response_mode": {"form_post"},
+			"return_to": {"/admin"}, "step_up": {"x"}, "lti_message_hint": {"x"}, "ui_locales": {"fr"},
+		})
+		location, err := res.Location()
+		if err != nil {
+			t.Fatalf("%s: %v", tt.what, err)
+		}
+		want := withoutRandom(maps.Clone(plain))
+		if tt.want != "" {
+			want.Set("login_hint", tt.want)
+		}
+		if got := withoutRandom(location.Query()); got.Encode() != want.Encode() {
+			t.Errorf("%s asks for\n%v, want\n%v", tt.what, got, want)
+		}
+	}
+}
+
+func TestInitiatedLoginsAreRefused(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	issuer := app.provider.Issuer()
+	slashed := newTestApp(t, setup{provider: oidctest.Config{Issuer: "/realm/"}})
+	for _, tt := range []struct {
+		what   string
+		app    *testApp
+		params url.Values
+		code   Code
+	}{
+		{"no iss", app, url.Values{"login_hint": {"alice"}}, CodeIssuerMismatch},
+		{"an empty iss", app, url.Values{"iss": {""}}, CodeIssuerMismatch},
+		{"another iss", app, url.Values{"iss": {"https://evil.example"}}, CodeIssuerMismatch},
+		{"an iss with a slash", app, url.Values{"iss": {issuer + "/"}}, CodeIssuerMismatch},
+		{"an iss without its slash", slashed, url.Values{"iss": {strings.TrimSuffix(slashed.provider.Issuer(), "/")}}, CodeIssuerMismatch},
+		{"an iss in upper case", app, url.Values{"iss": {strings.ToUpper(issuer)}}, CodeIssuerMismatch},
+		{"an iss with white space", app, url.Values{"iss": {issuer + " "}}, CodeIssuerMismatch},
+		{"ISS for iss", app, url.Values{"ISS": {issuer}}, CodeIssuerMismatch},
+		{"an iss with markup", app, url.Values{"iss": {`"><script>alert(1)</script>`}}, CodeIssuerMismatch},
+		{"iss twice", app, url.Values{"iss": {issuer, issuer}}, CodeInvalidRequest},
+		{"two iss", app, url.Values{"iss": {issuer, "https://evil.example"}}, CodeInvalidRequest},
+		{"login_hint twice", app, url.Values{"iss": {issuer}, "login_hint": {"a", "b"}}, CodeInvalidRequest},
+		{"target_link_uri twice", app, url.Values{"iss": {issuer}, "target_link_uri": {app.URL, app.URL}}, CodeInvalidRequest},
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			res, page := tt.app.initiates(t, http.DefaultClient, method, tt.params)
+			if res.StatusCode != http.StatusBadRequest || res.Header.Get("Location") != "" || len(res.Cookies()) > 0 {
+				t.Errorf("%s by %s answered %s, %v", tt.what, method, res.Status, res.Header)
+			}
+			if !strings.Contains(tt.app.log.String(), string(tt.code)) {
+				t.Errorf("%s by %s: the log has no %s", tt.what, method, tt.code)
+			}
+			if strings.Contains(page, "<script") || strings.Contains(page, "evil.example") {
+				t.Errorf("%s by %s shows what was sent:\n%s", tt.what, method, page)
+			}
+		}
+	}
+	res, _ := app.initiates(t, http.DefaultClient, "GET", nil)
+	if res.Header.Get("Cache-Control") != "no-store" {
+		t.Error("a refusal may be stored")
+	}
+	// One in the query and one in the body are two.
+	r, err := http.NewRequestWithContext(t.Context(), "POST", app.URL+"/auth/initiate?iss="+url.QueryEscape(issuer),
+		strings.NewReader(url.Values{"iss": {issuer}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	both, err := noRedirects(http.DefaultClient).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if readBody(t, both); both.StatusCode != http.StatusBadRequest {
+		t.Errorf("iss in the query and in the body: %s", both.Status)
+	}
+}
+
+func TestInitiatedLoginsByOtherMethods(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	path := "/auth/initiate?iss=" + url.QueryEscape(app.provider.Issuer())
+	for _, tt := range []struct {
+		what, method string
+		headers      []string
+		status       int
+	}{
+		{"HEAD", "HEAD", nil, 405},
+		{"PUT", "PUT", nil, 405},
+		{"a prefetch", "GET", []string{"Sec-Purpose: prefetch"}, 204},
+		{"a page load", "GET", []string{acceptHTML}, 302},
+	} {
+		res, _ := app.asks(t, http.DefaultClient, tt.method, path, tt.headers...)
+		if res.StatusCode != tt.status || (len(res.Cookies()) > 0) != (tt.status == 302) {
+			t.Errorf("%s answered %s with %v", tt.what, res.Status, res.Cookies())
+		}
+	}
+}
+
+// target_link_uri is an absolute URL that anybody may have written.
+func TestInitiatedLoginsLeadToThisAppAlone(t *testing.T) {
+	t.Parallel()
+	c := mustNew(t, func(c *Config) { c.BaseURL = "https://app.example/base" })
+	for _, tt := range []struct{ target, want string }{
+		{"https://app.example/base/dossiers/12?tab=2", "/base/dossiers/12?tab=2"},
+		{"https://app.example/elsewhere", "/elsewhere"},
+		{"https://app.example/a%20b?c=%2F", "/a%20b?c=%2F"},
+		{"https://app.example/page#part", "/page"},
+		{"https://app.example", "/"},
+		{"https://app.example?a=b", "/?a=b"},
+		{"HTTPS://app.example/page", "/page"},
+		{"https://app.example/base/auth/logout", "/base/"},
+		{"https://app.example/base/auth/login?return_to=/x", "/base/"},
+		{"", "/base/"},
+		{"/page", "/base/"},
+		{"page", "/base/"},
+		{"//app.example/page", "/base/"},
+		{"http://app.example/page", "/base/"},
+		{"https://app.example:8443/page", "/base/"},
+		{"https://evil.example/page", "/base/"},
+		{"https://app.example.evil.example/page", "/base/"},
+		{"https://app.example@evil.example/page", "/base/"},
+		{"https://evil.example/https://app.example/", "/base/"},
+		{"https://evil.example\\@app.example/page", "/base/"},
+		{"https:app.example/page", "/base/"},
+		{"https:///app.example/page", "/base/"},
+		{"https:\\\\app.example\\page", "/base/"},
+		{" https://app.example/page", "/base/"},
+		{"https://app.example//evil.example", "/base/"},
+		{"https://app.example/%2F/evil.example", "/base/"},
+		{"https://app.example/%2f%2fevil.example", "/base/"},
+		{"https://app.example/\\evil.example", "/base/"},
+		{"https://app.example/%5Cevil.example", "/base/"},
+		{"https://app.example/\t/evil.example", "/base/"},
+		{"https://app.example/%0d%0aSet-Cookie:a=b", "/base/"},
+		{"https://app.example/..//evil.example", "/base/"},
+		{"https://app.example/" + strings.Repeat("a", 2000), "/base/"},
+		{"javascript://app.example/%0aalert(1)", "/base/"},
+		{"data:text/html,https://app.example/", "/base/"},
+		{"https://user:password@app.example/page", "/page"},
+	} {
+		if got := c.returnTo(c.ownPage(tt.target)); got != tt.want {
+			t.Errorf("%q leads to %q, want %q", tt.target, got, tt.want)
+		}
+	}
+}
+
+func TestInitiatedLoginWhileTheProviderIsDown(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	app.provider.SetDown(true)
+	res, page := app.initiates(t, http.DefaultClient, "GET", url.Values{
+		"iss": {app.provider.Issuer()}, "login_hint": {"alice"}, "target_link_uri": {app.URL + "/me"},
+	})
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || strings.Contains(page, "/auth/initiate") {
+		t.Errorf("%s\n%s", res.Status, page)
+	}
+}
+
+// A login that somebody else started takes nothing from the person who is
+// signed in until it is finished.
+func TestInitiatedLoginsLeaveTheSessionAlone(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	browser := app.signIn(t)
+	app.initiates(t, browser, "GET", url.Values{"iss": {app.provider.Issuer()}, "login_hint": {"bruno"}})
+	if who := app.who(t, browser, "/me"); who.Sub != "alice" {
+		t.Errorf("%q is signed in after somebody else started a login", who.Sub)
+	}
+}
