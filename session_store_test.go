@@ -356,6 +356,25 @@ func TestALoginThatCannotBeStoredIsNotPretended(t *testing.T) {
 	}
 }
 
+// The time in the cookie spares the store a write. One that is still to come,
+// from a clock that was set back, must not spare all of them.
+func TestAnEntryIsTouchedWhenItsCookieIsFromTheFuture(t *testing.T) {
+	t.Parallel()
+	store := &untouchable{}
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
+	cookies := c.start(t)
+	for _, test := range []struct {
+		clock   time.Duration
+		touched int
+	}{{0, 0}, {59 * time.Second, 0}, {time.Second, 1}, {-4 * time.Minute, 2}} {
+		c.clock.Advance(test.clock)
+		c.Middleware(http.HandlerFunc(sayWho)).ServeHTTP(httptest.NewRecorder(), requestWith(cookies...))
+		if store.touched != test.touched {
+			t.Errorf("after %v: touched %d times, want %d", test.clock, store.touched, test.touched)
+		}
+	}
+}
+
 func TestATouchThatFailsDoesNotFailTheRequest(t *testing.T) {
 	t.Parallel()
 	store := &untouchable{}
