@@ -459,12 +459,16 @@ func TestARefusalSaysWhatWasExpected(t *testing.T) {
 		{"exp", 1, `exp: expected a time to come, got "1970-01-01T00:00:01Z"`},
 		{"iat", 2, `iat: expected a time of the last day, got "1970-01-01T00:00:02Z"`},
 		{"sub", "a\n\u202e\u00a0b" + strings.Repeat("c", 300), `sub: expected 1 to 255 ASCII characters, got "a...b` + strings.Repeat("c", 92) + `…"`},
+		{"exp", nil, `exp: expected one`},
+		{"iat", nil, `iat: expected one`},
+		{"auth_time", nil, `auth_time: expected one, since max_age was sent`},
 		{"acr", "eidas1", `acr: expected one of ["eidas2"], got "eidas1"`},
 		{"nonce", "n0t-to-be-shown", `nonce: expected the one that was sent`},
 		{"at_hash", "n0t-to-be-shown", `at_hash: expected that of the access token`},
 	} {
-		_, err := v.verify(t, "RS256", map[string]any{"acr": "eidas2", tt.claim: tt.value},
-			&expectedIDToken{nonce: "the-nonce", acr: []string{"eidas2"}, accessToken: "x"})
+		_, err := v.verify(t, "RS256", map[string]any{"acr": "eidas2", tt.claim: tt.value}, &expectedIDToken{
+			nonce: "the-nonce", acr: []string{"eidas2"}, maxAge: new(int64(60)), accessToken: "x",
+		})
 		var refused *TokenError
 		if !errors.As(err, &refused) {
 			t.Errorf("%s: error is %v", tt.claim, err)
