@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/oidcrp/oidcrp/internal/strictjson"
@@ -109,8 +110,11 @@ func (c *Client) verifyLogoutToken(ctx context.Context, raw string) (logoutToken
 	if err != nil {
 		return refused(err)
 	}
-	if header.Typ != "" && header.Typ != logoutTokenType {
-		return refused(refuse(logoutTokenName, "typ", logoutTokenType+" or none", header.Typ))
+	// Explicit typing is recommended and not required (Back-Channel Logout 2.4,
+	// 4.1). JWT, which many providers send, is no explicit type; what makes the
+	// token a Logout Token is in its claims.
+	if typ := header.Typ; typ != "" && !strings.EqualFold(typ, "JWT") && typ != logoutTokenType {
+		return refused(refuse(logoutTokenName, "typ", logoutTokenType+", JWT or none", typ))
 	}
 	claims, err := readIDToken(payload)
 	if err != nil {
