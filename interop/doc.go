@@ -1,6 +1,6 @@
 // Package interop holds tests only: they drive examples/webapp, as a program of its own, against
 // OpenID Providers and a browser that this project did not write.
 //
-// The providers are npm packages (see providers/README.md), so Node.js must be installed; the
-// browser is Chromium. `bash interop/run` installs what is missing and runs everything.
+// The providers are npm and Debian packages (see providers/README.md), so Node.js must be installed;
+// the browser is Chromium. `bash interop/run` installs what is missing and runs everything.
 package interop

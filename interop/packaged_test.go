@@ -23,11 +23,12 @@ type packaged struct {
 
 // packagedSetup says how a pair departs from the usual: client_secret_basic, UserInfo as JSON.
 type packagedSetup struct {
-	alg    string            // of ID Tokens
-	env    map[string]string // more environment of the app
-	client map[string]any    // more settings of the client, in the provider's own terms
-	macros map[string]string // more claims of UserInfo, as LemonLDAP's Perl expressions
-	plugin map[string]any    // more settings of Glewlwyd's plugin
+	alg      string            // of ID Tokens
+	env      map[string]string // more environment of the app
+	client   map[string]any    // more settings of the client, in the provider's own terms
+	macros   map[string]string // more claims of UserInfo, as LemonLDAP's Perl expressions
+	nameless bool              // LemonLDAP's key has no kid
+	plugin   map[string]any    // more settings of Glewlwyd's plugin
 }
 
 // startPackagedApp runs webapp in front of a provider, with what differs from environment.
@@ -82,7 +83,8 @@ func filled(t testing.TB, name string, data any) []byte {
 func wantAuth(t testing.TB, token exchange, method string) {
 	t.Helper()
 	basic := strings.HasPrefix(token.Header.Get("Authorization"), "Basic ")
-	if post := token.Form.Has("client_secret"); basic == post || basic != (method == "client_secret_basic") {
+	post := token.Form.Has("client_secret")
+	if basic == post || basic != (method == "client_secret_basic") {
 		t.Errorf("secret in the header %t, in the body %t, want %s", basic, post, method)
 	}
 }
@@ -109,9 +111,9 @@ func (w *packaged) wantRefused(t testing.TB, p *page, reason string) {
 	if p.Status != http.StatusBadGateway || p.URL.Path != "/auth/callback" {
 		t.Errorf("ended on %s with %d\n%s", p.URL, p.Status, p.Body)
 	}
-	if log := string(w.app.log.Bytes()); !strings.Contains(log, reason) {
-		t.Errorf("the log does not say %q:\n%s", reason, log)
-	}
+	w.app.poll(t, "line of the log with "+reason, func() bool {
+		return strings.Contains(string(w.app.log.Bytes()), reason)
+	})
 }
 
 // wantSignedOut: the person came back to the app, with the app's own state, and has no session.
