@@ -53,7 +53,7 @@ type Config struct {
 	ACRValuesSupported []string
 
 	// Metadata is laid over the discovery document, member by member; a nil value
-	// removes one.
+	// removes one, and a string that begins with a slash is a URL under the issuer.
 	Metadata map[string]any
 
 	// HTTPClient sends logout tokens to the clients. If nil, it is http.DefaultClient.
@@ -87,6 +87,7 @@ type Config struct {
 	SessionState    bool // announces check_session_iframe and sends session_state
 	OddKeys         bool // adds keys to the JWK Set that nobody can use
 	OddValues       bool // makes sid and refresh tokens of spaces and punctuation too
+	NoKeyAlg        bool // leaves alg out of the JWK Set
 	NoPKCEMetadata  bool // does not advertise PKCE, and checks it all the same
 	NoIssParameter  bool // neither advertises nor sends iss (RFC 9207)
 	NoPAR           bool // has no pushed authorization request endpoint

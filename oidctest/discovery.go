@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // serveDiscovery implements OpenID Connect Discovery 4.
@@ -51,7 +52,12 @@ func (p *Provider) metadata() map[string]any {
 		"token_endpoint_auth_signing_alg_values_supported": assertionAlgs,
 	}
 	p.optionalMetadata(m)
-	maps.Copy(m, p.cfg.Metadata)
+	for name, v := range p.cfg.Metadata {
+		if path, ok := v.(string); ok && strings.HasPrefix(path, "/") {
+			v = p.root + path
+		}
+		m[name] = v
+	}
 	maps.DeleteFunc(m, func(_ string, v any) bool { return v == nil })
 	return m
 }
@@ -136,6 +142,11 @@ func (p *Provider) serveJWKS(r *http.Request) *response {
 		return res
 	}
 	keys := p.keys.jwks()
+	if p.cfg.NoKeyAlg {
+		for _, k := range keys {
+			delete(k.(map[string]any), "alg")
+		}
+	}
 	if p.cfg.OddKeys {
 		keys = append(oddKeys(), keys...)
 	}
