@@ -164,7 +164,8 @@ func TestLemonLDAPFrontChannelLogout(t *testing.T) {
 	}
 }
 
-// TestLemonLDAPSignOut: the portal asks before it ends its session, unless the client is trusted.
+// TestLemonLDAPSignOut: the portal asks before it ends its session, unless the client is trusted,
+// and then shows a page with the app's frame in it, which leads back.
 func TestLemonLDAPSignOut(t *testing.T) {
 	t.Parallel()
 	for _, asks := range []bool{true, false} {
@@ -180,7 +181,7 @@ func TestLemonLDAPSignOut(t *testing.T) {
 			if asks {
 				out = out.form().submit()
 			}
-			w.wantSignedOut(t, b, out, lemonLogout)
+			w.wantSignedOut(t, b, out.form().submit(), lemonLogout)
 			if page := b.open(w.base + "/me"); !strings.Contains(page.Body, `name="password"`) {
 				t.Errorf("still signed in at the provider: %s\n%s", page.URL, page.Body)
 			}
