@@ -186,7 +186,10 @@ func checkLogoutClaims(payload []byte, t *idToken) (jti string, err error) {
 
 // endSessions sets the mark that the token asks for, unless it was seen before.
 func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
-	first, err := c.marks.first(ctx, t.issuer, t.jti, maxLogoutTokenAge+2*c.cfg.ClockSkew)
+	// From an iat as far ahead as it may be to one as old as it may be, and a
+	// moment more.
+	remember := maxLogoutTokenAge + 2*c.cfg.ClockSkew + time.Second
+	first, err := c.marks.first(ctx, t.issuer, t.jti, remember)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,715 @@
+package oidcrp
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oidcrp/oidcrp/internal/strictjson"
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// A logoutApp is an app that knows its sessions' sids, and that its provider
+// reaches for back-channel logout.
+type logoutApp struct {
+	*testApp
+	received []BackChannelEvent
+	replayed []TokenReplayedEvent
+}
+
+func newLogoutApp(t testing.TB, s setup) *logoutApp {
+	t.Helper()
+	a := new(logoutApp)
+	var target atomic.Pointer[url.URL]
+	// The provider is registered before the app has a port.
+	s.provider.HTTPClient = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		r = r.Clone(r.Context())
+		r.URL.Host = target.Load().Host
+		return http.DefaultTransport.RoundTrip(r)
+	})}
+	client := oidctest.Client{ID: oidctest.ClientID, Secret: oidctest.ClientSecret}
+	if len(s.provider.Clients) > 0 {
+		client = s.provider.Clients[0]
+	}
+	client.BackChannelLogoutURI = "http://app.invalid/auth/backchannel-logout"
+	s.provider.Clients = []oidctest.Client{client}
+	change := s.config
+	s.config = func(c *Config) {
+		c.IDTokenSignedResponseAlg = "RS256"
+		c.Trace.BackChannelReceived = collect(&a.received)
+		c.Trace.TokenReplayed = collect(&a.replayed)
+		if change != nil {
+			change(c)
+		}
+	}
+	s.routes = func(c *Client, mux *http.ServeMux) {
+		mux.Handle("/sid", c.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, _ := SessionFromContext(r.Context())
+			json.NewEncoder(w).Encode(map[string]string{"sid": s.SID()})
+		})))
+	}
+	a.testApp = newTestApp(t, s)
+	u, err := url.Parse(a.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.Store(u)
+	return a
+}
+
+// sid returns the sid of the session that browser has.
+func (a *logoutApp) sid(t *testing.T, browser *http.Client) string {
+	t.Helper()
+	_, body := get(t, browser, a.URL+"/sid")
+	sid := jsonMember(t, body, "sid")
+	if sid == "" {
+		t.Fatalf("no sid in %s", body)
+	}
+	return sid
+}
+
+// sends posts a form to the back-channel endpoint of base.
+func (a *logoutApp) sends(t testing.TB, base string, form url.Values) (int, string) {
+	t.Helper()
+	res, err := http.PostForm(base+"/auth/backchannel-logout", form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := readBody(t, res)
+	if got := res.Header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("Cache-Control is %q", got)
+	}
+	return res.StatusCode, body
+}
+
+// ends has the provider say that a session is over.
+func (a *logoutApp) ends(t testing.TB, token string) int {
+	t.Helper()
+	status, _ := a.sends(t, a.URL, url.Values{"logout_token": {token}})
+	return status
+}
+
+// signedIn reports whether browser has a session.
+func (a *logoutApp) signedIn(t testing.TB, browser *http.Client) bool {
+	t.Helper()
+	return a.who(t, browser, "/").Sub != ""
+}
+
+// claims are those of a sound Logout Token about alice.
+func (a *logoutApp) claims() map[string]any {
+	return map[string]any{
+		"iss": a.provider.Issuer(), "aud": oidctest.ClientID, "sub": "alice",
+		"iat": a.clock.Now().Unix(), "exp": a.clock.Now().Add(2 * time.Minute).Unix(), "jti": randomText(),
+		"events": map[string]any{logoutTokenEvent: map[string]any{}},
+	}
+}
+
+func TestLogoutTokenFaults(t *testing.T) {
+	t.Parallel()
+	tested := 0
+	for _, fault := range oidctest.Faults() {
+		if !strings.HasPrefix(fault.Name, "logout_token/") {
+			continue
+		}
+		tested++
+		t.Run(fault.Name, func(t *testing.T) {
+			t.Parallel()
+			a := newLogoutApp(t, setup{})
+			browser := a.signIn(t)
+			sid := a.sid(t, browser)
+			a.provider.Misbehave(fault)
+			want := map[oidctest.Verdict]int{oidctest.Accept: 200, oidctest.Reject: 400}[fault.Verdict]
+			if status := a.ends(t, a.provider.LogoutToken(oidctest.ClientID, "alice", sid)); status != want {
+				t.Errorf("%s: answered %d, want %d", fault.Doc, status, want)
+			}
+			if signedIn := a.signedIn(t, browser); signedIn != (want == 400) {
+				t.Errorf("%s: signed in afterwards: %t", fault.Doc, signedIn)
+			}
+			if len(a.received) != 1 || (a.received[0].Err == nil) != (want == 200) {
+				t.Errorf("%s: the events are %+v", fault.Doc, a.received)
+			}
+		})
+	}
+	if tested < 15 {
+		t.Errorf("only %d faults of logout tokens are in the catalogue", tested)
+	}
+}
+
+func TestLogoutTokenClaims(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	at := func(d time.Duration) int64 { return a.clock.Now().Add(d).Unix() }
+	event := func(value any) map[string]any { return map[string]any{logoutTokenEvent: value} }
+	const absent = "absent"
+	for _, tt := range []struct {
+		what, claim string
+		value       any
+		check       string // that refuses it; empty if none does
+	}{
+		{"nothing unusual", "x", 1, ""},
+		{"an aud that is an array", "aud", []string{oidctest.ClientID}, ""},
+		{"another audience as well", "aud", []string{oidctest.ClientID, "other"}, "aud"},
+		{"no aud", "aud", absent, "aud"},
+		{"an empty aud", "aud", []string{}, "aud"},
+		{"an aud in upper case", "aud", strings.ToUpper(oidctest.ClientID), "aud"},
+		{"an iss with a slash", "iss", a.provider.Issuer() + "/", "iss"},
+		{"no iss", "iss", absent, "iss"},
+		{"an iat of ten minutes ago", "iat", at(-10 * time.Minute), ""},
+		{"an iat of twelve minutes ago", "iat", at(-12 * time.Minute), "iat"},
+		{"an iat half a minute ahead", "iat", at(30 * time.Second), ""},
+		{"an iat two minutes ahead", "iat", at(2 * time.Minute), "iat"},
+		{"an iat in words", "iat", "now", "iat"},
+		{"an iat of null", "iat", nil, "iat"},
+		{"no exp", "exp", absent, ""},
+		{"an exp of half a minute ago", "exp", at(-30 * time.Second), ""},
+		{"an exp of two minutes ago", "exp", at(-2 * time.Minute), "exp"},
+		{"an exp in words", "exp", "never", "exp"},
+		{"an exp of 0", "exp", 0, "exp"},
+		{"no jti", "jti", absent, "jti"},
+		{"an empty jti", "jti", "", "jti"},
+		{"a jti that is a number", "jti", 1, "jti"},
+		{"a jti of null", "jti", nil, "jti"},
+		{"no events", "events", absent, "events"},
+		{"events of null", "events", nil, "events"},
+		{"events as text", "events", logoutTokenEvent, "events"},
+		{"events as a list", "events", []string{logoutTokenEvent}, "events"},
+		{"no event", "events", map[string]any{}, "events"},
+		{"an event of null", "events", event(nil), "events"},
+		{"an event of true", "events", event(true), "events"},
+		{"an event with members", "events", event(map[string]any{"reason": "x"}), ""},
+		{"another event as well", "events", map[string]any{logoutTokenEvent: map[string]any{}, "urn:x": nil}, ""},
+		{"an event in upper case", "events", map[string]any{strings.ToUpper(logoutTokenEvent): map[string]any{}}, "events"},
+		{"a nonce", "nonce", "n", "nonce"},
+		{"an empty nonce", "nonce", "", "nonce"},
+		{"a nonce of null", "nonce", nil, "nonce"},
+		{"a nonce that is a number", "nonce", 1, "nonce"},
+		{"no sub and no sid", "sub", absent, "sub"},
+		{"an empty sub and no sid", "sub", "", "sub"},
+		{"a sub that is a number", "sub", 1, "sub"},
+		{"a sid that is a number", "sid", 1, "sid"},
+		{"an empty sid beside sub", "sid", "", ""},
+		{"a sid with odd characters", "sid", "a b\"'&#%<\\~", ""},
+	} {
+		claims := a.claims()
+		claims[tt.claim] = tt.value
+		if tt.value == absent {
+			delete(claims, tt.claim)
+		}
+		a.wantVerdict(t, tt.what, a.provider.SignClaims("RS256", claims, nil), tt.check)
+	}
+}
+
+// wantVerdict fails the test unless a Logout Token is refused for its check, or
+// accepted if that is empty.
+func (a *logoutApp) wantVerdict(t *testing.T, what, token, check string) {
+	t.Helper()
+	a.received = nil
+	status := a.ends(t, token)
+	err := a.received[0].Err
+	var refused *TokenError
+	switch {
+	case check == "" && (status != 200 || err != nil):
+		t.Errorf("%s: %d, %v", what, status, err)
+	case check != "" && (status != 400 || !errors.As(err, &refused) || refused.Check != check || refused.Token != "Logout Token"):
+		t.Errorf("%s: %d, %v, want a refusal for its %s", what, status, err, check)
+	}
+}
+
+func TestLogoutTokenHeaders(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	for _, tt := range []struct {
+		what   string
+		header map[string]any
+		check  string
+	}{
+		{"no typ", nil, ""},
+		{"typ logout+jwt", map[string]any{"typ": "logout+jwt"}, ""},
+		{"the typ of an access token", map[string]any{"typ": "at+jwt"}, "typ"},
+		{"a typ of null, which is none", map[string]any{"typ": json.RawMessage("null")}, ""},
+		{"a typ that is a number", map[string]any{"typ": 1}, "typ"},
+		{"crit", map[string]any{"crit": []string{"x"}, "x": 1}, "crit"},
+		{"another alg", map[string]any{"alg": "RS512"}, "alg"},
+		{"alg none", map[string]any{"alg": "none"}, "alg"},
+		{"HS256", map[string]any{"alg": "HS256"}, "alg"},
+	} {
+		a.wantVerdict(t, tt.what, a.provider.SignClaims("RS256", a.claims(), tt.header), tt.check)
+	}
+	a.wantVerdict(t, "another key of the provider", a.provider.SignClaims("ES256", a.claims(), nil), "alg")
+	a.wantVerdict(t, "the client secret", a.provider.SignClaims("HS256", a.claims(), nil), "alg")
+	a.wantVerdict(t, "an ID Token", a.provider.SignClaims("RS256", a.provider.IDTokenClaims(oidctest.ClientID, "alice"), nil), "events")
+	for _, text := range []string{"", "a.b.c", "....", strings.Repeat("a", 100<<10), "\x00", "{}"} {
+		if status := a.ends(t, text); status != 400 {
+			t.Errorf("%.20q was answered with %d", text, status)
+		}
+	}
+}
+
+func TestLogoutTokensOfNewKeys(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	browser := a.signIn(t)
+	a.provider.RotateKeys()
+	if status := a.ends(t, a.provider.LogoutToken(oidctest.ClientID, "alice", "")); status != 200 || a.signedIn(t, browser) {
+		t.Errorf("answered %d, signed in afterwards: %t", status, a.signedIn(t, browser))
+	}
+}
+
+func TestBackChannelRequests(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	const form = "application/x-www-form-urlencoded"
+	token := func() string { return a.provider.SignClaims("RS256", a.claims(), nil) }
+	for _, tt := range []struct {
+		what, method, query, contentType, body string
+		status                                 int
+	}{
+		{"a form", "POST", "", form, "logout_token=" + token(), 200},
+		{"a form in UTF-8", "POST", "", form + "; charset=utf-8", "logout_token=" + token(), 200},
+		{"a type in upper case", "POST", "", strings.ToUpper(form), "logout_token=" + token(), 200},
+		{"a parameter that nobody knows", "POST", "", form, "ignored_parameter=x&logout_token=" + token() + "&ignored_parameter=y", 200},
+		{"a query beside the form", "POST", "?logout_token=x", form, "logout_token=" + token(), 200},
+		{"a token in the query", "POST", "?logout_token=" + token(), form, "", 400},
+		{"no body", "POST", "", form, "", 400},
+		{"an empty token", "POST", "", form, "logout_token=", 400},
+		{"two tokens", "POST", "", form, "logout_token=" + token() + "&logout_token=" + token(), 400},
+		{"a token and an empty one", "POST", "", form, "logout_token=&logout_token=" + token(), 400},
+		{"LOGOUT_TOKEN", "POST", "", form, "LOGOUT_TOKEN=" + token(), 400},
+		{"no type", "POST", "", "", "logout_token=" + token(), 400},
+		{"JSON", "POST", "", "application/json", `{"logout_token":"` + token() + `"}`, 400},
+		{"a form said to be text", "POST", "", "text/plain", "logout_token=" + token(), 400},
+		{"a form in parts", "POST", "", "multipart/form-data; boundary=x",
+			"--x\r\nContent-Disposition: form-data; name=\"logout_token\"\r\n\r\n" + token() + "\r\n--x--\r\n", 400},
+		{"a broken form", "POST", "", form, "logout_token=" + token() + "&x=%zz", 400},
+		{"a broken query", "POST", "?x=%zz", form, "logout_token=" + token(), 400},
+		{"a megabyte", "POST", "", form, "x=" + strings.Repeat("a", 1<<20) + "&logout_token=" + token(), 400},
+		{"GET", "GET", "?logout_token=" + token(), "", "", 405},
+		{"HEAD", "HEAD", "?logout_token=" + token(), "", "", 405},
+		{"PUT", "PUT", "", form, "logout_token=" + token(), 405},
+		{"OPTIONS", "OPTIONS", "", "", "", 405},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), tt.method, a.URL+"/auth/backchannel-logout"+tt.query, strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", tt.contentType)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := readBody(t, res)
+		if res.StatusCode != tt.status || res.Header.Get("Cache-Control") != "no-store" || len(res.Cookies()) > 0 {
+			t.Errorf("%s: %s, want %d; %v", tt.what, res.Status, tt.status, res.Header)
+		}
+		if tt.status == 200 && body != "" || tt.status == 400 && jsonMember(t, body, "error") != "invalid_request" {
+			t.Errorf("%s: the body is %q", tt.what, body)
+		}
+	}
+}
+
+func TestLogoutTokensWorkOnce(t *testing.T) {
+	t.Parallel()
+	for _, store := range []func() Store{
+		func() Store { return nil }, func() Store { return new(MemoryStore) }, func() Store { return new(plainStore) },
+	} {
+		a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store() }})
+		token := a.provider.LogoutToken(oidctest.ClientID, "alice", "")
+		if status := a.ends(t, token); status != 200 {
+			t.Fatalf("%T: answered %d", store(), status)
+		}
+		a.clock.Advance(time.Second)
+		browser := a.signIn(t)
+		if status := a.ends(t, token); status != 400 || !a.signedIn(t, browser) {
+			t.Errorf("%T: the second time, answered %d, signed in: %t", store(), status, a.signedIn(t, browser))
+		}
+		if len(a.replayed) != 1 || a.replayed[0].JTI == "" {
+			t.Errorf("%T: the events are %+v", store(), a.replayed)
+		}
+		if status := a.ends(t, a.provider.LogoutToken(oidctest.ClientID, "alice", "")); status != 200 || a.signedIn(t, browser) {
+			t.Errorf("%T: another token, answered %d, signed in: %t", store(), status, a.signedIn(t, browser))
+		}
+	}
+}
+
+// Of the same token many times at once, one counts.
+func TestLogoutTokensWorkOnceAtOnce(t *testing.T) {
+	t.Parallel()
+	c := newLogoutApp(t, setup{config: func(c *Config) {
+		c.Store, c.Trace = new(MemoryStore), Trace{}
+	}})
+	token := c.provider.LogoutToken(oidctest.ClientID, "alice", "")
+	var accepted atomic.Int32
+	var wait sync.WaitGroup
+	for range 20 {
+		wait.Go(func() {
+			if c.ends(t, token) == 200 {
+				accepted.Add(1)
+			}
+		})
+	}
+	wait.Wait()
+	if n := accepted.Load(); n != 1 {
+		t.Errorf("%d requests with one token were accepted", n)
+	}
+}
+
+// As long as a token could pass by its iat it is remembered.
+func TestLogoutTokensAreRememberedForAsLongAsTheyAreYoung(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = &MemoryStore{now: c.now} }})
+	claims := a.claims()
+	claims["iat"], claims["exp"] = a.clock.Now().Add(time.Minute).Unix(), a.clock.Now().Add(time.Hour).Unix()
+	token := a.provider.SignClaims("RS256", claims, nil)
+	a.wantVerdict(t, "a token with an iat a minute ahead", token, "")
+	a.clock.Advance(11 * time.Minute)
+	a.wantVerdict(t, "the token after eleven minutes", token, "jti")
+	a.clock.Advance(time.Minute)
+	a.wantVerdict(t, "the token after twelve minutes", token, "jti")
+	a.clock.Advance(time.Minute)
+	a.wantVerdict(t, "the token after thirteen minutes", token, "iat")
+}
+
+func TestBackChannelEndsTheRightSessions(t *testing.T) {
+	t.Parallel()
+	for name, store := range map[string]func(now func() time.Time) Store{
+		"cookies": func(func() time.Time) Store { return nil },
+		"store":   func(now func() time.Time) Store { return &MemoryStore{now: now} },
+		"plain":   func(now func() time.Time) Store { p := new(plainStore); p.m.now = now; return p },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store(c.now) }})
+			start := func(persona string) *http.Client { return a.provider.SignIn(t, a.URL+"/me", persona) }
+			one, two, bruno := start("alice"), start("alice"), start("bruno")
+			want := func(what string, inOne, inTwo, inBruno bool) {
+				t.Helper()
+				if got := []bool{a.signedIn(t, one), a.signedIn(t, two), a.signedIn(t, bruno)}; got[0] != inOne || got[1] != inTwo || got[2] != inBruno {
+					t.Errorf("%s: signed in are %v, want %v", what, got, []bool{inOne, inTwo, inBruno})
+				}
+			}
+			end := func(sub, sid string) {
+				t.Helper()
+				if status := a.ends(t, a.provider.LogoutToken(oidctest.ClientID, sub, sid)); status != 200 {
+					t.Fatalf("answered %d", status)
+				}
+			}
+			end("carol", "")
+			end("", "no such sid")
+			end("alice", "no such sid")
+			want("sessions that do not exist", true, true, true)
+			sid := a.sid(t, one)
+			end("", sid)
+			want("the sid of one", false, true, true)
+			end("", sid)
+			want("a session that has gone already", false, true, true)
+			end("alice", a.sid(t, bruno))
+			want("a sid of somebody else", false, true, false)
+
+			a.clock.Advance(time.Second)
+			one, bruno = start("alice"), start("bruno")
+			want("a new login", true, true, true)
+			end("alice", "")
+			want("everything of alice", false, false, true)
+			a.clock.Advance(time.Second)
+			one, two = start("alice"), start("alice")
+			want("two new logins", true, true, true)
+			end("alice", a.sid(t, two))
+			want("sub and sid", true, false, true)
+		})
+	}
+}
+
+func TestBackChannelReachesEveryReplica(t *testing.T) {
+	t.Parallel()
+	for _, plain := range []bool{false, true} {
+		shared := new(MemoryStore)
+		config := func(c *Config) {
+			c.Store = shared
+			if plain {
+				c.Store = struct{ Store }{shared}
+			}
+		}
+		a := newLogoutApp(t, setup{config: config})
+		replica := httptest.NewServer(newTestClient(t, a.testApp, config).Middleware(http.NotFoundHandler()))
+		t.Cleanup(replica.Close)
+		browser := a.signIn(t)
+		form := url.Values{"logout_token": {a.provider.LogoutToken(oidctest.ClientID, "", a.sid(t, browser))}}
+		if status, _ := a.sends(t, replica.URL, form); status != 200 || a.signedIn(t, browser) {
+			t.Errorf("the replica answered %d; signed in afterwards: %t", status, a.signedIn(t, browser))
+		}
+		if status, _ := a.sends(t, a.URL, form); status != 400 {
+			t.Errorf("the same token at the first one: %d", status)
+		}
+	}
+}
+
+// While the mark cannot be kept nothing has happened, and the provider may try
+// again with the same token.
+func TestBackChannelWhileTheStoreFails(t *testing.T) {
+	t.Parallel()
+	for op, plains := range map[string][]bool{
+		"Add": {false}, "Set": {false, true}, "Set once": {true}, "Get": {true},
+	} {
+		for _, plain := range plains {
+			store := &opStore{}
+			a := newLogoutApp(t, setup{config: func(c *Config) {
+				c.Store = store
+				if plain {
+					c.Store = struct{ Store }{store}
+				}
+			}})
+			browser := a.signIn(t)
+			token := a.provider.LogoutToken(oidctest.ClientID, "alice", "")
+			store.fail(op)
+			if status := a.ends(t, token); status != 400 {
+				t.Errorf("%s fails, plain %t: answered %d", op, plain, status)
+			}
+			if err := a.received[0].Err; !errors.Is(err, ErrStoreUnavailable) {
+				t.Errorf("%s fails, plain %t: %v", op, plain, err)
+			}
+			store.fail("")
+			if !a.signedIn(t, browser) {
+				t.Errorf("%s failed, plain %t: signed out all the same", op, plain)
+			}
+			if status := a.ends(t, token); status != 200 || a.signedIn(t, browser) {
+				t.Errorf("%s failed, plain %t: then %d; signed in: %t", op, plain, status, a.signedIn(t, browser))
+			}
+		}
+	}
+}
+
+// An opStore is a MemoryStore of which one method fails. "Set once" fails the
+// second time that Set is called, after the token has been noted.
+type opStore struct {
+	MemoryStore
+
+	mu   sync.Mutex
+	op   string // guarded by mu
+	sets int    // guarded by mu
+}
+
+var errOp = errors.New("the store is down")
+
+func (s *opStore) fail(op string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.op, s.sets = op, 0
+}
+
+func (s *opStore) failing(op string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if op == "Set" {
+		s.sets++
+	}
+	if s.op == op || s.op == "Set once" && op == "Set" && s.sets == 2 {
+		return errOp
+	}
+	return nil
+}
+
+func (s *opStore) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := s.failing("Get"); err != nil {
+		return nil, err
+	}
+	return s.MemoryStore.Get(ctx, key)
+}
+
+func (s *opStore) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if err := s.failing("Set"); err != nil {
+		return err
+	}
+	return s.MemoryStore.Set(ctx, key, value, ttl)
+}
+
+func (s *opStore) Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
+	if err := s.failing("Add"); err != nil {
+		return false, err
+	}
+	return s.MemoryStore.Add(ctx, key, value, ttl)
+}
+
+func TestBackChannelWhileTheProviderIsDown(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	claims := a.claims()
+	claims["exp"] = a.clock.Now().Add(time.Hour).Unix()
+	token := a.provider.SignClaims("RS256", claims, nil)
+	a.provider.SetDown(true)
+	status, body := a.sends(t, a.URL, url.Values{"logout_token": {token}})
+	if status != 400 || jsonMember(t, body, "error_description") != string(CodeProviderUnavailable) {
+		t.Errorf("answered %d: %s", status, body)
+	}
+	if err := a.received[0].Err; !errors.Is(err, ErrProviderUnavailable) || codeOf(err) == CodeTokenRefused {
+		t.Errorf("the event says %v", err)
+	}
+	if !strings.Contains(a.log.String(), string(CodeProviderUnavailable)) {
+		t.Errorf("the log does not say %s:\n%s", CodeProviderUnavailable, a.log)
+	}
+	if strings.Contains(a.log.String(), token) {
+		t.Error("the token is in the log")
+	}
+	a.provider.SetDown(false)
+	a.clock.Advance(5 * time.Minute) // past every pause between two tries
+	if status := a.ends(t, token); status != 200 {
+		t.Errorf("afterwards, answered %d", status)
+	}
+}
+
+// Whoever knows the endpoint can send anything; the provider must not notice.
+func TestForgedLogoutTokensDoNotReachTheProvider(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	browser := a.signIn(t)
+	before := a.provider.Count(oidctest.EndpointJWKS)
+	claims := a.claims()
+	forged := a.provider.ForgedToken("RS256", "KID", claims)
+	_, rest, _ := strings.Cut(forged, ".")
+	for i := range 1000 {
+		header := base64.RawURLEncoding.EncodeToString([]byte(head("RS256", fmt.Sprint("forged-", i))))
+		if status := a.ends(t, header+"."+rest); status != 400 {
+			t.Fatalf("a forged token was answered with %d", status)
+		}
+	}
+	if n := a.provider.Count(oidctest.EndpointJWKS) - before; n > 1 {
+		t.Errorf("%d more requests for the keys, want 1 at most", n)
+	}
+	if !a.signedIn(t, browser) {
+		t.Error("a forged token ended a session")
+	}
+}
+
+// The provider sends its token while the browser is at its logout page.
+func TestBackChannelDuringALogoutAtTheProvider(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	browser, elsewhere := a.signIn(t), a.signIn(t)
+	res, _ := a.logsOut(t, browser, "/auth/logout?return_to=/tab/1")
+	if n := len(a.received); n != 0 {
+		t.Fatalf("%d logout tokens before the provider was asked", n)
+	}
+	back, _ := get(t, noRedirects(browser), res.Header.Get("Location"))
+	if location := back.Header.Get("Location"); !strings.HasPrefix(location, a.URL+"/auth/logout/callback?state=") {
+		t.Errorf("the provider leads to %q", location)
+	}
+	if len(a.received) != 1 || a.received[0].Err != nil || a.received[0].SID == "" {
+		t.Errorf("the events are %+v", a.received)
+	}
+	if a.signedIn(t, browser) || !a.signedIn(t, elsewhere) {
+		t.Error("the wrong session was ended")
+	}
+}
+
+func TestEncryptedLogoutTokens(t *testing.T) {
+	t.Parallel()
+	s := encryptedSetup("ECDH-ES", "A128GCM", "A128GCM", "")
+	s.routes = nil
+	a := newLogoutApp(t, s)
+	browser := a.signIn(t)
+	encrypted := func(inner, enc string) string {
+		return encryptedFor(t, testKeys().p256.Public(), "ec", "ECDH-ES", enc, inner)
+	}
+	signed := a.provider.SignClaims("RS256", a.claims(), nil)
+	a.wantVerdict(t, "a token that is not encrypted", signed, "alg")
+	a.wantVerdict(t, "a token encrypted with another enc", encrypted(signed, "A256GCM"), "alg")
+	a.wantVerdict(t, "an encrypted token without a signature", encrypted(a.provider.SignClaims("none", a.claims(), nil), "A128GCM"), "format")
+	if !a.signedIn(t, browser) {
+		t.Error("a refused token ended a session")
+	}
+	a.wantVerdict(t, "an encrypted token", encrypted(signed, "A128GCM"), "")
+	if a.signedIn(t, browser) {
+		t.Error("an encrypted token did not end the session")
+	}
+	a.wantVerdict(t, "the same token encrypted anew", encrypted(signed, "A128GCM"), "jti")
+	b := newLogoutApp(t, setup{})
+	b.wantVerdict(t, "an encrypted token, though nothing was agreed", encrypted(signed, "A128GCM"), "alg")
+}
+
+func TestBackChannelLogoutByHand(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	for _, tt := range []struct {
+		what string
+		r    *http.Request
+		code Code
+	}{
+		{"a GET", httptest.NewRequest("GET", "/", nil), CodeInvalidRequest},
+		{"no form", httptest.NewRequest("POST", "/", strings.NewReader("x")), CodeInvalidRequest},
+		{"no token", formRequest(""), CodeInvalidRequest},
+		{"a bad token", formRequest("logout_token=x"), CodeTokenRefused},
+	} {
+		wantCode(t, a.client.BackChannelLogout(t.Context(), tt.r), tt.code)
+	}
+	token := a.provider.LogoutToken(oidctest.ClientID, "alice", "s")
+	if err := a.client.BackChannelLogout(t.Context(), formRequest("logout_token="+token)); err != nil {
+		t.Error(err)
+	}
+	if last := a.received[len(a.received)-1]; last.Subject != "alice" || last.SID != "s" {
+		t.Errorf("the event is %+v", last)
+	}
+}
+
+func formRequest(form string) *http.Request {
+	r := httptest.NewRequest("POST", "/anywhere", strings.NewReader(form))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return r
+}
+
+// FuzzLogoutToken checks that no request makes a panic or an unbounded error,
+// and that what is accepted is a Logout Token for this client.
+func FuzzLogoutToken(f *testing.F) {
+	c := fuzzClient(f, func(c *Config) { c.IDTokenSignedResponseAlg = "HS256" })
+	secret := []byte(c.cfg.ClientSecret)
+	sound := map[string]any{
+		"iss": c.cfg.Issuer, "aud": c.cfg.ClientID, "iat": c.now().Unix(), "jti": "j", "sub": "alice",
+		"events": map[string]any{logoutTokenEvent: map[string]any{}},
+	}
+	for claim, value := range map[string]any{"x": 1, "nonce": nil, "sid": "s", "events": nil, "iat": "x", "jti": 1, "exp": 1e300} {
+		claims := maps.Clone(sound)
+		claims[claim] = value
+		text, err := json.Marshal(claims)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text), true)
+		f.Add("logout_token="+sign(head("HS256", ""), string(text), secret), false)
+		f.Add(string(text[:len(text)-1])+`,"jti":"twice"}`, true)
+	}
+	f.Add("logout_token=a.b.c&logout_token=", false)
+	f.Add("logout_token=....", false)
+	f.Fuzz(func(t *testing.T, text string, claims bool) {
+		if claims {
+			text = "logout_token=" + sign(head("HS256", ""), text, secret)
+		}
+		c.marks = newMarks(nil, c.now)
+		raw, err := readLogoutRequest(formRequest(text))
+		if err == nil {
+			_, err = c.verifyLogoutToken(t.Context(), raw)
+		}
+		if err != nil {
+			checkText(t, err)
+			return
+		}
+		form, _ := url.ParseQuery(text)
+		parts := strings.Split(form.Get("logout_token"), ".")
+		payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
+		members, err := strictjson.Object(payload)
+		iss, _, _ := members.String("iss")
+		aud, _, _ := members.StringOrStrings("aud")
+		if err != nil || iss != c.cfg.Issuer || len(aud) == 0 || members.Has("nonce") || !members.Has("jti") ||
+			!members.Has("sub") && !members.Has("sid") || !strings.Contains(string(members["events"]), "backchannel-logout") {
+			t.Fatalf("accepted %s", payload)
+		}
+	})
+}
