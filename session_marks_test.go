@@ -1,0 +1,236 @@
+package oidcrp
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// A Store that cannot say whether a session was ended must not pass for one
+// that says no, nor sign anybody out.
+func TestMarksThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	store := &markStore{}
+	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store }})
+	browser := a.signIn(t)
+	store.failing.Store(true)
+	for _, path := range []string{"/me", "/admin", "/sid"} {
+		res, body := a.asks(t, browser, "GET", path, acceptHTML)
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Location") != "" || len(res.Cookies()) > 0 {
+			t.Errorf("%s: %s, %v\n%s", path, res.Status, res.Header, body)
+		}
+		res, body = a.asks(t, browser, "GET", path)
+		if res.StatusCode != http.StatusServiceUnavailable || jsonMember(t, body, "code") != string(CodeStoreUnavailable) {
+			t.Errorf("%s by script: %s\n%s", path, res.Status, body)
+		}
+	}
+	if n := a.provider.Count(oidctest.EndpointAuthorization); n != 1 {
+		t.Errorf("%d logins were started, want the first alone", n)
+	}
+	if res, _ := a.asks(t, browser, "GET", "/"); res.StatusCode != 200 || len(res.Cookies()) > 0 {
+		t.Errorf("the public page: %s, %v", res.Status, res.Cookies())
+	}
+	store.failing.Store(false)
+	if !a.signedIn(t, browser) {
+		t.Error("signed out by an outage")
+	}
+}
+
+// A markStore is one that fails for keys that are marks.
+type markStore struct {
+	MemoryStore
+	failing atomic.Bool
+	gets    atomic.Int32 // of marks
+}
+
+func (s *markStore) Get(ctx context.Context, key string) ([]byte, error) {
+	if len(key) == len(markKey{}.String()) {
+		s.gets.Add(1)
+		if s.failing.Load() {
+			return nil, errOp
+		}
+	}
+	return s.MemoryStore.Get(ctx, key)
+}
+
+func TestMarks(t *testing.T) {
+	t.Parallel()
+	for name, store := range map[string]func(*testClock) Store{
+		"memory of its own": func(*testClock) Store { return nil },
+		"AddStore":          func(c *testClock) Store { return &MemoryStore{now: c.Now} },
+		"three methods":     func(c *testClock) Store { return struct{ Store }{&MemoryStore{now: c.Now}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clock := newTestClock()
+			m := newMarks(store(clock), clock.Now)
+			ctx := t.Context()
+			key, other := sessionMark("iss", "sid"), subjectMark("iss", "sub")
+			began := clock.Now()
+			want := func(what string, over bool, began time.Time, keys ...markKey) {
+				t.Helper()
+				if got, err := m.after(ctx, began, keys...); got != over || err != nil {
+					t.Errorf("%s: %t, %v, want %t", what, got, err, over)
+				}
+			}
+			want("no mark", false, began, key, other)
+			if err := m.set(ctx, key, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			want("a session of the moment of the mark", true, began, key)
+			want("one that began before", true, began.Add(-time.Hour), key)
+			want("one that began a millisecond later", false, began.Add(time.Millisecond), key)
+			want("another key", false, began, other)
+			want("another key first", true, began, other, key)
+			want("no key", false, began, markKey{}, markKey{})
+			clock.Advance(30 * time.Minute)
+			if err := m.set(ctx, key, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			want("between two marks", true, began.Add(time.Minute), key)
+			clock.Advance(59 * time.Minute)
+			want("before the second mark expires", true, began, key)
+			clock.Advance(time.Minute)
+			want("when it has expired", false, began, key)
+
+			for i, first := range []bool{true, false} {
+				if got, err := m.first(ctx, "iss", "jti", time.Hour); got != first || err != nil {
+					t.Errorf("jti for the %dth time: %t, %v", i+1, got, err)
+				}
+			}
+			if got, err := m.first(ctx, "iss2", "jti", time.Hour); !got || err != nil {
+				t.Errorf("the jti of another issuer: %t, %v", got, err)
+			}
+			m.forget(ctx, "iss", "jti")
+			if got, err := m.first(ctx, "iss", "jti", time.Hour); !got || err != nil {
+				t.Errorf("a jti that was forgotten: %t, %v", got, err)
+			}
+			clock.Advance(time.Hour)
+			if got, err := m.first(ctx, "iss", "jti", time.Hour); !got || err != nil {
+				t.Errorf("a jti after its time: %t, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestMarkKeysAreApart(t *testing.T) {
+	t.Parallel()
+	seen := make(map[markKey]string)
+	for what, key := range map[string]markKey{
+		"sid a of i": sessionMark("i", "a"), "sub a of i": subjectMark("i", "a"), "jti a of i": newMarkKey("jti", "i", "a"),
+		"sid a of j": sessionMark("j", "a"), "sid b of i": sessionMark("i", "b"), "sid a of ia": sessionMark("ia", "a"),
+		"sid empty of ia": sessionMark("ia", ""),
+	} {
+		if before, ok := seen[key]; ok {
+			t.Errorf("%s and %s have one mark", what, before)
+		}
+		seen[key] = what
+		if text := key.String(); len(text) != 22 || strings.ContainsAny(text, "+/=") {
+			t.Errorf("%s is kept as %q", what, text)
+		}
+	}
+}
+
+func TestMarksLastAsLongAsTheSessionsTheyEnd(t *testing.T) {
+	t.Parallel()
+	for _, stored := range []bool{false, true} {
+		store := new(MemoryStore)
+		a := newLogoutApp(t, setup{config: func(c *Config) {
+			c.SessionLifetime, c.SessionIdleTimeout = 3*time.Hour, 3*time.Hour
+			if stored {
+				store.now = c.now
+				c.Store = store
+			}
+		}})
+		browser := a.signIn(t)
+		a.clock.Advance(time.Minute)
+		if status := a.ends(t, a.provider.LogoutToken(oidctest.ClientID, "alice", "")); status != 200 {
+			t.Fatal(status)
+		}
+		for range 12 {
+			if a.signedIn(t, browser) {
+				t.Fatal("the session is back")
+			}
+			a.clock.Advance(15 * time.Minute)
+		}
+		if m := a.client.marks.store.(*MemoryStore); len(m.entries) > 0 {
+			a.clock.Advance(time.Hour)
+			m.sweep()
+			if len(m.entries) > 0 {
+				t.Errorf("%d entries are left", len(m.entries))
+			}
+		}
+	}
+}
+
+// Without marks, a session in a cookie costs no look into any store.
+func TestMarksCostNothingUntilThereAreSome(t *testing.T) {
+	t.Parallel()
+	store := &markStore{}
+	clock := newTestClock()
+	m := newMarks(nil, clock.Now)
+	m.store = store
+	if over, err := m.after(t.Context(), clock.Now(), subjectMark("i", "a")); over || err != nil || store.gets.Load() != 0 {
+		t.Errorf("%t, %v after %d reads", over, err, store.gets.Load())
+	}
+	if err := m.set(t.Context(), subjectMark("i", "a"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if over, err := m.after(t.Context(), clock.Now(), subjectMark("i", "a")); !over || err != nil || store.gets.Load() != 1 {
+		t.Errorf("%t, %v after %d reads", over, err, store.gets.Load())
+	}
+}
+
+// A value that no mark has, such as one of another version, ends nothing and
+// breaks nothing.
+func TestMarksOfAnotherForm(t *testing.T) {
+	t.Parallel()
+	store := new(MemoryStore)
+	m := newMarks(store, time.Now)
+	key := subjectMark("i", "a")
+	for _, value := range [][]byte{nil, {}, {1}, make([]byte, 9)} {
+		if err := store.Set(t.Context(), key.String(), value, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if over, err := m.after(t.Context(), time.Now(), key); over || err != nil {
+			t.Errorf("%v: %t, %v", value, over, err)
+		}
+	}
+}
+
+func TestMemoryStoreAdds(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	store := &MemoryStore{now: clock.Now}
+	ctx := t.Context()
+	value := []byte("one")
+	add := func(want bool) {
+		t.Helper()
+		if added, err := store.Add(ctx, "key", value, time.Minute); added != want || err != nil {
+			t.Errorf("added: %t, %v, want %t", added, err, want)
+		}
+	}
+	add(true)
+	value[0] = 'X'
+	add(false)
+	if got, err := store.Get(ctx, "key"); string(got) != "one" || err != nil {
+		t.Errorf("kept %q, %v", got, err)
+	}
+	clock.Advance(time.Minute)
+	add(true)
+	if err := store.Delete(ctx, "key"); err != nil {
+		t.Fatal(err)
+	}
+	add(true)
+	if err := store.Set(ctx, "other", nil, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if added, err := store.Add(ctx, "other", nil, time.Minute); added || err != nil {
+		t.Errorf("added over what was set: %t, %v", added, err)
+	}
+}
