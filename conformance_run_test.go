@@ -71,7 +71,8 @@ type conformanceShape struct {
 	provider   oidctest.Config
 	registered oidctest.Client
 	config     Config
-	violation  string // one that the module demands
+	usual      []oidctest.Fault // beside the module's own
+	violation  string           // one that the module demands
 }
 
 func newConformanceShape(v conformanceVariant, app string, now func() time.Time) *conformanceShape {
@@ -252,7 +253,7 @@ func newConformanceRun(t *testing.T, m *conformanceModule, v conformanceVariant)
 	}
 	shape.provider.Clients = []oidctest.Client{shape.registered}
 	c.provider = oidctest.NewServer(t, shape.provider)
-	c.provider.Misbehave(m.faults...)
+	c.provider.Misbehave(append(shape.usual, m.faults...)...)
 	c.browser = c.provider.Browser()
 
 	shape.config.Issuer = c.provider.Issuer()

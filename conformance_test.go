@@ -230,6 +230,7 @@ func endsSessions(s *conformanceShape) {
 		delete(s.provider.Metadata, channel+"_logout_session_supported")
 	}
 	s.registered.BackChannelLogoutURI = s.app + "/auth/backchannel-logout"
+	s.usual = faults(oidctest.LogoutTokenNoTyp, oidctest.LogoutTokenUnknown)
 }
 
 // endsSessionsPinned names the algorithm as well: the provider announces both,

@@ -44,7 +44,7 @@ func (p *Provider) bearer(r *http.Request) (*grant, *oauthError) {
 		var scheme string
 		scheme, value, _ = strings.Cut(r.Header.Get("Authorization"), " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return nil, &oauthError{Status: http.StatusUnauthorized}
+			return nil, &oauthError{Status: http.StatusUnauthorized, Description: "there is no access token"}
 		}
 	}
 	t := p.access[value]

@@ -31,7 +31,7 @@ func (p *Provider) notice(endpoint string, res *response) {
 	if err == nil || endpoint == EndpointLogin || slices.Contains(personsErrors, err.Code) {
 		return
 	}
-	p.violation(endpoint, "%s", err.Error())
+	p.violation(endpoint, "%s", strings.TrimPrefix(err.Error(), ": "))
 }
 
 // inspect notes what a lenient provider lets pass.
