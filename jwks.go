@@ -523,24 +523,24 @@ func isBase64URL(s string) bool {
 	return false
 }
 
-// pinnedKeySet is a keySet for one token, for go-oidc's IDTokenVerifier, which
-// turns errors into text: what verify returned is kept here.
-type pinnedKeySet struct {
-	keys  *keySet
-	token string
-	algs  []string
+// KeySet returns the provider's keys as a key set for go-oidc, for apps that
+// verify other tokens of this provider, such as access tokens that are JWTs:
+//
+//	verifier := oidc.NewVerifier(issuer, client.KeySet(), &oidc.Config{ClientID: audience})
+//
+// It takes the signature algorithms that an ID Token may have, follows the
+// provider's key rotation, and fetches keys no more often than this package
+// does, however many forged tokens come.
+func (c *Client) KeySet() oidc.KeySet { return clientKeySet{c} }
 
-	called  bool // whether go-oidc came as far as the signature
-	payload []byte
-	header  *joseHeader
-	err     error
-}
-
-var _ oidc.KeySet = (*pinnedKeySet)(nil)
+type clientKeySet struct{ client *Client }
 
 // VerifySignature implements [oidc.KeySet].
-func (p *pinnedKeySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
-	p.called = true
-	p.payload, p.header, p.err = p.keys.verify(ctx, p.token, jwt, p.algs)
-	return p.payload, p.err
+func (k clientKeySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
+	m, err := k.client.metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	payload, _, err := k.client.keys.verify(ctx, "token", jwt, k.client.idTokenAlgs(m))
+	return payload, err
 }

@@ -22,7 +22,6 @@ const (
 type Group[T any] struct {
 	mu      sync.Mutex
 	results map[string]*result[T] // guarded by mu
-	swept   time.Time             // when old results were last dropped; guarded by mu
 }
 
 type result[T any] struct {
@@ -39,14 +38,9 @@ type result[T any] struct {
 // forgotten.
 func (g *Group[T]) Do(ctx context.Context, key string, now time.Time, keep func(error) bool, do func() (T, error)) (T, error) {
 	g.mu.Lock()
-	g.forget(now)
 	r, known := g.results[key]
 	if !known || now.Sub(r.at) > Memory {
-		r = &result[T]{done: make(chan struct{}), at: now}
-		if g.results == nil {
-			g.results = make(map[string]*result[T])
-		}
-		g.results[key] = r
+		r = g.add(key, now)
 		go g.run(key, r, keep, do)
 	}
 	g.mu.Unlock()
@@ -59,37 +53,39 @@ func (g *Group[T]) Do(ctx context.Context, key string, now time.Time, keep func(
 	}
 }
 
+// add makes room for a result. The caller holds mu.
+func (g *Group[T]) add(key string, now time.Time) *result[T] {
+	if g.results == nil || len(g.results) >= Size {
+		g.results = make(map[string]*result[T])
+	}
+	r := &result[T]{done: make(chan struct{}), at: now}
+	g.results[key] = r
+	return r
+}
+
 func (g *Group[T]) run(key string, r *result[T], keep func(error) bool, do func() (T, error)) {
-	defer close(r.done)
 	defer func() {
 		// net/http recovers for a request's own goroutine only.
 		if p := recover(); p != nil {
 			r.err = fmt.Errorf("panic: %v", p)
 		}
-		if !keep(r.err) {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			if g.results[key] == r {
-				delete(g.results, key)
-			}
+		if keep(r.err) {
+			// By the machine's clock, so that nothing stays for long after the
+			// last call.
+			time.AfterFunc(Memory, func() { g.drop(key, r) })
+		} else {
+			g.drop(key, r)
 		}
+		close(r.done)
 	}()
 	r.value, r.err = do()
 }
 
-// forget drops what is too old, now and then, and everything when there is too
-// much. The caller holds mu.
-func (g *Group[T]) forget(now time.Time) {
-	if now.Sub(g.swept) <= Memory && len(g.results) < Size {
-		return
-	}
-	g.swept = now
-	for key, r := range g.results {
-		if now.Sub(r.at) > Memory {
-			delete(g.results, key)
-		}
-	}
-	if len(g.results) >= Size {
-		clear(g.results)
+// drop forgets r, unless a newer result has taken its place.
+func (g *Group[T]) drop(key string, r *result[T]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.results[key] == r {
+		delete(g.results, key)
 	}
 }

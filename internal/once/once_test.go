@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -86,6 +87,20 @@ func TestAPanicBecomesAnError(t *testing.T) {
 	if _, err := g.Do(t.Context(), "k", time.Unix(0, 0), always, func() (int, error) { panic("boom") }); err == nil {
 		t.Error("no error")
 	}
+}
+
+func TestResultsDoNotStayForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group[int]
+		g.Do(t.Context(), "k", time.Now(), always, func() (int, error) { return 1, nil })
+		time.Sleep(Memory + time.Second)
+		synctest.Wait()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if len(g.results) != 0 {
+			t.Error("the result is still there")
+		}
+	})
 }
 
 func TestTheMemoryIsBounded(t *testing.T) {
