@@ -3,15 +3,28 @@
 // to try a provider out.
 //
 // Beside the OIDC_ variables of [oidcrp.ConfigFromEnv] it reads LISTEN
-// (default 127.0.0.1:8080), SESSION_STORE (cookie or memory), REQUIRE_ACR (the
-// acr values that /admin accepts, separated by spaces) and KEEP_TOKENS (1 to
-// keep the tokens, for /refresh). Without OIDC_ISSUER it starts a provider of
-// its own, on loopback, where anybody can sign in as anybody.
+// (default 127.0.0.1:8080), LISTEN_CERT_FILE (a certificate and its private key
+// as PEM; it then serves https), SESSION_STORE (cookie or memory), REQUIRE_ACR
+// (the acr values that /admin accepts, separated by spaces) and KEEP_TOKENS (1
+// to keep the tokens, for /refresh). Without OIDC_ISSUER it starts a provider of
+// its own, on loopback, where anybody can sign in as anybody. Without
+// OIDC_BASE_URL it is reached where it listens.
+//
+// A runner of conformance tests starts it anew for each test, and opens /me:
+//
+//	LISTEN=127.0.0.1:8443 LISTEN_CERT_FILE=app.pem \
+//	OIDC_ISSUER=https://suite.example/test/a/ OIDC_PROVIDER_CA_FILE=suite-ca.pem \
+//	OIDC_CLIENT_ID=client OIDC_CLIENT_AUTH=self_signed_tls_client_auth \
+//	OIDC_CLIENT_CERT_FILE=client.pem webapp
+//
+// With port 0 it takes a free one; its log says where it is reached.
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,15 +52,12 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	address := os.Getenv("LISTEN")
-	if address == "" {
-		address = "127.0.0.1:8080"
-	}
-	listener, err := net.Listen("tcp", address)
+	listener, origin, err := listen()
 	if err != nil {
 		return err
 	}
-	cfg, err := config(listener.Addr())
+	defer listener.Close()
+	cfg, err := config(origin)
 	if err != nil {
 		return err
 	}
@@ -67,14 +77,40 @@ func run(ctx context.Context) error {
 	return serve(ctx, listener, client.Middleware(routes(client)))
 }
 
+// listen opens the listener that the environment asks for, and returns the
+// origin under which it is reached.
+func listen() (listener net.Listener, origin string, err error) {
+	address := cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:8080")
+	file := os.Getenv("LISTEN_CERT_FILE")
+	if file == "" {
+		if listener, err = net.Listen("tcp", address); err != nil {
+			return nil, "", err
+		}
+		return listener, "http://" + listener.Addr().String(), nil
+	}
+	certificate, err := tls.LoadX509KeyPair(file, file)
+	if err != nil {
+		return nil, "", fmt.Errorf("LISTEN_CERT_FILE: %w", err)
+	}
+	listener, err = tls.Listen("tcp", address, &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"http/1.1"},
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return listener, "https://" + listener.Addr().String(), nil
+}
+
 // config reads the environment and fills in what a try-out needs.
-func config(address net.Addr) (oidcrp.Config, error) {
+func config(origin string) (oidcrp.Config, error) {
 	cfg, err := oidcrp.ConfigFromEnv()
 	if err != nil {
 		return cfg, err
 	}
 	if cfg.BaseURL == "" && cfg.RedirectURI == "" {
-		cfg.BaseURL = "http://" + address.String()
+		cfg.BaseURL = origin
 	}
 	if cfg.CookieKeys == nil {
 		slog.Warn("OIDC_COOKIE_KEYS is not set: sessions end with this process")
