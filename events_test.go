@@ -80,8 +80,15 @@ func (d *diary) trace() Trace {
 	}
 }
 
-func TestEachHookRunsOnceAtItsMoment(t *testing.T) {
-	t.Parallel()
+// diaryApp is an app whose hooks write a diary, and a browser in front of it.
+type diaryApp struct {
+	*testApp
+	diary   *diary
+	browser *http.Client
+}
+
+func newDiaryApp(t *testing.T) *diaryApp {
+	t.Helper()
 	d := new(diary)
 	app := newTestApp(t, setup{
 		config: func(c *Config) { c.Trace, c.KeepTokens = d.trace(), true },
@@ -89,17 +96,33 @@ func TestEachHookRunsOnceAtItsMoment(t *testing.T) {
 			mux.HandleFunc("/refresh", func(w http.ResponseWriter, r *http.Request) { _, _ = c.Refresh(w, r) })
 		},
 	})
-	p := app.provider
-	browser := p.Browser()
-	visit := func(path string) func() {
-		return func() {
-			res, err := p.Visit(browser, app.URL+path, "alice")
-			if err != nil {
-				t.Fatal(err)
-			}
-			readBody(t, res)
-		}
+	return &diaryApp{app, d, app.provider.Browser()}
+}
+
+// visit opens a page, and signs in as alice where that is asked for.
+func (a *diaryApp) visit(t *testing.T, path string) {
+	t.Helper()
+	res, err := a.provider.Visit(a.browser, a.URL+path, "alice")
+	if err != nil {
+		t.Fatal(err)
 	}
+	readBody(t, res)
+}
+
+func (a *diaryApp) logOut(t *testing.T, browser *http.Client) {
+	t.Helper()
+	res, err := noRedirects(browser).Post(a.URL+"/auth/logout", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readBody(t, res)
+}
+
+func TestEachHookRunsOnceAtItsMoment(t *testing.T) {
+	t.Parallel()
+	app := newDiaryApp(t)
+	p := app.provider
+	visit := func(path string) func() { return func() { app.visit(t, path) } }
 	for _, step := range []struct {
 		what string
 		do   func()
@@ -144,28 +167,18 @@ func TestEachHookRunsOnceAtItsMoment(t *testing.T) {
 			visit("/")()
 		}, []string{"SessionRefused reason=idle for too long"}},
 		{"a logout", func() {
-			browser = app.signIn(t)
-			d.take()
-			res, err := noRedirects(browser).Post(app.URL+"/auth/logout", "", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			readBody(t, res)
+			app.browser = app.signIn(t)
+			app.diary.take()
+			app.logOut(t, app.browser)
 		}, []string{"LoggedOut sub=alice at_provider=true"}},
-		{"a logout of nobody", func() {
-			res, err := noRedirects(p.Browser()).Post(app.URL+"/auth/logout", "", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			readBody(t, res)
-		}, nil},
+		{"a logout of nobody", func() { app.logOut(t, p.Browser()) }, nil},
 		{"a callback of nobody's, signed out", func() {
-			browser = p.Browser()
+			app.browser = p.Browser()
 			visit("/auth/callback?state=x&code=y")()
 		}, []string{"LoginRefused code=transaction_lost same=true"}},
 	} {
 		step.do()
-		if got := d.take(); !slices.Equal(got, step.want) {
+		if got := app.diary.take(); !slices.Equal(got, step.want) {
 			t.Errorf("%s: the hooks\n\t%s\nran, want\n\t%s", step.what, strings.Join(got, "\n\t"), strings.Join(step.want, "\n\t"))
 		}
 	}
