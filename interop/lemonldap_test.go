@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 )
 
 // TestLemonLDAPSignIn, with everything that the portal does in its own way: an issuer that ends
@@ -277,4 +279,29 @@ func TestLemonLDAPFormPost(t *testing.T) {
 	})
 	posting := newBrowser(t).open(w.base + "/me").lemonSignIn("dwho")
 	w.me(t, posting.form().submit())
+}
+
+// TestChromiumLemonLDAP goes through the portal's own pages with a real browser, and leaves it
+// through the one that frames the app.
+func TestChromiumLemonLDAP(t *testing.T) {
+	t.Parallel()
+	w := newLemonLDAP(t, packagedSetup{alg: "RS256"})
+	b := newChromium(t)
+	b.open(w.base + "/me")
+	b.do(chromedp.SendKeys("#userfield", "dwho"), chromedp.SendKeys("#passwordfield", "dwho"))
+	b.click("#lform button.btn-success")
+	b.arrive(w.base + "/me")
+	if text := b.text(); !strings.Contains(text, `"sub":"dwho"`) {
+		t.Errorf("/me shows\n%s", text)
+	}
+
+	b.open(w.base + "/auth/logout")
+	b.click("form button")
+	b.arrive(w.provider.issuer)
+	b.click("#form button.btn-success") // yes
+	b.do(chromedp.WaitVisible("iframe"))
+	b.click("#form button.btn-success") // go on
+	b.arrive(w.base + "/auth/logout/callback")
+	b.open(w.base + "/me")
+	b.do(chromedp.WaitVisible("#userfield"))
 }

@@ -54,6 +54,9 @@ func startRecorder(t testing.TB, port int, backend string) *recorder {
 			p.Out.Host = p.In.Host
 		},
 		ModifyResponse: r.record,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			w.WriteHeader(http.StatusBadGateway)
+		},
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		proxy.ServeHTTP(w, withForm(req))
