@@ -34,7 +34,7 @@ type recorder struct {
 	exchanges []exchange
 }
 
-type exchangeKey struct{}
+type formKey struct{}
 
 // startRecorder listens on that port until the test ends, and passes on to backend.
 func startRecorder(t testing.TB, port int, backend string) *recorder {
@@ -71,7 +71,7 @@ func withForm(req *http.Request) *http.Request {
 	body, _ := io.ReadAll(req.Body)
 	req.Body = io.NopCloser(bytes.NewReader(body))
 	form, _ := url.ParseQuery(string(body))
-	return req.WithContext(context.WithValue(req.Context(), exchangeKey{}, form))
+	return req.WithContext(context.WithValue(req.Context(), formKey{}, form))
 }
 
 func (r *recorder) record(res *http.Response) error {
@@ -85,7 +85,7 @@ func (r *recorder) record(res *http.Response) error {
 		res.Header["Set-Cookie"][i] = strings.Replace(cookie, "domain=.127.0.0.1; ", "", 1)
 	}
 	req := res.Request
-	form, _ := req.Context().Value(exchangeKey{}).(url.Values)
+	form, _ := req.Context().Value(formKey{}).(url.Values)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.exchanges = append(r.exchanges, exchange{
