@@ -349,6 +349,67 @@ func TestRefreshesOfOneSessionShareOne(t *testing.T) {
 	}
 }
 
+// A request that left with the old cookies comes late: its refresh token is
+// spent, and what it was good for is still known for a moment.
+func TestALateRefreshGetsWhatTheFirstOneGot(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{})
+	base, _ := url.Parse(app.URL)
+	cookies := app.signIn(t).Jar.Cookies(base)
+	refresh := func() (*Session, error) {
+		return app.client.Refresh(httptest.NewRecorder(), requestWith(cookies...))
+	}
+	first, err := refresh()
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, err := refresh()
+	if err != nil || late.Token().AccessToken != first.Token().AccessToken {
+		t.Errorf("a moment later: %v, %v", late, err)
+	}
+	// That it is spent is remembered just as long.
+	app.clock.Advance(2 * time.Minute)
+	requests := app.provider.Count(oidctest.EndpointToken)
+	for range 3 {
+		if _, err := refresh(); !errors.Is(err, ErrLoginRequired) {
+			t.Errorf("minutes later: %v", err)
+		}
+	}
+	if n := app.provider.Count(oidctest.EndpointToken) - requests; n != 1 {
+		t.Errorf("the provider was asked %d times about a spent token", n)
+	}
+}
+
+func TestRefreshBringsNewUserInfo(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{})
+	browser := app.signIn(t)
+	app.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write([]byte(`{"sub":"alice","email":"new@example.org"}`))
+	})
+	if got := app.refresh(t, browser); got.Email != "new@example.org" {
+		t.Errorf("refreshed: %+v", got)
+	}
+	if got := app.session(t, browser); got.Email != "new@example.org" {
+		t.Errorf("saved: %+v", got)
+	}
+}
+
+// A trusted audience is good for a login. One that a refresh adds is not of
+// that login.
+func TestARefreshedIDTokenHasTheFirstOnesAudience(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{config: func(cfg *Config) {
+		cfg.TrustedAudiences = []string{oidctest.ClientID + "1"}
+	}})
+	browser := app.signIn(t)
+	app.provider.Misbehave(oidctest.AtRefresh(oidctest.IDTokenExtraAud))
+	if got := app.refresh(t, browser); got.Code != CodeTokenRefused || !strings.Contains(app.log.String(), "the first ID Token's") {
+		t.Errorf("%+v\n%s", got, app.log)
+	}
+}
+
 // A refreshGate holds requests for new tokens until it is opened.
 type refreshGate struct {
 	next    http.RoundTripper

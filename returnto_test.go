@@ -47,6 +47,7 @@ var returnTos = []struct{ asked, want string }{
 	{"\\\\evil.example", "/"},
 	{"/\\/evil.example", "/"},
 	{"/tab\\..\\..\\evil.example", "/"},
+	{"/tab/1\\evil.example", "/"},
 	{"//user:password@evil.example", "/"},
 	{"//evil.example@127.0.0.1/", "/"},
 	{"//evil%E3%80%82example", "/"},
