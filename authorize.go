@@ -299,7 +299,7 @@ const maxLoginHint = 255
 // "" for any other.
 func (c *Client) ownPage(raw string) string {
 	page, err := url.Parse(raw)
-	if err != nil || page.Scheme != c.base.Scheme || page.Host != c.base.Host {
+	if err != nil || page.Scheme != c.base.Scheme || !strings.EqualFold(page.Host, c.base.Host) {
 		return ""
 	}
 	return page.RequestURI()

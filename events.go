@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -155,7 +156,8 @@ func (e *events) loginStarted(ctx context.Context, ev LoginStartedEvent) {
 
 func (e *events) loginSucceeded(ctx context.Context, ev LoginSucceededEvent) {
 	e.log.LogAttrs(ctx, slog.LevelInfo, "login succeeded",
-		slog.String("sub", ev.Subject), slog.String("acr", ev.ACR), slog.Any("amr", ev.AMR),
+		slog.String("sub", ev.Subject), slog.String("acr", clean(ev.ACR, 200)),
+		slog.String("amr", clean(strings.Join(ev.AMR, " "), 200)),
 		slog.Duration("exchange", ev.Exchange), slog.Duration("verification", ev.Verification),
 		slog.Duration("userinfo", ev.UserInfo))
 	if e.trace.LoginSucceeded != nil {

@@ -178,12 +178,16 @@ func (c *Client) checkAudience(t *idToken, _ *expectedIDToken) error {
 	if !slices.Contains(t.audience, c.cfg.ClientID) {
 		return refuse(idTokenName, "aud", fmt.Sprintf("%q", c.cfg.ClientID), strings.Join(t.audience, " "))
 	}
-	for _, aud := range t.audience {
-		if aud != c.cfg.ClientID && !slices.Contains(c.cfg.TrustedAudiences, aud) {
-			return refuse(idTokenName, "aud", "no untrusted audience", aud)
-		}
+	if i := slices.IndexFunc(t.audience, c.untrusted); i >= 0 {
+		return refuse(idTokenName, "aud", "no untrusted audience", t.audience[i])
 	}
 	return nil
+}
+
+// untrusted reports whether aud is neither this client nor one that the Config
+// trusts.
+func (c *Client) untrusted(aud string) bool {
+	return aud != c.cfg.ClientID && !slices.Contains(c.cfg.TrustedAudiences, aud)
 }
 
 // checkAuthorizedParty is rules 4 and 5.

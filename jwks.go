@@ -211,7 +211,7 @@ func (k *keySet) load(ctx context.Context) (*keys, time.Duration, error) {
 	if old := k.document.Peek(); err == nil && old != nil {
 		added, removed := missing(set.kids(), old.kids()), missing(old.kids(), set.kids())
 		if len(added)+len(removed) > 0 {
-			k.events.keysRotated(ctx, KeysRotatedEvent{Added: added, Removed: removed})
+			k.events.keysRotated(ctx, KeysRotatedEvent{Added: shown(added), Removed: shown(removed)})
 		}
 	}
 	return set, lifetime, err
@@ -236,6 +236,14 @@ func (k *keySet) fetch(ctx context.Context, uri string) (*keys, time.Duration, e
 		return nil, 0, failf("jwks", CodeProviderInvalid, "the keys at %s: %w", uri, err)
 	}
 	return set, res.Lifetime(), nil
+}
+
+// shown makes key ids fit for an event and a log line.
+func shown(kids []string) []string {
+	for i, kid := range kids {
+		kids[i] = clean(kid, 100)
+	}
+	return kids
 }
 
 // missing returns what is in a but not in b.

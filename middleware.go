@@ -438,22 +438,23 @@ func (c *Client) recoverLogin(w http.ResponseWriter, r *http.Request, cause erro
 		c.redirect(w, r, c.absolute(c.paths.callback)+"?"+c.repeated(params).Encode())
 		return
 	}
-	switch _, err := c.Session(r); {
+	_, err := c.Session(r)
+	switch {
 	case err == nil:
 		c.redirect(w, r, c.absolute(c.returnTo(ticket.ReturnTo)))
+		return
 	case errors.Is(err, ErrStoreUnavailable):
-		c.problem(w, r, err)
+		cause = err
 	case ours && !ticket.Restart && !params.Has("error"):
 		location, err := c.beginLogin(w, r, &AuthOptions{ReturnTo: ticket.ReturnTo}, true)
-		if err != nil {
-			c.problem(w, r, err)
+		if err == nil {
+			c.redirect(w, r, location)
 			return
 		}
-		c.redirect(w, r, location)
-	default:
-		c.events.loginRefused(r.Context(), cause)
-		c.problem(w, r, cause)
+		cause = err
 	}
+	c.events.loginRefused(r.Context(), cause)
+	c.problem(w, r, cause)
 }
 
 // repeated returns what a page load repeats of a posted answer. If the login's

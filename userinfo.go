@@ -157,7 +157,7 @@ func (c *Client) verifyUserInfo(ctx context.Context, m *Metadata, compact string
 		return nil, fail("userinfo", CodeUserInfoRefused, errors.Join(issErr, audErr, expErr))
 	case iss != c.cfg.Issuer:
 		return nil, refused("iss", fmt.Sprintf("%q", c.cfg.Issuer), iss)
-	case !slices.Contains(aud, c.cfg.ClientID):
+	case !slices.Contains(aud, c.cfg.ClientID) || slices.ContainsFunc(aud, c.untrusted):
 		return nil, refused("aud", fmt.Sprintf("%q", c.cfg.ClientID), strings.Join(aud, " "))
 	case hasExp && !c.now().Add(-c.cfg.ClockSkew).Before(exp):
 		return nil, refused("exp", "a time to come", exp.UTC().Format("2006-01-02T15:04:05Z"))

@@ -125,7 +125,8 @@ func TestUserInfoAsJWT(t *testing.T) {
 			{"exp to come", "exp", now + 60, ""},
 			{"exp within the skew", "exp", now - 30, ""},
 			{"exp past the skew", "exp", now - 61, "exp"},
-			{"aud as an array", "aud", []string{"other", "client"}, ""},
+			{"aud as an array", "aud", []string{"client"}, ""},
+			{"an untrusted audience beside", "aud", []string{"other", "client"}, "aud"},
 
 			{"iss of another", "iss", "https://op.example", "iss"},
 			{"no iss", "iss", nil, "iss"},
