@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/oidcrp/oidcrp/internal/fetch"
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
@@ -263,7 +264,48 @@ func TestMutualTLSLeavesTheTransportAlone(t *testing.T) {
 		c.HTTPClient = &http.Client{Transport: transport}
 		c.ClientCertificates = []tls.Certificate{certificateFor(t, testKeys().p256, "the client")}
 	})
-	if config := transport.TLSClientConfig; config != nil && config.Certificates != nil {
+	if config := transport.TLSClientConfig; config != nil && (config.Certificates != nil || config.GetClientCertificate != nil) {
 		t.Error("the certificate is in the caller's transport")
+	}
+}
+
+// The authorities that a server names are a hint: it may know this client
+// without them.
+func TestCertificatesOfAuthoritiesThatTheServerDoesNotName(t *testing.T) {
+	t.Parallel()
+	rsa, ec := certificateFor(t, testKeys().rsa, "RSA"), certificateFor(t, testKeys().p256, "EC")
+	authority := func(certificate tls.Certificate) []*x509.Certificate {
+		leaf, err := x509.ParseCertificate(certificate.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []*x509.Certificate{leaf}
+	}
+	for _, tt := range []struct {
+		what  string
+		named []*x509.Certificate
+		want  string
+	}{
+		{"no authority", nil, "RSA"},
+		{"the second one's", authority(ec), "EC"},
+		{"the first one's", authority(rsa), "RSA"},
+		{"another", authority(certificateFor(t, testKeys().other, "another")), "RSA"},
+	} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for _, leaf := range r.TLS.PeerCertificates {
+				fmt.Fprint(w, leaf.Subject.CommonName)
+			}
+		}))
+		server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert, ClientCAs: x509.NewCertPool()}
+		for _, leaf := range tt.named {
+			server.TLS.ClientCAs.AddCert(leaf)
+		}
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		client := fetch.New(fetch.WithCertificates(server.Client().Transport, []tls.Certificate{rsa, ec}), 0)
+		res, err := client.Do(t.Context(), fetch.Request{URL: server.URL})
+		if err != nil || string(res.Body) != tt.want {
+			t.Errorf("a server that names %s got %q, %v, want %q", tt.what, res.Body, err, tt.want)
+		}
 	}
 }

@@ -82,8 +82,28 @@ func WithCertificates(rt http.RoundTripper, certificates []tls.Certificate) http
 	if transport.TLSClientConfig == nil {
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	transport.TLSClientConfig.Certificates = certificates
+	transport.TLSClientConfig.GetClientCertificate = present(certificates)
 	return transport
+}
+
+// present returns how to choose a certificate: the first that the server can
+// take. One from an authority that the server does not name comes last, but is
+// presented, where crypto/tls would present none: a server that knows its
+// clients by self-signed certificates may still name authorities, and names the
+// root where only the leaf was configured here.
+func present(certificates []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		anyAuthority := *asked
+		anyAuthority.AcceptableCAs = nil
+		for _, info := range []*tls.CertificateRequestInfo{asked, &anyAuthority} {
+			for i := range certificates {
+				if info.SupportsCertificate(&certificates[i]) == nil {
+					return &certificates[i], nil
+				}
+			}
+		}
+		return new(tls.Certificate), nil // none
+	}
 }
 
 // Request is what [Client.Do] sends.
