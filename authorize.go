@@ -106,7 +106,7 @@ func (o *AuthOptions) validate() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Extra)) {
 		if slices.Contains(ownParameters, name) {
-			return fmt.Errorf("Extra may not name %q", name)
+			return fmt.Errorf("parameter %q may not be in Extra", name)
 		}
 	}
 	if _, err := json.Marshal(o.Claims); err != nil {

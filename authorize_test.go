@@ -268,7 +268,7 @@ func TestExtraMayNotNameAParameterOfThisPackage(t *testing.T) {
 	}
 	for _, name := range names {
 		err := refusedLogin(t, c, &AuthOptions{Extra: url.Values{name: {"x"}}}, CodeConfig)
-		if want := fmt.Sprintf("Extra may not name %q", name); err.Err.Error() != want {
+		if want := fmt.Sprintf("parameter %q may not be in Extra", name); err.Err.Error() != want {
 			t.Errorf("error is %v, want %s", err, want)
 		}
 	}

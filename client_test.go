@@ -205,7 +205,7 @@ var wrongConfigs = []struct {
 		c.Metadata = soundMetadata(func(m *Metadata) { m.Issuer += "/" })
 	}},
 	{`AuthOptions cannot be used: prompt "logn" is not known`, func(c *Config) { c.AuthOptions.Prompt = "logn" }},
-	{`AuthOptions cannot be used: Extra may not name "nonce"`, func(c *Config) {
+	{`AuthOptions cannot be used: parameter "nonce" may not be in Extra`, func(c *Config) {
 		c.AuthOptions.Extra = url.Values{"state": {"x"}, "nonce": {"x"}, "scope": {"x"}}
 	}},
 }
@@ -236,7 +236,7 @@ func TestNewReportsEveryMistakeInOneOrder(t *testing.T) {
 		"ClientSecret is empty (a public client says TokenEndpointAuthMethod: \"none\")\n" +
 		"IDTokenSignedResponseAlg HS256 needs a ClientSecret of 32 bytes or more\n" +
 		"CookieKeys is empty: give at least one key of 32 random bytes\n" +
-		"AuthOptions cannot be used: Extra may not name \"claims\""
+		"AuthOptions cannot be used: parameter \"claims\" may not be in Extra"
 	for range 20 {
 		_, err := New(Config{
 			PathPrefix:               "auth",

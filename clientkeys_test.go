@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -56,7 +57,14 @@ func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
 			}
 		}
 	}
-	for _, secret := range [][]byte{keys.rsa.D.Bytes(), keys.p256.D.Bytes(), keys.p384.D.Bytes(), keys.ed.Seed(), keys.rsa.Primes[0].Bytes()} {
+	scalar := func(key *ecdsa.PrivateKey) []byte {
+		b, err := key.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, secret := range [][]byte{keys.rsa.D.Bytes(), scalar(keys.p256), scalar(keys.p384), keys.ed.Seed(), keys.rsa.Primes[0].Bytes()} {
 		for _, enc := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
 			if bytes.Contains([]byte(body), []byte(enc.EncodeToString(secret))) {
 				t.Error("a private key is served")

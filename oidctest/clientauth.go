@@ -22,11 +22,9 @@ var assertionAlgs = []string{
 
 // credentials are what a request shows of its client.
 type credentials struct {
-	method       string
-	id, secret   string
-	assertion    string
-	hasCert      bool
-	requestedURL string
+	method     string
+	id, secret string
+	assertion  string
 }
 
 // authenticate finds the client of a request and checks that it proved to be it, by
