@@ -55,9 +55,10 @@ var envVars = map[string]func(cfg *Config, value string) error{
 // certificate and private key as PEM), OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG,
 // OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG and _ENC,
 // OIDC_USERINFO_SIGNED_RESPONSE_ALG, OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG and
-// _ENC, OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_RESPONSE_MODE, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the
-// provider, beside the system's), OIDC_COOKIE_KEYS (32 bytes each as base64,
-// separated by commas, newest first).
+// _ENC, OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_RESPONSE_MODE,
+// OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the provider, beside the
+// system's), OIDC_COOKIE_KEYS (32 bytes each as base64, separated by commas,
+// newest first).
 //
 // An empty variable is like one that is not set. A variable that starts with
 // OIDC_ and is none of these is an error, since it is most likely misspelt. No

@@ -179,7 +179,7 @@ func newProviderError(endpoint string, status int, code, description, uri string
 
 // TokenError says why a token was refused.
 type TokenError struct {
-	// Token is "ID Token" or "UserInfo".
+	// Token is "ID Token", "UserInfo" or "Logout Token".
 	Token string
 	// Check is the rule that failed, named by the claim or header that it
 	// reads: "signature", "alg", "iss", "aud", "nonce" and so on.
