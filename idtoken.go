@@ -53,6 +53,7 @@ type idToken struct {
 	expiry, issuedAt   time.Time
 	notBefore          time.Time
 	authTime           time.Time
+	sessionExpiry      time.Time
 	nonce, acr, atHash string
 	hasAzp, hasAtHash  bool // present, be they empty
 	amr                []string
@@ -150,6 +151,7 @@ func readIDToken(payload []byte) (*idToken, error) {
 		value *time.Time
 	}{
 		{"exp", &t.expiry}, {"iat", &t.issuedAt}, {"nbf", &t.notBefore}, {"auth_time", &t.authTime},
+		{"session_expiry", &t.sessionExpiry},
 	} {
 		if *claim.value, _, err = members.Time(claim.name); err != nil {
 			return nil, refuse(idTokenName, claim.name, "a number of seconds", "")

@@ -55,7 +55,7 @@ type facts struct {
 // they describe the login, not the person, or belong to the token itself.
 var authenticationFacts = []string{
 	"iss", "sub", "aud", "azp", "acr", "amr", "auth_time", "sid", "nonce",
-	"exp", "iat", "nbf", "jti", "at_hash", "c_hash",
+	"exp", "iat", "nbf", "jti", "at_hash", "c_hash", "session_expiry",
 }
 
 // newSession makes the session that a login earned.
@@ -71,6 +71,7 @@ func (c *Client) newSession(t *transaction, token *idToken, userInfo []byte, tok
 		lifetime: c.cfg.SessionLifetime,
 		idToken:  splitJWS(token.raw),
 		userInfo: userInfo,
+		ceiling:  token.sessionExpiry,
 		marks:    [2]markKey{subjectMark(token.issuer, token.subject)},
 	}
 	if token.sid != "" {
@@ -146,7 +147,9 @@ func (s *Session) SID() string { return s.facts().SID }
 // CreatedAt is when the person signed in here.
 func (s *Session) CreatedAt() time.Time { return s.created }
 
-// ExpiresAt is when the session ends even if it is used all the time.
+// ExpiresAt is when the session ends even if it is used all the time: after
+// [Config.SessionLifetime], or when the ID Token's session_expiry says (OpenID
+// IPSIE SL1), whichever comes first.
 func (s *Session) ExpiresAt() time.Time {
 	end := s.created.Add(s.lifetime)
 	if !s.ceiling.IsZero() && s.ceiling.Before(end) {

@@ -540,3 +540,17 @@ func TestStartSessionForgetsTheLogin(t *testing.T) {
 		t.Errorf("the browser keeps %q", names)
 	}
 }
+
+func TestTheProviderLimitsTheSession(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	end := c.now().Add(30 * time.Minute).Truncate(time.Second)
+	token, err := readIDToken(fmt.Appendf(nil, `{"iss":"i","sub":"alice","session_expiry":%d}`, end.Unix()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.newSession(&transaction{}, token, nil, &tokenResponse{})
+	if !s.ExpiresAt().Equal(end) {
+		t.Errorf("the session ends at %v, want %v", s.ExpiresAt(), end)
+	}
+}
