@@ -134,9 +134,3 @@ func (r *Ring) OpenString(text string, associated []byte) ([]byte, error) {
 func Derive(secret []byte, label string) ([]byte, error) {
 	return hkdf.Key(sha256.New, secret, nil, label, KeySize)
 }
-
-// EncodedLen returns the length of SealString's answer for n bytes.
-func EncodedLen(n int) int {
-	const overhead = headerSize + 12 + 16
-	return base64.RawURLEncoding.EncodedLen(n + overhead)
-}

@@ -75,20 +75,6 @@ func (m Members) StringOrStrings(name string) (values []string, present bool, er
 	return values, present, err
 }
 
-// Bool returns true or false.
-func (m Members) Bool(name string) (value, present bool, err error) {
-	if !m.Has(name) {
-		return false, false, nil
-	}
-	switch string(m[name]) {
-	case "true":
-		return true, true, nil
-	case "false":
-		return false, true, nil
-	}
-	return false, true, fmt.Errorf("%s is not a boolean", name)
-}
-
 // maxTime is the last second of the year 9999, in seconds since 1970.
 const maxTime = 253402300799
 

@@ -11,8 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"unicode/utf8"
-
-	josejson "github.com/go-jose/go-jose/v4/json"
 )
 
 // MaxDepth is how deeply arrays and objects may be nested in each other.
@@ -31,15 +29,6 @@ func Check(data []byte, maxDepth int) error {
 // name. The values share memory with data.
 func Object(data []byte) (Members, error) {
 	return scan(data, MaxDepth, true)
-}
-
-// Unmarshal checks data and decodes it into v, matching names with regard to
-// case, which encoding/json does not.
-func Unmarshal(data []byte, v any) error {
-	if err := Check(data, MaxDepth); err != nil {
-		return err
-	}
-	return josejson.Unmarshal(data, v)
 }
 
 // scan checks data; with object set, data must be an object, whose members it

@@ -136,25 +136,6 @@ func TestObject(t *testing.T) {
 	}
 }
 
-func TestUnmarshalHeedsCase(t *testing.T) {
-	t.Parallel()
-	var v struct {
-		Sub string `json:"sub"`
-	}
-	if err := Unmarshal([]byte(`{"SUB":"mallory","sub":"alice","Sub":"mallory"}`), &v); err != nil {
-		t.Fatal(err)
-	}
-	if v.Sub != "alice" {
-		t.Errorf("sub = %q", v.Sub)
-	}
-	if err := Unmarshal([]byte(`{"sub":"alice","sub":"mallory"}`), &v); err == nil {
-		t.Error("a member given twice is accepted")
-	}
-	if err := Unmarshal([]byte(`{"sub":1}`), &v); err == nil {
-		t.Error("a number is accepted as a string")
-	}
-}
-
 func object(t *testing.T, doc string) Members {
 	t.Helper()
 	members, err := Object([]byte(doc))
@@ -166,7 +147,7 @@ func object(t *testing.T, doc string) Members {
 
 func TestMembersReadWhatIsThere(t *testing.T) {
 	t.Parallel()
-	m := object(t, `{"s":"a\u00e9\n","list":["a","b"],"empty":[],"yes":true,"no":false,"when":1700000000.5,"zero":0}`)
+	m := object(t, `{"s":"a\u00e9\n","list":["a","b"],"empty":[],"when":1700000000.5,"zero":0}`)
 	if v, ok, err := m.String("s"); v != "aé\n" || !ok || err != nil {
 		t.Errorf("String = %q, %v, %v", v, ok, err)
 	}
@@ -181,12 +162,6 @@ func TestMembersReadWhatIsThere(t *testing.T) {
 	}
 	if v, ok, err := m.StringOrStrings("list"); strings.Join(v, " ") != "a b" || !ok || err != nil {
 		t.Errorf("StringOrStrings = %q, %v, %v", v, ok, err)
-	}
-	if v, ok, err := m.Bool("yes"); !v || !ok || err != nil {
-		t.Errorf("Bool = %v, %v, %v", v, ok, err)
-	}
-	if v, ok, err := m.Bool("no"); v || !ok || err != nil {
-		t.Errorf("Bool = %v, %v, %v", v, ok, err)
 	}
 	if v, ok, err := m.Time("when"); !v.Equal(time.Unix(1700000000, 5e8)) || !ok || err != nil {
 		t.Errorf("Time = %v, %v, %v", v, ok, err)
@@ -203,12 +178,11 @@ func TestMembersThatAreNullOrMissingAreAbsent(t *testing.T) {
 		_, s, err1 := m.String(name)
 		_, list, err2 := m.Strings(name)
 		_, either, err3 := m.StringOrStrings(name)
-		_, b, err4 := m.Bool(name)
-		_, when, err5 := m.Time(name)
-		if s || list || either || b || when || m.Has(name) {
+		_, when, err4 := m.Time(name)
+		if s || list || either || when || m.Has(name) {
 			t.Errorf("%s counts as present", name)
 		}
-		for _, err := range []error{err1, err2, err3, err4, err5} {
+		for _, err := range []error{err1, err2, err3, err4} {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -227,8 +201,7 @@ func TestMembersOfAnotherTypeAreErrors(t *testing.T) {
 		_, _, err1 := m.String("x")
 		_, _, err2 := m.Strings("x")
 		_, _, err3 := m.StringOrStrings("x")
-		_, _, err4 := m.Bool("x")
-		_, _, err5 := m.Time("x")
+		_, _, err4 := m.Time("x")
 		for _, row := range []struct {
 			getter string
 			err    error
@@ -237,8 +210,7 @@ func TestMembersOfAnotherTypeAreErrors(t *testing.T) {
 			{"String", err1, kind == "string"},
 			{"Strings", err2, kind == "strings"},
 			{"StringOrStrings", err3, kind == "string" || kind == "strings"},
-			{"Bool", err4, kind == "bool"},
-			{"Time", err5, kind == "number"},
+			{"Time", err4, kind == "number"},
 		} {
 			if (row.err == nil) != row.right {
 				t.Errorf("%s of %s: %v", row.getter, value, row.err)
