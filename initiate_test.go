@@ -47,10 +47,11 @@ func TestAnotherPartyStartsALogin(t *testing.T) {
 			"iss": {app.provider.Issuer()}, "login_hint": {"alice@example.org"},
 			"target_link_uri": {app.URL + "/tab/1?a=b&c=d%2Fe"},
 		})
-		if res.StatusCode != status || !strings.HasPrefix(res.Header.Get("Location"), app.provider.Endpoint(oidctest.EndpointAuthorization)+"?") {
-			t.Fatalf("%s answered %s, %s", method, res.Status, res.Header.Get("Location"))
+		location := res.Header.Get("Location")
+		if res.StatusCode != status || !strings.HasPrefix(location, app.provider.Endpoint(oidctest.EndpointAuthorization)+"?") {
+			t.Fatalf("%s answered %s, %s", method, res.Status, location)
 		}
-		back, err := app.provider.Visit(browser, res.Header.Get("Location"), "alice")
+		back, err := app.provider.Visit(browser, location, "alice")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +235,8 @@ func TestInitiatedLoginWhileTheProviderIsDown(t *testing.T) {
 	res, page := app.initiates(t, http.DefaultClient, "GET", url.Values{
 		"iss": {app.provider.Issuer()}, "login_hint": {"alice"}, "target_link_uri": {app.URL + "/me"},
 	})
-	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || strings.Contains(page, "/auth/initiate") {
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" ||
+		strings.Contains(page, "/auth/initiate") {
 		t.Errorf("%s\n%s", res.Status, page)
 	}
 }
