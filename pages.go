@@ -97,7 +97,7 @@ var (
 	signInLabel   = text{"Sign in", "Se connecter"}
 	tryAgainLabel = text{"Try again", "Réessayer"}
 	homeLabel     = text{"Home page", "Page d’accueil"}
-	incidentLabel = text{"Reference to give to support:", "Référence à indiquer au support :"}
+	incidentLabel = text{"Reference to give to support:", "Référence à indiquer au support\u00a0:"}
 )
 
 // An explanation is what the error page says about a code.
@@ -222,8 +222,8 @@ func writeProblemJSON(w http.ResponseWriter, r *http.Request, p *Problem) {
 func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, returnTo string) {
 	lang := language(r)
 	writePage(w, r, http.StatusOK, page{
-		Title:      text{"Sign out?", "Se déconnecter ?"}.in(lang),
-		Paragraphs: []string{text{"Do you want to sign out of this service?", "Voulez-vous vous déconnecter de ce service ?"}.in(lang)},
+		Title:      text{"Sign out?", "Se déconnecter\u00a0?"}.in(lang),
+		Paragraphs: []string{text{"Do you want to sign out of this service?", "Voulez-vous vous déconnecter de ce service\u00a0?"}.in(lang)},
 		Action:     c.LogoutURL(returnTo), Post: true,
 		Label: text{"Sign out", "Se déconnecter"}.in(lang),
 		Back:  c.home(), BackLabel: text{"Stay signed in", "Rester connecté"}.in(lang),

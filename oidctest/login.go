@@ -93,8 +93,8 @@ var wordsOf = map[string]words{
 	},
 	"fr": {
 		Banner:     "Fournisseur de test.",
-		BannerMore: "Rien n’est vérifié ici : n’importe qui peut être n’importe qui.",
-		SignIn:     "Qui voulez-vous être ?", For: "Vous vous connectez à", Wanted: "Niveau demandé :",
+		BannerMore: "Rien n’est vérifié ici\u00a0: n’importe qui peut être n’importe qui.",
+		SignIn:     "Qui voulez-vous être\u00a0?", For: "Vous vous connectez à", Wanted: "Niveau demandé\u00a0:",
 		Cancel: "Annuler", Continue: "Continuer",
 		SignedOut:     "Déconnexion effectuée",
 		SignedOutMore: "La session du fournisseur de test est terminée.",
