@@ -236,6 +236,7 @@ func TestLogoutTokenHeaders(t *testing.T) {
 	}{
 		{"no typ", nil, ""},
 		{"typ logout+jwt", map[string]any{"typ": "logout+jwt"}, ""},
+		{"typ JWT, which types nothing", map[string]any{"typ": "JWT"}, ""},
 		{"the typ of an access token", map[string]any{"typ": "at+jwt"}, "typ"},
 		{"a typ of null, which is none", map[string]any{"typ": json.RawMessage("null")}, ""},
 		{"a typ that is a number", map[string]any{"typ": 1}, "typ"},
