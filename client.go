@@ -43,7 +43,9 @@ type Config struct {
 	// the origin of RedirectURI.
 	BaseURL string
 	// PathPrefix is the path, below BaseURL, of the client's own handlers:
-	// login, callback, logout and logout/callback. If empty, "/auth/".
+	// login, callback, logout, logout/callback, backchannel-logout,
+	// frontchannel-logout, initiate (a login that another party starts) and
+	// jwks (the client's public keys). If empty, "/auth/".
 	PathPrefix string
 	// RedirectURI and PostLogoutRedirectURI are sent to the provider and must
 	// be registered there byte for byte. If empty, they are PathPrefix's

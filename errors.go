@@ -35,7 +35,8 @@ const (
 	CodeIssuerMismatch Code = "issuer_mismatch"
 	// CodeProviderError: the provider reported an error; see [ProviderError].
 	CodeProviderError Code = "provider_error"
-	// CodeTokenRefused: an ID Token failed a check; see [TokenError].
+	// CodeTokenRefused: an ID Token or a Logout Token failed a check; see
+	// [TokenError].
 	CodeTokenRefused Code = "token_refused"
 	// CodeUserInfoRefused: the UserInfo response could not be used, or failed a
 	// check; see [TokenError].
@@ -142,8 +143,8 @@ func codeOf(err error) Code {
 // texts come from outside: they are cut to a bounded length and hold no
 // control characters, but must still be escaped where they are shown.
 type ProviderError struct {
-	// Endpoint is "authorization", "token", "userinfo", "pushed authorization
-	// request" or "revocation".
+	// Endpoint is "authorization", "token", "userinfo" or "pushed authorization
+	// request".
 	Endpoint string
 	// StatusCode is the HTTP status, 0 for an error on the callback.
 	StatusCode int
@@ -179,7 +180,8 @@ func newProviderError(endpoint string, status int, code, description, uri string
 
 // TokenError says why a token was refused.
 type TokenError struct {
-	// Token is "ID Token", "UserInfo" or "Logout Token".
+	// Token is "ID Token", "UserInfo" or "Logout Token"; "token" for one that
+	// was given to [Client.KeySet].
 	Token string
 	// Check is the rule that failed, named by the claim or header that it
 	// reads: "signature", "alg", "iss", "aud", "nonce" and so on.

@@ -31,7 +31,8 @@ type Trace struct {
 	// SessionRefused runs when a request carried a session cookie that could
 	// not be used: tampered with, sealed by an unknown key, expired.
 	SessionRefused func(context.Context, SessionRefusedEvent)
-	// LoggedOut runs when a session was ended by its owner.
+	// LoggedOut runs when a session was ended in its own browser: by
+	// [Client.Logout], or by the provider's front-channel logout.
 	LoggedOut func(context.Context, LoggedOutEvent)
 	// BackChannelReceived runs after each request to the back-channel logout
 	// path.
@@ -87,15 +88,17 @@ type SessionRefusedEvent struct {
 	Reason string
 }
 
-// LoggedOutEvent describes a logout that the person asked for.
+// LoggedOutEvent describes a logout that the person asked for, here or at the
+// provider.
 type LoggedOutEvent struct {
 	Subject string
-	// AtProvider says whether the browser was sent on to the provider's
-	// end_session_endpoint.
+	// AtProvider says whether the logout is the provider's as well: the browser
+	// was sent on to its end_session_endpoint, or came from its logout page.
 	AtProvider bool
 }
 
-// BackChannelEvent describes a logout that the provider asked for.
+// BackChannelEvent describes a logout that the provider asked for, server to
+// server.
 type BackChannelEvent struct {
 	Subject, SID string // as in the logout token; either may be empty
 	Err          error  // why it was refused, nil when it was carried out

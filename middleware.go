@@ -18,9 +18,9 @@ import (
 	"github.com/oidcrp/oidcrp/internal/fetch"
 )
 
-// Middleware answers the client's own paths (login, callback, logout and the
-// return from logout) and hands every other request to next, with the session,
-// if there is one, in its context: see [SessionFromContext].
+// Middleware answers the client's own paths (see [Config.PathPrefix]) and hands
+// every other request to next, with the session, if there is one, in its
+// context: see [SessionFromContext].
 func (c *Client) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if handler := c.ownHandler(r.URL.Path); handler != nil {
@@ -113,7 +113,8 @@ type Requirement struct {
 	// Name says what is required, such as `acr "eidas2" or "eidas3"`. It is
 	// shown in the log and tells one requirement from another.
 	Name string
-	// Met reports whether the session meets the requirement at the time now.
+	// Met reports whether the session meets the requirement at the time now. It
+	// is required: RequireLogin panics without it.
 	Met func(s *Session, now time.Time) bool
 	// Ask adds to a login what may make it meet the requirement. If nil, the
 	// login is an ordinary one.

@@ -16,8 +16,8 @@ const (
 	// maxCookie bounds one cookie with its name and attributes; browsers drop
 	// cookies over 4096 bytes (RFC 6265 section 6.1).
 	maxCookie = 3800
-	// maxSessionCookies bounds a session; servers commonly refuse requests
-	// with more than 16 to 32 KiB of headers.
+	// maxSession bounds a sealed session; servers commonly refuse requests with
+	// more than 16 to 32 KiB of headers.
 	maxSession = 16 << 10
 	// maxChunks is how many cookies that makes, at most.
 	maxChunks = maxSession/maxCookie + 2
