@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
-	stdjson "encoding/json"
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-jose/go-jose/v4/json"
+	josejson "github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/oauth2"
 
 	"github.com/oidcrp/oidcrp/internal/strictjson"
@@ -182,24 +182,26 @@ func (s *Session) Token() *oauth2.Token {
 // auth_time, sid, nonce, and the token's own times) come from the ID Token
 // alone; every other claim comes from UserInfo or, failing that, from the ID
 // Token. Names match exactly: a field tagged "sub" is never filled by "SUB".
+//
+// Its error is an [*Error] with [CodeInternal]: a claim does not fit into v.
 func (s *Session) Claims(v any) error {
 	merged, err := s.merged()
 	if err != nil {
-		return &Error{Op: "claims", Code: CodeInternal, Err: err}
+		return fail("claims", CodeInternal, err)
 	}
 	text := merged.AppendJSON(make([]byte, 0, len(s.idToken.payload)+len(s.userInfo)))
-	if err := json.Unmarshal(text, v); err != nil {
-		return &Error{Op: "claims", Code: CodeInternal, Err: err}
+	if err := josejson.Unmarshal(text, v); err != nil {
+		return fail("claims", CodeInternal, err)
 	}
 	return nil
 }
 
 // IDTokenClaims returns the ID Token's claims as JSON.
-func (s *Session) IDTokenClaims() stdjson.RawMessage { return slices.Clone(s.idToken.payload) }
+func (s *Session) IDTokenClaims() json.RawMessage { return slices.Clone(s.idToken.payload) }
 
 // UserInfoClaims returns the UserInfo claims as JSON, nil when the provider
 // has no UserInfo endpoint.
-func (s *Session) UserInfoClaims() stdjson.RawMessage { return slices.Clone(s.userInfo) }
+func (s *Session) UserInfoClaims() json.RawMessage { return slices.Clone(s.userInfo) }
 
 // claim decodes one of the claims that Claims knows; nil when it is missing.
 func (s *Session) claim(name string) any {
@@ -208,7 +210,7 @@ func (s *Session) claim(name string) any {
 		return nil
 	}
 	var value any
-	_ = stdjson.Unmarshal(merged[name], &value) // valid, or merged had failed
+	_ = json.Unmarshal(merged[name], &value) // valid, or merged had failed
 	return value
 }
 
@@ -464,7 +466,8 @@ func (c *Client) forgetLogin(w http.ResponseWriter, r *http.Request) {
 }
 
 // EndSession signs the person out of this app: the session that r carries is
-// deleted, and its cookies on w. The provider does not hear of it.
+// deleted, and its cookies on w. The provider does not hear of it. Its error is
+// [ErrStoreUnavailable]; the cookies are deleted all the same.
 func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 	c.deleteSessionCookies(w, r)
 	return c.dropStored(r)

@@ -179,7 +179,7 @@ func (c *Client) touchStored(w http.ResponseWriter, r *http.Request, s *Session,
 	}
 	if err != nil {
 		// The session is good for this request; the next one tries again.
-		c.events.log.WarnContext(ctx, "could not put off the expiry of a session", "error", err)
+		c.cfg.Logger.WarnContext(ctx, "could not put off the expiry of a session", "error", err)
 		return
 	}
 	c.setHandle(w, handle)
