@@ -64,7 +64,9 @@ func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
 		}
 		return b
 	}
-	for _, secret := range [][]byte{keys.rsa.D.Bytes(), scalar(keys.p256), scalar(keys.p384), keys.ed.Seed(), keys.rsa.Primes[0].Bytes()} {
+	for _, secret := range [][]byte{
+		keys.rsa.D.Bytes(), keys.rsa.Primes[0].Bytes(), scalar(keys.p256), scalar(keys.p384), keys.ed.Seed(),
+	} {
 		for _, enc := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
 			if bytes.Contains([]byte(body), []byte(enc.EncodeToString(secret))) {
 				t.Error("a private key is served")

@@ -466,6 +466,8 @@ func TestEncryptedUserInfo(t *testing.T) {
 	_, err := a.ask(t, 200, "application/jwt",
 		directJWE(t, `{"alg":"dir","enc":"A256GCM"}`, oidctest.ClientSecret, []byte(bare)))
 	wantUserInfoRefused(t, "an encrypted answer, though nothing was agreed", err, "alg")
+	_, err = a.ask(t, 200, "application/jwt", bare)
+	wantUserInfoRefused(t, "bare JSON in a JWT's place, though nothing was agreed", err, "format")
 }
 
 func TestEncryptedTokensAreRefreshed(t *testing.T) {

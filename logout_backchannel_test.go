@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -237,6 +238,8 @@ func TestLogoutTokenHeaders(t *testing.T) {
 		{"no typ", nil, ""},
 		{"typ logout+jwt", map[string]any{"typ": "logout+jwt"}, ""},
 		{"typ JWT, which types nothing", map[string]any{"typ": "JWT"}, ""},
+		{"typ JWT, which says nothing", map[string]any{"typ": "JWT"}, ""},
+		{"typ LOGOUT", map[string]any{"typ": "LOGOUT"}, "typ"},
 		{"the typ of an access token", map[string]any{"typ": "at+jwt"}, "typ"},
 		{"a typ of null, which is none", map[string]any{"typ": json.RawMessage("null")}, ""},
 		{"a typ that is a number", map[string]any{"typ": 1}, "typ"},
@@ -395,8 +398,9 @@ func TestBackChannelEndsTheRightSessions(t *testing.T) {
 			one, two, bruno := start("alice"), start("alice"), start("bruno")
 			want := func(what string, inOne, inTwo, inBruno bool) {
 				t.Helper()
-				if got := []bool{a.signedIn(t, one), a.signedIn(t, two), a.signedIn(t, bruno)}; got[0] != inOne || got[1] != inTwo || got[2] != inBruno {
-					t.Errorf("%s: signed in are %v, want %v", what, got, []bool{inOne, inTwo, inBruno})
+				got := []bool{a.signedIn(t, one), a.signedIn(t, two), a.signedIn(t, bruno)}
+				if expected := []bool{inOne, inTwo, inBruno}; !slices.Equal(got, expected) {
+					t.Errorf("%s: signed in are %v, want %v", what, got, expected)
 				}
 			}
 			end := func(sub, sid string) {
@@ -676,7 +680,9 @@ func FuzzLogoutToken(f *testing.F) {
 		"iss": c.cfg.Issuer, "aud": c.cfg.ClientID, "iat": c.now().Unix(), "jti": "j", "sub": "alice",
 		"events": map[string]any{logoutTokenEvent: map[string]any{}},
 	}
-	for claim, value := range map[string]any{"x": 1, "nonce": nil, "sid": "s", "events": nil, "iat": "x", "jti": 1, "exp": 1e300} {
+	for claim, value := range map[string]any{
+		"x": 1, "nonce": nil, "sid": "s", "events": nil, "iat": "x", "jti": 1, "exp": 1e300,
+	} {
 		claims := maps.Clone(sound)
 		claims[claim] = value
 		text, err := json.Marshal(claims)

@@ -193,7 +193,9 @@ func variants(t *testing.T) []variant {
 	secret := oidctest.ClientSecret
 	leaf, key := identity(t, "client")
 	keys := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public()}}}
-	certified := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: leaf.PublicKey, Certificates: []*x509.Certificate{leaf}}}}
+	certified := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
+		{Key: leaf.PublicKey, Certificates: []*x509.Certificate{leaf}},
+	}}
 	certificate := map[string]string{"OIDC_CLIENT_CERT_FILE": pemFile(t, leaf, key)}
 	keyFile := map[string]string{"OIDC_CLIENT_KEY_FILE": pemFile(t, nil, key)}
 	list := []variant{
@@ -309,7 +311,10 @@ func TestTheProcessDoesNotStartWithABadConfiguration(t *testing.T) {
 		"encryption that can be broken": {"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "RSA1_5"},
 	} {
 		program := exec.Command(os.Args[0])
-		program.Env = []string{asProgram + "=1", "LISTEN=127.0.0.1:0", "OIDC_ISSUER=https://op.example", "OIDC_CLIENT_ID=a", "OIDC_CLIENT_SECRET=b"}
+		program.Env = []string{
+			asProgram + "=1", "LISTEN=127.0.0.1:0",
+			"OIDC_ISSUER=https://op.example", "OIDC_CLIENT_ID=a", "OIDC_CLIENT_SECRET=b",
+		}
 		for name, value := range env {
 			program.Env = append(program.Env, name+"="+value)
 		}
