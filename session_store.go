@@ -67,8 +67,11 @@ func cutHandle(value string) (handle string, touched time.Time, ok bool) {
 	return handle, time.Unix(seconds, 0), true
 }
 
-func storeKey(handle string) string {
-	sum := sha256.Sum256([]byte("oidcrp session\x00" + handle))
+// storeKey returns the key of handle's session. The name of the cookie is in it,
+// and so issuer and client: two Clients that share a Store share no sessions, or
+// somebody signed in by one provider would be signed in by the other as well.
+func (c *Client) storeKey(handle string) string {
+	sum := sha256.Sum256([]byte("oidcrp session\x00" + c.cookies.session + "\x00" + handle))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
@@ -99,7 +102,7 @@ func (c *Client) putStored(ctx context.Context, s *Session, handle string) error
 	if err != nil {
 		return fail("session", CodeInternal, err)
 	}
-	key := storeKey(handle)
+	key := c.storeKey(handle)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := c.cfg.Store.Set(ctx, key, ring.Seal(s.marshal(), c.associated(key)), c.idleFor(s)); err != nil {
@@ -134,7 +137,7 @@ func (c *Client) loadStored(r *http.Request) (*Session, string, error) {
 }
 
 func (c *Client) getStored(ctx context.Context, handle string) (*Session, error) {
-	key := storeKey(handle)
+	key := c.storeKey(handle)
 	storeCtx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	value, err := c.cfg.Store.Get(storeCtx, key)
@@ -173,7 +176,7 @@ func (c *Client) touchStored(w http.ResponseWriter, r *http.Request, s *Session,
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	if store, ok := c.cfg.Store.(TouchStore); ok {
-		err = store.Touch(ctx, storeKey(handle), c.idleFor(s))
+		err = store.Touch(ctx, c.storeKey(handle), c.idleFor(s))
 	} else {
 		err = c.putStored(ctx, s, handle)
 	}
@@ -201,7 +204,7 @@ func (c *Client) dropStored(r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	if err := c.cfg.Store.Delete(ctx, storeKey(handle)); err != nil {
+	if err := c.cfg.Store.Delete(ctx, c.storeKey(handle)); err != nil {
 		return fail("session", CodeStoreUnavailable, err)
 	}
 	return nil

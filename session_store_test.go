@@ -155,23 +155,39 @@ func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
 
 	// Whoever can write to the store cannot put one person's session in the
 	// place of another's.
-	store.entries[storeKey(handle)] = store.entries[storeKey(other)]
+	store.entries[c.storeKey(handle)] = store.entries[c.storeKey(other)]
 	c.wantRefusal(t, requestWith(mine...), "unknown key")
-	entry := store.entries[storeKey(other)]
+	entry := store.entries[c.storeKey(other)]
 	entry.value = append([]byte(nil), entry.value...)
 	entry.value[len(entry.value)-1] ^= 1
-	store.entries[storeKey(other)] = entry
+	store.entries[c.storeKey(other)] = entry
 	c.wantRefusal(t, requestWith(theirs...), "altered")
 
 	there := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.BaseURL = store, "https://other.example" })
 	third := c.start(t)
 	there.wantRefusal(t, requestWith(third...), "altered")
 
+	// Nor does another Client of the same app take it, under its own name.
+	for what, change := range map[string]func(*Config){
+		"issuer": func(cfg *Config) { cfg.Issuer = "https://other.example" },
+		"client": func(cfg *Config) { cfg.ClientID = "other" },
+		"prefix": func(cfg *Config) { cfg.PathPrefix = "/other/" },
+	} {
+		beside := newOfflineClient(t, func(cfg *Config) { cfg.Store = store; change(cfg) })
+		if beside.cookies.session == c.cookies.session {
+			t.Fatalf("another %s has cookies of the same name", what)
+		}
+		r := requestWith(&http.Cookie{Name: beside.cookies.session, Value: third[0].Value})
+		if _, err := beside.Session(r); !errors.Is(err, ErrNoSession) {
+			t.Errorf("a Client of another %s takes the session: %v", what, err)
+		}
+	}
+
 	// A value that is of this handle, and in a form of another version.
 	handle, _, _ = cutHandle(third[0].Value)
 	ring, _ := handleRing(handle)
-	sealed := ring.Seal([]byte{99}, c.associated(storeKey(handle)))
-	_ = store.Set(t.Context(), storeKey(handle), sealed, time.Hour)
+	sealed := ring.Seal([]byte{99}, c.associated(c.storeKey(handle)))
+	_ = store.Set(t.Context(), c.storeKey(handle), sealed, time.Hour)
 	c.wantRefusal(t, requestWith(third...), "version")
 }
 
