@@ -145,8 +145,11 @@ type Client struct {
 // A Persona is someone who can sign in.
 type Persona struct {
 	Subject string
-	Name    string         // on the login page and, unless Claims has one, in the claim "name"
-	Claims  map[string]any // beside sub; released by scope or by the claims parameter
+	Name    string // on the login page and, unless Claims has one, in the claim "name"
+
+	// Claims are the person's, beside sub. One is released by its scope (OIDC Core
+	// 5.4), by a scope of its own name, or by the claims parameter.
+	Claims map[string]any
 
 	ACR string   // how the person signs in when nothing is asked; empty: no acr
 	AMR []string // empty: no amr

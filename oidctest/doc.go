@@ -8,7 +8,16 @@
 //
 //	func TestDossiers(t *testing.T) {
 //		provider := oidctest.NewServer(t, oidctest.Config{})
-//		app := startApp(t, provider.Issuer(), oidctest.ClientID, oidctest.ClientSecret)
+//		app := httptest.NewUnstartedServer(nil) // has its address already, for BaseURL
+//		app.Config.Handler = newHandler(oidcrp.Config{
+//			Issuer:       provider.Issuer(),
+//			ClientID:     oidctest.ClientID,
+//			ClientSecret: oidctest.ClientSecret,
+//			BaseURL:      "http://" + app.Listener.Addr().String(),
+//			CookieKeys:   [][]byte{make([]byte, 32)},
+//		})
+//		app.Start()
+//		defer app.Close()
 //		browser := provider.SignIn(t, app.URL+"/dossiers/", "alice")
 //		res, err := browser.Get(app.URL + "/dossiers/42")
 //		…

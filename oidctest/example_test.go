@@ -7,21 +7,30 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
 // newHandler stands for an application that signs people in.
-func newHandler(issuer, clientID, clientSecret string) http.Handler { return http.NotFoundHandler() }
+func newHandler(cfg oidcrp.Config) http.Handler { return http.NotFoundHandler() }
 
 // A test of an application starts the provider, tells the application about it, and
 // comes back with a browser that is signed in.
 func ExampleProvider_SignIn() {
 	_ = func(t *testing.T) { // func TestDossiers(t *testing.T)
 		provider := oidctest.NewServer(t, oidctest.Config{})
-		app := httptest.NewServer(newHandler(provider.Issuer(), oidctest.ClientID, oidctest.ClientSecret))
+		app := httptest.NewUnstartedServer(nil) // has its address already, for BaseURL
+		app.Config.Handler = newHandler(oidcrp.Config{
+			Issuer:       provider.Issuer(),
+			ClientID:     oidctest.ClientID,
+			ClientSecret: oidctest.ClientSecret,
+			BaseURL:      "http://" + app.Listener.Addr().String(),
+			CookieKeys:   [][]byte{make([]byte, 32)},
+		})
+		app.Start()
 		t.Cleanup(app.Close)
 
-		browser := provider.SignIn(t, app.URL+"/auth/login?return_to=/", "alice")
+		browser := provider.SignIn(t, app.URL+"/dossiers/", "alice")
 		res, err := browser.Get(app.URL + "/dossiers/42")
 		if err != nil {
 			t.Fatal(err)
