@@ -308,17 +308,17 @@ func (c *Client) ownPage(raw string) string {
 // A transaction is one login under way. It is sealed into a cookie of its own,
 // so that tabs do not disturb each other, and found again by the state.
 type transaction struct {
-	Nonce    string        `json:"n"`
-	Verifier string        `json:"v"`
-	ReturnTo string        `json:"r,omitempty"`
-	ACR      []string      `json:"a,omitempty"` // the ID Token must name one of them
-	MaxAge   *int64        `json:"m,omitempty"` // seconds
-	Issuer   string        `json:"i"`
-	Prompt   string        `json:"p,omitempty"`
-	StepUp   string        `json:"u,omitempty"`
-	Started  int64         `json:"t"` // Unix seconds
-	age      time.Duration // when opened
+	Nonce    string   `json:"n"`
+	Verifier string   `json:"v"`
+	ReturnTo string   `json:"r,omitempty"`
+	ACR      []string `json:"a,omitempty"` // the ID Token must name one of them
+	MaxAge   *int64   `json:"m,omitempty"` // seconds
+	Issuer   string   `json:"i"`
+	StepUp   string   `json:"u,omitempty"`
+	Started  int64    `json:"t"` // Unix seconds
 }
+
+func (t transaction) age(now time.Time) time.Duration { return now.Sub(time.Unix(t.Started, 0)) }
 
 const (
 	transactionLifetime = time.Hour
@@ -381,7 +381,7 @@ func (c *Client) beginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOp
 		return "", fail("login", CodeInternal, err)
 	}
 	c.events.loginStarted(r.Context(), LoginStartedEvent{
-		ReturnTo: t.ReturnTo, ACRValues: t.ACR, Prompt: t.Prompt, Restart: restart,
+		ReturnTo: t.ReturnTo, ACRValues: t.ACR, Prompt: asked.Prompt, Restart: restart,
 	})
 	return location, nil
 }
@@ -393,7 +393,6 @@ func newTransaction(issuer string, asked *AuthOptions, now time.Time) *transacti
 		ReturnTo: asked.ReturnTo,
 		ACR:      asked.requiredACR(),
 		Issuer:   issuer,
-		Prompt:   asked.Prompt,
 		StepUp:   asked.stepUp,
 		Started:  now.Unix(),
 	}
@@ -570,7 +569,7 @@ func (c *Client) setTransaction(w http.ResponseWriter, r *http.Request, state st
 	for _, old := range slices.SortedFunc(maps.Keys(pending), func(a, b string) int {
 		return cmp.Compare(pending[a].Started, pending[b].Started)
 	}) {
-		if len(pending) >= maxTransactions || pending[old].age > transactionLifetime {
+		if len(pending) >= maxTransactions || pending[old].age(c.now()) > transactionLifetime {
 			c.deleteCookie(w, old, c.transactionSameSite())
 			delete(pending, old)
 		}
@@ -594,7 +593,7 @@ func (c *Client) transactionSameSite() http.SameSite {
 }
 
 // pendingTransactions returns the logins under way in this browser by cookie
-// name; those that cannot be opened have the zero time.
+// name; one that cannot be opened is zero, and so too old.
 func (c *Client) pendingTransactions(r *http.Request) map[string]transaction {
 	pending := make(map[string]transaction)
 	for _, cookie := range r.Cookies() {
@@ -603,7 +602,7 @@ func (c *Client) pendingTransactions(r *http.Request) map[string]transaction {
 		}
 		t, err := c.openTransaction(cookie)
 		if err != nil {
-			t = &transaction{age: transactionLifetime + 1}
+			t = new(transaction)
 		}
 		pending[cookie.Name] = *t
 	}
@@ -619,7 +618,6 @@ func (c *Client) openTransaction(cookie *http.Cookie) (*transaction, error) {
 	if err := json.Unmarshal(plain, t); err != nil {
 		return nil, err
 	}
-	t.age = c.now().Sub(time.Unix(t.Started, 0))
 	return t, nil
 }
 
@@ -633,8 +631,8 @@ func (c *Client) findTransaction(r *http.Request, state string) (*transaction, e
 	if err != nil {
 		return nil, failf("callback", CodeTransactionLost, "transaction cookie: %w", err)
 	}
-	if t.age > transactionLifetime {
-		return nil, failf("callback", CodeTransactionLost, "the login was started %v ago", t.age.Round(time.Second))
+	if age := t.age(c.now()); age > transactionLifetime {
+		return nil, failf("callback", CodeTransactionLost, "the login was started %v ago", age.Round(time.Second))
 	}
 	if t.Issuer != c.cfg.Issuer {
 		return nil, failf("callback", CodeTransactionLost, "the login was started at another provider")
