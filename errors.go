@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -206,6 +207,11 @@ func (e *TokenError) Error() string {
 // refuse makes a TokenError, cutting what came from outside.
 func refuse(token, check, expected, got string) *TokenError {
 	return &TokenError{Token: token, Check: check, Expected: expected, Got: clean(got, 100)}
+}
+
+// refuseTime is refuse for a claim that is a time.
+func refuseTime(token, check, expected string, got time.Time) *TokenError {
+	return refuse(token, check, expected, got.UTC().Format(time.RFC3339))
 }
 
 // quoteList makes a list from outside fit for an error.

@@ -207,15 +207,15 @@ func (c *Client) checkTimes(t *idToken, _ *expectedIDToken) error {
 	case t.expiry.IsZero():
 		return refuse(idTokenName, "exp", "one", "")
 	case !now.Add(-skew).Before(t.expiry):
-		return refuse(idTokenName, "exp", "a time to come", t.expiry.UTC().Format(time.RFC3339))
+		return refuseTime(idTokenName, "exp", "a time to come", t.expiry)
 	case t.issuedAt.IsZero():
 		return refuse(idTokenName, "iat", "one", "")
 	case t.issuedAt.After(now.Add(skew)):
-		return refuse(idTokenName, "iat", "a time past", t.issuedAt.UTC().Format(time.RFC3339))
+		return refuseTime(idTokenName, "iat", "a time past", t.issuedAt)
 	case t.issuedAt.Before(now.Add(-maxTokenAge)):
-		return refuse(idTokenName, "iat", "a time of the last day", t.issuedAt.UTC().Format(time.RFC3339))
+		return refuseTime(idTokenName, "iat", "a time of the last day", t.issuedAt)
 	case t.notBefore.After(now.Add(skew)):
-		return refuse(idTokenName, "nbf", "a time past", t.notBefore.UTC().Format(time.RFC3339))
+		return refuseTime(idTokenName, "nbf", "a time past", t.notBefore)
 	}
 	return nil
 }
@@ -261,8 +261,7 @@ func (c *Client) checkAuthTime(t *idToken, expected *expectedIDToken) error {
 	case t.authTime.IsZero():
 		return refuse(idTokenName, "auth_time", "one, since max_age was sent", "")
 	case t.authTime.Before(oldest) || t.authTime.After(now.Add(skew)):
-		return refuse(idTokenName, "auth_time", fmt.Sprintf("at most %d s ago", *expected.maxAge),
-			t.authTime.UTC().Format(time.RFC3339))
+		return refuseTime(idTokenName, "auth_time", fmt.Sprintf("at most %d s ago", *expected.maxAge), t.authTime)
 	}
 	return nil
 }

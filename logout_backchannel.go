@@ -152,9 +152,9 @@ func (c *Client) checkLogoutTimes(t *idToken) error {
 	case t.issuedAt.IsZero():
 		return refuse(logoutTokenName, "iat", "one", "")
 	case t.issuedAt.After(now.Add(skew)), t.issuedAt.Before(now.Add(-maxLogoutTokenAge - skew)):
-		return refuse(logoutTokenName, "iat", "a time of the last 10 minutes", t.issuedAt.UTC().Format(time.RFC3339))
+		return refuseTime(logoutTokenName, "iat", "a time of the last 10 minutes", t.issuedAt)
 	case !t.expiry.IsZero() && !now.Add(-skew).Before(t.expiry):
-		return refuse(logoutTokenName, "exp", "a time to come", t.expiry.UTC().Format(time.RFC3339))
+		return refuseTime(logoutTokenName, "exp", "a time to come", t.expiry)
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func checkSameLogin(token *idToken, s *Session) error {
 	case token.azp != first.azp:
 		return refuse(idTokenName, "azp", "the first ID Token's", token.azp)
 	case !token.authTime.IsZero() && !first.authTime.IsZero() && !token.authTime.Equal(first.authTime):
-		return refuse(idTokenName, "auth_time", "the first ID Token's", token.authTime.UTC().Format(time.RFC3339))
+		return refuseTime(idTokenName, "auth_time", "the first ID Token's", token.authTime)
 	case token.nonce != "" && token.nonce != first.nonce:
 		return refuse(idTokenName, "nonce", "the first ID Token's or none", "")
 	}

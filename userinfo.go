@@ -160,7 +160,7 @@ func (c *Client) verifyUserInfo(ctx context.Context, m *Metadata, compact string
 	case !slices.Contains(aud, c.cfg.ClientID) || slices.ContainsFunc(aud, c.untrusted):
 		return nil, refused("aud", fmt.Sprintf("%q", c.cfg.ClientID), strings.Join(aud, " "))
 	case hasExp && !c.now().Add(-c.cfg.ClockSkew).Before(exp):
-		return nil, refused("exp", "a time to come", exp.UTC().Format("2006-01-02T15:04:05Z"))
+		return nil, fail("userinfo", CodeUserInfoRefused, refuseTime(userInfoName, "exp", "a time to come", exp))
 	}
 	return payload, nil
 }
