@@ -145,14 +145,12 @@ func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		c.deleteCookie(w, c.cookies.logout, 0)
 	}
-	if got := r.URL.Query().Get("state"); got != "" &&
-		subtle.ConstantTimeCompare([]byte(got), []byte(state.State)) != 1 {
+	got := r.URL.Query().Get("state")
+	same := subtle.ConstantTimeCompare([]byte(got), []byte(state.State)) == 1
+	if !same && got != "" {
 		c.cfg.Logger.InfoContext(r.Context(), "return from logout with another state")
-		state.ReturnTo = ""
-	} else if got == "" {
-		state.ReturnTo = ""
 	}
-	if state.ReturnTo != "" {
+	if same && state.ReturnTo != "" {
 		c.redirect(w, r, c.absolute(c.returnTo(state.ReturnTo)))
 		return
 	}
