@@ -39,13 +39,16 @@ type Config struct {
 	ClientSecret string
 	// BaseURL is where people reach the app, such as
 	// "https://app.example.gouv.fr". Its host binds the cookies, and its
-	// scheme must be https unless the host is a loopback one. If empty, it is
+	// scheme must be https unless the host is a loopback one. Behind a reverse
+	// proxy it is the proxy's address; no URL is made from a request's own host. A
+	// path in it must reach the app: the proxy may not strip it. If empty, it is
 	// the origin of RedirectURI.
 	BaseURL string
 	// PathPrefix is the path, below BaseURL, of the client's own handlers:
 	// login, callback, logout, logout/callback, backchannel-logout,
 	// frontchannel-logout, initiate (a login that another party starts) and
-	// jwks (the client's public keys). If empty, "/auth/".
+	// jwks (the client's public keys). If empty, "/auth/". Several Clients in
+	// one app, such as one for each provider, need one each.
 	PathPrefix string
 	// RedirectURI and PostLogoutRedirectURI are sent to the provider and must
 	// be registered there byte for byte. If empty, they are PathPrefix's
@@ -147,8 +150,10 @@ type Config struct {
 	Logger *slog.Logger
 	// Trace's hooks run on what happens. The zero value has none.
 	Trace Trace
-	// ErrorHandler answers the browser when something failed. If nil,
-	// [DefaultErrorHandler].
+	// ErrorHandler answers when something failed: page loads, scripts and htmx
+	// alike, so it may leave some to [DefaultErrorHandler]. It writes the
+	// status; headers such as Retry-After and HX-Redirect are set before. If
+	// nil, [DefaultErrorHandler].
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Problem)
 
 	now func() time.Time // the clock of tests; nil is time.Now
@@ -258,7 +263,8 @@ func (c *Client) LoginURL(returnTo string) string {
 }
 
 // LogoutURL returns the path that logs out and then leads to returnTo. Send
-// people there by POST; a GET from another site asks them first.
+// people there by POST: a GET that does not come from the app's own pages asks
+// them first.
 func (c *Client) LogoutURL(returnTo string) string {
 	return c.withReturnTo(c.paths.logout, returnTo)
 }

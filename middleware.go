@@ -20,7 +20,8 @@ import (
 
 // Middleware answers the client's own paths (see [Config.PathPrefix]) and hands
 // every other request to next, with the session, if there is one, in its
-// context: see [SessionFromContext].
+// context: see [SessionFromContext]. Put it around the whole app; those of several
+// Clients nest.
 func (c *Client) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if handler := c.ownHandler(r.URL.Path); handler != nil {
@@ -84,7 +85,8 @@ func (c *Client) withSession(w http.ResponseWriter, r *http.Request) *http.Reque
 // A requirement that the session does not meet leads to one new login that asks
 // for it, and then to a page that says why access is refused; there is no loop.
 //
-// What next answers may not be stored by caches, unless it sets its own
+// [Client.Middleware] must be around the app, to take the way back from the
+// provider. What next answers may not be stored by caches, unless it sets its own
 // Cache-Control.
 func (c *Client) RequireLogin(next http.Handler, requirements ...Requirement) http.Handler {
 	demand := newDemand(requirements)
@@ -157,7 +159,8 @@ func MaxAge(d time.Duration) Requirement {
 }
 
 // Claim requires the claim of that name to be one of values, or to be an array
-// that holds one of them; without values, to be there and not empty.
+// that holds one of them; without values, to be there and not empty. Providers tell
+// only what they are asked for: see [Config.Scopes] and [AuthOptions.Claims].
 func Claim(name string, values ...string) Requirement {
 	values = slices.Clone(values)
 	return Requirement{
@@ -475,7 +478,7 @@ func (c *Client) repeated(params url.Values) url.Values {
 	return again
 }
 
-// A Problem is what [Config.ErrorHandler] answers to a browser.
+// A Problem is what went wrong with a request, for [Config.ErrorHandler].
 type Problem struct {
 	// Status is the HTTP status to answer with.
 	Status int
