@@ -115,15 +115,15 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 }
 
 // handleLogout logs out at once when the request is sure to come from the app
-// itself: a POST that is not cross-origin, or a GET that the browser says is
-// same-origin. Anything else, such as a link or an image on another site, gets
-// a page with a button.
+// itself: a POST that is not cross-origin, or a GET that the browser says is a
+// page load from the same origin. Anything else gets a page with a button: a
+// link on another site, or an image that somebody put into a page of the app.
 func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) {
 		return
 	}
 	returnTo := localPath(formValue(r, "return_to"))
-	sure := r.Header.Get("Sec-Fetch-Site") == "same-origin"
+	sure := r.Header.Get("Sec-Fetch-Site") == "same-origin" && r.Header.Get("Sec-Fetch-Dest") == "document"
 	if r.Method == http.MethodPost {
 		var protection http.CrossOriginProtection
 		sure = protection.Check(r) == nil
