@@ -166,6 +166,14 @@ var explanations = map[Code]explanation{
 	},
 }
 
+// explain returns what to say about code.
+func explain(code Code) explanation {
+	if e, ok := explanations[code]; ok {
+		return e
+	}
+	return generalExplanation
+}
+
 // DefaultErrorHandler answers with a page in French or English, by
 // Accept-Language, or with an application/problem+json body (RFC 9457) for
 // whoever does not ask for HTML. Neither says anything about the inside of the
@@ -176,10 +184,7 @@ func DefaultErrorHandler(w http.ResponseWriter, r *http.Request, p *Problem) {
 		return
 	}
 	lang := language(r)
-	e, ok := explanations[p.Code]
-	if !ok {
-		e = generalExplanation
-	}
+	e := explain(p.Code)
 	paragraphs := []string{e.what.in(lang), e.next.in(lang)}
 	if p.Explanation != "" {
 		paragraphs = []string{p.Explanation}
@@ -194,10 +199,7 @@ func DefaultErrorHandler(w http.ResponseWriter, r *http.Request, p *Problem) {
 
 func writeProblemJSON(w http.ResponseWriter, r *http.Request, p *Problem) {
 	lang := language(r)
-	e, ok := explanations[p.Code]
-	if !ok {
-		e = generalExplanation
-	}
+	e := explain(p.Code)
 	body, _ := json.Marshal(struct { // strings and a number
 		Type     string `json:"type"`
 		Title    string `json:"title"`

@@ -252,8 +252,11 @@ func readTokenResponse(members strictjson.Members, now time.Time) (*tokenRespons
 
 // authenticatedPost posts form to one of the provider's endpoints, with the
 // client's authentication, and returns the members of the JSON answer. An
-// error answer becomes a [*ProviderError].
-func (c *Client) authenticatedPost(ctx context.Context, m *Metadata, name, endpoint string, form url.Values, want int) (strictjson.Members, error) {
+// error answer becomes a [*ProviderError]. name is the endpoint's in errors;
+// want is the status of success, beside 200.
+func (c *Client) authenticatedPost(
+	ctx context.Context, m *Metadata, name, endpoint string, form url.Values, want int,
+) (strictjson.Members, error) {
 	header := make(http.Header)
 	if err := c.authenticate(m, form, header); err != nil {
 		return nil, err

@@ -36,7 +36,9 @@ type result[T any] struct {
 // own limit in time. ctx bounds only the wait; the error is then ctx.Err(). A
 // result for which keep reports false is given to those who wait and then
 // forgotten.
-func (g *Group[T]) Do(ctx context.Context, key string, now time.Time, keep func(error) bool, do func() (T, error)) (T, error) {
+func (g *Group[T]) Do(
+	ctx context.Context, key string, now time.Time, keep func(error) bool, do func() (T, error),
+) (T, error) {
 	g.mu.Lock()
 	r, known := g.results[key]
 	if !known || now.Sub(r.at) > Memory {
