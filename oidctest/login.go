@@ -18,6 +18,7 @@ import (
 // Content-Security-Policy.
 const (
 	pageStyle = `:root{color-scheme:light dark;--line:#6a6a6a;--accent:#3b4db8}
+@media (prefers-color-scheme:dark){:root{--line:#8c8c8c;--accent:#a3afff}}
 *{box-sizing:border-box}
 body{margin:0;font:1.0625rem/1.5 system-ui,sans-serif}
 .banner{margin:0;padding:.75rem 1rem;background:#ffe9a8;color:#3a2c00;text-align:center}
