@@ -48,7 +48,7 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 		if next != nil && c.cfg.Store != nil {
 			// The provider may have spent the old refresh token, so the new
 			// one is put away even if nobody waits for it any more.
-			err = cmp.Or(err, c.putStored(ctx, next, handle))
+			err = cmp.Or(err, c.replaceStored(ctx, next, handle))
 		}
 		ev := SessionRefreshedEvent{Subject: s.Subject(), Err: err}
 		if err == nil {

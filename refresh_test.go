@@ -464,6 +464,30 @@ func TestARefreshIsStoredEvenIfNobodyWaitsForIt(t *testing.T) {
 	}
 }
 
+func TestALogoutDuringARefreshIsFinal(t *testing.T) {
+	t.Parallel()
+	for what, store := range map[string]Store{"a store": new(MemoryStore), "a plain store": new(plainStore)} {
+		a := newRefreshApp(t, setup{config: func(c *Config) { c.Store = store }})
+		browser := a.signIn(t)
+		origin, _ := url.Parse(a.URL)
+		r := httptest.NewRequest("POST", a.URL+"/refresh", nil)
+		for _, cookie := range browser.Jar.Cookies(origin) {
+			r.AddCookie(cookie)
+		}
+		a.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, _ *http.Request) {
+			a.client.Logout(httptest.NewRecorder(), r, "")
+			respond(200, "application/json", `{"sub":"alice"}`)(w, nil)
+		})
+		w := httptest.NewRecorder()
+		if s, err := a.client.Refresh(w, r); s != nil || !errors.Is(err, ErrNoSession) {
+			t.Errorf("%s: the refresh returned %v, %v", what, s, err)
+		}
+		if _, err := a.client.Session(r); !errors.Is(err, ErrNoSession) || len(w.Result().Cookies()) > 0 {
+			t.Errorf("%s: the session is back: %v", what, err)
+		}
+	}
+}
+
 func TestARefreshDoesNotOutliveTheSession(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.SessionLifetime = time.Hour }})

@@ -111,6 +111,18 @@ func (c *Client) putStored(ctx context.Context, s *Session, handle string) error
 	return nil
 }
 
+// replaceStored is putStored for a session that took a while to renew. A logout
+// in the meantime is final: its entry does not come back.
+func (c *Client) replaceStored(ctx context.Context, s *Session, handle string) error {
+	switch current, err := c.getStored(ctx, handle); {
+	case err != nil:
+		return err
+	case current == nil:
+		return failf("session", CodeNoSession, "ended in the meantime")
+	}
+	return c.putStored(ctx, s, handle)
+}
+
 func (c *Client) setHandle(w http.ResponseWriter, handle string) {
 	c.setSessionCookie(w, c.cookies.session, handle+"."+strconv.FormatInt(c.now().Unix(), 10))
 }
