@@ -374,10 +374,19 @@ func (c *conformanceRun) judge(t *testing.T, page conformancePage) string {
 	default:
 		c.wantRequests(t, 1, 1, 1)
 	}
-	if code := page.code(); code == CodeInternal {
-		t.Errorf("the log has no better reason than %s:\n%s", code, c.log)
+	// A certification asks for the log of some refusals: it has to say why.
+	if want := c.reason(t); page.code() != want {
+		t.Errorf("the log gives %s as the reason, want %s:\n%s", page.code(), want, c.log)
 	}
 	return refused
+}
+
+func (c *conformanceRun) reason(t *testing.T) Code {
+	t.Helper()
+	if len(c.faults) == 0 {
+		return CodeLoginRequired
+	}
+	return refusalOf(t, c.faults[0])
 }
 
 func (c *conformanceRun) faultyEndpoint() string {

@@ -42,6 +42,9 @@
 //		}
 //	}
 //
+// [Provider.Violations] tells what the relying party itself did wrong meanwhile, as a
+// conformance suite would count it.
+//
 // For what the catalogue lacks there are [Provider.Handle], which puts another handler
 // in the place of an endpoint, and [Provider.SignClaims], which signs anything.
 //
@@ -49,5 +52,5 @@
 //
 // The files follow the way of a sign-in: config, provider, server, discovery, keys,
 // par, authorize, login, clientauth, token, userinfo, logout; then browser, record,
-// and the faults.
+// violations, and the faults.
 package oidctest
