@@ -344,9 +344,11 @@ type ticket struct {
 // BeginLogin sets the cookie of a new login on w and returns the URL of the
 // provider to send the browser to. opts may be nil.
 //
-// It returns an [*Error]: [ErrProviderUnavailable] when the provider is down,
-// [CodeUnsupported] for an acr value that the provider does not list. In both
-// cases nothing has been sent to the browser.
+// It returns an [*Error]: [CodeConfig] for opts that cannot be sent,
+// [ErrProviderUnavailable] when the provider is down, [CodeProviderInvalid] when
+// its metadata cannot be used, [CodeUnsupported] for an acr value that it does
+// not list, [CodeProviderError] when it refuses a pushed request. No cookie has
+// been set then.
 func (c *Client) BeginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOptions) (string, error) {
 	return c.beginLogin(w, r, opts, false)
 }

@@ -115,7 +115,7 @@ type Config struct {
 	// form parameter (RFC 6750 section 2.2), for a provider that takes no
 	// header. If false, in the header.
 	UserInfoTokenInBody bool
-	// TrustedAudiences are further values that the ID Token's aud may hold
+	// TrustedAudiences are further values that the aud of a token may hold
 	// beside ClientID (OIDC Core 3.1.3.7 rule 3). If nil, none.
 	TrustedAudiences []string
 	// ClockSkew is how far the provider's clock may be off, at most 5 minutes.
