@@ -1,6 +1,7 @@
 package oidctest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -203,11 +204,11 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.CacheControl == "" {
 		cfg.CacheControl = "public, max-age=600"
 	}
-	cfg.CodeTTL = orDuration(cfg.CodeTTL, time.Minute)
-	cfg.AccessTokenTTL = orDuration(cfg.AccessTokenTTL, time.Hour)
-	cfg.IDTokenTTL = orDuration(cfg.IDTokenTTL, time.Hour)
-	cfg.RefreshTokenTTL = orDuration(cfg.RefreshTokenTTL, 12*time.Hour)
-	cfg.SessionTTL = orDuration(cfg.SessionTTL, 12*time.Hour)
+	cfg.CodeTTL = cmp.Or(cfg.CodeTTL, time.Minute)
+	cfg.AccessTokenTTL = cmp.Or(cfg.AccessTokenTTL, time.Hour)
+	cfg.IDTokenTTL = cmp.Or(cfg.IDTokenTTL, time.Hour)
+	cfg.RefreshTokenTTL = cmp.Or(cfg.RefreshTokenTTL, 12*time.Hour)
+	cfg.SessionTTL = cmp.Or(cfg.SessionTTL, 12*time.Hour)
 	cfg.Clients = slices.Clone(cfg.Clients)
 	for i := range cfg.Clients {
 		if err := cfg.Clients[i].complete(); err != nil {
@@ -236,13 +237,6 @@ func (cfg *Config) paths() map[string]string {
 		places[path] = endpoint
 	}
 	return places
-}
-
-func orDuration(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }
 
 func checkIssuer(issuer string) error {
