@@ -594,6 +594,29 @@ func TestForgedLogoutTokensDoNotReachTheProvider(t *testing.T) {
 	}
 }
 
+// The provider ends its session while the code is being exchanged.
+func TestBackChannelDuringALogin(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	a.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, r *http.Request) {
+		a.clock.Advance(time.Second)
+		if status := a.ends(t, a.provider.LogoutToken(oidctest.ClientID, "alice", "")); status != 200 {
+			t.Errorf("answered %d", status)
+		}
+		a.clock.Advance(time.Second)
+		respond(200, "application/json", `{"sub":"alice"}`)(w, r)
+	})
+	browser := a.provider.Browser()
+	res, err := a.provider.Visit(browser, a.URL+"/auth/login", "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readBody(t, res)
+	if len(a.received) != 1 || a.signedIn(t, browser) {
+		t.Error("the logout during the login is lost")
+	}
+}
+
 // The provider sends its token while the browser is at its logout page.
 func TestBackChannelDuringALogoutAtTheProvider(t *testing.T) {
 	t.Parallel()

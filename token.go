@@ -94,6 +94,9 @@ func (c *Client) completeLogin(ctx context.Context, t *transaction, code string)
 		return nil, err
 	}
 	session := c.newSession(t, idToken, userInfo, tokens)
+	// The session begins with the code: a logout by the provider that came while
+	// all this went on is about it, too.
+	session.created = started.Truncate(time.Millisecond)
 	c.events.loginSucceeded(ctx, LoginSucceededEvent{
 		Subject: idToken.subject, ACR: idToken.acr, AMR: idToken.amr,
 		Exchange: exchanged.Sub(started), Verification: verified.Sub(exchanged), UserInfo: c.now().Sub(verified),
