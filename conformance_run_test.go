@@ -359,7 +359,7 @@ func (c *conformanceRun) judge(t *testing.T, page conformancePage) string {
 		if len(used) == 0 || used[0].Status != http.StatusOK || who != conformancePerson {
 			t.Errorf("%q is signed in, and UserInfo said %v", who, used)
 		}
-		return accepted
+		return wasAccepted
 	}
 	if who != "" {
 		t.Errorf("refused with %s, and %q is signed in", page.Status, who)
@@ -378,7 +378,7 @@ func (c *conformanceRun) judge(t *testing.T, page conformancePage) string {
 	if want := c.reason(t); page.code() != want {
 		t.Errorf("the log gives %s as the reason, want %s:\n%s", page.code(), want, c.log)
 	}
-	return refused
+	return wasRefused
 }
 
 func (c *conformanceRun) reason(t *testing.T) Code {

@@ -23,17 +23,17 @@ import (
 
 // What the suite expects of a relying party, and what became of a run.
 const (
-	accept  = "accept"  // it goes on to the last request
-	reject  = "reject"  // it sends nothing more
-	either  = "either"  // the suite takes both
-	review  = "review"  // a person looks at it
-	support = "support" // accept, by those who offer it
+	suiteAccepts  = "accept"  // it goes on to the last request
+	suiteRejects  = "reject"  // it sends nothing more
+	suiteEither   = "either"  // the suite takes both
+	suiteReviews  = "review"  // a person looks at it
+	suiteOptional = "support" // accept, by those who offer it
 
-	accepted   = "accepted"
-	refused    = "refused"
-	answered2  = "answered 200"
-	answered4  = "answered 400"
-	notOffered = "not offered"
+	wasAccepted = "accepted"
+	wasRefused  = "refused"
+	answered200 = "answered 200"
+	answered400 = "answered 400"
+	notOffered  = "not offered"
 )
 
 // A conformanceModule is one test module of the suite.
@@ -48,112 +48,112 @@ type conformanceModule struct {
 }
 
 const (
-	core   = "oidcc-client-test"
-	logout = core + "-rp-"
-	fapi   = "fapi2-security-profile-final-client-test-"
+	coreModule   = "oidcc-client-test"
+	logoutModule = coreModule + "-rp-"
+	fapiModule   = "fapi2-security-profile-final-client-test-"
 )
 
-func faults(f ...oidctest.Fault) []oidctest.Fault { return f }
+func commits(f ...oidctest.Fault) []oidctest.Fault { return f }
 
 var conformanceModules = []conformanceModule{
 	// OpenID Connect Core.
-	{core, accept, accepted, logsIn, nil, nil, nil},
-	{core + "-nonce-invalid", reject, refused, logsIn, faults(oidctest.IDTokenWrongNonce), nil, nil},
-	{core + "-invalid-iss", reject, refused, logsIn, faults(oidctest.IDTokenWrongIss), nil, nil},
-	{core + "-missing-sub", reject, refused, logsIn, faults(oidctest.IDTokenMissingSub), nil, nil},
-	{core + "-invalid-aud", reject, refused, logsIn, faults(oidctest.IDTokenWrongAud), nil, nil},
-	{core + "-missing-aud", reject, refused, logsIn, faults(oidctest.IDTokenMissingAud), nil, nil},
-	{core + "-missing-iat", reject, refused, logsIn, faults(oidctest.IDTokenMissingIat), nil, nil},
-	{core + "-kid-absent-single-jwks", accept, accepted, logsIn, faults(oidctest.JWKSUnnamedKeys), nil, nil},
-	{core + "-kid-absent-multiple-jwks", either, accepted, logsIn, faults(oidctest.JWKSManyUnnamedKeys), nil, nil},
-	{core + "-idtoken-sig-rs256", accept, accepted, logsIn, nil, nil, signedWith("RS256")},
-	{core + "-idtoken-sig-none", either, refused, logsIn, faults(oidctest.IDTokenAlgNone), nil, nil},
-	{core + "-invalid-sig-rs256", either, refused, logsIn, faults(oidctest.IDTokenBadSignature), nil, signedWith("RS256")},
-	{core + "-invalid-sig-hs256", either, refused, logsIn, faults(oidctest.IDTokenBadSignature), hasSecret, signedWith("HS256")},
-	{core + "-invalid-sig-es256", either, refused, logsIn, faults(oidctest.IDTokenBadSignature), nil, signedWith("ES256")},
-	{core + "-userinfo-invalid-sub", reject, refused, logsIn, faults(oidctest.UserInfoWrongSub), nil, nil},
-	{core + "-scope-userinfo-claims", accept, accepted, getsTheClaims, nil, nil, asksForAllScopes},
-	{core + "-client-secret-basic", accept, accepted, logsIn, nil, onlyMethod("client_secret_basic"), choosesTheMethod},
-	{core + "-userinfo-bearer-header", accept, accepted, logsIn, nil, nil, nil},
-	{core + "-userinfo-bearer-body", accept, accepted, logsIn, nil, nil, takesTokenInBody},
-	{core + "-aggregated-claims", accept, accepted, takesNoForeignClaim, faults(oidctest.UserInfoAggregated), nil, nil},
-	{core + "-distributed-claims", support, notOffered, fetchesNoForeignClaim, faults(oidctest.UserInfoDistributed), nil, nil},
-	{core + "-mtls-endpoint-aliases", accept, accepted, usesTheAlias, nil, hasCertificate, announcesAliases},
-	{core + "-nonce-unless-code-flow", support, notOffered, onlyKnowsCode, nil, nil, nil},
-	{core + "-missing-chash", support, notOffered, onlyKnowsCode, nil, nil, nil},
-	{core + "-invalid-chash", support, notOffered, onlyKnowsCode, nil, nil, nil},
-	{core + "-missing-athash", support, notOffered, onlyKnowsCode, nil, nil, nil},
-	{core + "-invalid-athash", support, notOffered, onlyKnowsCode, nil, nil, nil},
-	{core + "-form-post-error", reject, refused, showsTheError, nil, isFormPost, asksTheImpossible},
+	{coreModule, suiteAccepts, wasAccepted, logsIn, nil, nil, nil},
+	{coreModule + "-nonce-invalid", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenWrongNonce), nil, nil},
+	{coreModule + "-invalid-iss", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenWrongIss), nil, nil},
+	{coreModule + "-missing-sub", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingSub), nil, nil},
+	{coreModule + "-invalid-aud", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenWrongAud), nil, nil},
+	{coreModule + "-missing-aud", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingAud), nil, nil},
+	{coreModule + "-missing-iat", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingIat), nil, nil},
+	{coreModule + "-kid-absent-single-jwks", suiteAccepts, wasAccepted, logsIn, commits(oidctest.JWKSUnnamedKeys), nil, nil},
+	{coreModule + "-kid-absent-multiple-jwks", suiteEither, wasAccepted, logsIn, commits(oidctest.JWKSManyUnnamedKeys), nil, nil},
+	{coreModule + "-idtoken-sig-rs256", suiteAccepts, wasAccepted, logsIn, nil, nil, signedWith("RS256")},
+	{coreModule + "-idtoken-sig-none", suiteEither, wasRefused, logsIn, commits(oidctest.IDTokenAlgNone), nil, nil},
+	{coreModule + "-invalid-sig-rs256", suiteEither, wasRefused, logsIn, commits(oidctest.IDTokenBadSignature), nil, signedWith("RS256")},
+	{coreModule + "-invalid-sig-hs256", suiteEither, wasRefused, logsIn, commits(oidctest.IDTokenBadSignature), hasSecret, signedWith("HS256")},
+	{coreModule + "-invalid-sig-es256", suiteEither, wasRefused, logsIn, commits(oidctest.IDTokenBadSignature), nil, signedWith("ES256")},
+	{coreModule + "-userinfo-invalid-sub", suiteRejects, wasRefused, logsIn, commits(oidctest.UserInfoWrongSub), nil, nil},
+	{coreModule + "-scope-userinfo-claims", suiteAccepts, wasAccepted, getsTheClaims, nil, nil, asksForAllScopes},
+	{coreModule + "-client-secret-basic", suiteAccepts, wasAccepted, logsIn, nil, onlyMethod("client_secret_basic"), choosesTheMethod},
+	{coreModule + "-userinfo-bearer-header", suiteAccepts, wasAccepted, logsIn, nil, nil, nil},
+	{coreModule + "-userinfo-bearer-body", suiteAccepts, wasAccepted, logsIn, nil, nil, takesTokenInBody},
+	{coreModule + "-aggregated-claims", suiteAccepts, wasAccepted, takesNoForeignClaim, commits(oidctest.UserInfoAggregated), nil, nil},
+	{coreModule + "-distributed-claims", suiteOptional, notOffered, fetchesNoForeignClaim, commits(oidctest.UserInfoDistributed), nil, nil},
+	{coreModule + "-mtls-endpoint-aliases", suiteAccepts, wasAccepted, usesTheAlias, nil, hasCertificate, announcesAliases},
+	{coreModule + "-nonce-unless-code-flow", suiteOptional, notOffered, onlyKnowsCode, nil, nil, nil},
+	{coreModule + "-missing-chash", suiteOptional, notOffered, onlyKnowsCode, nil, nil, nil},
+	{coreModule + "-invalid-chash", suiteOptional, notOffered, onlyKnowsCode, nil, nil, nil},
+	{coreModule + "-missing-athash", suiteOptional, notOffered, onlyKnowsCode, nil, nil, nil},
+	{coreModule + "-invalid-athash", suiteOptional, notOffered, onlyKnowsCode, nil, nil, nil},
+	{coreModule + "-form-post-error", suiteRejects, wasRefused, showsTheError, nil, isFormPost, asksTheImpossible},
 
 	// Discovery and keys.
-	{core + "-discovery-openid-config", accept, accepted, logsIn, nil, nil, nil},
-	{core + "-discovery-jwks-uri-keys", accept, accepted, logsIn, nil, nil, movesTheKeys},
-	{core + "-discovery-issuer-mismatch", reject, refused, logsIn, faults(oidctest.DiscoveryWrongIssuer), nil, nil},
-	{core + "-signing-key-rotation-just-before-signing", accept, accepted, logsInAgain, faults(oidctest.IDTokenRotatedKeys), nil, nil},
-	{core + "-signing-key-rotation", accept, accepted, logsInBeforeAndAfterRotation, nil, nil, nil},
-	{core + "-discovery-webfinger-acct", support, notOffered, asksNoWebFinger("acct:oidcrp.%s@127.0.0.1"), nil, nil, nil},
-	{core + "-discovery-webfinger-url", support, notOffered, asksNoWebFinger("https://127.0.0.1/oidcrp/%s?"), nil, nil, nil},
-	{core + "-dynamic-registration", support, notOffered, doesNotRegister, nil, nil, nil},
-	{core + "-request-uri-signed-rs256", support, notOffered, sendsNoRequestObject, nil, nil, nil},
-	{core + "-request-uri-signed-none", support, notOffered, sendsNoRequestObject, nil, nil, nil},
-	{core + "-userinfo-signed", accept, accepted, logsIn, nil, nil, signsUserInfo},
+	{coreModule + "-discovery-openid-config", suiteAccepts, wasAccepted, logsIn, nil, nil, nil},
+	{coreModule + "-discovery-jwks-uri-keys", suiteAccepts, wasAccepted, logsIn, nil, nil, movesTheKeys},
+	{coreModule + "-discovery-issuer-mismatch", suiteRejects, wasRefused, logsIn, commits(oidctest.DiscoveryWrongIssuer), nil, nil},
+	{coreModule + "-signing-key-rotation-just-before-signing", suiteAccepts, wasAccepted, logsInAgain, commits(oidctest.IDTokenRotatedKeys), nil, nil},
+	{coreModule + "-signing-key-rotation", suiteAccepts, wasAccepted, logsInBeforeAndAfterRotation, nil, nil, nil},
+	{coreModule + "-discovery-webfinger-acct", suiteOptional, notOffered, asksNoWebFinger("acct:oidcrp.%s@127.0.0.1"), nil, nil, nil},
+	{coreModule + "-discovery-webfinger-url", suiteOptional, notOffered, asksNoWebFinger("https://127.0.0.1/oidcrp/%s?"), nil, nil, nil},
+	{coreModule + "-dynamic-registration", suiteOptional, notOffered, doesNotRegister, nil, nil, nil},
+	{coreModule + "-request-uri-signed-rs256", suiteOptional, notOffered, sendsNoRequestObject, nil, nil, nil},
+	{coreModule + "-request-uri-signed-none", suiteOptional, notOffered, sendsNoRequestObject, nil, nil, nil},
+	{coreModule + "-userinfo-signed", suiteAccepts, wasAccepted, logsIn, nil, nil, signsUserInfo},
 
 	// Logins that others start, and refresh.
-	{core + "-3rd-party-init-login", accept, accepted, isSentToLogIn, nil, nil, nil},
-	{core + "-refresh-token", accept, accepted, refreshes, nil, nil, issuesRefreshTokens},
-	{core + "-refresh-token-invalid-issuer", reject, refused, refreshes, faults(oidctest.RefreshWrongIss), nil, issuesRefreshTokens},
-	{core + "-refresh-token-invalid-sub", reject, refused, refreshes, faults(oidctest.RefreshOtherSub), nil, issuesRefreshTokens},
+	{coreModule + "-3rd-party-init-login", suiteAccepts, wasAccepted, isSentToLogIn, nil, nil, nil},
+	{coreModule + "-refresh-token", suiteAccepts, wasAccepted, refreshes, nil, nil, issuesRefreshTokens},
+	{coreModule + "-refresh-token-invalid-issuer", suiteRejects, wasRefused, refreshes, commits(oidctest.RefreshWrongIss), nil, issuesRefreshTokens},
+	{coreModule + "-refresh-token-invalid-sub", suiteRejects, wasRefused, refreshes, commits(oidctest.RefreshOtherSub), nil, issuesRefreshTokens},
 
 	// Logout.
-	{logout + "init-logout", accept, accepted, logsOutThere, nil, nil, endsSessions},
-	{logout + "init-logout-other-state", accept, accepted, logsOutThere, faults(oidctest.LogoutOtherState), nil, endsSessions},
-	{logout + "init-logout-no-state", accept, accepted, logsOutThere, faults(oidctest.LogoutNoState), nil, endsSessions},
-	{logout + "backchannel-rpinitlogout", accept, answered2, isToldToLogOut, nil, nil, endsSessions},
-	{logout + "backchannel-rpinitlogout-alg-none", reject, answered4, isToldToLogOut, faults(oidctest.LogoutTokenAlgNone), nil, endsSessions},
-	{logout + "backchannel-rpinitlogout-wrong-alg", reject, answered4, isToldToLogOut, faults(oidctest.LogoutTokenOtherAlg), nil, endsSessionsPinned},
-	{logout + "backchannel-rpinitlogout-no-event", reject, answered4, isToldToLogOut, faults(oidctest.LogoutTokenNoEvent), nil, endsSessions},
-	{logout + "backchannel-rpinitlogout-wrong-event", reject, answered4, isToldToLogOut, faults(oidctest.LogoutTokenWrongEvent), nil, endsSessions},
-	{logout + "backchannel-rpinitlogout-with-nonce", reject, answered4, isToldToLogOut, faults(oidctest.LogoutTokenWithNonce), nil, endsSessions},
-	{logout + "backchannel-rpinitlogout-wrong-aud", reject, answered4, isToldToLogOut, faults(oidctest.LogoutTokenWrongAud), nil, endsSessions},
-	{logout + "backchannel-rpinitlogout-wrong-iss", reject, answered4, isToldToLogOut, faults(oidctest.LogoutTokenWrongIss), nil, endsSessions},
-	{logout + "frontchannel-rpinitlogout", review, accepted, logsOutThereInAFrame, nil, nil, framesLogout},
-	{logout + "frontchannel-opinitlogout", review, accepted, isLoggedOutInAFrame, nil, nil, framesLogout},
-	{core + "-session-management", support, notOffered, watchesNoSession, nil, nil, endsSessions},
+	{logoutModule + "init-logout", suiteAccepts, wasAccepted, logsOutThere, nil, nil, endsSessions},
+	{logoutModule + "init-logout-other-state", suiteAccepts, wasAccepted, logsOutThere, commits(oidctest.LogoutOtherState), nil, endsSessions},
+	{logoutModule + "init-logout-no-state", suiteAccepts, wasAccepted, logsOutThere, commits(oidctest.LogoutNoState), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout", suiteAccepts, answered200, isToldToLogOut, nil, nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-alg-none", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenAlgNone), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-wrong-alg", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenOtherAlg), nil, endsSessionsPinned},
+	{logoutModule + "backchannel-rpinitlogout-no-event", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenNoEvent), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-wrong-event", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenWrongEvent), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-with-nonce", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenWithNonce), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-wrong-aud", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenWrongAud), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-wrong-iss", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenWrongIss), nil, endsSessions},
+	{logoutModule + "frontchannel-rpinitlogout", suiteReviews, wasAccepted, logsOutThereInAFrame, nil, nil, framesLogout},
+	{logoutModule + "frontchannel-opinitlogout", suiteReviews, wasAccepted, isLoggedOutInAFrame, nil, nil, framesLogout},
+	{coreModule + "-session-management", suiteOptional, notOffered, watchesNoSession, nil, nil, endsSessions},
 
 	// FAPI 2.0, as far as it concerns any relying party.
-	{fapi + "happy-path", accept, accepted, pushesTheRequest, nil, nil, asFAPI},
-	{fapi + "discovery-issuer-mismatch", reject, refused, logsIn, faults(oidctest.DiscoveryWrongIssuer), nil, asFAPI},
-	{fapi + "invalid-missing-iss", reject, refused, logsIn, faults(oidctest.IDTokenMissingIss), nil, asFAPI},
-	{fapi + "invalid-secondary-aud", reject, refused, logsIn, faults(oidctest.IDTokenExtraAud), nil, asFAPI},
-	{fapi + "valid-aud-as-array", accept, accepted, logsIn, faults(oidctest.IDTokenArrayAud), nil, asFAPI},
-	{fapi + "invalid-alternate-alg", reject, refused, logsIn, faults(oidctest.IDTokenOtherAlg), nil, asFAPI},
-	{fapi + "invalid-expired-exp", reject, refused, logsIn, faults(oidctest.IDTokenExpired), nil, asFAPI},
-	{fapi + "invalid-missing-exp", reject, refused, logsIn, faults(oidctest.IDTokenMissingExp), nil, asFAPI},
-	{fapi + "invalid-authorization-response-iss", reject, refused, logsIn, faults(oidctest.AuthorizationWrongIss), nil, asFAPI},
-	{fapi + "remove-authorization-response-iss", reject, refused, logsIn, faults(oidctest.AuthorizationMissingIss), nil, asFAPI},
-	{fapi + "ensure-authorization-response-with-invalid-state-fails", reject, refused, logsIn, faults(oidctest.AuthorizationWrongState), nil, asFAPI},
-	{fapi + "ensure-authorization-response-with-invalid-missing-state-fails", reject, refused, logsIn, faults(oidctest.AuthorizationMissingState), nil, asFAPI},
-	{fapi + "token-endpoint-response-without-expires_in", accept, accepted, logsIn, faults(oidctest.TokenNoExpiresIn), nil, asFAPI},
-	{fapi + "token-type-case-insensitivity", accept, accepted, logsIn, faults(oidctest.TokenLowercaseType), nil, asFAPI},
+	{fapiModule + "happy-path", suiteAccepts, wasAccepted, pushesTheRequest, nil, nil, asFAPI},
+	{fapiModule + "discovery-issuer-mismatch", suiteRejects, wasRefused, logsIn, commits(oidctest.DiscoveryWrongIssuer), nil, asFAPI},
+	{fapiModule + "invalid-missing-iss", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingIss), nil, asFAPI},
+	{fapiModule + "invalid-secondary-aud", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenExtraAud), nil, asFAPI},
+	{fapiModule + "valid-aud-as-array", suiteAccepts, wasAccepted, logsIn, commits(oidctest.IDTokenArrayAud), nil, asFAPI},
+	{fapiModule + "invalid-alternate-alg", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenOtherAlg), nil, asFAPI},
+	{fapiModule + "invalid-expired-exp", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenExpired), nil, asFAPI},
+	{fapiModule + "invalid-missing-exp", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingExp), nil, asFAPI},
+	{fapiModule + "invalid-authorization-response-iss", suiteRejects, wasRefused, logsIn, commits(oidctest.AuthorizationWrongIss), nil, asFAPI},
+	{fapiModule + "remove-authorization-response-iss", suiteRejects, wasRefused, logsIn, commits(oidctest.AuthorizationMissingIss), nil, asFAPI},
+	{fapiModule + "ensure-authorization-response-with-invalid-state-fails", suiteRejects, wasRefused, logsIn, commits(oidctest.AuthorizationWrongState), nil, asFAPI},
+	{fapiModule + "ensure-authorization-response-with-invalid-missing-state-fails", suiteRejects, wasRefused, logsIn, commits(oidctest.AuthorizationMissingState), nil, asFAPI},
+	{fapiModule + "token-endpoint-response-without-expires_in", suiteAccepts, wasAccepted, logsIn, commits(oidctest.TokenNoExpiresIn), nil, asFAPI},
+	{fapiModule + "token-type-case-insensitivity", suiteAccepts, wasAccepted, logsIn, commits(oidctest.TokenLowercaseType), nil, asFAPI},
 }
 
 // notOfferedBecause says why this package leaves out what a module is about.
 var notOfferedBecause = map[string]string{
-	core + "-distributed-claims": "The claims endpoint is a URL of somebody else's choice, " +
+	coreModule + "-distributed-claims": "The claims endpoint is a URL of somebody else's choice, " +
 		"which a server must not fetch. The login completes, and the references stay in the claims for the app to read.",
-	core + "-nonce-unless-code-flow":   onlyCode,
-	core + "-missing-chash":            onlyCode,
-	core + "-invalid-chash":            onlyCode,
-	core + "-missing-athash":           onlyCode,
-	core + "-invalid-athash":           onlyCode,
-	core + "-discovery-webfinger-acct": noWebFinger,
-	core + "-discovery-webfinger-url":  noWebFinger,
-	core + "-dynamic-registration": "An app has one registration, made by its owner, and its credentials in its configuration. " +
+	coreModule + "-nonce-unless-code-flow":   onlyCode,
+	coreModule + "-missing-chash":            onlyCode,
+	coreModule + "-invalid-chash":            onlyCode,
+	coreModule + "-missing-athash":           onlyCode,
+	coreModule + "-invalid-athash":           onlyCode,
+	coreModule + "-discovery-webfinger-acct": noWebFinger,
+	coreModule + "-discovery-webfinger-url":  noWebFinger,
+	coreModule + "-dynamic-registration": "An app has one registration, made by its owner, and its credentials in its configuration. " +
 		"A `registration_endpoint` is never called.",
-	core + "-request-uri-signed-rs256": noRequestObject,
-	core + "-request-uri-signed-none":  noRequestObject,
-	core + "-session-management": "Browsers keep third-party cookies from the provider's frame, so it no longer tells " +
+	coreModule + "-request-uri-signed-rs256": noRequestObject,
+	coreModule + "-request-uri-signed-none":  noRequestObject,
+	coreModule + "-session-management": "Browsers keep third-party cookies from the provider's frame, so it no longer tells " +
 		"anything. `session_state` is ignored; back-channel logout does the same and works.",
 }
 
@@ -230,7 +230,7 @@ func endsSessions(s *conformanceShape) {
 		delete(s.provider.Metadata, channel+"_logout_session_supported")
 	}
 	s.registered.BackChannelLogoutURI = s.app + "/auth/backchannel-logout"
-	s.usual = faults(oidctest.LogoutTokenNoTyp, oidctest.LogoutTokenUnknown)
+	s.usual = commits(oidctest.LogoutTokenNoTyp, oidctest.LogoutTokenUnknown)
 }
 
 // endsSessionsPinned names the algorithm as well: the provider announces both,
@@ -388,7 +388,7 @@ func refreshes(t *testing.T, c *conformanceRun) string {
 		if len(used) > 0 || page.code() != CodeTokenRefused {
 			t.Errorf("refused with %s after %d UserInfo requests", page.code(), len(used))
 		}
-		return refused
+		return wasRefused
 	}
 	if len(used) != 1 || used[0].Status != http.StatusOK || used[0].Header.Get("Authorization") == first {
 		t.Fatalf("UserInfo was not asked with the new access token: %v", used)
@@ -397,7 +397,7 @@ func refreshes(t *testing.T, c *conformanceRun) string {
 	if page := c.post(t, "/refresh"); page.StatusCode != http.StatusOK {
 		t.Errorf("the next refresh answered %s:\n%s", page.Status, page.body)
 	}
-	return accepted
+	return wasAccepted
 }
 
 // logsOutThere logs out at the provider and comes back.
@@ -411,7 +411,7 @@ func logsOutThere(t *testing.T, c *conformanceRun) string {
 		t.Fatalf("the logout ended at %s with %s:\n%s", got, page.Status, page.body)
 	}
 	c.wantSignedOut(t)
-	return accepted
+	return wasAccepted
 }
 
 // isToldToLogOut logs out, and while that goes on gets a logout token.
@@ -446,7 +446,7 @@ func isLoggedOutInAFrame(t *testing.T, c *conformanceRun) string {
 	} else if got := c.who(t, c.browser, "/").Sub; got != conformancePerson {
 		t.Errorf("the sid %q ended the session of %q", c.frames[0].query.Get("sid"), sid)
 	}
-	return accepted
+	return wasAccepted
 }
 
 // watchesNoSession: no page loads the provider's frame, whose path would be a
