@@ -109,6 +109,12 @@ func (c *Client) renewClaims(ctx context.Context, m *Metadata, s *Session, token
 		}
 		s.idToken = splitJWS(token.raw)
 		s.decodeLater()
+		if token.sid != "" { // a logout by the provider will name this one
+			s.marks[1] = sessionMark(token.issuer, token.sid)
+		}
+		if end := token.sessionExpiry; !end.IsZero() && end.Before(s.ExpiresAt()) {
+			s.ceiling = end
+		}
 	}
 	userInfo, err := c.userInfo(ctx, m, tokens.accessToken, s.Subject())
 	if err != nil {

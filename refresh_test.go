@@ -410,6 +410,34 @@ func TestARefreshedIDTokenHasTheFirstOnesAudience(t *testing.T) {
 	}
 }
 
+// What a refreshed ID Token says about the provider's session counts from then on.
+func TestARefreshedIDTokenNamesTheProvidersSession(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.IDTokenSignedResponseAlg = "RS256" }})
+	browser := app.signIn(t)
+	claims := app.provider.IDTokenClaims(oidctest.ClientID, "alice")
+	claims["sid"] = "another sid"
+	claims["session_expiry"] = app.clock.Now().Add(time.Hour).Unix()
+	delete(claims, "auth_time")
+	answer, _ := json.Marshal(map[string]string{
+		"access_token": "x", "token_type": "Bearer", "id_token": app.provider.SignClaims("RS256", claims, nil),
+	})
+	app.provider.Handle(oidctest.EndpointToken, respond(200, "application/json", string(answer)))
+	app.provider.Handle(oidctest.EndpointUserInfo, respond(200, "application/json", `{"sub":"alice"}`))
+	if got := app.refresh(t, browser); got.Code != "" || got.Ends != app.clock.Now().Add(time.Hour).Unix() {
+		t.Fatalf("refreshed: %+v\n%s", got, app.log)
+	}
+	token := app.provider.LogoutToken(oidctest.ClientID, "", "another sid")
+	res, err := http.PostForm(app.URL+"/auth/backchannel-logout", url.Values{"logout_token": {token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	readBody(t, res)
+	if got := app.session(t, browser); res.StatusCode != 200 || got.Code != CodeNoSession {
+		t.Errorf("the logout was answered with %s, and the session is %+v", res.Status, got)
+	}
+}
+
 // A refreshGate holds requests for new tokens until it is opened.
 type refreshGate struct {
 	next    http.RoundTripper
