@@ -7,15 +7,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/oidcrp/oidcrp/internal/fetch"
 )
 
 // Middleware answers the client's own paths (see [Config.PathPrefix]) and hands
@@ -476,111 +472,4 @@ func (c *Client) repeated(params url.Values) url.Values {
 		}
 	}
 	return again
-}
-
-// A Problem is what went wrong with a request, for [Config.ErrorHandler].
-type Problem struct {
-	// Status is the HTTP status to answer with.
-	Status int
-	// Code says what happened; it may be shown.
-	Code Code
-	// Incident is a random id that is also in the log, for a person to quote.
-	Incident string
-	// Err is the whole story, for the log only. It may be nil.
-	Err error
-	// LoginURL is a path of this app that starts a new login and comes back.
-	LoginURL string
-	// HomeURL is the path of the app's start page.
-	HomeURL string
-	// RetryAfter is how long to wait before trying again; zero: not said.
-	RetryAfter time.Duration
-	// Explanation is what a [Requirement] has to say to the person, in their
-	// language; may be empty.
-	Explanation string
-}
-
-// problem answers the browser about err.
-func (c *Client) problem(w http.ResponseWriter, r *http.Request, err error) {
-	c.answer(w, r, c.newProblem(r, err))
-}
-
-func (c *Client) newProblem(r *http.Request, err error) *Problem {
-	p := &Problem{
-		Status:   statusOf(codeOf(err)),
-		Code:     codeOf(err),
-		Incident: randomText()[:12],
-		Err:      err,
-		LoginURL: c.LoginURL(c.tryAgainPath(r)),
-		HomeURL:  c.home(),
-	}
-	if p.Status == http.StatusServiceUnavailable {
-		p.RetryAfter = retryAfter(err)
-	}
-	var unmet *unmetError
-	if errors.As(err, &unmet) && unmet.requirement.Explain != nil {
-		p.Explanation = unmet.requirement.Explain(language(r))
-	}
-	return p
-}
-
-// answer logs p and has the ErrorHandler answer the browser.
-func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Problem) {
-	level := slog.LevelWarn
-	if p.Code == CodeNoSession {
-		level = slog.LevelDebug // nobody signed in yet: the ordinary case
-	}
-	c.cfg.Logger.LogAttrs(r.Context(), level, "request refused",
-		slog.String("code", string(p.Code)), slog.String("incident", p.Incident),
-		slog.Int("status", p.Status), slog.String("path", r.URL.Path), slog.Any("error", p.Err))
-	if p.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((p.RetryAfter+time.Second-1)/time.Second)))
-	}
-	if p.Status == http.StatusUnauthorized {
-		// RFC 9110 section 15.5.2 asks for a challenge. There is no registered
-		// scheme for signing in by redirect.
-		w.Header().Set("WWW-Authenticate", "Cookie realm="+strconv.Quote(c.base.Host))
-	}
-	c.cfg.ErrorHandler(w, r, p)
-}
-
-// retryAfter returns what the provider asked for, or a pause that a person
-// would make.
-func retryAfter(err error) time.Duration {
-	var f *fetch.Error
-	if errors.As(err, &f) && f.RetryAfter > 0 {
-		return f.RetryAfter
-	}
-	return 30 * time.Second
-}
-
-// tryAgainPath is where a new login after a problem with r leads.
-func (c *Client) tryAgainPath(r *http.Request) string {
-	switch {
-	case r.URL.Path == c.paths.login:
-		return c.returnTo(formValue(r, "return_to"))
-	case r.URL.Path == c.paths.callback:
-		params, _ := callbackParameters(r)
-		ticket, _ := c.openState(params.Get("state"))
-		return c.returnTo(ticket.ReturnTo)
-	case kindOf(r) == navigation:
-		return c.returnTo(requestPath(r))
-	}
-	return c.callerPage(r, "HX-Current-URL")
-}
-
-// statusOf returns the HTTP status that tells a browser about a code.
-func statusOf(code Code) int {
-	switch code {
-	case CodeNoSession, CodeLoginRequired:
-		return http.StatusUnauthorized
-	case CodeRequirementUnmet, CodeProviderError:
-		return http.StatusForbidden
-	case CodeInvalidRequest, CodeTransactionLost, CodeIssuerMismatch:
-		return http.StatusBadRequest
-	case CodeProviderUnavailable, CodeStoreUnavailable:
-		return http.StatusServiceUnavailable
-	case CodeProviderInvalid, CodeTokenRefused, CodeUserInfoRefused:
-		return http.StatusBadGateway
-	}
-	return http.StatusInternalServerError
 }
