@@ -678,6 +678,14 @@ func TestBackChannelLogoutByHand(t *testing.T) {
 	} {
 		wantCode(t, a.client.BackChannelLogout(t.Context(), tt.r), tt.code)
 	}
+	// A form in parts that the app has read already, with a sound token in it.
+	read := httptest.NewRequest("POST", "/", strings.NewReader("--x\r\nContent-Disposition: form-data; name=\"logout_token\"\r\n\r\n"+
+		a.provider.LogoutToken(oidctest.ClientID, "alice", "")+"\r\n--x--\r\n"))
+	read.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+	if err := read.ParseMultipartForm(1 << 20); err != nil || read.PostForm.Get("logout_token") == "" {
+		t.Fatal(err)
+	}
+	wantCode(t, a.client.BackChannelLogout(t.Context(), read), CodeInvalidRequest)
 	token := a.provider.LogoutToken(oidctest.ClientID, "alice", "s")
 	if err := a.client.BackChannelLogout(t.Context(), formRequest("logout_token="+token)); err != nil {
 		t.Error(err)
