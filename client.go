@@ -516,10 +516,13 @@ func checkAlgs(cfg *Config, wrong func(string, string, ...any)) {
 	if cfg.TokenEndpointAuthMethod == "client_secret_jwt" {
 		hmac("TokenEndpointAuthMethod", cmp.Or(cfg.TokenEndpointAuthSigningAlg, "HS256"))
 	}
-	if cfg.ClockSkew < 0 || cfg.ClockSkew > 5*time.Minute {
+	if cfg.ClockSkew < 0 || cfg.ClockSkew > maxClockSkew {
 		wrong("ClockSkew", "must be between 0 and 5 minutes")
 	}
 }
+
+// maxClockSkew bounds Config.ClockSkew.
+const maxClockSkew = 5 * time.Minute
 
 func checkSession(cfg *Config, wrong func(string, string, ...any)) {
 	if len(cfg.CookieKeys) == 0 {

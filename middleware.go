@@ -148,7 +148,7 @@ func MaxAge(d time.Duration) Requirement {
 		Name: "max_age " + d.String(),
 		Met: func(s *Session, now time.Time) bool {
 			at := s.AuthTime()
-			return !at.IsZero() && now.Sub(at) <= d
+			return !at.IsZero() && now.Sub(at) <= d && at.Sub(now) <= maxClockSkew
 		},
 		Ask: func(o *AuthOptions) { o.MaxAge = &d },
 	}
@@ -173,6 +173,12 @@ func claimHas(claim any, values []string) bool {
 		return claim != "" && (len(values) == 0 || slices.Contains(values, claim))
 	case []any:
 		return slices.ContainsFunc(claim, func(v any) bool { return claimHas(v, values) })
+	case map[string]any:
+		return len(values) == 0 && len(claim) > 0
+	case bool:
+		if len(values) == 0 { // email_verified: false
+			return claim
+		}
 	case nil:
 		return false
 	}

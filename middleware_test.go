@@ -276,7 +276,7 @@ func TestRequirementsAreMetOrNot(t *testing.T) {
 	now := c.clock.Now()
 	s := madeSession(c.Client, fmt.Sprintf(`{"sub":"alice","acr":"eidas2","auth_time":%d}`, now.Add(-time.Minute).Unix()),
 		`{"sub":"alice","acr":"eidas3","auth_time":9999999999,"email":"a@example.org","siret":"13002526500013",
-		"email_verified":true,"count":3,"empty":"","nothing":null,"none":[],"roles":["agent","admin"],"address":{"a":"b"}}`)
+		"email_verified":true,"count":3,"empty":"","nothing":null,"none":[],"no":false,"hollow":{},"nos":[false],"roles":["agent","admin"],"address":{"a":"b"}}`)
 	for _, test := range []struct {
 		requirement Requirement
 		met         bool
@@ -297,6 +297,12 @@ func TestRequirementsAreMetOrNot(t *testing.T) {
 		{Claim("empty"), false},
 		{Claim("nothing"), false},
 		{Claim("none"), false},
+		{Claim("no"), false},
+		{Claim("no", "false"), true},
+		{Claim("nos"), false},
+		{Claim("hollow"), false},
+		{Claim("address", "map[a:b]"), false},
+		{Claim("email_verified"), true},
 		{Claim("email_verified", "true"), true},
 		{Claim("email_verified", "false"), false},
 		{Claim("count", "3"), true},
@@ -313,6 +319,10 @@ func TestRequirementsAreMetOrNot(t *testing.T) {
 	}
 	if MaxAge(time.Hour).Met(madeSession(c.Client, `{"sub":"alice"}`, ""), now) {
 		t.Error("max_age is met without auth_time")
+	}
+	ahead := fmt.Sprintf(`{"sub":"alice","auth_time":%d}`, now.Add(time.Hour).Unix())
+	if MaxAge(time.Hour).Met(madeSession(c.Client, ahead, ""), now) {
+		t.Error("max_age is met by an auth_time that is yet to come")
 	}
 }
 
