@@ -1,5 +1,8 @@
 package oidcrp
 
+// This file fetches, checks and keeps the provider's metadata (OpenID Connect
+// Discovery 1.0 section 4).
+
 import (
 	"context"
 	"errors"

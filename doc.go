@@ -38,20 +38,23 @@ it fetches the provider's metadata, if that is not known yet (discovery.go), mak
 state, nonce and a PKCE verifier, seals them into a cookie of this login's own, and
 redirects to the provider (authorize.go).
 
-The provider sends the browser back with a code. The login is found by the state;
-iss says that the right provider answers; the code is exchanged, once (token.go).
-The ID Token's signature is verified with the provider's keys (jwks.go), then every
-rule of OpenID Connect Core 3.1.3.7 (idtoken.go). UserInfo is called at once, with
-the fresh access token, and must be about the same person (userinfo.go). Only then
-is there a session (session.go), in a sealed cookie (session_cookie.go) or behind a
-handle (session_store.go), and the browser goes back to the page it wanted.
+The provider sends the browser back with a code. The login is found by the state; iss
+says that the right provider answers; the code is exchanged, once, with the client's
+proof of who it is (token.go). The ID Token's signature is verified with the
+provider's keys (jwks.go), then every rule of OpenID Connect Core 3.1.3.7
+(idtoken.go). UserInfo is called at once, with the fresh access token, and must be
+about the same person (userinfo.go). Only then is there a session (session.go), in a
+sealed cookie (session_cookie.go) or behind a handle (session_store.go), and the
+browser goes back to the page it wanted.
 
 Every later request is middleware.go's: it opens the session and puts it into the
 request's context. refresh.go uses the refresh token, and logout.go ends the session
 here and then at the provider; logout_backchannel.go and logout_frontchannel.go end it
 when the provider says so, by marks (session_marks.go) that reach sealed cookies too.
-jwe.go opens what the provider encrypted. What fails is named in errors.go and told to people
-in pages.go; what happens is told to [Trace] hooks and the log in events.go.
+jwe.go opens what the provider encrypted, and publishes the client's own keys. What
+fails is named in errors.go and told to people in pages.go; what happens is told to
+[Trace] hooks and the log in events.go. All of it is set up in client.go, by a
+[Config] that env.go can read from the environment.
 
 # Security
 

@@ -1,5 +1,8 @@
 package oidcrp
 
+// This file fetches the provider's keys (RFC 7517) and verifies signatures with
+// them (RFC 7515).
+
 import (
 	"context"
 	"crypto/ecdsa"

@@ -1,5 +1,8 @@
 package oidcrp
 
+// This file sorts requests: this package's own paths, the app's pages for those
+// who meet its requirements, and the way to a login for everybody else.
+
 import (
 	"cmp"
 	"context"

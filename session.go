@@ -1,5 +1,8 @@
 package oidcrp
 
+// This file holds the Session that an app sees, its stored form, and how it is
+// loaded and saved.
+
 import (
 	"context"
 	"crypto/rand"
