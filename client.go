@@ -259,20 +259,18 @@ func (c *Client) Ready() bool { return c.provider.ready() }
 // path of this app such as "/dossiers/12?tab=2". A returnTo that is no local
 // path is left out.
 func (c *Client) LoginURL(returnTo string) string {
-	return c.withReturnTo(c.paths.login, returnTo)
+	if returnTo = localPath(returnTo); returnTo == c.home() {
+		returnTo = "" // where a login leads anyway
+	}
+	return withParameter(c.paths.login, "return_to", returnTo)
 }
 
 // LogoutURL returns the path that logs out and then leads to returnTo. Send
 // people there by POST: a GET that does not come from the app's own pages asks
 // them first.
 func (c *Client) LogoutURL(returnTo string) string {
-	return c.withReturnTo(c.paths.logout, returnTo)
+	return withParameter(c.paths.logout, "return_to", localPath(returnTo))
 }
-
-func (c *Client) withReturnTo(path, returnTo string) string {
-	if returnTo = localPath(returnTo); returnTo == c.home() {
-		return path
-	}
 	return withParameter(path, "return_to", returnTo)
 }
 
@@ -336,6 +334,10 @@ func defaults(cfg *Config) {
 func checkIssuer(issuer string, wrong func(string, string, ...any)) {
 	if issuer == "" {
 		wrong("Issuer", "is empty")
+		return
+	}
+	if strings.HasSuffix(issuer, "/.well-known/openid-configuration") {
+		wrong("Issuer", "is the metadata's address: leave /.well-known/openid-configuration out")
 		return
 	}
 	// OIDC Discovery 3: "no query or fragment components".

@@ -76,6 +76,7 @@ var wrongConfigs = []struct {
 	change func(*Config)
 }{
 	{"Issuer is empty", func(c *Config) { c.Issuer = "" }},
+	{"Issuer is the metadata's address: leave /.well-known/openid-configuration out", func(c *Config) { c.Issuer += "/.well-known/openid-configuration" }},
 	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "op.example" }},
 	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https://" }},
 	{"Issuer must be an absolute URL without user, query and fragment", func(c *Config) { c.Issuer = "https://:443" }},

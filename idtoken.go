@@ -211,13 +211,20 @@ func (c *Client) checkTimes(t *idToken, _ *expectedIDToken) error {
 	case t.issuedAt.IsZero():
 		return refuse(idTokenName, "iat", "one", "")
 	case t.issuedAt.After(now.Add(skew)):
-		return refuseTime(idTokenName, "iat", "a time past", t.issuedAt)
+		return refuseTime(idTokenName, "iat", c.notAfter(now), t.issuedAt)
 	case t.issuedAt.Before(now.Add(-maxTokenAge)):
 		return refuseTime(idTokenName, "iat", "a time of the last day", t.issuedAt)
 	case t.notBefore.After(now.Add(skew)):
-		return refuseTime(idTokenName, "nbf", "a time past", t.notBefore)
+		return refuseTime(idTokenName, "nbf", c.notAfter(now), t.notBefore)
 	}
 	return nil
+}
+
+// notAfter says what a time in the token was expected to be, so that whoever
+// reads it can tell a clock that is wrong.
+func (c *Client) notAfter(now time.Time) string {
+	return fmt.Sprintf("a time past by this clock, %s, give or take %s",
+		now.UTC().Format(time.RFC3339), c.cfg.ClockSkew)
 }
 
 // checkSubject is OIDC Core 2: required, "MUST NOT exceed 255 ASCII

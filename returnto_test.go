@@ -151,7 +151,7 @@ func TestLoginAndLogoutURLsCarryLocalPathsOnly(t *testing.T) {
 	c := newOfflineClient(t, nil)
 	for _, test := range []struct{ returnTo, login, logout string }{
 		{"", "/auth/login", "/auth/logout"},
-		{"/", "/auth/login", "/auth/logout"},
+		{"/", "/auth/login", "/auth/logout?return_to=%2F"},
 		{"/a?b=c&d", "/auth/login?return_to=%2Fa%3Fb%3Dc%26d", "/auth/logout?return_to=%2Fa%3Fb%3Dc%26d"},
 		{"https://evil.example", "/auth/login", "/auth/logout"},
 		{"//evil.example", "/auth/login", "/auth/logout"},
