@@ -271,8 +271,6 @@ func (c *Client) LoginURL(returnTo string) string {
 func (c *Client) LogoutURL(returnTo string) string {
 	return withParameter(c.paths.logout, "return_to", localPath(returnTo))
 }
-	return withParameter(path, "return_to", returnTo)
-}
 
 // normalize returns cfg with its defaults filled in and everything that the
 // caller could still change copied, the parsed base URL, and what is wrong.
