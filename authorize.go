@@ -316,6 +316,7 @@ type transaction struct {
 	Issuer   string   `json:"i"`
 	StepUp   string   `json:"u,omitempty"`
 	Started  int64    `json:"t"` // Unix seconds
+	size     int      // of the cookie's value
 }
 
 func (t transaction) age(now time.Time) time.Duration { return now.Sub(time.Unix(t.Started, 0)) }
@@ -323,6 +324,10 @@ func (t transaction) age(now time.Time) time.Duration { return now.Sub(time.Unix
 const (
 	transactionLifetime = time.Hour
 	maxTransactions     = 5
+	// maxTransactionsSize bounds the values of all their cookies together.
+	// Links on another site could otherwise make this app's cookies larger than
+	// servers and proxies take, which is often 8 KiB.
+	maxTransactionsSize = 6 << 10
 	// ticketLifetime is how old a state may be to restart a lost login: the
 	// provider's page may have stayed open over a weekend.
 	ticketLifetime = 7 * 24 * time.Hour
@@ -567,18 +572,25 @@ func (c *Client) setTransaction(w http.ResponseWriter, r *http.Request, state st
 		return err
 	}
 	name := c.transactionCookie(state)
+	value := c.ring.SealString(plain, c.associated(name))
 	pending := c.pendingTransactions(r)
+	size := len(value)
+	for _, t := range pending {
+		size += t.size
+	}
 	for _, old := range slices.SortedFunc(maps.Keys(pending), func(a, b string) int {
 		return cmp.Compare(pending[a].Started, pending[b].Started)
 	}) {
-		if len(pending) >= maxTransactions || pending[old].age(c.now()) > transactionLifetime {
+		if len(pending) >= maxTransactions || size > maxTransactionsSize ||
+			pending[old].age(c.now()) > transactionLifetime {
 			c.deleteCookie(w, old, c.transactionSameSite())
+			size -= pending[old].size
 			delete(pending, old)
 		}
 	}
 	c.setCookie(w, &http.Cookie{
 		Name:     name,
-		Value:    c.ring.SealString(plain, c.associated(name)),
+		Value:    value,
 		MaxAge:   int(transactionLifetime / time.Second),
 		SameSite: c.transactionSameSite(),
 	})
@@ -606,6 +618,7 @@ func (c *Client) pendingTransactions(r *http.Request) map[string]transaction {
 		if err != nil {
 			t = new(transaction)
 		}
+		t.size = len(cookie.Value)
 		pending[cookie.Name] = *t
 	}
 	return pending

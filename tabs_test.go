@@ -51,6 +51,26 @@ func TestTabsFinishInAnyOrder(t *testing.T) {
 	}
 }
 
+func TestLoginsWithLongAddressesDoNotFillTheCookieHeader(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	browser := app.provider.Browser()
+	origin, _ := url.Parse(app.URL)
+	long := "/tab/" + strings.Repeat("x", maxReturnTo-10)
+	var callback *url.URL
+	for tab := range maxTransactions {
+		callback = comeBack(t, app, browser, fmt.Sprintf("%s%d", long, tab))
+		app.clock.Advance(time.Second)
+		r := requestWith(browser.Jar.Cookies(origin)...)
+		if size := len(r.Header.Get("Cookie")); size > 7<<10 || size < 1<<10 {
+			t.Errorf("%d bytes of cookies with %d tabs", size, tab+1)
+		}
+	}
+	if res, _ := get(t, browser, callback.String()); res.Request.URL.Path != long+"4" {
+		t.Errorf("the newest login ended at %s", res.Request.URL)
+	}
+}
+
 func TestASixthTabTakesThePlaceOfTheOldest(t *testing.T) {
 	t.Parallel()
 	for _, first := range []string{"the oldest", "another"} {
