@@ -120,6 +120,7 @@ func agent(w http.ResponseWriter, r *http.Request) {
 
 func show(w http.ResponseWriter, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Add("Vary", "Cookie")
 	if err := pages.Execute(w, data); err != nil {
 		log.Print(err)
 	}
