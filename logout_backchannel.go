@@ -197,13 +197,15 @@ func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
 		c.events.tokenReplayed(ctx, clean(t.jti, 100))
 		return fail("backchannel", CodeTokenRefused, refuse(logoutTokenName, "jti", "one not seen before", t.jti))
 	}
-	key := subjectMark(t.issuer, t.subject)
+	keys := []markKey{subjectMark(t.issuer, t.subject)}
 	if t.sid != "" {
-		key = sessionMark(t.issuer, t.sid)
+		keys = []markKey{sessionMark(t.issuer, t.sid), namelessMark(t.issuer, t.subject)}
 	}
-	if err := c.marks.set(ctx, key, c.cfg.SessionLifetime); err != nil {
-		c.marks.forget(ctx, t.issuer, t.jti)
-		return err
+	for _, key := range keys {
+		if err := c.marks.set(ctx, key, c.cfg.SessionLifetime); err != nil {
+			c.marks.forget(ctx, t.issuer, t.jti)
+			return err
+		}
 	}
 	return nil
 }

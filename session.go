@@ -75,7 +75,7 @@ func (c *Client) newSession(t *transaction, token *idToken, userInfo []byte, tok
 		idToken:  splitJWS(token.raw),
 		userInfo: userInfo,
 		ceiling:  token.sessionExpiry,
-		marks:    [2]markKey{subjectMark(token.issuer, token.subject)},
+		marks:    [2]markKey{subjectMark(token.issuer, token.subject), namelessMark(token.issuer, token.subject)},
 	}
 	if token.sid != "" {
 		s.marks[1] = sessionMark(token.issuer, token.sid)

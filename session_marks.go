@@ -33,6 +33,10 @@ type markKey [16]byte
 func sessionMark(issuer, sid string) markKey { return newMarkKey("sid", issuer, sid) }
 func subjectMark(issuer, sub string) markKey { return newMarkKey("sub", issuer, sub) }
 
+// namelessMark is the key of a person's sessions whose ID Token had no sid: the
+// end of any one of them may be the end of these.
+func namelessMark(issuer, sub string) markKey { return newMarkKey("sub without sid", issuer, sub) }
+
 func newMarkKey(kind, issuer, value string) markKey {
 	sum := sha256.Sum256([]byte("oidcrp mark\x00" + kind + "\x00" + issuer + "\x00" + value))
 	return markKey(sum[:16])

@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -232,5 +233,31 @@ func TestMemoryStoreAdds(t *testing.T) {
 	}
 	if added, err := store.Add(ctx, "other", nil, time.Minute); added || err != nil {
 		t.Errorf("added over what was set: %t, %v", added, err)
+	}
+}
+
+func TestASessionWithoutSidEndsWithAnySessionOfThePerson(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: oidctest.Config{ClaimsOnRequest: true}}) // no sid
+	browser := app.signIn(t)
+	end := func(sub string) {
+		t.Helper()
+		res, err := http.PostForm(app.URL+"/auth/backchannel-logout",
+			url.Values{"logout_token": {app.provider.LogoutToken(oidctest.ClientID, sub, "a sid")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		readBody(t, res)
+		if res.StatusCode != http.StatusOK {
+			t.Fatalf("the logout was answered with %s", res.Status)
+		}
+	}
+	end("bruno")
+	if got := app.who(t, browser, "/"); got.Sub != "alice" {
+		t.Errorf("after somebody else's logout: %+v", got)
+	}
+	end("alice")
+	if got := app.who(t, browser, "/"); got.Sub != "" {
+		t.Errorf("after the logout: %+v", got)
 	}
 }
