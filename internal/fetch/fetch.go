@@ -144,9 +144,7 @@ var errTimeout = errors.New("no complete answer in time")
 
 // Do sends r and reads the answer. It returns a Response for every status below
 // 500 other than 3xx and 429, so that the caller can read what the provider has
-// to say, and an [*Error] otherwise. For 429 and 5xx it returns both, if the
-// body could be read: some providers answer 500 with an error in JSON. Only the
-// caller knows whether that means an outage.
+// to say, and an [*Error] otherwise.
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	u, err := checkURL(r.URL)
 	if err != nil {
@@ -172,7 +170,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	answer, err := read(res)
 	switch {
 	case failing(res.StatusCode):
-		return answer, statusError(u, res)
+		return nil, statusError(u, res)
 	case errors.Is(err, errTooLarge):
 		return nil, invalid(u, res.StatusCode, err.Error())
 	case err != nil:

@@ -115,13 +115,10 @@ func TestDoFailsWhenTheProviderDoes(t *testing.T) {
 			w.Header().Set("Retry-After", "7")
 			answer(status, "application/json", `{"error":"s3cret"}`)(w, r)
 		})
-		res, err := New(nil, 0).Do(t.Context(), Request{URL: u + "/token?s3cret", MediaTypes: []string{"text/plain"}})
+		_, err := New(nil, 0).Do(t.Context(), Request{URL: u + "/token?s3cret", MediaTypes: []string{"text/plain"}})
 		e := wantError(t, err, Unavailable, fmt.Sprint(status))
 		if e.StatusCode != status || e.RetryAfter != 7*time.Second || e.URL != u+"/token" {
 			t.Errorf("error is %+v", e)
-		}
-		if res == nil || string(res.Body) != `{"error":"s3cret"}` {
-			t.Errorf("%d: the answer is lost: %+v", status, res)
 		}
 	}
 }
@@ -225,10 +222,8 @@ func TestBodiesAreBounded(t *testing.T) {
 	wantError(t, err, Invalid, "larger")
 
 	// A large page that comes with an outage leaves it an outage.
-	res, err = c.Do(t.Context(), Request{URL: serve(t, answer(503, "text/html", body+"x"))})
-	if wantError(t, err, Unavailable, "503"); res != nil {
-		t.Error("a cut body is returned")
-	}
+	_, err = c.Do(t.Context(), Request{URL: serve(t, answer(503, "text/html", body+"x"))})
+	wantError(t, err, Unavailable, "503")
 }
 
 func TestGzipIsDecoded(t *testing.T) {
