@@ -271,7 +271,7 @@ func (o *AuthOptions) dropEssentialACR() {
 // must be this client's issuer, target_link_uri a page of this app, and of the
 // rest only login_hint is passed on.
 func (c *Client) handleInitiate(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodGet, http.MethodPost) {
+	if !allow(w, r, http.MethodGet, http.MethodPost) || !c.loadsPage(w, r) {
 		return
 	}
 	_ = formValue(r, "iss") // parses the form within its bound

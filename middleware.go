@@ -275,10 +275,16 @@ func (c *Client) refuse(w http.ResponseWriter, r *http.Request, s *Session, d de
 		c.Login(w, r, options)
 		return
 	}
+	c.sendToLogin(w, r, d.key, cause)
+}
+
+// sendToLogin answers who cannot follow a redirect to the provider with the
+// path where a login starts.
+func (c *Client) sendToLogin(w http.ResponseWriter, r *http.Request, stepUp string, cause error) {
 	p := c.newProblem(r, cause)
 	p.Status = http.StatusUnauthorized // a new login may help
-	p.LoginURL = withParameter(p.LoginURL, "step_up", d.key)
-	if kind == htmx {
+	p.LoginURL = withParameter(p.LoginURL, "step_up", stepUp)
+	if kindOf(r) == htmx {
 		w.Header().Set("HX-Redirect", p.LoginURL)
 	}
 	c.answer(w, r, p)
@@ -313,7 +319,7 @@ func kindOf(r *http.Request) requestKind {
 	switch mode := h.Get("Sec-Fetch-Mode"); {
 	case h.Get("HX-Request") == "true":
 		return htmx
-	case h.Get("Upgrade") != "" || r.Method == http.MethodHead || isPrefetch(r):
+	case h.Get("Upgrade") != "" || r.Method == http.MethodHead || isPrefetch(r) || isForeignFrame(h):
 		return script
 	case mode != "" && mode != "navigate":
 		return script
@@ -323,6 +329,16 @@ func kindOf(r *http.Request) requestKind {
 		return navigation
 	}
 	return submission
+}
+
+// isForeignFrame reports whether another site's page has a frame for the answer.
+// A browser keeps the session's cookie out of it, so nobody can sign in there.
+func isForeignFrame(h http.Header) bool {
+	switch h.Get("Sec-Fetch-Dest") {
+	case "iframe", "frame", "embed", "object", "fencedframe":
+		return h.Get("Sec-Fetch-Site") == "cross-site"
+	}
+	return false
 }
 
 // isPrefetch reports whether a browser asks ahead of a click that may never
@@ -387,7 +403,7 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 }
 
 func (c *Client) handleLogin(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodGet, http.MethodPost) {
+	if !allow(w, r, http.MethodGet, http.MethodPost) || !c.loadsPage(w, r) {
 		return
 	}
 	options := new(AuthOptions)
@@ -399,6 +415,22 @@ func (c *Client) handleLogin(w http.ResponseWriter, r *http.Request) {
 	}
 	options.ReturnTo = formValue(r, "return_to")
 	c.Login(w, r, options)
+}
+
+// loadsPage reports whether a login can follow from r, and answers it if not: by
+// an image or a request of a script nobody signs in, and another site could
+// make a browser collect cookies with them.
+func (c *Client) loadsPage(w http.ResponseWriter, r *http.Request) bool {
+	kind := kindOf(r)
+	if kind != htmx && (kind != script || r.Header.Get("Sec-Fetch-Mode") == "") {
+		return true
+	}
+	stepUp := formValue(r, "step_up")
+	if _, ok := c.demands.Load(stepUp); !ok {
+		stepUp = ""
+	}
+	c.sendToLogin(w, r, stepUp, &Error{Op: "login", Code: CodeNoSession})
+	return false
 }
 
 // maxForm bounds the forms that are posted to the client's own paths.

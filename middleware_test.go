@@ -76,6 +76,10 @@ var askers = []struct {
 	{"an image", "GET", []string{"Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image", "Accept: image/avif,image/webp,*/*;q=0.8"}, "401 json"},
 	{"a script that says it accepts HTML", "GET", []string{"Sec-Fetch-Mode: no-cors", acceptHTML}, "401 json"},
 
+	{"a frame in a page of the app", "GET", []string{acceptHTML, navigate, "Sec-Fetch-Dest: iframe", "Sec-Fetch-Site: same-origin"}, "302"},
+	{"a frame in a page of another site", "GET", []string{acceptHTML, navigate, "Sec-Fetch-Dest: iframe", "Sec-Fetch-Site: cross-site"}, "401 json"},
+	{"an object in a page of another site", "GET", []string{acceptHTML, navigate, "Sec-Fetch-Dest: object", "Sec-Fetch-Site: cross-site"}, "401 json"},
+
 	{"a form", "POST", []string{acceptHTML, navigate, "Referer: APP/tab/4"}, "401 page /tab/4"},
 	{"a form without Fetch Metadata", "POST", []string{acceptHTML}, "401 page"},
 	{"a form of another site", "POST", []string{acceptHTML, navigate, "Referer: https://evil.example/"}, "401 page"},
@@ -101,6 +105,44 @@ func TestTheAnswerWithoutASessionSuitsWhoAsks(t *testing.T) {
 			}
 			wantUncached(t, res)
 		})
+	}
+}
+
+func TestALoginStartsWithAPageLoad(t *testing.T) {
+	t.Parallel()
+	const crossSite = "Sec-Fetch-Site: cross-site"
+	app := newTestApp(t, setup{})
+	for _, test := range []struct {
+		what, method string
+		headers      []string
+		starts       bool
+	}{
+		{"a link", "GET", []string{acceptHTML, navigate, "Sec-Fetch-Dest: document"}, true},
+		{"a link on another site", "GET", []string{acceptHTML, navigate, crossSite, "Sec-Fetch-Dest: document"}, true},
+		{"a form", "POST", []string{acceptHTML, navigate, "Sec-Fetch-Dest: document"}, true},
+		{"a client without a browser", "GET", nil, true},
+		{"an image on another site", "GET", []string{"Sec-Fetch-Mode: no-cors", crossSite, "Sec-Fetch-Dest: image"}, false},
+		{"an image in a page of the app", "GET", []string{"Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, false},
+		{"a frame in a page of another site", "GET", []string{acceptHTML, navigate, crossSite, "Sec-Fetch-Dest: iframe"}, false},
+		{"a form into a frame of another site", "POST", []string{acceptHTML, navigate, crossSite, "Sec-Fetch-Dest: iframe"}, false},
+		{"fetch", "GET", []string{acceptHTML, "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"}, false},
+		{"htmx", "GET", []string{"HX-Request: true"}, false},
+	} {
+		for _, path := range []string{
+			"/auth/login?return_to=/tab/9", "/auth/initiate?iss=" + url.QueryEscape(app.provider.Issuer()),
+		} {
+			res, body := app.asks(t, app.provider.Browser(), test.method, path, test.headers...)
+			if started := len(res.Cookies()) == 1 && res.StatusCode/100 == 3; started != test.starts {
+				t.Errorf("%s at %s: %s, cookies %v", test.what, path, res.Status, res.Cookies())
+			}
+			if !test.starts && (res.StatusCode != 401 || len(res.Cookies()) > 0 || jsonMember(t, body, "code") != "no_session") {
+				t.Errorf("%s at %s: %s, cookies %v\n%s", test.what, path, res.Status, res.Cookies(), body)
+			}
+		}
+	}
+	res, _ := app.asks(t, app.provider.Browser(), "GET", "/auth/login?return_to=/tab/9", "HX-Request: true")
+	if got := res.Header.Get("HX-Redirect"); got != "/auth/login?return_to=%2Ftab%2F9" {
+		t.Errorf("htmx is sent to %q", got)
 	}
 }
 
