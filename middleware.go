@@ -68,7 +68,7 @@ func (c *Client) withSession(w http.ResponseWriter, r *http.Request) *http.Reque
 	}
 	found := &requestSession{client: c}
 	var handle string
-	if found.session, handle, found.err = c.loadSession(r); found.session != nil {
+	if found.session, handle, found.err = c.loadSession(r); found.session != nil && !isPartOfPage(r.Header) {
 		c.roll(w, r, found.session, handle)
 	}
 	return r.WithContext(context.WithValue(r.Context(), sessionKey{}, found))
@@ -329,6 +329,17 @@ func kindOf(r *http.Request) requestKind {
 		return navigation
 	}
 	return submission
+}
+
+// isPartOfPage reports whether the answer is an image, a style and the like.
+// Apps let shared caches keep those, and a cache that keeps the session's cookie
+// with them gives it to everybody.
+func isPartOfPage(h http.Header) bool {
+	switch h.Get("Sec-Fetch-Dest") {
+	case "audio", "font", "image", "manifest", "script", "style", "track", "video":
+		return true
+	}
+	return false
 }
 
 // isForeignFrame reports whether another site's page has a frame for the answer.

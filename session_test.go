@@ -485,6 +485,21 @@ func TestARolledSessionIsNotLeftInSharedCaches(t *testing.T) {
 	if got := w.Header().Get("Cache-Control"); got != "private" {
 		t.Errorf("Cache-Control of a public page that sets the session cookie is %q", got)
 	}
+
+	// What apps declare public is not rolled: the app's header is set later.
+	for _, dest := range []string{"image", "style", "script", "font"} {
+		for _, handler := range []http.Handler{
+			c.Middleware(http.HandlerFunc(sayWho)), c.RequireLogin(http.HandlerFunc(sayWho)),
+		} {
+			r := requestWith(cookies...)
+			r.Header.Set("Sec-Fetch-Dest", dest)
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			if cookies := w.Result().Cookies(); w.Code != 200 || len(cookies) > 0 {
+				t.Errorf("%s: status %d, cookies %v", dest, w.Code, cookies)
+			}
+		}
+	}
 }
 
 func TestEndSessionSignsOut(t *testing.T) {
