@@ -352,6 +352,7 @@ func (c *conformanceRun) post(t *testing.T, path string) conformancePage {
 func (c *conformanceRun) judge(t *testing.T, page conformancePage) string {
 	t.Helper()
 	c.wantOrder(t)
+	c.wantResponseMode(t)
 	who := c.who(t, c.browser, "/").Sub
 	if page.StatusCode < 400 {
 		c.wantRequests(t, 1, 1, 1)
@@ -419,6 +420,17 @@ func (c *conformanceRun) wantOrder(t *testing.T) {
 	keys, userInfo := slices.Index(order, oidctest.EndpointJWKS), slices.Index(order, oidctest.EndpointUserInfo)
 	if discovery > 0 || userInfo >= 0 && discovery == 0 && !c.symmetric() && (keys < 0 || keys > userInfo) {
 		t.Errorf("the order of requests is %q", order)
+	}
+}
+
+// wantResponseMode checks that the variant's response mode was asked for,
+// wherever the request's parameters went.
+func (c *conformanceRun) wantResponseMode(t *testing.T) {
+	t.Helper()
+	for _, r := range c.provider.Requests() {
+		if got := r.Form.Get("response_mode"); r.Form.Has("scope") && got != c.config.ResponseMode {
+			t.Errorf("response_mode is %q, want %q", got, c.config.ResponseMode)
+		}
 	}
 }
 
