@@ -359,7 +359,8 @@ func checkOrigin(field, raw string, wrong func(string, string, ...any)) *url.URL
 // checkURLs settles BaseURL, PathPrefix, RedirectURI and PostLogoutRedirectURI.
 func checkURLs(cfg *Config, wrong func(string, string, ...any)) *url.URL {
 	base := checkBaseURL(cfg, wrong)
-	if prefix := cfg.PathPrefix; prefix == "/" || !strings.HasSuffix(prefix, "/") || !isCleanPath(strings.TrimSuffix(prefix, "/")) {
+	prefix, slash := strings.CutSuffix(cfg.PathPrefix, "/")
+	if !slash || prefix == "/" || !isCleanPath(prefix) {
 		wrong("PathPrefix", "must be a clean path that starts and ends with a slash and is not the root")
 		cfg.PathPrefix = "/auth/" // so that the rest can be checked
 	}

@@ -103,6 +103,7 @@ var wrongConfigs = []struct {
 	{"BaseURL must have a clean path without escapes", func(c *Config) { c.BaseURL = "https://app.example/été" }},
 
 	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/" }},
+	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "//" }},
 	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/auth" }},
 	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "auth/" }},
 	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/a//b/" }},
