@@ -37,7 +37,7 @@ type Trace struct {
 	// BackChannelReceived runs after each request to the back-channel logout
 	// path.
 	BackChannelReceived func(context.Context, BackChannelEvent)
-	// TokenReplayed runs when a logout token came a second time.
+	// TokenReplayed runs when a Logout Token came a second time.
 	TokenReplayed func(context.Context, TokenReplayedEvent)
 }
 
@@ -100,7 +100,7 @@ type LoggedOutEvent struct {
 // BackChannelEvent describes a logout that the provider asked for, server to
 // server.
 type BackChannelEvent struct {
-	Subject, SID string // as in the logout token; either may be empty
+	Subject, SID string // as in the Logout Token; either may be empty
 	Err          error  // why it was refused, nil when it was carried out
 }
 

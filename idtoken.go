@@ -63,7 +63,9 @@ type idToken struct {
 // verifyIDToken returns the ID Token once every rule holds. Its errors are
 // [CodeTokenRefused], or [CodeRequirementUnmet] for acr and auth_time, with a
 // [*TokenError]; or that the keys cannot be had.
-func (c *Client) verifyIDToken(ctx context.Context, m *Metadata, raw string, expected *expectedIDToken) (*idToken, error) {
+func (c *Client) verifyIDToken(
+	ctx context.Context, m *Metadata, raw string, expected *expectedIDToken,
+) (*idToken, error) {
 	if raw == "" {
 		return nil, fail("id_token", CodeTokenRefused,
 			refuse(idTokenName, "id_token", "one in the token response", ""))

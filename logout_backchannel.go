@@ -20,7 +20,7 @@ const (
 	logoutTokenName  = "Logout Token"
 	logoutTokenType  = "logout+jwt"
 	logoutTokenEvent = "http://schemas.openid.net/event/backchannel-logout"
-	// maxLogoutTokenAge is how old a logout token's iat may be. A token is
+	// maxLogoutTokenAge is how old a Logout Token's iat may be. A token is
 	// remembered for longer than that, so that none works twice.
 	maxLogoutTokenAge = 10 * time.Minute
 )

@@ -78,8 +78,8 @@ func (c *Client) saveCookie(w http.ResponseWriter, r *http.Request, s *Session) 
 	text := c.ring.SealString(s.marshal(), c.associated(c.cookies.session))
 	if len(text) > maxSession {
 		return failf("session", CodeSessionTooLarge,
-			"%d bytes are more than cookies can hold (%d); the largest claims are %q: ask for less, or set Config.Store",
-			len(text), maxSession, s.largestClaims())
+			"%d bytes are more than cookies can hold (%d); the largest claims are %q: "+
+				"ask for less, or set Config.Store", len(text), maxSession, s.largestClaims())
 	}
 	const attributes = len("=; Path=/; HttpOnly; Secure; SameSite=Lax")
 	room := maxCookie - len(c.chunkName(maxChunks)) - attributes

@@ -15,7 +15,7 @@ import (
 )
 
 // An AddStore can set a key that is not there yet in one step. With a Store
-// that cannot, two replicas that receive the same logout token at the same
+// that cannot, two replicas that receive the same Logout Token at the same
 // moment may both take it as new.
 type AddStore interface {
 	Store
@@ -44,7 +44,7 @@ func newMarkKey(kind, issuer, value string) markKey {
 
 func (k markKey) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
 
-// marks keeps the marks and the logout tokens seen: in the Store, where all
+// marks keeps the marks and the Logout Tokens seen: in the Store, where all
 // replicas find them, else in memory.
 type marks struct {
 	store Store

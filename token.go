@@ -161,7 +161,8 @@ func callbackParameters(r *http.Request) (url.Values, error) {
 func (c *Client) checkResponseIssuer(ctx context.Context, response *authenticationResponse) error {
 	if response.hasIss {
 		if response.iss != c.cfg.Issuer {
-			return failf("callback", CodeIssuerMismatch, "iss is %q, expected %q", clean(response.iss, 200), c.cfg.Issuer)
+			return failf("callback", CodeIssuerMismatch,
+				"iss is %q, expected %q", clean(response.iss, 200), c.cfg.Issuer)
 		}
 		return nil
 	}
@@ -278,7 +279,8 @@ func (c *Client) authenticatedPost(
 		return nil, errorAnswer(name, answer)
 	}
 	if answer.MediaType != "application/json" {
-		return nil, failf(name, CodeProviderInvalid, "the answer is %q, not application/json", clean(answer.MediaType, 60))
+		return nil, failf(name, CodeProviderInvalid,
+			"the answer is %q, not application/json", clean(answer.MediaType, 60))
 	}
 	members, err := strictjson.Object(answer.Body)
 	if err != nil {
