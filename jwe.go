@@ -4,6 +4,7 @@ package oidcrp
 // Core 10.2), and publishes the client's own public keys (RFC 7517 section 5).
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
@@ -12,6 +13,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,11 +63,9 @@ func (c *Client) decrypt(token, compact, alg, enc string) (string, error) {
 	if !isEncrypted(compact) {
 		return "", refuse(token, "alg", "a token encrypted with "+alg, "")
 	}
-	if enc == "" {
-		enc = defaultEnc
-	}
+	enc = cmp.Or(enc, defaultEnc)
 	if len(compact) > maxEncryptedSize {
-		return "", refuse(token, "format", "a token of a reasonable size", "")
+		return "", refuse(token, "format", fmt.Sprintf("at most %d bytes", maxEncryptedSize), "")
 	}
 	jwe, err := jose.ParseEncryptedCompact(compact,
 		[]jose.KeyAlgorithm{jose.KeyAlgorithm(alg)}, []jose.ContentEncryption{jose.ContentEncryption(enc)})
