@@ -266,45 +266,6 @@ func (o *AuthOptions) dropEssentialACR() {
 	}
 }
 
-// handleInitiate starts a login that another party asks for, usually the
-// provider's own portal (OIDC Core 4). Nothing of what it says is trusted: iss
-// must be this client's issuer, target_link_uri a page of this app, and of the
-// rest only login_hint is passed on.
-func (c *Client) handleInitiate(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodGet, http.MethodPost) || !c.loadsPage(w, r) {
-		return
-	}
-	_ = formValue(r, "iss") // parses the form within its bound
-	for _, name := range []string{"iss", "login_hint", "target_link_uri"} {
-		if len(r.Form[name]) > 1 {
-			c.problem(w, r, failf("initiate", CodeInvalidRequest, "parameter %s given twice", name))
-			return
-		}
-	}
-	if iss := r.Form.Get("iss"); iss != c.cfg.Issuer {
-		c.problem(w, r, failf("initiate", CodeIssuerMismatch, "iss is %q, expected %q", clean(iss, 200), c.cfg.Issuer))
-		return
-	}
-	options := &AuthOptions{ReturnTo: c.ownPage(r.Form.Get("target_link_uri"))}
-	if hint := r.Form.Get("login_hint"); len(hint) <= maxLoginHint {
-		options.LoginHint = hint
-	}
-	c.Login(w, r, options)
-}
-
-// maxLoginHint bounds what somebody else may put into our request.
-const maxLoginHint = 255
-
-// ownPage returns the path and query of an absolute URL on this app's origin,
-// "" for any other.
-func (c *Client) ownPage(raw string) string {
-	page, err := url.Parse(raw)
-	if err != nil || page.Scheme != c.base.Scheme || !strings.EqualFold(page.Host, c.base.Host) {
-		return ""
-	}
-	return page.RequestURI()
-}
-
 // A transaction is one login under way. It is sealed into a cookie of its own,
 // so that tabs do not disturb each other, and found again by the state.
 type transaction struct {

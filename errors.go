@@ -31,8 +31,9 @@ const (
 	// CodeTransactionLost: the callback belongs to no login that this browser
 	// started, or to one that is finished or too old.
 	CodeTransactionLost Code = "transaction_lost"
-	// CodeIssuerMismatch: the callback's iss parameter is missing or names
-	// another provider (RFC 9207 section 2.4).
+	// CodeIssuerMismatch: the iss parameter of a callback is missing or names
+	// another provider (RFC 9207 section 2.4), or that of a login that another
+	// party starts does (OIDC Core 4).
 	CodeIssuerMismatch Code = "issuer_mismatch"
 	// CodeProviderError: the provider reported an error; see [ProviderError].
 	CodeProviderError Code = "provider_error"
