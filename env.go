@@ -16,7 +16,9 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -43,6 +45,9 @@ var envVars = map[string]func(cfg *Config, value string) error{
 	"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": func(c *Config, v string) error { c.IDTokenEncryptedResponseEnc = v; return nil },
 	"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": func(c *Config, v string) error { c.UserInfoEncryptedResponseAlg = v; return nil },
 	"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": func(c *Config, v string) error { c.UserInfoEncryptedResponseEnc = v; return nil },
+	"OIDC_CLIENT_AUTH_SIGNING_ALG":         func(c *Config, v string) error { c.TokenEndpointAuthSigningAlg = v; return nil },
+	"OIDC_PROMPT":                          func(c *Config, v string) error { c.AuthOptions.Prompt = v; return nil },
+	"OIDC_MAX_AGE":                         readMaxAge,
 	"OIDC_PROVIDER_CA_FILE":                readProviderCA,
 	"OIDC_COOKIE_KEYS":                     readCookieKeys,
 }
@@ -50,12 +55,14 @@ var envVars = map[string]func(cfg *Config, value string) error{
 // ConfigFromEnv makes a [Config] from the environment: OIDC_ISSUER,
 // OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, OIDC_BASE_URL, OIDC_REDIRECT_URI,
 // OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_SCOPES (separated by spaces),
-// OIDC_CLIENT_AUTH (a token_endpoint_auth_method), OIDC_CLIENT_KEY_FILE (the
-// client's private keys as PEM, JWK or JWK Set), OIDC_CLIENT_CERT_FILE (its
-// certificate and private key as PEM), OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG,
+// OIDC_CLIENT_AUTH (a token_endpoint_auth_method),
+// OIDC_CLIENT_AUTH_SIGNING_ALG, OIDC_CLIENT_KEY_FILE (the client's private keys
+// as PEM, JWK or JWK Set), OIDC_CLIENT_CERT_FILE (its certificate and private
+// key as PEM), OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG,
 // OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG and _ENC,
 // OIDC_USERINFO_SIGNED_RESPONSE_ALG, OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG and
-// _ENC, OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_RESPONSE_MODE,
+// _ENC, OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_RESPONSE_MODE, OIDC_PROMPT
+// and OIDC_MAX_AGE (seconds), which every login then sends,
 // OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the provider, beside the
 // system's), OIDC_COOKIE_KEYS (32 bytes each as base64, separated by commas,
 // newest first).
@@ -179,6 +186,15 @@ func readClientCertificate(cfg *Config, file string) error {
 		return errors.New("does not hold a certificate and its private key as PEM")
 	}
 	cfg.ClientCertificates = append(cfg.ClientCertificates, certificate)
+	return nil
+}
+
+func readMaxAge(cfg *Config, value string) error {
+	seconds, err := strconv.ParseUint(value, 10, 31)
+	if err != nil {
+		return errors.New("is not a number of seconds")
+	}
+	cfg.AuthOptions.MaxAge = new(time.Duration(seconds) * time.Second)
 	return nil
 }
 

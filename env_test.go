@@ -84,6 +84,9 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM",
 		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir",
 		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": "A256GCM",
+		"OIDC_CLIENT_AUTH_SIGNING_ALG":         "HS512",
+		"OIDC_PROMPT":                          "login",
+		"OIDC_MAX_AGE":                         "300",
 		"OIDC_PROVIDER_CA_FILE":                tempFile(t, provider.Certificate()),
 		"OIDC_COOKIE_KEYS":                     base64.StdEncoding.EncodeToString(testKey(1)) + "," + base64.StdEncoding.EncodeToString(testKey(2)),
 	})
@@ -98,6 +101,7 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 		BaseURL: "https://app.example", RedirectURI: "https://app.example/back", PostLogoutRedirectURI: "https://app.example/bye",
 		Scopes: []string{"openid", "email", "uid"}, TokenEndpointAuthMethod: "client_secret_post",
 		IDTokenSignedResponseAlg: "ES256", UserInfoSignedResponseAlg: "RS256", ResponseMode: "form_post",
+		TokenEndpointAuthSigningAlg: "HS512", AuthOptions: AuthOptions{Prompt: "login", MaxAge: new(5 * time.Minute)},
 		UserInfoTokenInBody: true, IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
 		UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
 		CookieKeys: [][]byte{testKey(1), testKey(2)},
@@ -119,7 +123,7 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 	if _, err := client.Metadata(t.Context()); err != nil {
 		t.Errorf("the provider's certificate is not trusted: %v", err)
 	}
-	if len(envVars) != 20 {
+	if len(envVars) != 23 {
 		t.Errorf("there are %d variables: the new ones need a line above", len(envVars))
 	}
 }
@@ -146,11 +150,12 @@ func TestConfigFromEnvNamesEveryMistake(t *testing.T) {
 		"OIDC_CLIENTID":               value,
 		"OIDC_CLIENT_CERT_FILE":       tempFile(t, pkcs8(t, testKeys().p256)),
 		"OIDC_USERINFO_TOKEN_IN_BODY": value,
+		"OIDC_MAX_AGE":                value,
 		"OIDC_CLIENT_SECRET":          value,
 	})
-	const known = "OIDC_BASE_URL, OIDC_CLIENT_AUTH, OIDC_CLIENT_CERT_FILE, OIDC_CLIENT_ID, OIDC_CLIENT_KEY_FILE, " +
+	const known = "OIDC_BASE_URL, OIDC_CLIENT_AUTH, OIDC_CLIENT_AUTH_SIGNING_ALG, OIDC_CLIENT_CERT_FILE, OIDC_CLIENT_ID, OIDC_CLIENT_KEY_FILE, " +
 		"OIDC_CLIENT_SECRET, OIDC_COOKIE_KEYS, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC, " +
-		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_ISSUER, OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_PROVIDER_CA_FILE, " +
+		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_ISSUER, OIDC_MAX_AGE, OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_PROMPT, OIDC_PROVIDER_CA_FILE, " +
 		"OIDC_REDIRECT_URI, OIDC_RESPONSE_MODE, OIDC_SCOPES, OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG, " +
 		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC, OIDC_USERINFO_SIGNED_RESPONSE_ALG, OIDC_USERINFO_TOKEN_IN_BODY"
 	const want = "OIDC_CLIENTID is not known; there are " + known + "\n" +
@@ -158,6 +163,7 @@ func TestConfigFromEnvNamesEveryMistake(t *testing.T) {
 		"OIDC_CLIENT_KEY_FILE cannot be read: no such file or directory\n" +
 		"OIDC_COOKIE_KEYS key 2 is not base64\n" +
 		"OIDC_ISSUER_URL is not known; there are " + known + "\n" +
+		"OIDC_MAX_AGE is not a number of seconds\n" +
 		"OIDC_PROVIDER_CA_FILE holds no PEM certificate\n" +
 		"OIDC_USERINFO_TOKEN_IN_BODY is neither 1 nor 0"
 	got, err := ConfigFromEnv()
