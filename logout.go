@@ -14,8 +14,13 @@ import (
 	"github.com/oidcrp/oidcrp/internal/fetch"
 )
 
-// logoutLifetime is how long the way through the provider's logout may take.
-const logoutLifetime = 15 * time.Minute
+const (
+	// logoutLifetime is how long the way through the provider's logout may take.
+	logoutLifetime = 15 * time.Minute
+	// logoutPatience bounds each request to the provider before that: someone
+	// who wants to leave does not wait for a provider that is down.
+	logoutPatience = 3 * time.Second
+)
 
 // A logoutState is what the return from the provider is checked against.
 type logoutState struct {
@@ -47,8 +52,7 @@ func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string)
 		return local
 	}
 	location := local
-	// Someone who wants to leave does not wait for a provider that is down.
-	metadataCtx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	metadataCtx, cancel := context.WithTimeout(ctx, logoutPatience)
 	defer cancel()
 	if m, err := c.metadata(metadataCtx); err == nil {
 		c.revokeTokens(ctx, m, s)
@@ -103,7 +107,7 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	header := make(http.Header)
 	err := c.authenticate(m, form, header)
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutPatience)
 		defer cancel()
 		_, err = c.http.Do(ctx, fetch.Request{
 			Method: http.MethodPost, URL: m.RevocationEndpoint, Header: header, Form: form, Accept: "application/json",
