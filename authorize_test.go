@@ -454,7 +454,7 @@ func TestAPushThatFailsStartsNoLogin(t *testing.T) {
 		error  string // of a ProviderError
 	}{
 		{"an error", jsonAnswer(400, `{"error":"invalid_request","error_description":"no\u0000pe"}`), CodeProviderError, "invalid_request"},
-		{"an error with 401", jsonAnswer(401, `{"error":"invalid_client"}`), CodeProviderError, "invalid_client"},
+		{"an error with 401", jsonAnswer(401, `{"error":"invalid_client"}`), CodeClientRefused, "invalid_client"},
 		{"an error with 200", jsonAnswer(200, `{"error":"invalid_request"}`), CodeProviderError, "invalid_request"},
 		{"an error in HTML", respond(400, "text/html", "<p>no"), CodeProviderInvalid, ""},
 		{"no request_uri", jsonAnswer(201, `{"expires_in":60}`), CodeProviderInvalid, ""},

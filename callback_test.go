@@ -125,7 +125,7 @@ func TestTheCallbacksParametersAreReadStrictly(t *testing.T) {
 		{"account_selection_required", set("error", "account_selection_required"), CodeLoginRequired},
 		{"temporarily_unavailable", set("error", "temporarily_unavailable"), CodeProviderUnavailable},
 		{"an acr that cannot be had", set("error", "unmet_authentication_requirements"), CodeRequirementUnmet},
-		{"invalid_scope", set("error", "invalid_scope"), CodeProviderError},
+		{"invalid_scope", set("error", "invalid_scope"), CodeClientRefused},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

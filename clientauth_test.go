@@ -278,7 +278,7 @@ func TestAProofThatIsRefusedIsNotTriedInAnotherWay(t *testing.T) {
 		if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
 			t.Errorf("%q: %d token requests, want one", method, n)
 		}
-		if len(refusals) != 1 || refusals[0].Code != CodeProviderError {
+		if len(refusals) != 1 || refusals[0].Code != CodeClientRefused {
 			t.Errorf("%q: the login was refused with %+v", method, refusals)
 		}
 	}

@@ -37,6 +37,11 @@ const (
 	CodeIssuerMismatch Code = "issuer_mismatch"
 	// CodeProviderError: the provider reported an error; see [ProviderError].
 	CodeProviderError Code = "provider_error"
+	// CodeClientRefused: the provider reported an error that no person can do
+	// anything about: it does not know the client, its secret, its scopes or
+	// its way of asking. The Config and the registration differ; see
+	// [ProviderError].
+	CodeClientRefused Code = "client_refused"
 	// CodeTokenRefused: an ID Token or a Logout Token failed a check; see
 	// [TokenError].
 	CodeTokenRefused Code = "token_refused"
@@ -167,6 +172,22 @@ func (e *ProviderError) Error() string {
 		fmt.Fprintf(&b, ": %q", e.ErrorDescription)
 	}
 	return b.String()
+}
+
+// clientErrors are the errors that a client as it is configured will always
+// get (RFC 6749 sections 4.1.2.1 and 5.2, OIDC Core 3.1.2.6, RFC 8707).
+var clientErrors = map[string]bool{
+	"invalid_client": true, "unauthorized_client": true, "invalid_scope": true, "invalid_target": true,
+	"unsupported_response_type": true, "unsupported_response_mode": true, "unsupported_grant_type": true,
+	"request_not_supported": true, "request_uri_not_supported": true, "registration_not_supported": true,
+}
+
+// code tells what the person can mend from what the operator must.
+func (e *ProviderError) code() Code {
+	if clientErrors[e.ErrorCode] {
+		return CodeClientRefused
+	}
+	return CodeProviderError
 }
 
 // newProviderError bounds and cleans what the provider said.

@@ -25,7 +25,7 @@ func TestEverySentinelIsFoundThroughTheWholeChain(t *testing.T) {
 	all := []error{ErrNoSession, ErrLoginRequired, ErrProviderUnavailable, ErrTransactionLost, ErrStoreUnavailable, ErrNotFound}
 	codes := []Code{
 		CodeConfig, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupported, CodeInvalidRequest, CodeTransactionLost,
-		CodeIssuerMismatch, CodeProviderError, CodeTokenRefused, CodeUserInfoRefused, CodeSessionTooLarge, CodeNoSession,
+		CodeIssuerMismatch, CodeProviderError, CodeClientRefused, CodeTokenRefused, CodeUserInfoRefused, CodeSessionTooLarge, CodeNoSession,
 		CodeLoginRequired, CodeRequirementUnmet, CodeStoreUnavailable, CodeInternal,
 	}
 	for _, code := range codes {

@@ -57,7 +57,8 @@ var refusals = []struct {
 	{"token/empty-id-token", CodeTokenRefused},
 	{"token/uppercase-member", CodeTokenRefused},
 	{"token/error-with-200", CodeProviderError},
-	{"token/invalid-*", CodeProviderError},
+	{"token/invalid-client", CodeClientRefused},
+	{"token/invalid-grant", CodeProviderError},
 	{"token/server-error", CodeProviderUnavailable},
 	{"token/*", CodeProviderInvalid},
 

@@ -532,6 +532,9 @@ func (c *Client) recoverLogin(w http.ResponseWriter, r *http.Request, cause erro
 	_, err := c.Session(r)
 	switch {
 	case err == nil:
+		if !ours { // of another Client on the same paths, perhaps
+			c.cfg.Logger.InfoContext(r.Context(), "callback for a login that this client did not start")
+		}
 		c.redirect(w, r, c.absolute(c.returnTo(ticket.ReturnTo)))
 		return
 	case errors.Is(err, ErrStoreUnavailable):

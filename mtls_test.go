@@ -219,7 +219,7 @@ func TestMutualTLSWithAnotherCertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if page := readBody(t, res); res.StatusCode != http.StatusForbidden || !strings.Contains(app.log.String(), "invalid_client") {
+		if page := readBody(t, res); res.StatusCode != http.StatusBadGateway || !strings.Contains(app.log.String(), "invalid_client") {
 			t.Errorf("%s: %s\n%s", method, res.Status, page)
 		}
 		if n := app.provider.Count(oidctest.EndpointToken); n != 1 {

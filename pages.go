@@ -123,7 +123,7 @@ func statusOf(code Code) int {
 		return http.StatusBadRequest
 	case CodeProviderUnavailable, CodeStoreUnavailable:
 		return http.StatusServiceUnavailable
-	case CodeProviderInvalid, CodeTokenRefused, CodeUserInfoRefused:
+	case CodeProviderInvalid, CodeClientRefused, CodeTokenRefused, CodeUserInfoRefused:
 		return http.StatusBadGateway
 	}
 	return http.StatusInternalServerError

@@ -21,7 +21,7 @@ import (
 
 var allCodes = []Code{
 	CodeConfig, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupported, CodeInvalidRequest,
-	CodeTransactionLost, CodeIssuerMismatch, CodeProviderError, CodeTokenRefused, CodeUserInfoRefused,
+	CodeTransactionLost, CodeIssuerMismatch, CodeProviderError, CodeClientRefused, CodeTokenRefused, CodeUserInfoRefused,
 	CodeSessionTooLarge, CodeNoSession, CodeLoginRequired, CodeRequirementUnmet, CodeStoreUnavailable,
 	CodeInternal, "a code to come",
 }
@@ -352,7 +352,7 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 		CodeNoSession: 401, CodeLoginRequired: 401, CodeRequirementUnmet: 403, CodeProviderError: 403,
 		CodeInvalidRequest: 400, CodeTransactionLost: 400, CodeIssuerMismatch: 400,
 		CodeProviderUnavailable: 503, CodeStoreUnavailable: 503,
-		CodeProviderInvalid: 502, CodeTokenRefused: 502, CodeUserInfoRefused: 502,
+		CodeProviderInvalid: 502, CodeClientRefused: 502, CodeTokenRefused: 502, CodeUserInfoRefused: 502,
 		CodeConfig: 500, CodeUnsupported: 500, CodeSessionTooLarge: 500, CodeInternal: 500, "a code to come": 500,
 	}
 	for _, code := range allCodes {

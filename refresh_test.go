@@ -199,7 +199,7 @@ func TestWhatCanGoWrongInARefresh(t *testing.T) {
 		// answered before the fault has spent the old one.
 		{oidctest.RefreshInvalidGrant, CodeLoginRequired, CodeLoginRequired},
 		{oidctest.RefreshServerError, CodeProviderUnavailable, CodeLoginRequired},
-		{oidctest.AtRefresh(oidctest.TokenInvalidClient), CodeProviderError, CodeLoginRequired},
+		{oidctest.AtRefresh(oidctest.TokenInvalidClient), CodeClientRefused, CodeLoginRequired},
 		{oidctest.AtRefresh(oidctest.TokenNoAccessToken), CodeProviderInvalid, CodeLoginRequired},
 		{oidctest.RefreshOtherSub, CodeTokenRefused, CodeLoginRequired},
 		{oidctest.RefreshWrongIss, CodeTokenRefused, CodeLoginRequired},

@@ -188,7 +188,7 @@ func providerRefusal(refusal *ProviderError) error {
 	case "unmet_authentication_requirements": // OpenID Connect Core Unmet Authentication Requirements 1.0
 		return fail("callback", CodeRequirementUnmet, refusal)
 	}
-	return fail("callback", CodeProviderError, refusal)
+	return fail("callback", refusal.code(), refusal)
 }
 
 // tokenResponse is what the token endpoint answered (RFC 6749 section 5.1).
@@ -304,7 +304,8 @@ func errorAnswer(name string, answer *fetch.Response) error {
 	if code == "" {
 		return failf(name, CodeProviderInvalid, "status %d without an error code", answer.StatusCode)
 	}
-	return fail(name, CodeProviderError, newProviderError(name, answer.StatusCode, code, description, uri))
+	refusal := newProviderError(name, answer.StatusCode, code, description, uri)
+	return fail(name, refusal.code(), refusal)
 }
 
 // authenticate adds the client's proof to a request (OIDC Core 9, RFC 6749
