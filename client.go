@@ -178,6 +178,7 @@ type Client struct {
 	refreshes once.Group[*Session] // by session and refresh token
 	demands   sync.Map             // of RequireLogin, by key: string to demand
 	marks     *marks
+	loggedOut endedCookies // in this process
 }
 
 // ownPaths are the paths that the middleware answers itself.

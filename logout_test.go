@@ -411,6 +411,37 @@ func TestLogoutRevokesTheTokensThatWereKept(t *testing.T) {
 	}
 }
 
+// An answer that was on its way sets the cookies of a session in use once more.
+func TestALogoutOutlastsTheAnswersToEarlierRequests(t *testing.T) {
+	t.Parallel()
+	for what, store := range map[string]Store{"cookies": nil, "a store": new(MemoryStore)} {
+		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
+		for _, leave := range []func(http.ResponseWriter, *http.Request) error{
+			c.EndSession,
+			func(w http.ResponseWriter, r *http.Request) error { // somebody else signs in
+				bruno := &idToken{raw: madeJWS(`{"sub":"bruno"}`), subject: "bruno"}
+				return c.StartSession(w, r, c.newSession(&transaction{}, bruno, nil, &tokenResponse{}))
+			},
+		} {
+			cookies := c.start(t)
+			c.clock.Advance(2 * time.Minute)
+			late := httptest.NewRecorder()
+			c.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				if err := leave(httptest.NewRecorder(), requestWith(cookies...)); err != nil {
+					t.Error(err)
+				}
+			})).ServeHTTP(late, requestWith(cookies...))
+			rolled := late.Result().Cookies()
+			if len(rolled) == 0 {
+				t.Fatalf("%s: the session was not rolled", what)
+			}
+			if s, err := c.Session(requestWith(rolled...)); !errors.Is(err, ErrNoSession) {
+				t.Errorf("%s: %s is signed in again: %v", what, s.Subject(), err)
+			}
+		}
+	}
+}
+
 func TestLogoutDeletesTheStoredSession(t *testing.T) {
 	t.Parallel()
 	store := new(MemoryStore)

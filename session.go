@@ -449,6 +449,7 @@ func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session
 	c.forgetLogin(w, r)
 	// A new login never continues an old session (session fixation), and it
 	// leaves nothing of it behind in the Store.
+	c.endCookie(r, s)
 	if err := c.dropStored(r); err != nil {
 		return err
 	}
@@ -473,6 +474,7 @@ func (c *Client) forgetLogin(w http.ResponseWriter, r *http.Request) {
 // [ErrStoreUnavailable]; the cookies are deleted all the same.
 func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 	c.deleteSessionCookies(w, r)
+	c.endCookie(r, nil)
 	return c.dropStored(r)
 }
 
@@ -497,8 +499,8 @@ func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err er
 	if err != nil {
 		return nil, "", err
 	}
-	if over {
-		const reason = "ended by the provider"
+	if over || c.loggedOut.has(s.id) {
+		const reason = "ended by a logout"
 		c.events.sessionRefused(r.Context(), reason)
 		return nil, "", failf("session", CodeNoSession, reason)
 	}

@@ -10,6 +10,9 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"maps"
+	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -127,4 +130,46 @@ func (m *marks) forget(ctx context.Context, issuer, jti string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	_ = m.store.Delete(ctx, newMarkKey("jti", issuer, jti).String())
+}
+
+// endedCookies are the ids of sessions in cookies that were logged out. Their
+// cookies are deleted, but the answer to an earlier request that is still on its
+// way may set them once more. The zero value is empty.
+type endedCookies struct {
+	mu      sync.RWMutex
+	ids     map[string]time.Time // until when the session could last; guarded by mu
+	sweepAt int                  // guarded by mu
+}
+
+func (e *endedCookies) add(id string, until, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ids == nil {
+		e.ids, e.sweepAt = make(map[string]time.Time), minSweep
+	}
+	e.ids[id] = until
+	if len(e.ids) >= e.sweepAt {
+		maps.DeleteFunc(e.ids, func(_ string, until time.Time) bool { return !now.Before(until) })
+		e.sweepAt = max(minSweep, 2*len(e.ids))
+	}
+}
+
+func (e *endedCookies) has(id string) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	_, ok := e.ids[id]
+	return ok
+}
+
+// endCookie takes note that the session in r's cookies is over, unless next is of
+// the same person. With a Store there is no need: the entry is deleted.
+func (c *Client) endCookie(r *http.Request, next *Session) {
+	if c.cfg.Store != nil {
+		return
+	}
+	s, err := c.loadCookie(r)
+	if err != nil || s == nil || c.ended(s, c.now()) != "" || next != nil && s.marks[0] == next.marks[0] {
+		return
+	}
+	c.loggedOut.add(s.id, s.ExpiresAt(), c.now())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -259,5 +260,21 @@ func TestASessionWithoutSidEndsWithAnySessionOfThePerson(t *testing.T) {
 	end("alice")
 	if got := app.who(t, browser, "/"); got.Sub != "" {
 		t.Errorf("after the logout: %+v", got)
+	}
+}
+
+func TestLoggedOutCookiesAreForgottenWhenTheirSessionsWouldHaveEnded(t *testing.T) {
+	t.Parallel()
+	var e endedCookies
+	now := time.Now()
+	for i := range 10 * minSweep {
+		e.add(strconv.Itoa(i), now.Add(time.Second), now)
+		now = now.Add(10 * time.Millisecond)
+	}
+	if n := len(e.ids); n > minSweep {
+		t.Errorf("%d are remembered", n)
+	}
+	if !e.has(strconv.Itoa(10*minSweep-1)) || e.has("0") {
+		t.Error("the wrong ones are remembered")
 	}
 }
