@@ -68,8 +68,9 @@ var envVars = map[string]func(cfg *Config, value string) error{
 // newest first).
 //
 // An empty variable is like one that is not set. A variable that starts with
-// OIDC_ and is none of these is an error, since it is most likely misspelt. No
-// error holds the value of a variable.
+// OIDC_ and is none of these is an error, since it is most likely misspelt.
+// Errors are [*Error] with [CodeConfig]; they name every variable that is wrong,
+// and hold the value of none.
 func ConfigFromEnv() (Config, error) {
 	var cfg Config
 	var problems []error
