@@ -75,7 +75,7 @@ func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Problem) {
 	}
 	c.cfg.Logger.LogAttrs(r.Context(), level, "request refused",
 		slog.String("code", string(p.Code)), slog.String("incident", p.Incident),
-		slog.Int("status", p.Status), slog.String("path", r.URL.Path), slog.Any("error", p.Err))
+		slog.Int("status", p.Status), slog.String("path", clean(r.URL.Path, 300)), slog.Any("error", p.Err))
 	if p.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((p.RetryAfter+time.Second-1)/time.Second)))
 	}

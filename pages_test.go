@@ -361,3 +361,12 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 		}
 	}
 }
+
+func TestALongPathDoesNotFillTheLog(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	app.asks(t, app.provider.Browser(), "GET", "/tab/"+strings.Repeat("x", 100<<10))
+	if log := app.log.String(); !strings.Contains(log, "/tab/xxx") || len(log) > 4<<10 {
+		t.Errorf("the log has %d bytes", len(log))
+	}
+}
