@@ -327,7 +327,7 @@ func (c *Client) beginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOp
 	if err := asked.validate(); err != nil {
 		return "", fail("login", CodeConfig, err)
 	}
-	metadata, err := c.metadata(r.Context())
+	metadata, err := c.effectiveMetadata(r.Context())
 	if err != nil {
 		return "", err
 	}

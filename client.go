@@ -229,16 +229,17 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Metadata returns what the provider says of itself, fetching it if need be.
+// Metadata returns what the provider says of itself, fetching it if need be. It
+// is fit for a readiness probe, with a time limit on ctx.
 // Callers must not change it. Its errors are those of a login: [*Error] with
 // [CodeProviderUnavailable] or [CodeProviderInvalid].
 func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
 	return c.provider.metadata(ctx)
 }
 
-// metadata is Metadata with the endpoints that a client with a certificate is
+// effectiveMetadata is Metadata with the endpoints that a client with a certificate is
 // to use in place of those of the same name (RFC 8705 section 5).
-func (c *Client) metadata(ctx context.Context) (*Metadata, error) {
+func (c *Client) effectiveMetadata(ctx context.Context) (*Metadata, error) {
 	m, err := c.Metadata(ctx)
 	if err != nil || len(c.cfg.ClientCertificates) == 0 || m.MTLSEndpointAliases == nil {
 		return m, err
@@ -251,10 +252,6 @@ func (c *Client) metadata(ctx context.Context) (*Metadata, error) {
 		alias.PushedAuthorizationRequestEndpoint, m.PushedAuthorizationRequestEndpoint)
 	return m, nil
 }
-
-// Ready reports whether the provider's metadata has been fetched once, for a
-// readiness probe. It does no I/O.
-func (c *Client) Ready() bool { return c.provider.ready() }
 
 // LoginURL returns the path that starts a login and leads back to returnTo, a
 // path of this app such as "/dossiers/12?tab=2". A returnTo that is no local

@@ -376,7 +376,7 @@ func TestNewSpeaksToNobody(t *testing.T) {
 	c.LoginURL("/a")
 	c.LogoutURL("/a")
 	c.Middleware(c.RequireLogin(http.NotFoundHandler(), ACR("eidas2")))
-	if c.Ready() {
+	if c.provider.ready() {
 		t.Error("ready without metadata")
 	}
 }
@@ -506,7 +506,7 @@ func TestMetadataInPlaceOfDiscovery(t *testing.T) {
 		}
 	}})
 	app.provider.ResetRequests()
-	if !app.client.Ready() {
+	if !app.client.provider.ready() {
 		t.Error("not ready, though there is nothing to fetch")
 	}
 	app.signIn(t)

@@ -24,7 +24,9 @@ type Trace struct {
 	LoginStarted func(context.Context, LoginStartedEvent)
 	// LoginSucceeded runs when a session has been made.
 	LoginSucceeded func(context.Context, LoginSucceededEvent)
-	// LoginRefused runs when a callback did not lead to a session.
+	// LoginRefused runs when a callback did not lead to a session, once the
+	// middleware has answered it. An app that calls [Client.Callback] itself
+	// has its error instead.
 	LoginRefused func(context.Context, LoginRefusedEvent)
 	// SessionRefreshed runs after each use of a refresh token.
 	SessionRefreshed func(context.Context, SessionRefreshedEvent)

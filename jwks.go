@@ -548,7 +548,7 @@ type clientKeySet struct{ client *Client }
 
 // VerifySignature implements [oidc.KeySet].
 func (k clientKeySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
-	m, err := k.client.metadata(ctx)
+	m, err := k.client.effectiveMetadata(ctx)
 	if err != nil {
 		return nil, err
 	}

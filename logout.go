@@ -29,7 +29,14 @@ type logoutState struct {
 	Started  int64  `json:"t"`
 }
 
-// Logout ends the session that r carries, on w, and returns the URL to send
+// Logout signs the person out, here and at the provider, and sends the browser
+// on: see [Client.BeginLogout]. The middleware's logout path is Logout with
+// return_to, for requests that are sure to come from the app itself.
+func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
+	c.redirect(w, r, c.BeginLogout(w, r, returnTo))
+}
+
+// BeginLogout ends the session that r carries, on w, and returns the URL to send
 // the browser to: the provider's end_session_endpoint, so that the person is
 // signed out there too, or returnTo, a local path, when the provider has none
 // or there was no session. It must be a browser redirect: the provider's own
@@ -38,7 +45,7 @@ type logoutState struct {
 // The session is gone before the browser leaves, whatever becomes of the rest.
 // A failing provider is no error, and neither is a failing [Store]: both are
 // logged.
-func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string) string {
+func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo string) string {
 	ctx := r.Context()
 	s, err := c.Session(r)
 	if endErr := c.EndSession(w, r); endErr != nil {
@@ -54,7 +61,7 @@ func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string)
 	location := local
 	metadataCtx, cancel := context.WithTimeout(ctx, logoutPatience)
 	defer cancel()
-	if m, err := c.metadata(metadataCtx); err == nil {
+	if m, err := c.effectiveMetadata(metadataCtx); err == nil {
 		c.revokeTokens(ctx, m, s)
 		if m.EndSessionEndpoint != "" {
 			location = c.endSessionURL(w, m, s, returnTo)
@@ -109,9 +116,13 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutPatience)
 		defer cancel()
-		_, err = c.http.Do(ctx, fetch.Request{
+		var answer *fetch.Response
+		answer, err = c.http.Do(ctx, fetch.Request{
 			Method: http.MethodPost, URL: m.RevocationEndpoint, Header: header, Form: form, Accept: "application/json",
 		})
+		if err == nil && answer.StatusCode != http.StatusOK {
+			err = errorAnswer("revocation", answer)
+		}
 	}
 	if err != nil {
 		c.cfg.Logger.WarnContext(ctx, "could not revoke the tokens of a session", "error", err)
@@ -136,7 +147,7 @@ func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 		c.confirmLogoutPage(w, r, returnTo)
 		return
 	}
-	c.redirect(w, r, c.Logout(w, r, returnTo))
+	c.Logout(w, r, returnTo)
 }
 
 // handleLogoutCallback takes the browser back from the provider. The session

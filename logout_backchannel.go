@@ -98,7 +98,7 @@ func (c *Client) verifyLogoutToken(ctx context.Context, raw string) (logoutToken
 	refused := func(err error) (logoutToken, error) {
 		return logoutToken{}, fail("backchannel", CodeTokenRefused, err)
 	}
-	m, err := c.metadata(ctx)
+	m, err := c.effectiveMetadata(ctx)
 	if err != nil {
 		return logoutToken{}, err
 	}

@@ -260,7 +260,7 @@ func TestLogoutWithoutHelpFromTheProvider(t *testing.T) {
 				{"/tab/1?a=b", "/tab/1?a=b"}, {"", "/auth/logout/callback"}, {"https://evil.example/", "/"},
 			} {
 				w := httptest.NewRecorder()
-				location := replica.Logout(w, requestWith(cookies...), step.returnTo)
+				location := replica.BeginLogout(w, requestWith(cookies...), step.returnTo)
 				if location != app.URL+step.want {
 					t.Errorf("return to %q: it leads to %s", step.returnTo, location)
 				}
@@ -327,7 +327,7 @@ func TestLogoutDoesNotWaitForAProviderThatNeverAnswers(t *testing.T) {
 				w := httptest.NewRecorder()
 				before := time.Now()          // the bubble's own clock
 				defer time.Sleep(time.Minute) // for the fetch that others may wait for
-				location := c.Logout(w, requestWith(cookies...), "")
+				location := c.BeginLogout(w, requestWith(cookies...), "")
 				if waited := time.Since(before); waited > 3*time.Second {
 					t.Errorf("it took %v", waited)
 				}

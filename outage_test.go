@@ -77,7 +77,7 @@ func TestAnAppOutlivesAProviderThatIsDown(t *testing.T) {
 			t.Errorf("%s: the incident %q is not of an unavailable provider\n%s", page, incident, app.log)
 		}
 	}
-	if app.client.Ready() {
+	if app.client.provider.ready() {
 		t.Error("the client is ready")
 	}
 
@@ -95,7 +95,7 @@ func TestAnAppOutlivesAProviderThatIsDown(t *testing.T) {
 	if got := app.who(t, browser, "/tab/1"); got.Sub != "alice" {
 		t.Errorf("signed in as %q, want alice", got.Sub)
 	}
-	if !app.client.Ready() {
+	if !app.client.provider.ready() {
 		t.Error("the client is not ready")
 	}
 }

@@ -69,7 +69,7 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 // refresh asks the provider and checks what it answers. A session beside an
 // error is the old one with new tokens, to be saved.
 func (c *Client) refresh(ctx context.Context, s *Session) (*Session, error) {
-	m, err := c.metadata(ctx)
+	m, err := c.effectiveMetadata(ctx)
 	if err != nil {
 		return nil, err
 	}

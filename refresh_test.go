@@ -503,7 +503,7 @@ func TestALogoutDuringARefreshIsFinal(t *testing.T) {
 			r.AddCookie(cookie)
 		}
 		a.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, _ *http.Request) {
-			a.client.Logout(httptest.NewRecorder(), r, "")
+			a.client.BeginLogout(httptest.NewRecorder(), r, "")
 			respond(200, "application/json", `{"sub":"alice"}`)(w, nil)
 		})
 		w := httptest.NewRecorder()

@@ -72,7 +72,7 @@ func (c *Client) Callback(ctx context.Context, r *http.Request) (*Session, error
 
 // completeLogin goes from the code to the session.
 func (c *Client) completeLogin(ctx context.Context, t *transaction, code string) (*Session, error) {
-	m, err := c.metadata(ctx)
+	m, err := c.effectiveMetadata(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (c *Client) checkResponseIssuer(ctx context.Context, response *authenticati
 		}
 		return nil
 	}
-	m, err := c.metadata(ctx)
+	m, err := c.effectiveMetadata(ctx)
 	if err != nil {
 		return err
 	}
@@ -193,8 +193,8 @@ func providerRefusal(refusal *ProviderError) error {
 
 // tokenResponse is what the token endpoint answered (RFC 6749 section 5.1).
 type tokenResponse struct {
-	accessToken, refreshToken, idToken, scope string
-	expiry                                    time.Time // zero: not said
+	accessToken, refreshToken, idToken string
+	expiry                             time.Time // zero: not said
 }
 
 // exchange redeems the code, once.
@@ -234,7 +234,7 @@ func readTokenResponse(members strictjson.Members, now time.Time) (*tokenRespons
 		value *string
 	}{
 		{"access_token", &t.accessToken}, {"token_type", &tokenType}, {"refresh_token", &t.refreshToken},
-		{"id_token", &t.idToken}, {"scope", &t.scope},
+		{"id_token", &t.idToken},
 	} {
 		var err error
 		if *field.value, _, err = members.String(field.name); err != nil {
