@@ -70,8 +70,9 @@ Keep [Config.CookieKeys] secret, the same on every replica, and renew them now a
 then, by a new key in front: one key is good for four billion cookies. And key its own
 data by [Session.Issuer] and [Session.Subject], never by an e-mail address.
 
-A person's own logout deletes the session's cookie from the browser, and a copy of it
-that was stolen before works until the session ends. With a [Store] a logout is final.
+A person's own logout deletes the session's cookie from the browser. A copy that was
+stolen before is dead in the process that did the logout, and works on other replicas
+until the session ends. With a [Store] a logout is final.
 A logout by the provider, through the back channel, is final either way; several
 replicas need a Store to hear of it.
 

@@ -93,6 +93,8 @@ func (m *marks) after(ctx context.Context, began time.Time, keys ...markKey) (bo
 		case err != nil:
 			return false, fail("session", CodeStoreUnavailable, err)
 		case len(value) == 8 && began.UnixMilli() <= int64(binary.BigEndian.Uint64(value)):
+			// A value of another form counts for nothing: taken for a mark, it
+			// would end each new login too, and send the person round and round.
 			return true, nil
 		}
 	}

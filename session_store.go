@@ -48,6 +48,9 @@ type TouchStore interface {
 	Touch(ctx context.Context, key string, ttl time.Duration) error
 }
 
+// maxStored bounds a stored session, which is read at every request, in bytes.
+const maxStored = 256 << 10
+
 // storeTimeout bounds one request's use of the Store.
 const storeTimeout = 5 * time.Second
 
@@ -102,10 +105,16 @@ func (c *Client) putStored(ctx context.Context, s *Session, handle string) error
 	if err != nil {
 		return fail("session", CodeInternal, err)
 	}
+	plain := s.marshal()
+	if len(plain) > maxStored {
+		return failf("session", CodeSessionTooLarge,
+			"%d bytes are more than a stored session may have (%d); the largest claims are %q: ask for less",
+			len(plain), maxStored, s.largestClaims())
+	}
 	key := c.storeKey(handle)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := c.cfg.Store.Set(ctx, key, ring.Seal(s.marshal(), c.associated(key)), c.idleFor(s)); err != nil {
+	if err := c.cfg.Store.Set(ctx, key, ring.Seal(plain, c.associated(key)), c.idleFor(s)); err != nil {
 		return fail("session", CodeStoreUnavailable, err)
 	}
 	return nil

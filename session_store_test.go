@@ -467,3 +467,15 @@ func TestASlowStoreIsNotWaitedForWithoutEnd(t *testing.T) {
 		}
 	})
 }
+
+func TestAStoredSessionHasABoundToo(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = new(MemoryStore) })
+	err := c.StartSession(httptest.NewRecorder(), requestWith(), madeSession(c.Client, aliceClaims, bigClaims(maxStored)))
+	if codeOf(err) != CodeSessionTooLarge || !strings.Contains(err.Error(), "picture") {
+		t.Errorf("err = %v, want session_too_large naming the claim", err)
+	}
+	if err := c.StartSession(httptest.NewRecorder(), requestWith(), madeSession(c.Client, aliceClaims, bigClaims(100_000))); err != nil {
+		t.Error(err)
+	}
+}
