@@ -35,12 +35,35 @@ const integration = "https://fca.integ01.dev-agentconnect.fr/api/v2"
 var twoFactors = oidcrp.ACR("eidas0-mfa", "eidas1-mfa", "eidas2", "eidas3")
 
 func main() {
-	cfg, err := oidcrp.ConfigFromEnv()
+	cfg, err := config()
 	if err != nil {
 		log.Fatal(err)
 	}
+	client, err := oidcrp.New(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("Register these two URIs:\n  redirect     %s\n  post-logout  %s\n",
+		cmp.Or(cfg.RedirectURI, cfg.BaseURL+"/auth/callback"),
+		cmp.Or(cfg.PostLogoutRedirectURI, cfg.BaseURL+"/auth/logout/callback"))
+	server := &http.Server{
+		Addr:              cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:8080"),
+		Handler:           client.Middleware(routes(client)),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	log.Fatal(server.ListenAndServe())
+}
+
+// config is the environment's, with what ProConnect asks of every client.
+func config() (oidcrp.Config, error) {
+	cfg, err := oidcrp.ConfigFromEnv()
+	if err != nil {
+		return cfg, err
+	}
 	cfg.Issuer = cmp.Or(cfg.Issuer, integration)
-	cfg.BaseURL = cmp.Or(cfg.BaseURL, "http://localhost:8080")
+	if cfg.RedirectURI == "" {
+		cfg.BaseURL = cmp.Or(cfg.BaseURL, "http://localhost:8080")
+	}
 	cfg.TokenEndpointAuthMethod = cmp.Or(cfg.TokenEndpointAuthMethod, "client_secret_post")
 	if cfg.Scopes == nil {
 		// ProConnect knows no profile scope; every claim has its own.
@@ -55,22 +78,15 @@ func main() {
 		rand.Read(key)
 		cfg.CookieKeys = [][]byte{key}
 	}
-	client, err := oidcrp.New(cfg)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("Register these two URIs:\n  redirect     %[1]s/auth/callback\n  post-logout  %[1]s/auth/logout/callback\n", cfg.BaseURL)
+	return cfg, nil
+}
 
+func routes(client *oidcrp.Client) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", home)
 	mux.Handle("GET /agent", client.RequireLogin(http.HandlerFunc(agent)))
 	mux.Handle("GET /sensitive", client.RequireLogin(http.HandlerFunc(agent), twoFactors))
-	server := &http.Server{
-		Addr:              cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:8080"),
-		Handler:           client.Middleware(mux),
-		ReadHeaderTimeout: 10 * time.Second,
-	}
-	log.Fatal(server.ListenAndServe())
+	return mux
 }
 
 // A user is what ProConnect says of an agent. There is no family_name.
