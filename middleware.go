@@ -498,7 +498,9 @@ func (c *Client) handleCallback(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) {
 		return
 	}
-	session, err := c.Callback(r.Context(), r)
+	// This goroutine stays with the exchange when its browser goes away, since
+	// a reload may be waiting for it, and spares it one of its own.
+	session, err := c.Callback(context.WithoutCancel(r.Context()), r)
 	if errors.Is(err, ErrTransactionLost) {
 		c.recoverLogin(w, r, err)
 		return

@@ -31,11 +31,11 @@ type result[T any] struct {
 	err   error
 }
 
-// Do returns the result of do for key. do runs on a goroutine of its own and is
-// not told when ctx ends, since others may wait for it too: it must have its
-// own limit in time. ctx bounds only the wait; the error is then ctx.Err(). A
-// result for which keep reports false is given to those who wait and then
-// forgotten.
+// Do returns the result of do for key. do is not told when ctx ends, since
+// others may wait for it too: it must have its own limit in time. ctx bounds
+// only the wait; the error is then ctx.Err(). So do runs on a goroutine of its
+// own, unless ctx cannot end, which spares the goroutine. A result for which
+// keep reports false is given to those who wait and then forgotten.
 func (g *Group[T]) Do(
 	ctx context.Context, key string, now time.Time, keep func(error) bool, do func() (T, error),
 ) (T, error) {
@@ -43,6 +43,11 @@ func (g *Group[T]) Do(
 	r, known := g.results[key]
 	if !known || now.Sub(r.at) > Memory {
 		r = g.add(key, now)
+		if ctx.Done() == nil {
+			g.mu.Unlock()
+			g.run(key, r, keep, do)
+			return r.value, r.err
+		}
 		go g.run(key, r, keep, do)
 	}
 	g.mu.Unlock()

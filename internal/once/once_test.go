@@ -89,6 +89,23 @@ func TestAPanicBecomesAnError(t *testing.T) {
 	}
 }
 
+func TestACallerThatCannotGiveUpDoesTheWorkItself(t *testing.T) {
+	t.Parallel()
+	var g Group[string]
+	v, err := g.Do(context.WithoutCancel(t.Context()), "k", time.Unix(0, 0), always, func() (string, error) {
+		return "done", nil
+	})
+	if v != "done" || err != nil {
+		t.Errorf("Do = %q, %v", v, err)
+	}
+	if _, err := g.Do(context.WithoutCancel(t.Context()), "p", time.Unix(0, 0), always, func() (string, error) { panic("boom") }); err == nil {
+		t.Error("a panic gave no error")
+	}
+	if v, err := g.Do(t.Context(), "k", time.Unix(0, 0), always, nil); v != "done" || err != nil {
+		t.Errorf("the next caller got %q, %v", v, err)
+	}
+}
+
 func TestResultsDoNotStayForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group[int]
