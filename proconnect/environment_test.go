@@ -1,0 +1,123 @@
+package proconnect_test
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/proconnect"
+)
+
+func TestAnEnvironmentIsReadyForTheRegistration(t *testing.T) {
+	t.Parallel()
+	for environment, issuer := range map[proconnect.Environment]string{
+		proconnect.Integration:    "https://fca.integ01.dev-agentconnect.fr/api/v2",
+		proconnect.Production:     "https://auth.agentconnect.gouv.fr/api/v2",
+		proconnect.IntegrationRIE: "https://fca.integ02.agentconnect.rie.gouv.fr/api/v2",
+		proconnect.ProductionRIE:  "https://auth.agentconnect.rie.gouv.fr/api/v2",
+	} {
+		cfg := environment.Config()
+		if cfg.Issuer != issuer || cfg.TokenEndpointAuthMethod != "client_secret_post" {
+			t.Errorf("%s: issuer %q, method %q", environment, cfg.Issuer, cfg.TokenEndpointAuthMethod)
+		}
+		scopes := "openid given_name usual_name email uid siret phone idp_id custom roles organization_label"
+		if got := strings.Join(cfg.Scopes, " "); got != scopes {
+			t.Errorf("%s: scopes %q, want %q", environment, got, scopes)
+		}
+		if cfg.IDTokenSignedResponseAlg != "" || cfg.UserInfoSignedResponseAlg != "" {
+			t.Errorf("%s: algorithms that the person has not chosen", environment)
+		}
+		cfg.ClientID, cfg.ClientSecret, cfg.BaseURL = "id", clientSecret, "https://app.example"
+		cfg.CookieKeys = [][]byte{make([]byte, 32)}
+		if _, err := oidcrp.New(cfg); err != nil {
+			t.Errorf("%s: %v", environment, err)
+		}
+	}
+	if got := proconnect.Environment("staging").Config().Issuer; got != "" {
+		t.Errorf("an unknown environment has the issuer %q", got)
+	}
+}
+
+func TestConfigsDoNotShareTheirMaps(t *testing.T) {
+	t.Parallel()
+	changed := proconnect.Integration.Config()
+	changed.Scopes[0] = "changed"
+	changed.AuthOptions.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Essential: true}
+	fresh := proconnect.Integration.Config()
+	if fresh.Scopes[0] != "openid" || fresh.AuthOptions.Claims.IDToken["acr"] != nil {
+		t.Errorf("a change of one Config is in the next: %v, %v", fresh.Scopes, fresh.AuthOptions.Claims.IDToken)
+	}
+}
+
+func TestTheEnvironmentVariablesChooseTheServer(t *testing.T) {
+	tests := []struct {
+		name   string
+		env    map[string]string
+		issuer string
+		wrong  []string // what the error says; nil for none
+	}{
+		{"production", map[string]string{"PROCONNECT_ENVIRONMENT": "production"},
+			"https://auth.agentconnect.gouv.fr/api/v2", nil},
+		{"the State's network", map[string]string{"PROCONNECT_ENVIRONMENT": "integration-rie"},
+			"https://fca.integ02.agentconnect.rie.gouv.fr/api/v2", nil},
+		{"an issuer of one's own comes first",
+			map[string]string{"PROCONNECT_ENVIRONMENT": "integration", "OIDC_ISSUER": "http://127.0.0.1:4000/api/v2"},
+			"http://127.0.0.1:4000/api/v2", nil},
+		{"an issuer is enough", map[string]string{"OIDC_ISSUER": "http://127.0.0.1:4000/api/v2"},
+			"http://127.0.0.1:4000/api/v2", nil},
+		{"nothing is chosen", nil, "", []string{"PROCONNECT_ENVIRONMENT is empty", "integration-rie"}},
+		{"an unknown one", map[string]string{"PROCONNECT_ENVIRONMENT": "Prod", "OIDC_ISSUER": "https://op.example"}, "",
+			[]string{"PROCONNECT_ENVIRONMENT is not known", "integration, production, integration-rie, production-rie"}},
+		{"two mistakes at once", map[string]string{"PROCONNECT_ENVIRONMENT": "Prod", "OIDC_MAX_AGE": "soon"}, "",
+			[]string{"PROCONNECT_ENVIRONMENT", "OIDC_MAX_AGE"}},
+		{"what does not work with ProConnect",
+			map[string]string{"PROCONNECT_ENVIRONMENT": "production", "OIDC_MAX_AGE": "60"}, "", []string{"auth_time"}},
+	}
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OIDC_") || strings.HasPrefix(name, "PROCONNECT_") {
+			t.Setenv(name, "")
+		}
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for name, value := range test.env {
+				t.Setenv(name, value)
+			}
+			cfg, err := proconnect.ConfigFromEnv()
+			var failure *oidcrp.Error
+			if test.wrong != nil && (!errors.As(err, &failure) || failure.Code != oidcrp.CodeConfig) {
+				t.Fatalf("error %v, want one of the configuration", err)
+			}
+			for _, want := range test.wrong {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error does not say %q: %v", want, err)
+				}
+			}
+			if test.wrong == nil && err != nil {
+				t.Fatal(err)
+			}
+			if cfg.Issuer != test.issuer {
+				t.Errorf("issuer %q, want %q", cfg.Issuer, test.issuer)
+			}
+		})
+	}
+}
+
+func TestTheEnvironmentVariablesComeBeforeTheDefaults(t *testing.T) {
+	t.Setenv("PROCONNECT_ENVIRONMENT", "integration")
+	t.Setenv("OIDC_SCOPES", "openid email")
+	t.Setenv("OIDC_CLIENT_AUTH", "client_secret_basic")
+	cfg, err := proconnect.ConfigFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(cfg.Scopes, []string{"openid", "email"}) || cfg.TokenEndpointAuthMethod != "client_secret_basic" {
+		t.Errorf("scopes %q, method %q", cfg.Scopes, cfg.TokenEndpointAuthMethod)
+	}
+	if _, asked := cfg.AuthOptions.Claims.IDToken["acr"]; !asked {
+		t.Error("acr is not asked for")
+	}
+}
