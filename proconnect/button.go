@@ -38,9 +38,9 @@ type ButtonOptions struct {
 	// stays as it is.
 	ReturnTo string
 	// Method is "post" or "get", in any case; if empty, post. With get the button
-	// is a link. A Content-Security-Policy with form-action 'self' stops a post
-	// in browsers that apply it to redirects too: use get there, or name
-	// ProConnect's host in it.
+	// is a link. Chromium applies the form-action of a page's
+	// Content-Security-Policy to redirects as well: 'self' alone stops a post on
+	// its way to ProConnect. Name ProConnect's host beside it, or use get.
 	Method string
 	// Nonce is that of the page's Content-Security-Policy, for the style. If
 	// empty, the style has none.
