@@ -1,16 +1,18 @@
-// Command proconnect is a service with ProConnect sign-in, in its integration
-// environment. Register it at the partner portal first; the program prints the
-// two URIs that must be registered there, exactly as they are.
+// Command proconnect is a service with ProConnect sign-in. Register it at the
+// partner portal first; the program prints the two URIs that must be registered
+// there, exactly as they are.
 //
 // It reads:
 //
+//	PROCONNECT_ENVIRONMENT               integration, production, integration-rie or production-rie
 //	OIDC_CLIENT_ID, OIDC_CLIENT_SECRET   what the portal gave
 //	OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG    what was chosen there: RS256 or ES256
 //	OIDC_USERINFO_SIGNED_RESPONSE_ALG    the same for UserInfo; empty for plain JSON
 //	OIDC_BASE_URL                        default http://localhost:8080
 //	OIDC_COOKIE_KEYS                     32 random bytes as base64; default new ones at each start
-//	OIDC_ISSUER                          default the integration environment on the Internet
 //	LISTEN                               default 127.0.0.1:8080
+//
+// and the other variables of oidcrp.ConfigFromEnv.
 package main
 
 import (
@@ -24,15 +26,11 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/proconnect"
 )
 
-// integration is ProConnect's integration environment on the Internet. There
-// is no slash at its end.
-const integration = "https://fca.integ01.dev-agentconnect.fr/api/v2"
-
-// twoFactors are the levels that ProConnect gives a sign-in with two factors.
-// It matches exactly, so all of them are named.
-var twoFactors = oidcrp.ACR("eidas0-mfa", "eidas1-mfa", "eidas2", "eidas3")
+// contact is whom to ask for access.
+const contact = "support@service.example"
 
 func main() {
 	cfg, err := config()
@@ -54,24 +52,14 @@ func main() {
 	log.Fatal(server.ListenAndServe())
 }
 
-// config is the environment's, with what ProConnect asks of every client.
+// config is the environment's, with defaults for a first try.
 func config() (oidcrp.Config, error) {
-	cfg, err := oidcrp.ConfigFromEnv()
+	cfg, err := proconnect.ConfigFromEnv()
 	if err != nil {
 		return cfg, err
 	}
-	cfg.Issuer = cmp.Or(cfg.Issuer, integration)
 	if cfg.RedirectURI == "" {
 		cfg.BaseURL = cmp.Or(cfg.BaseURL, "http://localhost:8080")
-	}
-	cfg.TokenEndpointAuthMethod = cmp.Or(cfg.TokenEndpointAuthMethod, "client_secret_post")
-	if cfg.Scopes == nil {
-		// ProConnect knows no profile scope; every claim has its own.
-		cfg.Scopes = []string{"openid", "given_name", "usual_name", "email", "uid", "siret", "idp_id", "roles", "organization_label"}
-	}
-	// ProConnect attests acr and amr only when it is asked to.
-	cfg.AuthOptions.Claims = &oidcrp.ClaimsRequest{
-		IDToken: map[string]*oidcrp.ClaimRequest{"acr": nil, "amr": nil},
 	}
 	if cfg.CookieKeys == nil {
 		key := make([]byte, 32)
@@ -84,57 +72,59 @@ func config() (oidcrp.Config, error) {
 func routes(client *oidcrp.Client) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", home)
-	mux.Handle("GET /agent", client.RequireLogin(http.HandlerFunc(agent)))
-	mux.Handle("GET /sensitive", client.RequireLogin(http.HandlerFunc(agent), twoFactors))
+	page := http.HandlerFunc(agent)
+	mux.Handle("GET /agent", client.RequireLogin(page))
+	mux.Handle("GET /sensitive", client.RequireLogin(page, proconnect.RequireMFA()))
+	mux.Handle("GET /public-agents", client.RequireLogin(page,
+		proconnect.Role(contact, proconnect.RoleAgentPublic)))
 	return mux
 }
 
-// A user is what ProConnect says of an agent. There is no family_name.
-type user struct {
-	GivenName         string   `json:"given_name"`
-	UsualName         string   `json:"usual_name"`
-	Email             string   `json:"email"`
-	SIRET             string   `json:"siret"`
-	OrganizationLabel string   `json:"organization_label"`
-	Roles             []string `json:"roles"`
-}
-
-var pages = template.Must(template.New("").Parse(`<!doctype html>
+var pages = template.Must(template.New("").Funcs(proconnect.ButtonFuncMap()).Parse(`<!doctype html>
 <html lang="fr"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Service de démonstration</title></head><body><main>
 <h1>Service de démonstration</h1>
-{{if .}}
-<p>Bonjour {{.User.GivenName}} {{.User.UsualName}} ({{.User.Email}}), {{.User.OrganizationLabel}} {{.User.SIRET}}.</p>
-<p>Niveau d’authentification : {{.ACR}}. Rôles : {{range .User.Roles}}{{.}} {{end}}</p>
-<p><a href="/sensitive">Page qui demande une double authentification</a></p>
+{{with .User}}
+<p>Bonjour {{.GivenName}} {{.UsualName}} ({{.NormalizedEmail}}), {{.OrganizationLabel}} {{.SIRET}}.</p>
+<p>{{if .IsPublicAgent}}Agent public.{{end}} Rôles : {{range .Roles}}{{.}} {{end}}</p>
+<p>Niveau d’authentification : {{$.ACR}}.</p>
+<ul>
+<li><a href="/sensitive">Page qui demande une double authentification</a></li>
+<li><a href="/public-agents">Page réservée aux agents publics</a></li>
+</ul>
 <form method="post" action="/auth/logout"><button>Se déconnecter</button></form>
 {{else}}
-<form method="post" action="/auth/login?return_to=/agent"><button>S’identifier avec ProConnect</button></form>
-<p><a href="https://www.proconnect.gouv.fr/" target="_blank" rel="noopener noreferrer"
- title="Qu’est-ce que ProConnect ? - nouvelle fenêtre">Qu’est-ce que ProConnect ?</a></p>
+{{proconnectButton $.Button}}
 {{end}}
 </main></body></html>
 `))
+
+// content is what the template shows: a button, or a person.
+type content struct {
+	Button proconnect.ButtonOptions
+	User   *proconnect.User
+	ACR    string
+}
 
 func home(w http.ResponseWriter, r *http.Request) {
 	if _, ok := oidcrp.SessionFromContext(r.Context()); ok {
 		http.Redirect(w, r, "/agent", http.StatusFound)
 		return
 	}
-	show(w, nil)
+	show(w, content{Button: proconnect.ButtonOptions{ReturnTo: "/agent"}})
 }
 
 func agent(w http.ResponseWriter, r *http.Request) {
 	session, _ := oidcrp.SessionFromContext(r.Context())
-	var u user
-	if err := session.Claims(&u); err != nil {
+	user, err := proconnect.UserFrom(session)
+	if err != nil {
 		http.Error(w, "les informations de l’agent sont illisibles", http.StatusInternalServerError)
 		return
 	}
-	show(w, map[string]any{"User": u, "ACR": session.ACR()})
+	show(w, content{User: &user, ACR: session.ACR()})
 }
 
-func show(w http.ResponseWriter, data any) {
+func show(w http.ResponseWriter, data content) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Add("Vary", "Cookie")
 	if err := pages.Execute(w, data); err != nil {

@@ -51,7 +51,7 @@ func TestAnAgentSignsInAndStepsUp(t *testing.T) {
 	}
 	handler = client.Middleware(routes(client))
 
-	if page := read(t, http.DefaultClient, server.URL+"/"); !strings.Contains(page, "S’identifier avec ProConnect") {
+	if page := read(t, http.DefaultClient, server.URL+"/"); !strings.Contains(page, `class="proconnect-button"`) {
 		t.Errorf("the public page has no button:\n%s", page)
 	}
 	browser := provider.SignIn(t, server.URL+"/agent", "agent")
@@ -60,6 +60,9 @@ func TestAnAgentSignsInAndStepsUp(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the agent's page lacks %q:\n%s", want, page)
 		}
+	}
+	if page := read(t, browser, server.URL+"/public-agents"); !strings.Contains(page, "Agent public.") {
+		t.Errorf("the agent is not let in as a public agent:\n%s", page)
 	}
 	res, err := provider.Visit(browser, server.URL+"/sensitive", "agent")
 	if err != nil {
