@@ -14,8 +14,7 @@ import (
 // nothing of it.
 
 // SIRET requires the person's establishment to be one of those, written with or
-// without spaces. It has the person come from there, which is not to say that they
-// may act for it: the identity provider chooses the siret.
+// without spaces. It says where the person works, not that they may act for it.
 func SIRET(contact string, sirets ...string) oidcrp.Requirement {
 	allowed := make([]string, len(sirets))
 	for i, siret := range sirets {

@@ -63,6 +63,23 @@ func TestARequiredLevelIsAskedForExactlyAndCheckedAfterwards(t *testing.T) {
 	}
 }
 
+func TestOfTwoLevelsOnOneRouteTheNarrowerIsAskedFor(t *testing.T) {
+	t.Parallel()
+	persona := agent()
+	persona.StepUpACRs = []string{"eidas1-mfa", "eidas3"}
+	s := newService(t, persona, nil, func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.Handle("/page", c.RequireLogin(page, proconnect.RequireMFA(), proconnect.RequireEIDAS2()))
+	})
+	status, body := s.visit(t, s.provider.Browser(), "/page", persona.Subject)
+	if status != http.StatusOK || !strings.Contains(body, "eidas3") {
+		t.Errorf("status %d:\n%s", status, body)
+	}
+	want := `{"id_token":{"acr":{"essential":true,"values":["eidas2","eidas3"]},"amr":null}}`
+	if got := s.lastClaims(t); got != want {
+		t.Errorf("claims = %s\nwant     %s", got, want)
+	}
+}
+
 // A provider that overlooks what is asked does not get anybody in.
 func TestALevelThatTheIDTokenDoesNotAttestIsRefused(t *testing.T) {
 	t.Parallel()

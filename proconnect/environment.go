@@ -76,6 +76,10 @@ func complete(cfg oidcrp.Config) oidcrp.Config {
 // Errors are [*oidcrp.Error] with [oidcrp.CodeConfig], also for what [Check] refuses.
 func ConfigFromEnv() (oidcrp.Config, error) {
 	cfg, err := oidcrp.ConfigFromEnv()
+	var failure *oidcrp.Error
+	if errors.As(err, &failure) {
+		err = failure.Err // it is wrapped again below
+	}
 	environment := Environment(os.Getenv("PROCONNECT_ENVIRONMENT"))
 	switch {
 	case environment != "" && environment.Issuer() == "":
@@ -104,8 +108,5 @@ func knownEnvironments() string {
 
 // configError wraps err as the root package wraps its own.
 func configError(err error) error {
-	if _, ok := err.(*oidcrp.Error); ok {
-		return err
-	}
 	return &oidcrp.Error{Op: "config", Code: oidcrp.CodeConfig, Err: err}
 }

@@ -99,6 +99,9 @@ func TestTheEnvironmentVariablesChooseTheServer(t *testing.T) {
 			if test.wrong == nil && err != nil {
 				t.Fatal(err)
 			}
+			if err != nil && strings.Count(err.Error(), "config_invalid") != 1 {
+				t.Errorf("the error is wrapped twice: %v", err)
+			}
 			if cfg.Issuer != test.issuer {
 				t.Errorf("issuer %q, want %q", cfg.Issuer, test.issuer)
 			}

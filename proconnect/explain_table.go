@@ -8,7 +8,8 @@ var (
 	}
 	askIT = text{
 		"Try again later. If it keeps happening, contact your organisation's IT department.",
-		"Réessayez plus tard. Si le problème persiste, contactez le service informatique de votre organisation.",
+		"Réessayez plus tard. Si le problème persiste, contactez le " +
+			"service informatique de votre organisation.",
 	}
 	askService = text{
 		"Contact the support of this service.",
@@ -20,8 +21,10 @@ var (
 	}
 	signInAgain = text{"Sign in again.", "Reconnectez-vous."}
 	compare     = text{
-		"Compare the client's configuration with its registration at the partner portal, of the same environment.",
-		"Comparez la configuration du client avec son enregistrement dans l’espace partenaires, pour le même environnement.",
+		"Compare the client's configuration with its registration at " +
+			"the partner portal, of the same environment.",
+		"Comparez la configuration du client avec son enregistrement dans " +
+			"l’espace partenaires, pour le même environnement.",
 	}
 )
 
@@ -45,11 +48,14 @@ var (
 	levelMissed = entry{
 		meaning: text{
 			"Your sign-in did not reach the level that this service asks for, such as two factors.",
-			"Votre connexion n’a pas atteint le niveau que ce service demande, par exemple une double authentification.",
+			"Votre connexion n’a pas atteint le niveau que ce service " +
+				"demande, par exemple une double authentification.",
 		},
 		action: text{
-			"Sign in with a second factor. If you are not offered any, contact your organisation's IT department.",
-			"Connectez-vous avec un second facteur. Si cela ne vous est pas proposé, contactez le service informatique de votre organisation.",
+			"Sign in with a second factor. If you are not offered any, " +
+				"contact your organisation's IT department.",
+			"Connectez-vous avec un second facteur. Si cela ne vous est pas proposé, " +
+				"contactez le service informatique de votre organisation.",
 		},
 	}
 	notPublic = entry{
@@ -60,8 +66,10 @@ var (
 				"reconnaît pas comme tel, ou le compte est bloqué.",
 		},
 		action: text{
-			"Sign in with your professional address, for the right organisation. If that is what you did, contact the support of this service.",
-			"Connectez-vous avec votre adresse professionnelle, au titre de la bonne organisation. Si c’est déjà le cas, contactez le support de ce service.",
+			"Sign in with your professional address, for the right organisation. If " +
+				"that is what you did, contact the support of this service.",
+			"Connectez-vous avec votre adresse professionnelle, au titre de la bonne " +
+				"organisation. Si c’est déjà le cas, contactez le support de ce service.",
 		},
 	}
 	domainRefused = entry{
@@ -83,12 +91,15 @@ var (
 	}
 	badRequest = entry{
 		meaning: text{
-			"ProConnect does not accept the service's request: a parameter is missing, malformed, empty or given twice.",
-			"ProConnect n’accepte pas la requête du service\u00a0: un paramètre manque, est mal formé, vide ou présent deux fois.",
+			"ProConnect does not accept the service's request: a " +
+				"parameter is missing, malformed, empty or given twice.",
+			"ProConnect n’accepte pas la requête du service\u00a0: un " +
+				"paramètre manque, est mal formé, vide ou présent deux fois.",
 		},
 		action: text{
 			"Look at the parameters of the request's URL; an unused hint must be left out.",
-			"Examinez les paramètres de l’URL de la requête\u00a0; un paramètre inutilisé ne doit pas être envoyé.",
+			"Examinez les paramètres de l’URL de la requête\u00a0; un " +
+				"paramètre inutilisé ne doit pas être envoyé.",
 		},
 		operator: true,
 	}
@@ -161,7 +172,8 @@ var callbackErrors = []struct {
 	{"idp_hint_not_found", "", entry{
 		meaning: text{
 			"ProConnect knows no identity provider by the idp_hint of the service, in this environment.",
-			"ProConnect ne connaît, dans cet environnement, aucun fournisseur d’identité correspondant au idp_hint du service.",
+			"ProConnect ne connaît, dans cet environnement, aucun " +
+				"fournisseur d’identité correspondant au idp_hint du service.",
 		},
 		action: text{
 			"Correct the identifier: it is the idp_id of the environment's own list.",
@@ -206,14 +218,17 @@ var pageCodes = map[string]entry{
 			"Aucun fournisseur d’identité ne correspond à votre adresse électronique sur ce réseau.",
 		},
 		action: text{
-			"Check the address. If it is right, ask your organisation's IT department whether it is connected to ProConnect.",
-			"Vérifiez l’adresse. Si elle est correcte, demandez au service informatique de votre organisation si celle-ci est raccordée à ProConnect.",
+			"Check the address. If it is right, ask your organisation's IT " +
+				"department whether it is connected to ProConnect.",
+			"Vérifiez l’adresse. Si elle est correcte, demandez au service informatique " +
+				"de votre organisation si celle-ci est raccordée à ProConnect.",
 		},
 	},
 	"Y500006": {
 		meaning: text{
 			"What your organisation's sign-in says about you is incomplete or malformed.",
-			"Les informations que le système de connexion de votre organisation donne sur vous sont incomplètes ou mal formées.",
+			"Les informations que le système de connexion de votre " +
+				"organisation donne sur vous sont incomplètes ou mal formées.",
 		},
 		action: text{
 			"Contact your organisation's IT department, and give it the code.",
@@ -223,7 +238,8 @@ var pageCodes = map[string]entry{
 	"Y500015": {
 		meaning: text{
 			"This service is registered for public agents only, and ProConnect does not know you as one.",
-			"Ce service est enregistré pour les seuls agents publics, et ProConnect ne vous reconnaît pas comme tel.",
+			"Ce service est enregistré pour les seuls agents publics, et " +
+				"ProConnect ne vous reconnaît pas comme tel.",
 		},
 		action: text{
 			"Sign in with your professional address, for the right organisation. If your service should take people " +
@@ -240,7 +256,8 @@ var pageCodes = map[string]entry{
 	"Y500027": {
 		meaning: text{
 			"Your organisation's sign-in may not answer for the domain of your e-mail address.",
-			"Le fournisseur d’identité de votre organisation n’est pas autorisé pour le domaine de votre adresse électronique.",
+			"Le fournisseur d’identité de votre organisation n’est pas " +
+				"autorisé pour le domaine de votre adresse électronique.",
 		},
 		action: askIT,
 	},
@@ -251,8 +268,10 @@ var pageCodes = map[string]entry{
 			"L’URI de redirection du service n’est pas enregistrée chez ProConnect.",
 		},
 		action: text{
-			"Register it byte for byte, with its port and without or with the slash at its end, in the right environment.",
-			"Enregistrez-la au caractère près, port et barre oblique finale compris, dans le bon environnement.",
+			"Register it byte for byte, with its port and without or with " +
+				"the slash at its end, in the right environment.",
+			"Enregistrez-la au caractère près, port et barre oblique " +
+				"finale compris, dans le bon environnement.",
 		},
 		operator: true,
 	},
@@ -275,10 +294,12 @@ var pageCodes = map[string]entry{
 	sessionNotFound: {
 		meaning: text{
 			"This sign-in is over already, too old, or was overtaken by another in the same browser.",
-			"Cette connexion est déjà terminée, trop ancienne, ou a été remplacée par une autre dans le même navigateur.",
+			"Cette connexion est déjà terminée, trop ancienne, ou a été " +
+				"remplacée par une autre dans le même navigateur.",
 		},
 		action: text{
-			"Allow cookies, keep one tab, go back to the service and sign in from there, without the back button.",
+			"Allow cookies, keep one tab, go back to the service and " +
+				"sign in from there, without the back button.",
 			"Autorisez les cookies, gardez un seul onglet, retournez sur le service et reconnectez-vous depuis celui-ci, " +
 				"sans le bouton Précédent.",
 		},
@@ -317,7 +338,8 @@ var pageFamilies = []struct {
 var sessionLost = entry{
 	meaning: text{
 		"ProConnect lost this sign-in's session, which happens without cookies or after a long time.",
-		"ProConnect a perdu la session de cette connexion, ce qui arrive sans cookies ou après une longue attente.",
+		"ProConnect a perdu la session de cette connexion, ce qui " +
+			"arrive sans cookies ou après une longue attente.",
 	},
 	action: text{
 		"Allow cookies, go back to the service and sign in from there.",

@@ -37,7 +37,9 @@ func TestOnlyAPlainAddressIsALoginHint(t *testing.T) {
 func TestOnly14DigitsAreASIRETHint(t *testing.T) {
 	t.Parallel()
 	var o oidcrp.AuthOptions
-	for _, siret := range []string{"", "1300252650001", "130025265000133", "130 025 265 000", "1300252650001x", "１３００２５２６５０００１３"} {
+	for _, siret := range []string{
+		"", "1300252650001", "130025265000133", "130 025 265 000", "1300252650001x", "１３００２５２６５０００１３",
+	} {
 		if err := proconnect.SetSIRETHint(&o, siret); err == nil || o.Extra != nil {
 			t.Errorf("%q: error %v, sent %v", siret, err, o.Extra)
 		}
