@@ -18,7 +18,10 @@ professionals, and says what only ProConnect does.
 	mux.Handle("/sign", client.RequireLogin(sign, proconnect.RequireMFA()))
 
 [ConfigFromEnv] does the same from the environment. Handlers read a [User] with
-[UserFrom].
+[UserFrom], pages show a [Button], and [SignInSilently] is for public pages.
+[SIRET], [EmailDomain], [IdentityProvider] and [Role] say who may enter. [Explain]
+and [ExplainCode] say what ProConnect's errors mean; [ErrorHandler], which a Config of
+this package has already, says it to the person.
 
 # Accounts
 

@@ -47,8 +47,14 @@ func ExplainCode(code, language string) Explanation {
 }
 
 // ErrorHandler is [oidcrp.DefaultErrorHandler] with what [Explain] says to a person.
-// What is for the operator stays off the page: it is for the log.
+// What is for the operator stays off the page: it is for the log. After a silent
+// sign-in that found no session, the browser goes back to its page: see
+// [SignInSilently].
 func ErrorHandler(w http.ResponseWriter, r *http.Request, p *oidcrp.Problem) {
+	if page := silentlyRefused(r, p); page != "" {
+		http.Redirect(w, r, page, http.StatusFound)
+		return
+	}
 	if e, code, ok := find(p.Err); ok && !e.operator && p.Explanation == "" {
 		told := *p
 		said := e.in(code, languageOf(r))

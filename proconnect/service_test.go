@@ -71,7 +71,6 @@ func newService(t *testing.T, persona oidctest.Persona, change func(*oidcrp.Conf
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	s.URL = server.URL
 
 	cfg := proconnect.Integration.Config()
 	cfg.Issuer = s.provider.Issuer()
@@ -83,6 +82,7 @@ func newService(t *testing.T, persona oidctest.Persona, change func(*oidcrp.Conf
 	if change != nil {
 		change(&cfg)
 	}
+	s.URL = cfg.BaseURL
 	client, err := oidcrp.New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,72 @@
+package proconnect
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/oidcrp/oidcrp"
+)
+
+// silentCookie marks a browser session in which a silent sign-in was tried, or is not
+// to be. It decides about no access, so it is neither sealed nor secret.
+const silentCookie = "proconnect_silent"
+
+// SignInSilently serves next, a public page, and first finds out whether the person
+// has a session at ProConnect: if so, they are signed in without a click. It tries
+// once in a browser session, on the load of a whole page only, and not for somebody
+// who was signed in before, so that a logout stays one. Whatever fails, next is served.
+//
+// It needs [oidcrp.Client.Middleware] around it and [ErrorHandler], or a handler that
+// calls it, as [oidcrp.Config.ErrorHandler]. Config.AuthOptions must hold no hints and
+// levels: ProConnect shows its pages otherwise, which [Check] does not see.
+func SignInSilently(client *oidcrp.Client, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Cookie")
+		_, signedIn := oidcrp.SessionFromContext(r.Context())
+		_, err := r.Cookie(silentCookie)
+		tried := err == nil
+		if !tried && (signedIn || loadsDocument(r)) {
+			http.SetCookie(w, &http.Cookie{
+				Name: silentCookie, Value: "1", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+			})
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		if !tried && !signedIn && loadsDocument(r) {
+			options := &oidcrp.AuthOptions{Prompt: "none", ReturnTo: r.RequestURI}
+			if location, err := client.BeginLogin(w, r, options); err == nil {
+				http.Redirect(w, r, location, http.StatusFound)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// loadsDocument reports whether a browser loads r's answer as a whole page that
+// somebody looks at. Programs that do not say so get the page as it is.
+func loadsDocument(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") == "document" &&
+		r.Header.Get("Sec-Fetch-Mode") == "navigate" && !strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
+}
+
+// silentlyRefused returns the page to go back to when p says that a silent sign-in
+// found no session; "" for any other problem.
+func silentlyRefused(r *http.Request, p *oidcrp.Problem) string {
+	var refusal *oidcrp.ProviderError
+	if p.Code != oidcrp.CodeLoginRequired || !errors.As(p.Err, &refusal) || refusal.Endpoint != "authorization" {
+		return ""
+	}
+	if _, err := r.Cookie(silentCookie); err != nil {
+		return "" // it would be tried again, for ever
+	}
+	login, err := url.Parse(p.LoginURL)
+	if err != nil {
+		return ""
+	}
+	if page := login.Query().Get("return_to"); page != "" {
+		return page
+	}
+	return p.HomeURL
+}

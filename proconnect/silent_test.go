@@ -1,0 +1,170 @@
+package proconnect_test
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/proconnect"
+)
+
+// newSilentService has the page "/news", public and with a silent sign-in, which says
+// who is there, and the protected "/page".
+func newSilentService(t *testing.T) *service {
+	t.Helper()
+	return newService(t, agent(), func(cfg *oidcrp.Config) {
+		// The cookies of the provider, on 127.0.0.1, are then apart.
+		cfg.BaseURL = strings.Replace(cfg.BaseURL, "127.0.0.1", "localhost", 1)
+	}, func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.Handle("/page", c.RequireLogin(page))
+		mux.Handle("/news", proconnect.SignInSilently(c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			who := "nobody"
+			if session, ok := oidcrp.SessionFromContext(r.Context()); ok {
+				who = session.Subject()
+			}
+			io.WriteString(w, who)
+		})))
+	})
+}
+
+// load opens a page as a browser that says what it loads, unless dest is empty.
+func (s *service) load(t *testing.T, browser *http.Client, path, dest string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dest != "" {
+		r.Header.Set("Sec-Fetch-Dest", dest)
+		r.Header.Set("Sec-Fetch-Mode", "navigate")
+	}
+	res, err := browser.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := res.Request.URL.RequestURI(); res.StatusCode != http.StatusOK || got != path {
+		t.Fatalf("%s ended at %s with status %d:\n%s", path, got, res.StatusCode, body)
+	}
+	return string(body)
+}
+
+// forgotten returns a browser that has the cookies of the provider, and none of the
+// service: the session there is over, or the person comes for the first time.
+func (s *service) forgotten(t *testing.T, browser *http.Client) *http.Client {
+	t.Helper()
+	provider, err := url.Parse(s.provider.Issuer() + "/authorize")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := s.provider.Browser()
+	fresh.Jar.SetCookies(provider, browser.Jar.Cookies(provider))
+	return fresh
+}
+
+func TestASilentSignInFindsTheSessionAtProConnect(t *testing.T) {
+	t.Parallel()
+	s := newSilentService(t)
+	browser := s.provider.Browser()
+	if status, body := s.visit(t, browser, "/page", agent().Subject); status != http.StatusOK {
+		t.Fatalf("status %d:\n%s", status, body)
+	}
+	if got := s.load(t, s.forgotten(t, browser), "/news?page=2", "document"); got != agent().Subject {
+		t.Errorf("the page is shown to %q", got)
+	}
+	requests := s.provider.RequestsTo(oidctest.EndpointAuthorization)
+	query := requests[len(requests)-1].URL.Query()
+	if query.Get("prompt") != "none" || query.Has("acr_values") || query.Has("login_hint") || query.Has("idp_hint") {
+		t.Errorf("the request is %v", query)
+	}
+}
+
+func TestASilentSignInWithoutASessionIsTriedOnce(t *testing.T) {
+	t.Parallel()
+	s := newSilentService(t)
+	browser := s.provider.Browser()
+	for range 2 {
+		if got := s.load(t, browser, "/news?page=2", "document"); got != "nobody" {
+			t.Errorf("the page is shown to %q", got)
+		}
+	}
+	if got := s.provider.Count(oidctest.EndpointAuthorization); got != 1 {
+		t.Errorf("%d authentication requests, want 1", got)
+	}
+}
+
+func TestNoSilentSignInForWhatIsNoPageOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := newSilentService(t)
+	for _, dest := range []string{"", "iframe", "image", "empty"} {
+		if got := s.load(t, s.provider.Browser(), "/news", dest); got != "nobody" {
+			t.Errorf("%q: the page is shown to %q", dest, got)
+		}
+	}
+	if got := s.provider.Count(oidctest.EndpointAuthorization); got != 0 {
+		t.Errorf("%d authentication requests, want 0", got)
+	}
+}
+
+func TestNoSilentSignInAfterTheSessionHereHasEnded(t *testing.T) {
+	t.Parallel()
+	s := newSilentService(t)
+	browser := s.provider.Browser()
+	if status, body := s.visit(t, browser, "/page", agent().Subject); status != http.StatusOK {
+		t.Fatalf("status %d:\n%s", status, body)
+	}
+	s.load(t, browser, "/news", "document")
+	app, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range browser.Jar.Cookies(app) {
+		if cookie.Name != "proconnect_silent" {
+			browser.Jar.SetCookies(app, []*http.Cookie{{Name: cookie.Name, Path: "/", MaxAge: -1}})
+		}
+	}
+	if got := s.load(t, browser, "/news", "document"); got != "nobody" {
+		t.Errorf("the page is shown to %q", got)
+	}
+	if got := s.provider.Count(oidctest.EndpointAuthorization); got != 1 {
+		t.Errorf("%d authentication requests, want 1", got)
+	}
+}
+
+func TestABrowserWithoutCookiesIsNotSentRoundAndRound(t *testing.T) {
+	t.Parallel()
+	s := newSilentService(t)
+	browser := s.provider.Browser()
+	browser.Jar = nil
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/news", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Sec-Fetch-Dest", "document")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	res, err := browser.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if got := s.provider.Count(oidctest.EndpointAuthorization); got != 1 {
+		t.Errorf("%d authentication requests, want 1", got)
+	}
+}
+
+func TestAPublicPageIsServedWhenNoLoginCanStart(t *testing.T) {
+	t.Parallel()
+	s := newSilentService(t)
+	s.provider.Misbehave(oidctest.DiscoveryNoTokenURL)
+	if got := s.load(t, s.provider.Browser(), "/news", "document"); got != "nobody" {
+		t.Errorf("the page is shown to %q", got)
+	}
+}
