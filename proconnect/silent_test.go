@@ -3,6 +3,7 @@ package proconnect_test
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -166,5 +167,41 @@ func TestAPublicPageIsServedWhenNoLoginCanStart(t *testing.T) {
 	s.provider.Misbehave(oidctest.DiscoveryNoTokenURL)
 	if got := s.load(t, s.provider.Browser(), "/news", "document"); got != "nobody" {
 		t.Errorf("the page is shown to %q", got)
+	}
+}
+
+func TestTheErrorHandlerGoesBackOnlyAfterASilentSignIn(t *testing.T) {
+	t.Parallel()
+	refused := func(endpoint, loginURL string) *oidcrp.Problem {
+		return &oidcrp.Problem{
+			Status: http.StatusUnauthorized, Code: oidcrp.CodeLoginRequired, LoginURL: loginURL, HomeURL: "/home",
+			Err: refusal(endpoint, 0, "login_required", ""),
+		}
+	}
+	tests := []struct {
+		name    string
+		problem *oidcrp.Problem
+		cookie  bool
+		want    string // the Location; "" for a page
+	}{
+		{"to the page", refused("authorization", "/auth/login?return_to=%2Fnews%3Fpage%3D2"), true, "/news?page=2"},
+		{"to the start page", refused("authorization", "/auth/login"), true, "/home"},
+		{"not when it would be tried again", refused("authorization", "/auth/login"), false, ""},
+		{"not after a refresh", refused("token", "/auth/login"), true, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/auth/callback", nil)
+			r.Header.Set("Accept", "text/html")
+			if test.cookie {
+				r.AddCookie(&http.Cookie{Name: "proconnect_silent", Value: "1"})
+			}
+			w := httptest.NewRecorder()
+			proconnect.ErrorHandler(w, r, test.problem)
+			if got := w.Header().Get("Location"); got != test.want || (w.Code == http.StatusFound) != (test.want != "") {
+				t.Errorf("status %d, Location %q, want %q", w.Code, got, test.want)
+			}
+		})
 	}
 }
