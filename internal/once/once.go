@@ -13,7 +13,7 @@ import (
 // The results of a Group are kept for Memory, and no more than Size of them.
 const (
 	Memory = time.Minute
-	Size   = 10_000
+	Size   = 500
 )
 
 // A Group does work once for each key. Calls that come while it is under way
@@ -22,13 +22,22 @@ const (
 type Group[T any] struct {
 	mu      sync.Mutex
 	results map[string]*result[T] // guarded by mu
+	order   []turn                // oldest first, also of results that are gone; guarded by mu
+	turns   uint64                // how many results there have been; guarded by mu
+}
+
+// A turn finds a result without holding on to it.
+type turn struct {
+	key    string
+	number uint64
 }
 
 type result[T any] struct {
-	done  chan struct{} // closed when value and err are set
-	at    time.Time
-	value T
-	err   error
+	done   chan struct{} // closed when value and err are set
+	at     time.Time
+	number uint64
+	value  T
+	err    error
 }
 
 // Do returns the result of do for key. do is not told when ctx ends, since
@@ -60,13 +69,22 @@ func (g *Group[T]) Do(
 	}
 }
 
-// add makes room for a result. The caller holds mu.
+// add makes room for a result, the oldest one's if need be. The caller holds mu.
 func (g *Group[T]) add(key string, now time.Time) *result[T] {
-	if g.results == nil || len(g.results) >= Size {
+	if g.results == nil {
 		g.results = make(map[string]*result[T])
 	}
-	r := &result[T]{done: make(chan struct{}), at: now}
+	g.turns++
+	r := &result[T]{done: make(chan struct{}), at: now, number: g.turns}
 	g.results[key] = r
+	g.order = append(g.order, turn{key, r.number})
+	if len(g.order) > Size {
+		oldest := g.order[0]
+		g.order = g.order[1:]
+		if old := g.results[oldest.key]; old != nil && old.number == oldest.number {
+			delete(g.results, oldest.key)
+		}
+	}
 	return r
 }
 
@@ -79,20 +97,21 @@ func (g *Group[T]) run(key string, r *result[T], keep func(error) bool, do func(
 		if keep(r.err) {
 			// By the machine's clock, so that nothing stays for long after the
 			// last call.
-			time.AfterFunc(Memory, func() { g.drop(key, r) })
+			number := r.number // and not r, which the timer would hold on to
+			time.AfterFunc(Memory, func() { g.drop(key, number) })
 		} else {
-			g.drop(key, r)
+			g.drop(key, r.number)
 		}
 		close(r.done)
 	}()
 	r.value, r.err = do()
 }
 
-// drop forgets r, unless a newer result has taken its place.
-func (g *Group[T]) drop(key string, r *result[T]) {
+// drop forgets a result, unless a newer one has taken its place.
+func (g *Group[T]) drop(key string, number uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.results[key] == r {
+	if r := g.results[key]; r != nil && r.number == number {
 		delete(g.results, key)
 	}
 }

@@ -120,13 +120,26 @@ func TestResultsDoNotStayForEver(t *testing.T) {
 	})
 }
 
-func TestTheMemoryIsBounded(t *testing.T) {
+func TestTheMemoryIsBoundedAndTheOldestGoesFirst(t *testing.T) {
 	t.Parallel()
 	var g Group[int]
-	for i := range Size + 100 {
-		g.Do(t.Context(), fmt.Sprint(i), time.Unix(0, 0), always, func() (int, error) { return i, nil })
+	do := func(i, result int) int {
+		v, err := g.Do(t.Context(), fmt.Sprint(i), time.Unix(0, 0), always, func() (int, error) { return result, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
 	}
-	if n := len(g.results); n > Size {
-		t.Errorf("%d results are kept, more than %d", n, Size)
+	for i := range Size + 100 {
+		do(i, i)
+	}
+	if n := len(g.results); n != Size {
+		t.Errorf("%d results are kept, want %d", n, Size)
+	}
+	if v := do(100, -1); v != 100 {
+		t.Errorf("the oldest that may stay gives %d, want 100", v)
+	}
+	if v := do(99, -1); v != -1 {
+		t.Errorf("the newest that must go gives %d", v)
 	}
 }
