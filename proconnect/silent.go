@@ -9,14 +9,21 @@ import (
 	"github.com/oidcrp/oidcrp"
 )
 
-// silentCookie marks a browser session in which a silent sign-in was tried, or is not
-// to be. It decides about no access, so it is neither sealed nor secret.
+// silentCookie says how far the silent sign-in of a browser session is. It decides about no access, so it is neither sealed nor secret.
 const silentCookie = "proconnect_silent"
 
-// SignInSilently serves next, a public page, and first finds out whether the person
-// has a session at ProConnect: if so, they are signed in without a click. It tries
-// once in a browser session, on the load of a whole page only, and not for somebody
-// who was signed in before, so that a logout stays one. Whatever fails, next is served.
+// The values of silentCookie. A silent sign-in waits until the browser has shown
+// that it keeps cookies: without them the way back would end on an error page.
+const (
+	silentReady = "0" // cookies are kept, nothing was tried
+	silentDone  = "1" // tried, or not to be
+)
+
+// SignInSilently serves next, a public page, and finds out whether the person has a
+// session at ProConnect: if so, they are signed in without a click. It tries once in
+// a browser session, when a second whole page is loaded (the first shows whether the
+// browser keeps cookies), and not for somebody who was signed in before, so that a
+// logout stays one. Whatever fails, next is served.
 //
 // It needs [oidcrp.Client.Middleware] around it and [ErrorHandler], or a handler that
 // calls it, as [oidcrp.Config.ErrorHandler]. Config.AuthOptions must hold no hints and
@@ -25,15 +32,15 @@ func SignInSilently(client *oidcrp.Client, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Cookie")
 		_, signedIn := oidcrp.SessionFromContext(r.Context())
-		_, err := r.Cookie(silentCookie)
-		tried := err == nil
-		if !tried && (signedIn || loadsDocument(r)) {
-			http.SetCookie(w, &http.Cookie{
-				Name: silentCookie, Value: "1", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
-			})
-			w.Header().Set("Cache-Control", "no-store")
-		}
-		if !tried && !signedIn && loadsDocument(r) {
+		state := silentState(r)
+		switch {
+		case state == silentDone || !signedIn && !loadsDocument(r):
+		case signedIn:
+			setSilentState(w, silentDone)
+		case state != silentReady:
+			setSilentState(w, silentReady)
+		default:
+			setSilentState(w, silentDone)
 			options := &oidcrp.AuthOptions{Prompt: "none", ReturnTo: r.RequestURI}
 			if location, err := client.BeginLogin(w, r, options); err == nil {
 				http.Redirect(w, r, location, http.StatusFound)
@@ -42,6 +49,22 @@ func SignInSilently(client *oidcrp.Client, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// silentState returns the value of silentCookie, "" without one.
+func silentState(r *http.Request) string {
+	cookie, err := r.Cookie(silentCookie)
+	if err != nil {
+		return ""
+	}
+	return cookie.Value
+}
+
+func setSilentState(w http.ResponseWriter, value string) {
+	http.SetCookie(w, &http.Cookie{
+		Name: silentCookie, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+	w.Header().Set("Cache-Control", "no-store")
 }
 
 // loadsDocument reports whether a browser loads r's answer as a whole page that
@@ -58,7 +81,7 @@ func silentlyRefused(r *http.Request, p *oidcrp.Problem) string {
 	if p.Code != oidcrp.CodeLoginRequired || !errors.As(p.Err, &refusal) || refusal.Endpoint != "authorization" {
 		return ""
 	}
-	if _, err := r.Cookie(silentCookie); err != nil {
+	if silentState(r) != silentDone {
 		return "" // it would be tried again, for ever
 	}
 	login, err := url.Parse(p.LoginURL)

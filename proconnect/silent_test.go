@@ -78,8 +78,11 @@ func TestASilentSignInFindsTheSessionAtProConnect(t *testing.T) {
 	if status, body := s.visit(t, browser, "/page", agent().Subject); status != http.StatusOK {
 		t.Fatalf("status %d:\n%s", status, body)
 	}
-	if got := s.load(t, s.forgotten(t, browser), "/news?page=2", "document"); got != agent().Subject {
-		t.Errorf("the page is shown to %q", got)
+	fresh := s.forgotten(t, browser)
+	for i, want := range []string{"nobody", agent().Subject} {
+		if got := s.load(t, fresh, "/news?page=2", "document"); got != want {
+			t.Errorf("page %d is shown to %q, want %q", i+1, got, want)
+		}
 	}
 	requests := s.provider.RequestsTo(oidctest.EndpointAuthorization)
 	query := requests[len(requests)-1].URL.Query()
@@ -92,7 +95,7 @@ func TestASilentSignInWithoutASessionIsTriedOnce(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
 	browser := s.provider.Browser()
-	for range 2 {
+	for range 4 {
 		if got := s.load(t, browser, "/news?page=2", "document"); got != "nobody" {
 			t.Errorf("the page is shown to %q", got)
 		}
@@ -140,7 +143,7 @@ func TestNoSilentSignInAfterTheSessionHereHasEnded(t *testing.T) {
 	}
 }
 
-func TestABrowserWithoutCookiesIsNotSentRoundAndRound(t *testing.T) {
+func TestABrowserWithoutCookiesSeesThePublicPage(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
 	browser := s.provider.Browser()
@@ -151,13 +154,19 @@ func TestABrowserWithoutCookiesIsNotSentRoundAndRound(t *testing.T) {
 	}
 	r.Header.Set("Sec-Fetch-Dest", "document")
 	r.Header.Set("Sec-Fetch-Mode", "navigate")
-	res, err := browser.Do(r)
-	if err != nil {
-		t.Fatal(err)
+	for range 3 {
+		res, err := browser.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != http.StatusOK || string(body) != "nobody" {
+			t.Errorf("the public page is %s, %v\n%s", res.Status, err, body)
+		}
 	}
-	res.Body.Close()
-	if got := s.provider.Count(oidctest.EndpointAuthorization); got != 1 {
-		t.Errorf("%d authentication requests, want 1", got)
+	if got := s.provider.Count(oidctest.EndpointAuthorization); got != 0 {
+		t.Errorf("%d authentication requests, want none", got)
 	}
 }
 
@@ -165,8 +174,11 @@ func TestAPublicPageIsServedWhenNoLoginCanStart(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
 	s.provider.Misbehave(oidctest.DiscoveryNoTokenURL)
-	if got := s.load(t, s.provider.Browser(), "/news", "document"); got != "nobody" {
-		t.Errorf("the page is shown to %q", got)
+	browser := s.provider.Browser()
+	for range 3 {
+		if got := s.load(t, browser, "/news", "document"); got != "nobody" {
+			t.Errorf("the page is shown to %q", got)
+		}
 	}
 }
 
