@@ -91,7 +91,7 @@ func (c *Client) verifyIDToken(
 	}
 	token.raw, token.alg = raw, header.Alg
 	for _, rule := range []func(*idToken, *expectedIDToken) error{
-		c.checkIssuer, c.checkAudience, c.checkAuthorizedParty, c.checkTimes, c.checkSubject,
+		c.checkIssuer, c.checkAudience, c.checkAuthorizedParty, c.checkTimes, c.checkSessionExpiry, c.checkSubject,
 		checkNonce, checkACR, c.checkAuthTime, checkAccessTokenHash,
 	} {
 		if err := rule(token, expected); err != nil {
@@ -198,6 +198,15 @@ func (c *Client) untrusted(aud string) bool {
 func (c *Client) checkAuthorizedParty(t *idToken, _ *expectedIDToken) error {
 	if t.hasAzp && t.azp != c.cfg.ClientID {
 		return refuse(idTokenName, "azp", fmt.Sprintf("%q", c.cfg.ClientID), t.azp)
+	}
+	return nil
+}
+
+// checkSessionExpiry refuses a login to a session that is over already (OpenID
+// IPSIE SL1): it would send the person round and round. A refresh may end one.
+func (c *Client) checkSessionExpiry(t *idToken, expected *expectedIDToken) error {
+	if expected.nonce != "" && !t.sessionExpiry.IsZero() && !c.now().Before(t.sessionExpiry) {
+		return refuseTime(idTokenName, "session_expiry", "a time to come", t.sessionExpiry)
 	}
 	return nil
 }

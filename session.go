@@ -315,7 +315,7 @@ func unixOrZero(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0
 	}
-	return uint64(max(t.Unix(), 0))
+	return uint64(max(t.Unix(), 1)) // 0 is no time at all
 }
 
 var errSessionFormat = errors.New("stored in a form that this version does not read")

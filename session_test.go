@@ -569,3 +569,32 @@ func TestTheProviderLimitsTheSession(t *testing.T) {
 		t.Errorf("the session ends at %v, want %v", s.ExpiresAt(), end)
 	}
 }
+
+func TestNobodySignsInToASessionThatIsOver(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	now := c.now()
+	login, refresh := &expectedIDToken{nonce: "n"}, &expectedIDToken{}
+	for _, tt := range []struct {
+		name     string
+		end      time.Time
+		expected *expectedIDToken
+		refused  bool
+	}{
+		{"no end", time.Time{}, login, false},
+		{"an end to come", now.Add(time.Second), login, false},
+		{"an end right now", now, login, true},
+		{"an end in 1970", time.Unix(0, 0), login, true},
+		{"an end that a refresh brings", now, refresh, false},
+	} {
+		err := c.checkSessionExpiry(&idToken{sessionExpiry: tt.end}, tt.expected)
+		if (err != nil) != tt.refused {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	s := &Session{ceiling: time.Unix(0, 0)}
+	read, err := c.unmarshalSession(s.marshal())
+	if err != nil || read.ceiling.IsZero() {
+		t.Errorf("an end in 1970 is stored as %v, %v", read, err)
+	}
+}
