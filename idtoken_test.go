@@ -123,6 +123,11 @@ func TestTheRulesForAnIDToken(t *testing.T) {
 		{"nbf a second beyond the skew", "nbf", v.at(61 * time.Second), "nbf"},
 		{"nbf long ago", "nbf", v.at(-time.Hour), ""},
 
+		{"session_expiry to come", "session_expiry", v.at(time.Second), ""},
+		{"session_expiry now", "session_expiry", v.at(0), "session_expiry"},
+		{"session_expiry of zero", "session_expiry", 0, "session_expiry"},
+		{"session_expiry as text", "session_expiry", "1", "session_expiry"},
+
 		{"sub of 255 characters", "sub", strings.Repeat("s", 255), ""},
 		{"sub of 256 characters", "sub", strings.Repeat("s", 256), "sub"},
 		{"an empty sub", "sub", "", "sub"},
