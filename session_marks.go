@@ -17,16 +17,6 @@ import (
 	"time"
 )
 
-// An AddStore can set a key that is not there yet in one step. With a Store
-// that cannot, two replicas that receive the same Logout Token at the same
-// moment may both take it as new.
-type AddStore interface {
-	Store
-	// Add keeps value under key for ttl and reports true, or reports false when
-	// key is there already.
-	Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error)
-}
-
 // A markKey is the hash of what a mark is about. A session carries its own two,
 // so that looking for marks takes no decoding.
 type markKey [16]byte

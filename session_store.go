@@ -48,6 +48,29 @@ type TouchStore interface {
 	Touch(ctx context.Context, key string, ttl time.Duration) error
 }
 
+// A GetManyStore can read several keys in one round trip. With a Store that
+// cannot, each logout that could have ended a session is looked up by itself.
+type GetManyStore interface {
+	Store
+	// GetMany returns the values of keys, in their order, nil for a key that is
+	// not there.
+	GetMany(ctx context.Context, keys []string) ([][]byte, error)
+}
+
+// An AddStore can set a key that is not there yet in one step. With a Store
+// that cannot, two replicas that receive the same Logout Token at the same
+// moment may both take it as new, and two that refresh the tokens of one session
+// at the same moment may both ask the provider: one that gives a new refresh
+// token each time may then end the session.
+type AddStore interface {
+	Store
+	// Add keeps value under key for ttl and reports true, or reports false when
+	// another value is there already. A Store that tries again after a lost
+	// answer may find its own value there, and then reports true: no two calls
+	// give the same value, unless they mean the same.
+	Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error)
+}
+
 // maxStored bounds a stored session, which is read at every request, in bytes.
 const maxStored = 256 << 10
 
