@@ -50,7 +50,7 @@ session for eidas2 and eidas3; a logout first; a login_hint for another address.
 
 ProConnect forgets its session after 12 hours, when the person signs out anywhere,
 and when they sign in with another browser. Its UserInfo and token endpoints then
-answer with status 500, and a refresh sometimes with invalid_grant. After a refresh
-that failed, whichever way, offer a new sign-in. No other service hears of a logout.
+answer with status 500, and a refresh sometimes with invalid_grant. [NeedsSignIn]
+tells both from ProConnect being out of reach. No other service hears of a logout.
 */
 package proconnect
