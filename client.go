@@ -169,6 +169,14 @@ type Config struct {
 	// nil, [DefaultErrorHandler].
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Problem)
 
+	// Check adds rules of one provider to the mistakes that are found before the
+	// first login. [New] calls it with the Config as it will be used, its defaults
+	// filled in, and reports what it says beside its own findings;
+	// [Client.RequireLogin] calls it again for a route that has requirements, and
+	// panics with what it says. It must not change what the Config refers to. If
+	// nil, there are no further rules.
+	Check func(cfg Config, requirements ...Requirement) error
+
 	now func() time.Time // the clock of tests; nil is time.Now
 }
 
@@ -202,11 +210,15 @@ type ownPaths struct {
 
 // New checks cfg as a whole and makes a Client. It does no network I/O: an app
 // starts while its provider is down. Its errors are [*Error] with
-// [CodeConfig] and name every field that is wrong.
+// [CodeConfig] and name every field that is wrong, and what [Config.Check] finds.
 func New(cfg Config) (*Client, error) {
 	cfg, base, problems := normalize(cfg)
+	if err := checkFurther(cfg); err != nil {
+		problems = append(problems, err)
+	}
 	if len(problems) > 0 {
-		return nil, fail("config", CodeConfig, errors.Join(problems...))
+		// Not fail: whatever Check returns, this is a mistake in the Config.
+		return nil, &Error{Op: "config", Code: CodeConfig, Err: errors.Join(problems...)}
 	}
 	ring, err := seal.NewRing(cfg.CookieKeys...)
 	if err != nil {
@@ -312,6 +324,19 @@ func normalize(cfg Config) (Config, *url.URL, []error) {
 		wrong("AuthOptions", "cannot be used: %w", err)
 	}
 	return cfg, base, problems
+}
+
+// checkFurther returns what [Config.Check] finds, without the words around it
+// that the caller adds itself.
+func checkFurther(cfg Config, requirements ...Requirement) error {
+	if cfg.Check == nil {
+		return nil
+	}
+	err := cfg.Check(cfg, requirements...)
+	if e, ok := err.(*Error); ok && e.Code == CodeConfig && e.Err != nil {
+		return e.Err
+	}
+	return err
 }
 
 func defaults(cfg *Config) {

@@ -87,8 +87,16 @@ func (c *Client) withSession(w http.ResponseWriter, r *http.Request) *http.Reque
 // [Client.Middleware] must be around the app, to take the way back from the
 // provider. What next answers may not be stored by caches, unless it sets its own
 // Cache-Control.
+//
+// It panics when [Config.Check] refuses the requirements: the app is wired in a way
+// that cannot work.
 func (c *Client) RequireLogin(next http.Handler, requirements ...Requirement) http.Handler {
 	demand := newDemand(requirements)
+	if len(requirements) > 0 { // New has checked the rest
+		if err := checkFurther(c.cfg, requirements...); err != nil {
+			panic("oidcrp: RequireLogin: " + strings.TrimPrefix(err.Error(), "oidcrp: "))
+		}
+	}
 	c.demands.Store(demand.key, demand)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Cookie")
