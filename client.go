@@ -129,6 +129,13 @@ type Config struct {
 	// first seals, all of them open, so a key is retired by adding a new one
 	// in front and dropping the old one a session lifetime later.
 	CookieKeys [][]byte
+	// KeySource gives the keys in place of CookieKeys, for keys in a file (see
+	// [KeyFile]) or a key service, which change while the app runs. It is asked
+	// when a key is first needed, then about once a minute while requests come,
+	// and, at most once a second, when a cookie names a key that is not known.
+	// When it fails, the keys stay as they are; before it has given any, what
+	// needs a key answers 503. It must honour its context. If nil, CookieKeys.
+	KeySource func(context.Context) ([][]byte, error)
 	// Store keeps the sessions on the server. If nil, a session is one sealed
 	// cookie, and the server keeps nothing.
 	Store Store
@@ -193,7 +200,7 @@ type Client struct {
 	events   *events
 	provider *provider
 	keys     *keySet
-	ring     *seal.Ring
+	ring     *cookieKeys
 
 	callbacks once.Group[*Session] // by transaction cookie name
 	refreshes once.Group[*Session] // by session and refresh token
@@ -220,7 +227,7 @@ func New(cfg Config) (*Client, error) {
 		// Not fail: whatever Check returns, this is a mistake in the Config.
 		return nil, &Error{Op: "config", Code: CodeConfig, Err: errors.Join(problems...)}
 	}
-	ring, err := seal.NewRing(cfg.CookieKeys...)
+	ring, err := newCookieKeys(&cfg)
 	if err != nil {
 		return nil, failf("config", CodeConfig, "CookieKeys: %w", err)
 	}
@@ -569,8 +576,11 @@ func checkAlgs(cfg *Config, wrong func(string, string, ...any)) {
 const maxClockSkew = 5 * time.Minute
 
 func checkSession(cfg *Config, wrong func(string, string, ...any)) {
-	if len(cfg.CookieKeys) == 0 {
+	switch {
+	case len(cfg.CookieKeys) == 0 && cfg.KeySource == nil:
 		wrong("CookieKeys", "is empty: give at least one key of 32 random bytes")
+	case len(cfg.CookieKeys) > 0 && cfg.KeySource != nil:
+		wrong("KeySource", "stands beside CookieKeys: give one of the two")
 	}
 	for i, key := range cfg.CookieKeys {
 		if len(key) != seal.KeySize {

@@ -132,7 +132,7 @@ func TestAStolenStoreHoldsNoSession(t *testing.T) {
 			}
 		}
 		for _, purpose := range []string{key, c.cookies.session, handle} {
-			if _, err := c.ring.Open(entry.value, c.associated(purpose)); err == nil {
+			if _, err := c.ring.current.Load().ring.Open(entry.value, c.associated(purpose)); err == nil {
 				t.Error("the value opens with the cookie keys")
 			}
 		}
