@@ -103,7 +103,7 @@ func routes(client *oidcrp.Client) http.Handler {
 	mux.Handle("GET /agent", client.RequireLogin(
 		page("Cette page est réservée aux personnes connectées. Voici ce que ProConnect dit de vous.")))
 	mux.Handle("GET /sensitive", client.RequireLogin(
-		page("Cette page demande une double authentification, et la vôtre en est une."),
+		page("Cette page demande une double authentification, et vous l’avez effectuée."),
 		proconnect.RequireMFA()))
 	mux.Handle("GET /public-agents", client.RequireLogin(
 		page("Cette page est réservée aux agents publics, et ProConnect vous reconnaît comme tel."),
