@@ -129,9 +129,29 @@ type Config struct {
 	// first seals, all of them open, so a key is retired by adding a new one
 	// in front and dropping the old one a session lifetime later.
 	CookieKeys [][]byte
+	// KeySource gives the keys in place of CookieKeys, for keys in a file (see
+	// [KeyFile]) or a key service, which change while the app runs. It is asked
+	// when a key is first needed, then about once a minute while requests come,
+	// and, at most once a second, when a cookie names a key that is not known.
+	// When it fails, the keys stay as they are; before it has given any, what
+	// needs a key answers 503. It must honour its context. If nil, CookieKeys.
+	KeySource func(context.Context) ([][]byte, error)
 	// Store keeps the sessions on the server. If nil, a session is one sealed
 	// cookie, and the server keeps nothing.
 	Store Store
+	// CookieSessions keeps the sessions in sealed cookies although there is a
+	// Store, which then holds only what all replicas must know: who was logged
+	// out, which Logout Tokens came, whose tokens are being refreshed. If false,
+	// sessions are kept in the Store when there is one.
+	CookieSessions bool
+	// StoreTimeout bounds one call of the Store; if zero, 2 seconds. Protected
+	// routes then answer 503, and public ones go without the session.
+	StoreTimeout time.Duration
+	// RevocationDelay is how late a logout that another replica took may end a
+	// session here: a replica that has looked for logouts does not look again in
+	// the Store for that long. If zero, 1 second; if negative, it looks at every
+	// request.
+	RevocationDelay time.Duration
 	// SessionLifetime ends a session for good; if zero, 12 hours.
 	SessionLifetime time.Duration
 	// SessionIdleTimeout ends a session that is not used; if zero, 1 hour.
@@ -180,13 +200,13 @@ type Client struct {
 	events   *events
 	provider *provider
 	keys     *keySet
-	ring     *seal.Ring
+	ring     *cookieKeys
 
 	callbacks once.Group[*Session] // by transaction cookie name
 	refreshes once.Group[*Session] // by session and refresh token
 	demands   sync.Map             // of RequireLogin, by key: string to demand
+	store     *storage             // of sessions; of marks alone without a Config.Store
 	marks     *marks
-	loggedOut endedCookies // in this process
 }
 
 // ownPaths are the paths that the middleware answers itself.
@@ -207,7 +227,7 @@ func New(cfg Config) (*Client, error) {
 		// Not fail: whatever Check returns, this is a mistake in the Config.
 		return nil, &Error{Op: "config", Code: CodeConfig, Err: errors.Join(problems...)}
 	}
-	ring, err := seal.NewRing(cfg.CookieKeys...)
+	ring, err := newCookieKeys(&cfg)
 	if err != nil {
 		return nil, failf("config", CodeConfig, "CookieKeys: %w", err)
 	}
@@ -230,7 +250,12 @@ func New(cfg Config) (*Client, error) {
 		jwks:           cfg.PathPrefix + "jwks",
 	}
 	c.cookies = newCookieNames(cfg, c.secure)
-	c.marks = newMarks(cfg.Store, c.now)
+	store := cfg.Store
+	if store == nil {
+		store = &MemoryStore{now: c.now}
+	}
+	c.store = newStorage(store, cfg.StoreTimeout, c.now)
+	c.marks = newMarks(c.store, cfg.Store == nil, c.now, cfg.RevocationDelay)
 	var rt http.RoundTripper
 	if cfg.HTTPClient != nil {
 		rt = cfg.HTTPClient.Transport
@@ -349,6 +374,8 @@ func defaults(cfg *Config) {
 	cfg.ProviderTimeout = cmp.Or(cfg.ProviderTimeout, 10*time.Second)
 	cfg.SessionLifetime = cmp.Or(cfg.SessionLifetime, 12*time.Hour)
 	cfg.SessionIdleTimeout = cmp.Or(cfg.SessionIdleTimeout, time.Hour)
+	cfg.StoreTimeout = cmp.Or(cfg.StoreTimeout, 2*time.Second)
+	cfg.RevocationDelay = cmp.Or(cfg.RevocationDelay, time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -557,8 +584,11 @@ func checkAlgs(cfg *Config, wrong func(string, string, ...any)) {
 const maxClockSkew = 5 * time.Minute
 
 func checkSession(cfg *Config, wrong func(string, string, ...any)) {
-	if len(cfg.CookieKeys) == 0 {
+	switch {
+	case len(cfg.CookieKeys) == 0 && cfg.KeySource == nil:
 		wrong("CookieKeys", "is empty: give at least one key of 32 random bytes")
+	case len(cfg.CookieKeys) > 0 && cfg.KeySource != nil:
+		wrong("KeySource", "stands beside CookieKeys: give one of the two")
 	}
 	for i, key := range cfg.CookieKeys {
 		if len(key) != seal.KeySize {
@@ -570,7 +600,7 @@ func checkSession(cfg *Config, wrong func(string, string, ...any)) {
 		d    time.Duration
 	}{
 		{"SessionLifetime", cfg.SessionLifetime}, {"SessionIdleTimeout", cfg.SessionIdleTimeout},
-		{"ProviderTimeout", cfg.ProviderTimeout},
+		{"ProviderTimeout", cfg.ProviderTimeout}, {"StoreTimeout", cfg.StoreTimeout},
 	} {
 		if field.d < 0 {
 			wrong(field.name, "is negative")

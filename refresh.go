@@ -45,7 +45,7 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*c.cfg.ProviderTimeout)
 		defer cancel()
 		next, err := c.refresh(ctx, s)
-		if next != nil && c.cfg.Store != nil {
+		if next != nil && c.stored() {
 			// The provider may have spent the old refresh token, so the new
 			// one is put away even if nobody waits for it any more.
 			err = cmp.Or(err, c.replaceStored(ctx, next, handle))
@@ -57,7 +57,7 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 		c.events.sessionRefreshed(ctx, ev)
 		return next, err
 	})
-	if refreshed != nil && c.cfg.Store == nil {
+	if refreshed != nil && !c.stored() {
 		err = cmp.Or(err, c.saveCookie(w, r, refreshed))
 	}
 	if err != nil {

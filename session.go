@@ -147,6 +147,11 @@ func (s *Session) AuthTime() time.Time { return s.facts().AuthTime.Truncate(time
 // Logout 3), "" if it says none.
 func (s *Session) SID() string { return s.facts().SID }
 
+// ID names the session among those of this app, for an audit log and for
+// [Client.RevokeSession]. It opens nothing, and stays the same when the tokens
+// are refreshed.
+func (s *Session) ID() string { return base64.RawURLEncoding.EncodeToString([]byte(s.id)) }
+
 // CreatedAt is when the person signed in here.
 func (s *Session) CreatedAt() time.Time { return s.created }
 
@@ -261,7 +266,7 @@ func (c *Client) ended(s *Session, now time.Time) string {
 	switch {
 	case !now.Before(s.ExpiresAt()):
 		return "past its lifetime"
-	case c.cfg.Store == nil && now.Sub(s.seen) >= c.cfg.SessionIdleTimeout:
+	case !c.stored() && now.Sub(s.seen) >= c.cfg.SessionIdleTimeout:
 		// In a Store, the entry's own expiry does this.
 		return "idle for too long"
 	case s.created.After(now.Add(5 * time.Minute)):
@@ -449,8 +454,7 @@ func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session
 	c.forgetLogin(w, r)
 	// A new login never continues an old session (session fixation), and it
 	// leaves nothing of it behind in the Store.
-	c.endCookie(r, s)
-	if err := c.dropStored(r); err != nil {
+	if err := c.dropSession(r, s); err != nil {
 		return err
 	}
 	return c.saveSession(w, r, s, "")
@@ -474,14 +478,23 @@ func (c *Client) forgetLogin(w http.ResponseWriter, r *http.Request) {
 // [ErrStoreUnavailable]; the cookies are deleted all the same.
 func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 	c.deleteSessionCookies(w, r)
-	c.endCookie(r, nil)
-	return c.dropStored(r)
+	return c.dropSession(r, nil)
+}
+
+// dropSession ends the session that r carries; next is the one that follows it,
+// if any.
+func (c *Client) dropSession(r *http.Request, next *Session) error {
+	if c.stored() {
+		return c.dropStored(r)
+	}
+	return c.endCookie(r, next)
 }
 
 // loadSession returns the session and what saveSession needs to write it back.
 func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err error) {
-	if c.cfg.Store != nil {
-		s, handle, err = c.loadStored(r)
+	var over bool
+	if c.stored() {
+		s, handle, over, err = c.loadStored(r)
 	} else {
 		s, err = c.loadCookie(r)
 	}
@@ -491,18 +504,18 @@ func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err er
 	if s == nil {
 		return nil, "", &Error{Op: "session", Code: CodeNoSession}
 	}
-	if reason := c.ended(s, c.now()); reason != "" {
+	reason := c.ended(s, c.now())
+	if reason == "" && !c.stored() {
+		if over, err = c.marks.over(r.Context(), s); err != nil {
+			return nil, "", err
+		}
+	}
+	if over {
+		reason = "ended by a logout"
+	}
+	if reason != "" {
 		c.events.sessionRefused(r.Context(), reason)
 		return nil, "", failf("session", CodeNoSession, "%s", reason)
-	}
-	over, err := c.marks.after(r.Context(), s.created, s.marks[:]...)
-	if err != nil {
-		return nil, "", err
-	}
-	if over || c.loggedOut.has(s.id) {
-		const reason = "ended by a logout"
-		c.events.sessionRefused(r.Context(), reason)
-		return nil, "", failf("session", CodeNoSession, reason)
 	}
 	return s, handle, nil
 }
@@ -510,7 +523,7 @@ func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err er
 // saveSession writes s to the browser, and to the Store under handle, or under
 // a new handle if that is empty.
 func (c *Client) saveSession(w http.ResponseWriter, r *http.Request, s *Session, handle string) error {
-	if c.cfg.Store != nil {
+	if c.stored() {
 		return c.saveStored(w, r, s, handle)
 	}
 	return c.saveCookie(w, r, s)
@@ -525,7 +538,7 @@ func (c *Client) rollInterval() time.Duration {
 // roll notes that the session is in use, at most once every rollInterval.
 func (c *Client) roll(w http.ResponseWriter, r *http.Request, s *Session, handle string) {
 	now := c.now()
-	if c.cfg.Store != nil {
+	if c.stored() {
 		c.touchStored(w, r, s, handle)
 		return
 	}
