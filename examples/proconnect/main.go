@@ -63,7 +63,7 @@ func config() (oidcrp.Config, error) {
 	if cfg.RedirectURI == "" {
 		cfg.BaseURL = cmp.Or(cfg.BaseURL, "http://localhost:8080")
 	}
-	if cfg.CookieKeys == nil {
+	if cfg.CookieKeys == nil && cfg.KeySource == nil {
 		key := make([]byte, 32)
 		rand.Read(key)
 		cfg.CookieKeys = [][]byte{key}

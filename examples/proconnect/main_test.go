@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -172,4 +175,22 @@ func read(t *testing.T, browser *http.Client, url string) string {
 		t.Fatal(err)
 	}
 	return string(body)
+}
+
+func TestCookieKeysMayBeInAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PROCONNECT_ENVIRONMENT", "integration")
+	t.Setenv("OIDC_CLIENT_ID", "service")
+	t.Setenv("OIDC_CLIENT_SECRET", strings.Repeat("5", 64))
+	t.Setenv("OIDC_COOKIE_KEYS_FILE", file)
+	cfg, err := config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := oidcrp.New(cfg); err != nil {
+		t.Error(err)
+	}
 }
