@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -42,17 +43,27 @@ func (r *redis) start(t testing.TB) {
 	r.poll(t, "redis-server", r.answers)
 }
 
-func (r *redis) answers() bool {
+func (r *redis) answers() bool { return r.command("PING") == "+PONG" }
+
+// empty makes the server forget everything.
+func (r *redis) empty(t testing.TB) {
+	t.Helper()
+	if answer := r.command("FLUSHALL"); answer != "+OK" {
+		t.Fatalf("FLUSHALL was answered with %q", answer)
+	}
+}
+
+// command returns the first line of the server's answer, "" if there is none.
+func (r *redis) command(text string) string {
 	conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port)), time.Second)
 	if err != nil {
-		return false
+		return ""
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Second))
-	answer := make([]byte, 5)
-	fmt.Fprint(conn, "PING\r\n")
-	_, err = io.ReadFull(conn, answer)
-	return err == nil && string(answer) == "+PONG"
+	fmt.Fprint(conn, text+"\r\n")
+	line, _ := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line)
 }
 
 // freeze makes the server accept connections and answer nothing, until thaw.

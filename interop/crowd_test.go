@@ -303,8 +303,9 @@ func together(people []*person, f func(*person) error) error {
 	return errors.Join(errs...)
 }
 
-// use has people use the app until the context ends, and then waits for the last answers.
-func (c *crowd) use(ctx context.Context, people []*person) (wait func()) {
+// use has people use the app until stop, which waits for the last answers.
+func (c *crowd) use(people []*person) (stop func()) {
+	ctx, cancel := context.WithCancel(c.t.Context())
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
@@ -319,7 +320,10 @@ func (c *crowd) use(ctx context.Context, people []*person) (wait func()) {
 			}
 		})
 	}
-	return group.Wait
+	return func() {
+		cancel()
+		group.Wait()
+	}
 }
 
 // cookies are what the browser sends to the app now.

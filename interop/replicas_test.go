@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -96,8 +95,8 @@ func TestReplicas(t *testing.T) {
 			}
 			s.everybodyEverywhere(t)
 
-			ctx, cancel := context.WithCancel(t.Context())
-			wait := s.crowd.use(ctx, s.people[20:])
+			stop := s.crowd.use(s.people[20:])
+			defer stop()
 			s.oldState = s.newState(t, s.base)
 			s.killACopy(t)
 			s.newKeyReachesAll(t)
@@ -107,8 +106,8 @@ func TestReplicas(t *testing.T) {
 			s.signedOutEverywhere(t, gone)
 			s.backChannelLogout(t)
 			s.dropOldKey(t)
-			cancel()
-			wait()
+			stop()
+			s.emptyRedis(t, way == "stored")
 			t.Logf("the balancer repeated %d requests and failed %d", s.repeated.Load(), s.failed.Load())
 			if n := s.failed.Load(); n > 0 {
 				t.Errorf("the balancer answered %d requests with 502", n)
@@ -377,6 +376,20 @@ func (s *service) backChannelLogout(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.signedInEverywhere(t, first, second)
+}
+
+// emptyRedis has Redis forget everything: whose session was there signs in again.
+func (s *service) emptyRedis(t *testing.T, lost bool) {
+	t.Helper()
+	s.crowd.enter(phase{name: "Redis is empty"})
+	s.redis.empty(t)
+	if lost {
+		s.signedOutEverywhere(t, s.people[:3]...)
+		if err := together(s.people, (*person).signIn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.everybodyEverywhere(t)
 }
 
 // sid is the provider's name of the session.
