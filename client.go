@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -159,6 +160,22 @@ type Config struct {
 	// KeepTokens keeps the access and refresh tokens in the session, for apps
 	// that call an API with them. If false, they are dropped after login.
 	KeepTokens bool
+	// RefreshBefore has Middleware refresh the tokens of a session in use when its
+	// access token ends within that time, if there is a refresh token and the
+	// provider said when the access token ends. If zero, only [Client.Refresh] and
+	// [Session.HTTPClient] refresh.
+	RefreshBefore time.Duration
+	// RefreshUserInfo has a refresh by Middleware or HTTPClient fetch UserInfo
+	// again as well, as Client.Refresh always does. If false, the claims stay as
+	// they are.
+	RefreshUserInfo bool
+	// RefreshFailure says what becomes of a session that Middleware cannot
+	// refresh. The zero value is KeepSession.
+	RefreshFailure RefreshFailure
+	// EndWithIDToken ends a session when its ID Token ends, or the one that came
+	// with the last refresh. If false, the ID Token's exp says only until when it
+	// may be used for a login.
+	EndWithIDToken bool
 
 	// HTTPClient's Transport carries the requests to the provider, for a
 	// private certificate authority or a proxy. Its other fields are not
@@ -207,6 +224,7 @@ type Client struct {
 	demands   sync.Map             // of RequireLogin, by key: string to demand
 	store     *storage             // of sessions; of marks alone without a Config.Store
 	marks     *marks
+	downUntil atomic.Pointer[time.Time] // no refresh unasked before this time; nil: any time
 }
 
 // ownPaths are the paths that the middleware answers itself.
@@ -587,12 +605,19 @@ func checkSession(cfg *Config, wrong func(string, string, ...any)) {
 			wrong("CookieKeys", "[%d] has %d bytes, not %d", i, len(key), seal.KeySize)
 		}
 	}
+	if cfg.RefreshBefore > 0 && !cfg.KeepTokens {
+		wrong("RefreshBefore", "needs KeepTokens")
+	}
+	if cfg.RefreshFailure < KeepSession || cfg.RefreshFailure > FailRequest {
+		wrong("RefreshFailure", "is not known")
+	}
 	for _, field := range []struct {
 		name string
 		d    time.Duration
 	}{
 		{"SessionLifetime", cfg.SessionLifetime}, {"SessionIdleTimeout", cfg.SessionIdleTimeout},
 		{"ProviderTimeout", cfg.ProviderTimeout}, {"StoreTimeout", cfg.StoreTimeout},
+		{"RefreshBefore", cfg.RefreshBefore},
 	} {
 		if field.d < 0 {
 			wrong(field.name, "is negative")

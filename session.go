@@ -30,6 +30,7 @@ type Session struct {
 	created  time.Time // when the person signed in here
 	seen     time.Time // the last use that was written down
 	ceiling  time.Time // the provider's own end of the session; zero: none
+	tokenEnd time.Time // the ID Token's end, if the session ends with it; zero: it does not
 	stepUp   string    // the requirements that the login was to meet
 	returnTo string    // where the login leads; not stored
 	lifetime time.Duration
@@ -79,6 +80,9 @@ func (c *Client) newSession(t *transaction, token *idToken, userInfo []byte, tok
 	}
 	if token.sid != "" {
 		s.marks[1] = sessionMark(token.issuer, token.sid)
+	}
+	if c.cfg.EndWithIDToken {
+		s.tokenEnd = token.expiry
 	}
 	if c.cfg.KeepTokens {
 		s.tokens = tokens.token()
@@ -156,12 +160,15 @@ func (s *Session) ID() string { return base64.RawURLEncoding.EncodeToString([]by
 func (s *Session) CreatedAt() time.Time { return s.created }
 
 // ExpiresAt is when the session ends even if it is used all the time: after
-// [Config.SessionLifetime], or when the ID Token's session_expiry says (OpenID
-// IPSIE SL1), whichever comes first.
+// [Config.SessionLifetime], when the ID Token's session_expiry says (OpenID IPSIE
+// SL1), or when the ID Token itself ends if [Config.EndWithIDToken] is set,
+// whichever comes first.
 func (s *Session) ExpiresAt() time.Time {
 	end := s.created.Add(s.lifetime)
-	if !s.ceiling.IsZero() && s.ceiling.Before(end) {
-		return s.ceiling
+	for _, limit := range []time.Time{s.ceiling, s.tokenEnd} {
+		if !limit.IsZero() && limit.Before(end) {
+			end = limit
+		}
 	}
 	return end
 }
@@ -277,7 +284,7 @@ func (c *Client) ended(s *Session, now time.Time) string {
 
 // The stored form of a session. A reader refuses a version that it does not
 // know, which ends the session and nothing worse.
-const sessionFormat = 1
+const sessionFormat = 2
 
 // What stands before the tokens. Without it, a session cut short there would
 // read as a whole one.
@@ -292,7 +299,7 @@ func (s *Session) marshal() []byte {
 	b := make([]byte, 0, 256+len(s.idToken.payload)+len(s.userInfo)+len(s.idToken.signature))
 	b = append(b, sessionFormat)
 	b = binary.AppendUvarint(b, uint64(max(s.created.UnixMilli(), 0)))
-	for _, t := range []time.Time{s.seen, s.ceiling} {
+	for _, t := range []time.Time{s.seen, s.ceiling, s.tokenEnd} {
 		b = binary.AppendUvarint(b, unixOrZero(t))
 	}
 	for _, key := range s.marks {
@@ -333,7 +340,7 @@ func (c *Client) unmarshalSession(b []byte) (*Session, error) {
 	}
 	s := &Session{lifetime: c.cfg.SessionLifetime}
 	s.created = d.milliTime()
-	s.seen, s.ceiling = d.time(), d.time()
+	s.seen, s.ceiling, s.tokenEnd = d.time(), d.time(), d.time()
 	for i := range s.marks {
 		copy(s.marks[i][:], d.take(uint64(len(s.marks[i]))))
 	}
@@ -423,7 +430,11 @@ type sessionKey struct{}
 type requestSession struct {
 	client  *Client
 	session *Session
+	handle  string // of a session in the Store
 	err     error
+	// refreshCookie refreshes the tokens of a session in cookies, if they are
+	// about to end, and sets its cookies on the answer to the request.
+	refreshCookie func(context.Context) error
 }
 
 // SessionFromContext returns the session of the request that ctx belongs to.
