@@ -113,7 +113,13 @@ type app struct {
 // startApp runs webapp with nothing but env in its environment, and returns when it answers.
 func startApp(t testing.TB, base string, env map[string]string) *app {
 	t.Helper()
-	cmd := exec.Command(webapp)
+	return startProgram(t, webapp, base, env)
+}
+
+// startProgram is startApp for either build of webapp.
+func startProgram(t testing.TB, program, base string, env map[string]string) *app {
+	t.Helper()
+	cmd := exec.Command(program)
 	cmd.Dir = t.TempDir()
 	cmd.Env = []string{"LISTEN=" + base[len("http://"):]}
 	for name, value := range env {

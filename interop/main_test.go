@@ -15,6 +15,13 @@ import (
 // webapp is the path of the reference app, built once.
 var webapp string
 
+// redisWebapp builds the same one with Redis among its stores when it is first needed, and returns its
+// path.
+var redisWebapp = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(filepath.Dir(webapp), "redis-webapp")
+	return path, build("../redisstore", "./webapp", path)
+})
+
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
@@ -31,7 +38,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	webapp = filepath.Join(dir, "webapp")
-	if err := buildWebapp(); err != nil {
+	if err := build("..", "./examples/webapp", webapp); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -51,17 +58,17 @@ func checkNode() error {
 	return nil
 }
 
-// buildWebapp builds the app in the root module, with the race detector when the tests have it: a
-// race in the library then shows in the app's log and fails the test that drove it.
-func buildWebapp() error {
-	args := []string{"build", "-o", webapp}
+// build builds a program of another module, with the race detector when the tests have it: a race in
+// the library then shows in the app's log and fails the test that drove it.
+func build(module, program, path string) error {
+	args := []string{"build", "-o", path}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	build := exec.Command("go", append(args, "./examples/webapp")...)
-	build.Dir = ".."
+	build := exec.Command("go", append(args, program)...)
+	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("interop: build examples/webapp: %w\n%s", err, out)
+		return fmt.Errorf("interop: build %s in %s: %w\n%s", program, module, err, out)
 	}
 	return nil
 }

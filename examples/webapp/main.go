@@ -6,6 +6,7 @@
 // (default 127.0.0.1:8080), LISTEN_CERT_FILE (a certificate and its private key
 // as PEM; it then serves https), SESSION_STORE (cookie or memory; the program of
 // the same name in the redisstore module also knows redis://host:port/db),
+// SESSION_COOKIES (1 to keep sessions in cookies although there is a store),
 // SESSION_IDLE_TIMEOUT (a duration such as 30m), REQUIRE_ACR (the acr values that
 // /admin accepts, separated by spaces) and KEEP_TOKENS (1 to keep the tokens, for
 // /refresh). Without OIDC_ISSUER it starts a provider of its own, on loopback, where

@@ -106,7 +106,7 @@ func config(origin string, open OpenStore) (oidcrp.Config, error) {
 	if cfg.BaseURL == "" && cfg.RedirectURI == "" {
 		cfg.BaseURL = origin
 	}
-	if cfg.CookieKeys == nil {
+	if cfg.CookieKeys == nil && cfg.KeySource == nil {
 		slog.Warn("OIDC_COOKIE_KEYS is not set: sessions end with this process")
 		key := make([]byte, 32)
 		rand.Read(key)
@@ -115,6 +115,7 @@ func config(origin string, open OpenStore) (oidcrp.Config, error) {
 	if cfg.Store, err = store(os.Getenv("SESSION_STORE"), open); err != nil {
 		return cfg, fmt.Errorf("SESSION_STORE: %w", err)
 	}
+	cfg.CookieSessions = os.Getenv("SESSION_COOKIES") == "1"
 	if cfg.SessionIdleTimeout, err = duration("SESSION_IDLE_TIMEOUT"); err != nil {
 		return cfg, err
 	}
@@ -187,16 +188,16 @@ func home(client *oidcrp.Client) http.Handler {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Add("Vary", "Cookie")
 		fmt.Fprint(w, "<!doctype html><html lang=en><title>webapp</title><h1>webapp</h1>")
-		if _, ok := oidcrp.SessionFromContext(r.Context()); ok {
+		_, err := client.Session(r)
+		switch {
+		case err == nil:
 			fmt.Fprint(w, `<p>You are signed in. <a href="/me">Who am I?</a></p>`+
 				`<form method="post" action="/auth/logout"><button>Sign out</button></form>`)
-			return
-		}
-		if _, err := client.Session(r); errors.Is(err, oidcrp.ErrStoreUnavailable) {
+		case errors.Is(err, oidcrp.ErrStoreUnavailable):
 			fmt.Fprint(w, `<p>Your session cannot be looked up at the moment.</p>`)
-			return
+		default:
+			fmt.Fprint(w, `<p><a href="/me">Sign in</a></p>`)
 		}
-		fmt.Fprint(w, `<p><a href="/me">Sign in</a></p>`)
 	})
 }
 
