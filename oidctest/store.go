@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 )
@@ -62,16 +63,23 @@ func storeParts() []storePart {
 //		})
 //	}
 //
-// newStore is called for each subtest, and may return the same store every time: no
-// key is used twice, and nothing is expected of keys that others use. The subtests
-// run in parallel and take a few seconds, since entries must expire. The clock of a
-// store that is told when an entry expires, rather than after how long, must agree
-// with this machine's.
+// newStore is called with t for each subtest, and may return the same store every
+// time: no key is used twice, and nothing is expected of keys that others use. What
+// the subtests report runs all at once, whatever -parallel says, and takes a few
+// seconds, since entries must expire. The clock of a store that is told when an entry
+// expires, rather than after how long, must agree with this machine's.
 //
 // A store within the process may ignore that ctx has ended. That a slow store gives
 // up when ctx ends is not tested, since only the store's author can make it slow.
 func TestStore[S Store](t *testing.T, newStore func(t testing.TB) S) {
 	probe := Store(newStore(t))
+	var wg sync.WaitGroup
+	defer wg.Wait() // before the cleanups of newStore
+	type running struct {
+		name string
+		done chan error
+	}
+	var all []running
 	for _, part := range storeParts() {
 		if !part.has(probe) {
 			t.Logf("without %s, which %T does not have", part.name, probe)
@@ -79,14 +87,17 @@ func TestStore[S Store](t *testing.T, newStore func(t testing.TB) S) {
 		}
 		t.Logf("with %s", part.name)
 		for _, check := range part.checks {
-			t.Run(check.name, func(t *testing.T) {
-				store := newStore(t)
-				t.Parallel()
-				if err := runStoreCheck(t.Context(), store, check); err != nil {
-					t.Error(err)
-				}
-			})
+			store, done := newStore(t), make(chan error, 1)
+			all = append(all, running{check.name, done})
+			wg.Go(func() { done <- runStoreCheck(t.Context(), store, check) })
 		}
+	}
+	for _, check := range all {
+		t.Run(check.name, func(t *testing.T) {
+			if err := <-check.done; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
