@@ -93,3 +93,20 @@ func TestARouteWithARequirementThatCheckRefusesIsAMistake(t *testing.T) {
 	}()
 	c.RequireLogin(http.NotFoundHandler(), ACR("eidas2"), MaxAge(time.Minute))
 }
+
+func TestAClientSaysWhatToRegister(t *testing.T) {
+	t.Parallel()
+	c := mustNew(t, func(c *Config) { c.BaseURL += "/" })
+	if got, want := c.RedirectURI(), "https://app.example/auth/callback"; got != want {
+		t.Errorf("redirect URI %s, want %s", got, want)
+	}
+	if got, want := c.PostLogoutRedirectURI(), "https://app.example/auth/logout/callback"; got != want {
+		t.Errorf("post-logout redirect URI %s, want %s", got, want)
+	}
+	c = mustNew(t, func(c *Config) {
+		c.RedirectURI, c.PostLogoutRedirectURI = "https://app.example/cb", "https://app.example/bye?from=op"
+	})
+	if c.RedirectURI() != "https://app.example/cb" || c.PostLogoutRedirectURI() != "https://app.example/bye?from=op" {
+		t.Errorf("registered already: %s, %s", c.RedirectURI(), c.PostLogoutRedirectURI())
+	}
+}

@@ -308,6 +308,14 @@ func (c *Client) effectiveMetadata(ctx context.Context) (*Metadata, error) {
 	return m, nil
 }
 
+// RedirectURI returns what must be registered at the provider as redirect URI, byte
+// for byte.
+func (c *Client) RedirectURI() string { return c.cfg.RedirectURI }
+
+// PostLogoutRedirectURI returns what must be registered at the provider as
+// post-logout redirect URI, byte for byte.
+func (c *Client) PostLogoutRedirectURI() string { return c.cfg.PostLogoutRedirectURI }
+
 // LoginURL returns the path that starts a login and leads back to returnTo, a
 // path of this app such as "/dossiers/12?tab=2". A returnTo that is no local
 // path is left out.

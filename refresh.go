@@ -110,7 +110,7 @@ func (c *Client) refreshAlone(ctx context.Context, s *Session, handle string, us
 	if err != nil {
 		return nil, err
 	}
-	return c.renewUserInfo(ctx, m, newer, handle)
+	return c.renewUserInfo(ctx, m, s, newer, handle)
 }
 
 // refresh asks the provider and checks what it answers. A session beside an
@@ -146,7 +146,7 @@ func (c *Client) refresh(ctx context.Context, s *Session, handle string, userInf
 	if err := c.keepRefreshed(ctx, s, renewed, handle); err != nil || !userInfo {
 		return renewed, err
 	}
-	return c.renewUserInfo(ctx, m, renewed, handle)
+	return c.renewUserInfo(ctx, m, s, renewed, handle)
 }
 
 // renewIDToken puts the ID Token of tokens, if there is one, in the place of s's.
@@ -175,17 +175,18 @@ func (c *Client) renewIDToken(ctx context.Context, m *Metadata, s *Session, toke
 	return nil
 }
 
-// renewUserInfo returns s, whose tokens are new and put away, with new claims
-// from UserInfo; s itself beside an error that says nothing about it.
-func (c *Client) renewUserInfo(ctx context.Context, m *Metadata, s *Session, handle string) (*Session, error) {
-	userInfo, err := c.userInfo(ctx, m, s.tokens.AccessToken, s.Subject())
+// renewUserInfo returns next, which a refresh has made of s and which is put away,
+// with new claims from UserInfo; next itself beside an error that says nothing
+// about it.
+func (c *Client) renewUserInfo(ctx context.Context, m *Metadata, s, next *Session, handle string) (*Session, error) {
+	userInfo, err := c.userInfo(ctx, m, next.tokens.AccessToken, next.Subject())
 	if errors.Is(err, ErrProviderUnavailable) {
-		return s, err
+		return next, err
 	}
 	if err != nil {
 		return nil, err
 	}
-	renewed := s.copy()
+	renewed := next.copy()
 	renewed.userInfo = userInfo
 	return renewed, c.keepRefreshed(ctx, s, renewed, handle)
 }

@@ -25,7 +25,8 @@ const (
 	KeepSession RefreshFailure = iota
 	// SignInAgain ends the session as soon as the provider answers with an error,
 	// whichever: some answer 500 when their own session is over. A provider that
-	// does not answer at all is treated as by KeepSession.
+	// does not answer, or says that it cannot for now (429, 502, 503, 504), is
+	// treated as by KeepSession.
 	SignInAgain
 	// FailRequest answers requests for protected routes with the error, and tries
 	// again with the next one. The session stays.
@@ -67,7 +68,7 @@ func (c *Client) renew(w http.ResponseWriter, r *http.Request, found *requestSes
 	}
 	var answer *fetch.Error
 	var refusal *ProviderError
-	answered := errors.As(err, &refusal) || errors.As(err, &answer) && answer.StatusCode != 0
+	answered := errors.As(err, &refusal) || errors.As(err, &answer) && answer.StatusCode == http.StatusInternalServerError
 	switch {
 	case errors.Is(err, ErrNoSession):
 		found.session, found.err = nil, err

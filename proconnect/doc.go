@@ -18,7 +18,8 @@ professionals, and says what only ProConnect does.
 [UserFrom], pages show a [Button], and [SignInSilently] is for public pages.
 [SIRET], [EmailDomain], [IdentityProvider] and [Role] say who may enter. [Explain]
 and [ExplainCode] say what ProConnect's errors mean; [ErrorHandler], which a Config of
-this package has already, says it to the person.
+this package has already, says it to the person. The folders docs/en and docs/fr of
+the repository lead from the registration to production.
 
 # Accounts
 

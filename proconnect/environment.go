@@ -69,6 +69,9 @@ func complete(cfg oidcrp.Config) oidcrp.Config {
 	if cfg.Check == nil {
 		cfg.Check = Check
 	}
+	if cfg.RefreshFailure == oidcrp.KeepSession {
+		cfg.RefreshFailure = oidcrp.SignInAgain // see NeedsSignIn
+	}
 	return cfg
 }
 
