@@ -144,15 +144,15 @@ func (p *person) do(client *http.Client, req *http.Request) (*http.Response, str
 	return res, string(body), err
 }
 
-// me asks /api/me at one copy or the balancer, as scripts do, and reports whether this person is
-// signed in.
+// me asks /api/me at one copy or the balancer as scripts do, or opens /me, and reports whether this
+// person is signed in.
 func (p *person) me(address string) bool {
 	began, start := p.crowd.now(), time.Now()
-	res, body, err := p.get(address, false)
+	res, body, err := p.get(address, !strings.HasSuffix(address, "/api/me"))
 	took := time.Since(start)
 	kind := "no answer"
 	if err == nil {
-		kind = fmt.Sprint("/api/me ", res.StatusCode)
+		kind = fmt.Sprint(res.Request.URL.Path, " ", res.StatusCode) // a login page, if it comes to that
 	}
 	p.crowd.note(began, kind, took, func(ph phase) error {
 		if err != nil {
@@ -163,7 +163,7 @@ func (p *person) me(address string) bool {
 	return err == nil && res.StatusCode == http.StatusOK
 }
 
-// judge says what is wrong with an answer of /api/me in a phase.
+// judge says what is wrong with an answer of /api/me or /me in a phase.
 func (p *person) judge(ph phase, res *http.Response, body string, took time.Duration) error {
 	if ph.limit > 0 && took > ph.limit {
 		return fmt.Errorf("%s got %d only after %v", p.sub, res.StatusCode, took)
@@ -239,11 +239,13 @@ var (
 // begin opens /me, which leads to the provider's login page, or to nothing more to do when the
 // provider still knows the person.
 func (p *person) begin() error {
+	began, start := p.crowd.now(), time.Now()
 	res, body, err := p.get(p.crowd.base+"/me", true)
 	if err != nil {
 		return err
 	}
 	if p.login = nil; p.judge(phase{}, res, body, 0) == nil {
+		p.crowd.note(began, "sign-in", time.Since(start), func(phase) error { return nil })
 		return nil
 	}
 	action, interaction := loginForm.FindStringSubmatch(body), loginInteraction.FindStringSubmatch(body)
@@ -311,9 +313,12 @@ func (c *crowd) use(people []*person) (stop func()) {
 		group.Go(func() {
 			for ctx.Err() == nil {
 				p := people[rand.IntN(len(people))]
-				if rand.IntN(5) == 0 {
+				switch rand.IntN(5) {
+				case 0:
 					p.home()
-				} else {
+				case 1:
+					p.me(c.base + "/me")
+				default:
 					p.me(c.base + "/api/me")
 				}
 				time.Sleep(5 * time.Millisecond)

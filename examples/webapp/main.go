@@ -8,8 +8,9 @@
 // the same name in the redisstore module also knows redis://host:port/db),
 // SESSION_COOKIES (1 to keep sessions in cookies although there is a store),
 // SESSION_IDLE_TIMEOUT (a duration such as 30m), REQUIRE_ACR (the acr values that
-// /admin accepts, separated by spaces) and KEEP_TOKENS (1 to keep the tokens, for
-// /refresh). Without OIDC_ISSUER it starts a provider of its own, on loopback, where
+// /admin accepts, separated by spaces), KEEP_TOKENS (1 to keep the tokens, for
+// /refresh) and REFRESH_BEFORE (a duration: tokens in use are refreshed when they
+// end within that time; it needs KEEP_TOKENS). Without OIDC_ISSUER it starts a provider of its own, on loopback, where
 // anybody can sign in as anybody. Without OIDC_BASE_URL it is reached where it
 // listens.
 //

@@ -119,6 +119,9 @@ func config(origin string, open OpenStore) (oidcrp.Config, error) {
 	if cfg.SessionIdleTimeout, err = duration("SESSION_IDLE_TIMEOUT"); err != nil {
 		return cfg, err
 	}
+	if cfg.RefreshBefore, err = duration("REFRESH_BEFORE"); err != nil {
+		return cfg, err
+	}
 	cfg.KeepTokens = os.Getenv("KEEP_TOKENS") == "1"
 	// Some providers, ProConnect among them, attest these only when asked.
 	cfg.AuthOptions.Claims = &oidcrp.ClaimsRequest{
