@@ -255,3 +255,28 @@ func (p *page) signIn(a account) *page {
 	p.browser.t.Helper()
 	return p.form().set("sub", a.Sub).submit()
 }
+
+// fail has the sign-in of a ProConnect end on its page with that code.
+func (p *page) fail(code string) *page {
+	p.browser.t.Helper()
+	return p.form().set("fails", code).submit()
+}
+
+// follow clicks the first link that leads to a path with that end.
+func (p *page) follow(end string) *page {
+	p.browser.t.Helper()
+	doc, err := html.Parse(strings.NewReader(p.Body))
+	if err != nil {
+		p.browser.t.Fatal(err)
+	}
+	for node := range doc.Descendants() {
+		for _, a := range node.Attr {
+			target, err := p.URL.Parse(a.Val)
+			if node.Data == "a" && a.Key == "href" && err == nil && strings.HasSuffix(target.Path, end) {
+				return p.browser.submitAll(p.browser.get(target.String()))
+			}
+		}
+	}
+	p.browser.t.Fatalf("no link to %s on %s (%d):\n%s", end, p.URL, p.Status, p.Body)
+	return nil
+}
