@@ -11,6 +11,7 @@
 //	OIDC_BASE_URL                        default http://localhost:8080
 //	OIDC_COOKIE_KEYS                     32 random bytes as base64; default new ones at each start
 //	LISTEN                               default 127.0.0.1:8080
+//	SILENT                               1 to sign in whoever has a session at ProConnect without a click
 //
 // and the other variables of oidcrp.ConfigFromEnv.
 package main
@@ -71,7 +72,11 @@ func config() (oidcrp.Config, error) {
 
 func routes(client *oidcrp.Client) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", home)
+	public := http.Handler(http.HandlerFunc(home))
+	if os.Getenv("SILENT") == "1" {
+		public = proconnect.SignInSilently(client, public)
+	}
+	mux.Handle("GET /{$}", public)
 	page := http.HandlerFunc(agent)
 	mux.Handle("GET /agent", client.RequireLogin(page))
 	mux.Handle("GET /sensitive", client.RequireLogin(page, proconnect.RequireMFA()))
