@@ -20,6 +20,8 @@ type browser struct {
 	t      testing.TB
 	client *http.Client
 	trail  []*url.URL // the redirects it followed
+
+	language string // what it prefers; English from the start
 }
 
 func newBrowser(t testing.TB) *browser {
@@ -28,7 +30,7 @@ func newBrowser(t testing.TB) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &browser{t: t, client: &http.Client{Jar: jar, Timeout: patience}}
+	b := &browser{t: t, client: &http.Client{Jar: jar, Timeout: patience}, language: "en"}
 	b.client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		if len(via) >= 10 {
 			return errTooManyRedirects
@@ -89,7 +91,7 @@ func (b *browser) get(address string) *page {
 func (b *browser) navigate(req *http.Request) *page {
 	b.t.Helper()
 	req.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
-	req.Header.Set("Accept-Language", "en")
+	req.Header.Set("Accept-Language", b.language)
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
 	req.Header.Set("Sec-Fetch-Dest", "document")
 	req.Header.Set("Sec-Fetch-User", "?1")

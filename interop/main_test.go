@@ -8,12 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 )
 
-// webapp is the path of the reference app, built once.
-var webapp string
+// webapp is the path of the reference app, service that of examples/proconnect; both built once.
+var webapp, service string
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -30,8 +31,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	webapp = filepath.Join(dir, "webapp")
-	if err := buildWebapp(); err != nil {
+	webapp, service = filepath.Join(dir, "webapp"), filepath.Join(dir, "proconnect")
+	if err := build(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -42,26 +43,30 @@ func checkNode() error {
 	if _, err := exec.LookPath("node"); err != nil {
 		return fmt.Errorf("interop: these tests need Node.js: %w; `bash interop/run` installs it", err)
 	}
-	for _, kind := range []string{proconnect, modern} {
-		installed := filepath.Join("providers", kind, "node_modules", "oidc-provider")
+	for _, installed := range []string{
+		filepath.Join("providers", proconnect, "node_modules", "oidc-provider"),
+		filepath.Join("providers", modern, "node_modules", "oidc-provider"),
+		axe,
+	} {
 		if _, err := os.Stat(installed); err != nil {
-			return fmt.Errorf("interop: run `npm ci` in %s: %w", filepath.Dir(filepath.Dir(installed)), err)
+			folder, _, _ := strings.Cut(installed, string(filepath.Separator)+"node_modules")
+			return fmt.Errorf("interop: run `npm ci` in %s: %w", folder, err)
 		}
 	}
 	return nil
 }
 
-// buildWebapp builds the app in the root module, with the race detector when the tests have it: a
-// race in the library then shows in the app's log and fails the test that drove it.
-func buildWebapp() error {
-	args := []string{"build", "-o", webapp}
+// build builds the apps in the root module, with the race detector when the tests have it: a race
+// in the library then shows in the app's log and fails the test that drove it.
+func build(dir string) error {
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	build := exec.Command("go", append(args, "./examples/webapp")...)
+	build := exec.Command("go", append(args, "./examples/webapp", "./examples/proconnect")...)
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("interop: build examples/webapp: %w\n%s", err, out)
+		return fmt.Errorf("interop: build the examples: %w\n%s", err, out)
 	}
 	return nil
 }
