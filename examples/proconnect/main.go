@@ -87,12 +87,20 @@ func routes(client *oidcrp.Client) http.Handler {
 
 var pages = template.Must(template.New("").Funcs(proconnect.ButtonFuncMap()).Parse(`<!doctype html>
 <html lang="fr"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Service de démonstration</title></head><body><main>
+<title>Service de démonstration</title>
+<style>
+:root{color-scheme:light dark}
+body{max-width:40rem;margin:0 auto;padding:1rem;background:Canvas;font:1rem/1.5 system-ui,sans-serif}
+li{margin:.5rem 0}
+button{font:inherit}
+</style>
+{{proconnectButtonStyle ""}}</head><body><main>
 <h1>Service de démonstration</h1>
 {{with .User}}
-<p>Bonjour {{.GivenName}} {{.UsualName}} ({{.NormalizedEmail}}), {{.OrganizationLabel}} {{.SIRET}}.</p>
-<p>{{if .IsPublicAgent}}Agent public.{{end}} Rôles : {{range .Roles}}{{.}} {{end}}</p>
-<p>Niveau d’authentification : {{$.ACR}}.</p>
+<p>Bonjour {{.GivenName}} {{.UsualName}} ({{.NormalizedEmail}}).</p>
+{{if .SIRET}}<p>Organisation : {{with .OrganizationLabel}}{{.}}, {{end}}SIRET {{.SIRET}}.</p>
+{{end}}{{if .Roles}}<p>{{if .IsPublicAgent}}Agent public. {{end}}Rôles : {{range $i, $role := .Roles}}{{if $i}}, {{end}}{{$role}}{{end}}.</p>
+{{end}}<p>Niveau d’authentification : {{$.ACR}}.</p>
 <ul>
 <li><a href="/sensitive">Page qui demande une double authentification</a></li>
 <li><a href="/public-agents">Page réservée aux agents publics</a></li>
@@ -116,7 +124,7 @@ func home(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/agent", http.StatusFound)
 		return
 	}
-	show(w, content{Button: proconnect.ButtonOptions{ReturnTo: "/agent"}})
+	show(w, content{Button: proconnect.ButtonOptions{ReturnTo: "/agent", StyleInHead: true}})
 }
 
 func agent(w http.ResponseWriter, r *http.Request) {
