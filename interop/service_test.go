@@ -102,7 +102,8 @@ func TestServiceKeepsOthersOut(t *testing.T) {
 		b := newBrowser(t)
 		b.language = language
 		w.wantPage(t, b.open(w.base+"/public-agents").signIn(bob), "/public-agents", http.StatusForbidden, text)
-		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK, "Bob Durand")
+		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK,
+			"<p>Bonjour Bob Durand (bob@ministere.example).</p>\n<p>Niveau")
 	}
 }
 
