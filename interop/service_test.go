@@ -89,6 +89,13 @@ func TestServiceSignsIn(t *testing.T) {
 	w.wantPage(t, b.open(w.base+"/"), "/agent", http.StatusOK)
 	w.wantPage(t, b.open(w.base+"/public-agents"), "/public-agents", http.StatusOK)
 	w.wantLogins(t, 1)
+	// Errors would come in HTML to whoever takes that.
+	for _, endpoint := range []string{"token", "userinfo"} {
+		if accept := w.provider.last(t, endpoint).Accept; !strings.HasPrefix(accept, "application/j") ||
+			strings.Contains(accept, "html") {
+			t.Errorf("the %s request accepts %q", endpoint, accept)
+		}
+	}
 }
 
 // TestServiceKeepsOthersOut: somebody who is no public agent reads why and whom to ask.
@@ -232,6 +239,22 @@ func TestServiceInTwoTabs(t *testing.T) {
 	w.wantPage(t, b.open(w.base+"/sensitive?tab=2"), "/sensitive", http.StatusOK)
 	w.wantPage(t, b.open(w.base+"/agent?tab=1"), "/agent", http.StatusOK)
 	w.wantLogins(t, 2)
+}
+
+// TestServiceInTwoTabsTheOtherWay: the first tab asked for two factors and ends on the second's
+// page with one, so its own page still has to ask.
+func TestServiceInTwoTabsTheOtherWay(t *testing.T) {
+	t.Parallel()
+	w := newService(t, nil, nil)
+	b := newBrowser(t)
+	first := b.open(w.base + "/sensitive")
+	b.open(w.base + "/agent")
+	w.wantPage(t, first.signIn(alice), "/agent", http.StatusOK, "eidas1.")
+	code := b.open(w.base + "/sensitive").signIn(alice)
+	if !asksForCode(code) {
+		t.Fatalf("ended on %s\n%s", code.URL, code.Body)
+	}
+	w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, "eidas1-mfa.")
 }
 
 // signInElsewhere gives the browser a session at ProConnect, through another service.
