@@ -104,7 +104,7 @@ func cookieKey(t testing.TB) string {
 	return base64.StdEncoding.EncodeToString(key)
 }
 
-// app is a running webapp.
+// app is a running webapp or service.
 type app struct {
 	*process
 	base string
@@ -113,21 +113,28 @@ type app struct {
 // startApp runs webapp with nothing but env in its environment, and returns when it answers.
 func startApp(t testing.TB, base string, env map[string]string) *app {
 	t.Helper()
-	return startProgram(t, webapp, base, env)
+	return startBuild(t, webapp, base, env)
 }
 
-// startProgram is startApp for either build of webapp.
-func startProgram(t testing.TB, program, base string, env map[string]string) *app {
+// startBuild is startApp for either build of webapp.
+func startBuild(t testing.TB, path, base string, env map[string]string) *app {
 	t.Helper()
-	cmd := exec.Command(program)
+	env = maps.Clone(env)
+	env["LISTEN"] = base[len("http://"):]
+	a := startProgram(t, "webapp", path, base, env)
+	a.poll(t, "webapp", func() bool { return a.status(t, "/healthz") == http.StatusOK })
+	return a
+}
+
+// startProgram runs an app with nothing but env in its environment.
+func startProgram(t testing.TB, name, path, base string, env map[string]string) *app {
+	t.Helper()
+	cmd := exec.Command(path)
 	cmd.Dir = t.TempDir()
-	cmd.Env = []string{"LISTEN=" + base[len("http://"):]}
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%s", name, value))
 	}
-	a := &app{process: startProcess(t, "webapp", cmd), base: base}
-	a.poll(t, "webapp", func() bool { return a.status(t, "/healthz") == http.StatusOK })
-	return a
+	return &app{process: startProcess(t, name, cmd), base: base}
 }
 
 // status asks like a load balancer: no cookies, no browser's headers. 0 means no answer.

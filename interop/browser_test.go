@@ -55,6 +55,17 @@ func (b *tab) newTab() *tab {
 	return &tab{b.t, ctx}
 }
 
+// profile opens a tab of the same browser that shares nothing with the others, for another test.
+func (b *tab) profile(t testing.TB) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return &tab{t, ctx}
+}
+
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -65,7 +76,7 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 }
 
 func (b *tab) open(address string)   { b.t.Helper(); b.do(chromedp.Navigate(address)) }
-func (b *tab) click(selector string) { b.t.Helper(); b.do(chromedp.Click(selector)) }
+func (b *tab) click(selector string) { b.t.Helper(); b.do(chromedp.Click(chromedp.CSS(selector))) }
 
 // eval returns the value of an expression, "" while a navigation is under way.
 func (b *tab) eval(expression string) string {

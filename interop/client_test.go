@@ -20,6 +20,8 @@ type browser struct {
 	t      testing.TB
 	client *http.Client
 	trail  []*url.URL // the redirects it followed
+
+	language string // what it prefers; English from the start
 }
 
 func newBrowser(t testing.TB) *browser {
@@ -28,7 +30,7 @@ func newBrowser(t testing.TB) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &browser{t: t, client: &http.Client{Jar: jar, Timeout: patience}}
+	b := &browser{t: t, client: &http.Client{Jar: jar, Timeout: patience}, language: "en"}
 	b.client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		if len(via) >= 10 {
 			return errTooManyRedirects
@@ -89,7 +91,7 @@ func (b *browser) get(address string) *page {
 func (b *browser) navigate(req *http.Request) *page {
 	b.t.Helper()
 	req.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
-	req.Header.Set("Accept-Language", "en")
+	req.Header.Set("Accept-Language", b.language)
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
 	req.Header.Set("Sec-Fetch-Dest", "document")
 	req.Header.Set("Sec-Fetch-User", "?1")
@@ -254,4 +256,29 @@ func (f *form) post() *page {
 func (p *page) signIn(a account) *page {
 	p.browser.t.Helper()
 	return p.form().set("sub", a.Sub).submit()
+}
+
+// fail has the sign-in of a ProConnect end on its page with that code.
+func (p *page) fail(code string) *page {
+	p.browser.t.Helper()
+	return p.form().set("fails", code).submit()
+}
+
+// follow clicks the first link that leads to a path with that end.
+func (p *page) follow(end string) *page {
+	p.browser.t.Helper()
+	doc, err := html.Parse(strings.NewReader(p.Body))
+	if err != nil {
+		p.browser.t.Fatal(err)
+	}
+	for node := range doc.Descendants() {
+		for _, a := range node.Attr {
+			target, err := p.URL.Parse(a.Val)
+			if node.Data == "a" && a.Key == "href" && err == nil && strings.HasSuffix(target.Path, end) {
+				return p.browser.submitAll(p.browser.get(target.String()))
+			}
+		}
+	}
+	p.browser.t.Fatalf("no link to %s on %s (%d):\n%s", end, p.URL, p.Status, p.Body)
+	return nil
 }

@@ -99,7 +99,7 @@ func newCluster(t testing.TB, register func(base string) map[string]string) *clu
 	c.env = map[string]string{"SESSION_STORE": fmt.Sprintf("redis://127.0.0.1:%d/0", c.redis.port)}
 	maps.Copy(c.env, register(c.base))
 	for range copies {
-		a := startProgram(t, c.program, origin(freePort(t)), c.env)
+		a := startBuild(t, c.program, origin(freePort(t)), c.env)
 		c.copies = append(c.copies, a)
 		c.hosts = append(c.hosts, a.base[len("http://"):])
 	}
@@ -110,7 +110,7 @@ func newCluster(t testing.TB, register func(base string) map[string]string) *clu
 // restart starts a copy that has ended again where it was.
 func (c *cluster) restart(t testing.TB, i int) {
 	t.Helper()
-	c.copies[i] = startProgram(t, c.program, c.copies[i].base, c.env)
+	c.copies[i] = startBuild(t, c.program, c.copies[i].base, c.env)
 }
 
 // balancer hands requests out to the copies in turn, whoever they come from. Like other load

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -8,12 +9,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 )
 
-// webapp is the path of the reference app, built once.
-var webapp string
+// webapp is the path of the reference app, serviceProgram that of examples/proconnect; both built once.
+var webapp, serviceProgram string
 
 // redisWebapp builds the same one with Redis among its stores when it is first needed, and returns its
 // path.
@@ -37,8 +39,9 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	webapp = filepath.Join(dir, "webapp")
-	if err := build("..", "./examples/webapp", webapp); err != nil {
+	webapp, serviceProgram = filepath.Join(dir, "webapp"), filepath.Join(dir, "proconnect")
+	err = errors.Join(build("..", "./examples/webapp", webapp), build("..", "./examples/proconnect", serviceProgram))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -49,10 +52,14 @@ func checkNode() error {
 	if _, err := exec.LookPath("node"); err != nil {
 		return fmt.Errorf("interop: these tests need Node.js: %w; `bash interop/run` installs it", err)
 	}
-	for _, kind := range []string{proconnect, modern} {
-		installed := filepath.Join("providers", kind, "node_modules", "oidc-provider")
+	for _, installed := range []string{
+		filepath.Join("providers", proconnect, "node_modules", "oidc-provider"),
+		filepath.Join("providers", modern, "node_modules", "oidc-provider"),
+		axe,
+	} {
 		if _, err := os.Stat(installed); err != nil {
-			return fmt.Errorf("interop: run `npm ci` in %s: %w", filepath.Dir(filepath.Dir(installed)), err)
+			folder, _, _ := strings.Cut(installed, string(filepath.Separator)+"node_modules")
+			return fmt.Errorf("interop: run `npm ci` in %s: %w", folder, err)
 		}
 	}
 	return nil

@@ -29,21 +29,27 @@ const (
 // parameters it was opened with, as JSON.
 func newRawClient(t testing.TB, kind string, metadata map[string]any) *rawClient {
 	t.Helper()
+	c, registered := unregisteredRawClient(t)
+	maps.Copy(registered, metadata)
+	c.provider = startProvider(t, kind, settings{Clients: []map[string]any{registered}})
+	return c
+}
+
+// unregisteredRawClient is one whose metadata is still to be given to a provider.
+func unregisteredRawClient(t testing.TB) (*rawClient, map[string]any) {
+	t.Helper()
 	callback := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.ParseForm()
 		json.NewEncoder(w).Encode(r.Form)
 	}))
 	t.Cleanup(callback.Close)
-	registered := map[string]any{
+	return &rawClient{t: t, callback: callback.URL}, map[string]any{
 		"client_id":                 rawID,
 		"client_secret":             rawSecret,
 		"redirect_uris":             []string{callback.URL + "/callback"},
 		"post_logout_redirect_uris": []string{callback.URL + "/bye"},
 		"scope":                     "openid email given_name usual_name siret roles custom",
 	}
-	maps.Copy(registered, metadata)
-	p := startProvider(t, kind, settings{Clients: []map[string]any{registered}})
-	return &rawClient{t: t, provider: p, callback: callback.URL}
 }
 
 // authorizeURL is an authentication request; more overrides or, with "", removes parameters.

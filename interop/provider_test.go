@@ -22,6 +22,9 @@ type account struct {
 	ACR    string         `json:"acr"`
 	AMR    []string       `json:"amr"`
 	Claims map[string]any `json:"claims"`
+
+	// IDPMFA: the identity provider asks for two factors itself, so ProConnect sends no code.
+	IDPMFA bool `json:"idpMFA,omitempty"`
 }
 
 var (
@@ -49,6 +52,20 @@ var (
 			"given_name": "Bob",
 			"usual_name": "Durand",
 			"roles":      []string{},
+			"custom":     map[string]any{},
+		},
+	}
+	carol = account{
+		Sub:    "5c3b7a52-0f5e-4a57-9d0c-6a9f6f1e2c33",
+		ACR:    "eidas1",
+		AMR:    []string{"pwd"},
+		IDPMFA: true,
+		Claims: map[string]any{
+			"email":      "carol@ministere.example",
+			"given_name": "Carol",
+			"usual_name": "Petit",
+			"idp_id":     "0d1f3f0a-6a33-4c3c-9a53-2f7b8f6f9d44",
+			"roles":      []string{"agent_public"},
 			"custom":     map[string]any{},
 		},
 	}
@@ -85,7 +102,7 @@ func issuerAt(kind, origin string) string {
 func startProvider(t testing.TB, kind string, s settings) *provider {
 	t.Helper()
 	if s.Accounts == nil {
-		s.Accounts = []account{alice, bob}
+		s.Accounts = []account{alice, bob, carol}
 	}
 	config, err := json.Marshal(s)
 	if err != nil {
@@ -153,4 +170,17 @@ func (p *provider) last(t testing.TB, route string) request {
 		t.Fatalf("the provider has seen no %s request", route)
 	}
 	return some[len(some)-1]
+}
+
+// control does to a ProConnect what only time and other people do, see its server.mjs.
+func (p *provider) control(t testing.TB, what string) {
+	t.Helper()
+	res, err := http.Post(strings.TrimSuffix(p.issuer, "/api/v2")+"/control/"+what, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("/control/%s answered %d", what, res.StatusCode)
+	}
 }

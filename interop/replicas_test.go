@@ -33,8 +33,8 @@ var ways = map[string]map[string]string{
 	"cookies": {"SESSION_COOKIES": "1"},
 }
 
-// service is a cluster, its provider, and the people who use it.
-type service struct {
+// replicas is a cluster, its provider, and the people who use it.
+type replicas struct {
 	*cluster
 	provider *oidctest.Provider
 	crowd    *crowd
@@ -47,10 +47,10 @@ type service struct {
 
 const people = 200
 
-// newService registers the cluster with a provider that has a persona for everybody.
-func newService(t *testing.T, env map[string]string) *service {
+// newReplicas registers the cluster with a provider that has a persona for everybody.
+func newReplicas(t *testing.T, env map[string]string) *replicas {
 	t.Helper()
-	s := &service{keys: filepath.Join(t.TempDir(), "keys"), oldKey: cookieKey(t), newKey: cookieKey(t)}
+	s := &replicas{keys: filepath.Join(t.TempDir(), "keys"), oldKey: cookieKey(t), newKey: cookieKey(t)}
 	s.writeKeys(t, s.oldKey)
 	s.cluster = newCluster(t, func(base string) map[string]string {
 		cfg := oidctest.Config{Clients: []oidctest.Client{{
@@ -88,7 +88,7 @@ func TestReplicas(t *testing.T) {
 	for way, env := range ways {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			s := newService(t, env)
+			s := newReplicas(t, env)
 			defer s.crowd.report()
 			s.crowd.enter(phase{name: "200 people sign in"})
 			if err := together(s.people, (*person).signIn); err != nil {
@@ -128,7 +128,7 @@ func waitFor(t *testing.T, what string, ready func() bool) {
 }
 
 // everybodyEverywhere checks that all are signed in at each copy and at the balancer.
-func (s *service) everybodyEverywhere(t *testing.T) {
+func (s *replicas) everybodyEverywhere(t *testing.T) {
 	t.Helper()
 	err := together(s.people, func(p *person) error {
 		for _, address := range s.everywhere("/api/me") {
@@ -145,7 +145,7 @@ func (s *service) everybodyEverywhere(t *testing.T) {
 
 // killACopy kills a copy that people use, while others sign in, and starts it again. It comes back
 // with a new key in front of the old one, which the others do not have yet.
-func (s *service) killACopy(t *testing.T) {
+func (s *replicas) killACopy(t *testing.T) {
 	t.Helper()
 	s.crowd.enter(phase{name: "a copy is killed"})
 	newcomers := s.newcomers(12)
@@ -164,7 +164,7 @@ func (s *service) killACopy(t *testing.T) {
 }
 
 // writeKeys puts a file with these keys in the place of the old one.
-func (s *service) writeKeys(t *testing.T, keys ...string) {
+func (s *replicas) writeKeys(t *testing.T, keys ...string) {
 	t.Helper()
 	err := os.WriteFile(s.keys+".new", []byte(strings.Join(keys, "\n")), 0o600)
 	if err == nil {
@@ -176,7 +176,7 @@ func (s *service) writeKeys(t *testing.T, keys ...string) {
 }
 
 // newState is the state of a login that somebody starts there and never finishes.
-func (s *service) newState(t *testing.T, base string) string {
+func (s *replicas) newState(t *testing.T, base string) string {
 	t.Helper()
 	res := s.redirect(t, base+"/auth/login")
 	location, err := res.Location()
@@ -187,7 +187,7 @@ func (s *service) newState(t *testing.T, base string) string {
 }
 
 // redirect is the answer to somebody without cookies who opens a page.
-func (s *service) redirect(t *testing.T, address string) *http.Response {
+func (s *replicas) redirect(t *testing.T, address string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, address, nil)
 	if err != nil {
@@ -204,7 +204,7 @@ func (s *service) redirect(t *testing.T, address string) *http.Response {
 
 // opens reports whether a copy has the key that a state is sealed with. It starts the login of a
 // state that is its own once more, when the browser has lost the rest of it.
-func (s *service) opens(t *testing.T, a *app, state string) bool {
+func (s *replicas) opens(t *testing.T, a *app, state string) bool {
 	t.Helper()
 	query := url.Values{"state": {state}, "code": {"lost"}, "iss": {s.provider.Issuer()}}
 	return s.redirect(t, a.base+"/auth/callback?"+query.Encode()).StatusCode == http.StatusFound
@@ -223,7 +223,7 @@ func (p *person) hasSealedWith(state string) bool {
 
 // newKeyReachesAll has people sign in until each copy seals with the new key: one that meets what
 // the new key has sealed looks for that key.
-func (s *service) newKeyReachesAll(t *testing.T) {
+func (s *replicas) newKeyReachesAll(t *testing.T) {
 	t.Helper()
 	s.crowd.enter(phase{name: "the new key goes round"})
 	waitFor(t, "the new key on each copy", func() bool {
@@ -242,7 +242,7 @@ func (s *service) newKeyReachesAll(t *testing.T) {
 }
 
 // dropOldKey drops the old key, once nobody has a cookie that is sealed with it, while people sign in.
-func (s *service) dropOldKey(t *testing.T) {
+func (s *replicas) dropOldKey(t *testing.T) {
 	t.Helper()
 	s.crowd.enter(phase{name: "the old key is dropped"})
 	waitFor(t, "cookies of the new key for everybody", func() bool {
@@ -268,7 +268,7 @@ func (s *service) dropOldKey(t *testing.T) {
 }
 
 // newcomers are people who are signed in already, in another browser each.
-func (s *service) newcomers(n int) []*person {
+func (s *replicas) newcomers(n int) []*person {
 	var all []*person
 	for i := range n {
 		all = append(all, s.crowd.newPerson(s.people[i].sub))
@@ -277,7 +277,7 @@ func (s *service) newcomers(n int) []*person {
 }
 
 // freezeRedis lets Redis answer nothing for four seconds.
-func (s *service) freezeRedis(t *testing.T) {
+func (s *replicas) freezeRedis(t *testing.T) {
 	t.Helper()
 	limit := storeTimeout + slack
 	s.crowd.enter(phase{name: "Redis hangs: begins", down: true, limit: limit})
@@ -291,7 +291,7 @@ func (s *service) freezeRedis(t *testing.T) {
 }
 
 // restartRedis stops Redis for ten seconds.
-func (s *service) restartRedis(t *testing.T) {
+func (s *replicas) restartRedis(t *testing.T) {
 	t.Helper()
 	limit := storeTimeout + slack
 	s.crowd.enter(phase{name: "Redis is down: begins", down: true, limit: limit})
@@ -308,7 +308,7 @@ func (s *service) restartRedis(t *testing.T) {
 }
 
 // recovered waits until each copy works again, and then expects everybody to be signed in.
-func (s *service) recovered(t *testing.T) {
+func (s *replicas) recovered(t *testing.T) {
 	t.Helper()
 	back := time.Now()
 	s.copiesWork(t)
@@ -322,7 +322,7 @@ func (s *service) recovered(t *testing.T) {
 }
 
 // copiesWork waits until each copy answers several times in a row, for pools keep broken connections.
-func (s *service) copiesWork(t *testing.T) {
+func (s *replicas) copiesWork(t *testing.T) {
 	t.Helper()
 	for _, a := range s.copies {
 		row := 0
@@ -337,7 +337,7 @@ func (s *service) copiesWork(t *testing.T) {
 
 // signOutOnOneCopy ends a session at one copy; all must know, also of its old cookies, which it
 // returns the bearer of.
-func (s *service) signOutOnOneCopy(t *testing.T) (before *person) {
+func (s *replicas) signOutOnOneCopy(t *testing.T) (before *person) {
 	t.Helper()
 	s.crowd.enter(phase{name: "logout on one copy"})
 	p := s.people[0]
@@ -364,7 +364,7 @@ func (s *service) signOutOnOneCopy(t *testing.T) (before *person) {
 }
 
 // backChannelLogout ends one of two sessions of the same person by its sid.
-func (s *service) backChannelLogout(t *testing.T) {
+func (s *replicas) backChannelLogout(t *testing.T) {
 	t.Helper()
 	s.crowd.enter(phase{name: "back-channel logout"})
 	first, second := s.people[1], s.newcomers(2)[1]
@@ -390,7 +390,7 @@ func (s *service) backChannelLogout(t *testing.T) {
 }
 
 // emptyRedis has Redis forget everything: whose session was there signs in again.
-func (s *service) emptyRedis(t *testing.T, lost bool) {
+func (s *replicas) emptyRedis(t *testing.T, lost bool) {
 	t.Helper()
 	s.crowd.enter(phase{name: "Redis is empty"})
 	s.redis.empty(t)
@@ -413,7 +413,7 @@ func (p *person) sid(t *testing.T) string {
 	return me.SID
 }
 
-func (s *service) signedInEverywhere(t *testing.T, people ...*person) {
+func (s *replicas) signedInEverywhere(t *testing.T, people ...*person) {
 	t.Helper()
 	for _, p := range people {
 		for _, address := range s.everywhere("/api/me") {
@@ -425,7 +425,7 @@ func (s *service) signedInEverywhere(t *testing.T, people ...*person) {
 }
 
 // signedOutEverywhere expects 401 for these people, as soon as a logout must be known on every copy.
-func (s *service) signedOutEverywhere(t *testing.T, people ...*person) {
+func (s *replicas) signedOutEverywhere(t *testing.T, people ...*person) {
 	t.Helper()
 	limit := time.Now().Add(revocationDelay + slack)
 	for _, p := range people {
@@ -451,7 +451,7 @@ func (s *service) signedOutEverywhere(t *testing.T, people ...*person) {
 }
 
 // everybodyElse expects all but these people to be signed in.
-func (s *service) everybodyElse(t *testing.T, but ...*person) {
+func (s *replicas) everybodyElse(t *testing.T, but ...*person) {
 	t.Helper()
 	err := together(s.people, func(p *person) error {
 		if !slices.Contains(but, p) && !p.me(s.base+"/api/me") {

@@ -12,6 +12,7 @@
 //	OIDC_BASE_URL                        default http://localhost:8080
 //	OIDC_COOKIE_KEYS                     32 random bytes as base64; default new ones at each start
 //	LISTEN                               default 127.0.0.1:8080
+//	SILENT                               1 to sign in whoever has a session at ProConnect without a click
 //
 // and the other variables of oidcrp.ConfigFromEnv. docs/en/guide.md walks through it.
 package main
@@ -99,7 +100,11 @@ var menu = []struct{ Path, Title string }{
 
 func routes(client *oidcrp.Client) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", page("Cette page est publique\u00a0: tout le monde peut la lire."))
+	public := page("Cette page est publique\u00a0: tout le monde peut la lire.")
+	if os.Getenv("SILENT") == "1" {
+		public = proconnect.SignInSilently(client, public)
+	}
+	mux.Handle("GET /{$}", public)
 	mux.Handle("GET /agent", client.RequireLogin(
 		page("Cette page est réservée aux personnes connectées. Voici ce que ProConnect dit de vous.")))
 	mux.Handle("GET /sensitive", client.RequireLogin(

@@ -1,11 +1,16 @@
 // A stand-in for ProConnect: the engine it runs on, npm oidc-provider 7.14.3, with the options it
 // uses, and around it what its own pages do to the requests of a relying party: a stricter first
-// check of parameters, its own session beside the engine's, single sign-on, acr rules, logout.
+// check of parameters, its own session beside the engine's, single sign-on, acr rules, a code by
+// e-mail, hints, logout, and its ways to fail: see failures and control.
+//
+// An account may have the member idpMFA: its identity provider does two factors itself, so
+// ProConnect sends no code.
 
 import { randomBytes } from 'node:crypto';
 import engineModule from 'oidc-provider';
 import {
-  chosen, cookies, fields, html, loginPage, page, readForm, recorder, serve, settings, signingKeys,
+  chosen, cookies, escape, fields, html, loginPage, page, readForm, recorder, serve, settings,
+  signingKeys,
 } from '../shared/standin.mjs';
 
 const { Provider } = engineModule;
@@ -32,10 +37,14 @@ const claims = {
   ...Object.fromEntries(ownScopes.map((name) => [name, [name]])),
 };
 
-// sessions is ProConnect's own: cookie value -> { account, acr, amr }. latest remembers which of
-// them a sub used last, and that is where the claims are read from: see findAccount.
+// sessions is ProConnect's own: cookie value -> { account, acr, amr, idpACR }. latest remembers
+// which of them a sub used last, and that is where the claims are read from: see findAccount.
 const sessions = new Map();
 const latest = new Map();
+
+// codes is who waits for a code by e-mail: interaction -> what the session is going to be.
+const codes = new Map();
+const mailedCode = '123456';
 
 function endSession(id) {
   const session = sessions.get(id);
@@ -47,11 +56,11 @@ function endSession(id) {
 // findAccount throws without a session, and so /token and /userinfo answer 500 server_error after
 // a logout elsewhere, not 401.
 async function findAccount(ctx, sub) {
-  const { account } = sessions.get(latest.get(sub)) ?? {};
+  const { account, idpACR } = sessions.get(latest.get(sub)) ?? {};
   if (!account) throw new Error('no session for this sub');
   return {
     accountId: sub,
-    claims: () => ({ idp_acr: account.acr, ...account.claims, sub }),
+    claims: () => ({ idp_acr: idpACR, ...account.claims, sub }),
   };
 }
 
@@ -239,6 +248,29 @@ async function authorize(req, res, target, engine) {
   engine(req, res);
 }
 
+// failures are codes of ProConnect's own error pages, and what the way back from there carries.
+// Any other code stands for the general failure.
+const technical = 'authentication aborted due to a technical error on the authorization server';
+const failures = {
+  Y020017: { error: 'server_error', error_description: technical },
+  Y020032: { error: 'invalid_request', error_description: technical },
+  Y190001: { error: 'access_denied', error_description: 'user authentication aborted' },
+  Y500006: { error: 'server_error', error_description: technical },
+  Y500015: {
+    error: 'access_denied', error_description: 'authentication aborted due to invalid identity',
+  },
+  Y500025: {
+    error: 'access_denied',
+    error_description: 'authentication aborted due to a configuration limitation',
+  },
+};
+
+function failurePage(res, uid, code) {
+  const back = `${prefix}/interaction/${uid}/error?${new URLSearchParams(failures[code])}`;
+  page(res, 400, 'Erreur', `<p>${escape(code)}</p>
+<p><a href="${escape(back)}">Réessayer de vous connecter</a></p>`);
+}
+
 async function finish(provider, req, res, params, { account, acr, amr }) {
   const essential = essentialACR(params);
   if (essential.length && !essential.includes(acr)) {
@@ -256,43 +288,121 @@ async function finish(provider, req, res, params, { account, acr, amr }) {
   });
 }
 
-async function interaction(provider, req, res) {
-  const { uid, params } = await provider.interactionDetails(req, res);
+// begin is the login page, unless the session or a hint settles the matter.
+async function begin(provider, req, res, uid, params) {
   const id = cookies(req).pc_session_id;
-  if (req.method === 'GET') {
-    if (reusable(sessions.get(id), params)) {
-      await finish(provider, req, res, params, sessions.get(id));
-      return;
-    }
-    endSession(id);
-    loginPage(res, {
-      action: `${prefix}/interaction/${uid}`,
-      accounts: config.accounts,
-      hint: params.login_hint,
-      client: params.client_id,
-    });
+  if (reusable(sessions.get(id), params)) {
+    await finish(provider, req, res, params, sessions.get(id));
     return;
   }
-  const form = await readForm(req);
-  const login = chosen(form, config.accounts);
-  if (!login) {
-    refuse(res, 'sub');
-    return;
-  }
-  if (form.do === 'cancel') {
-    await provider.interactionFinished(req, res, {
-      error: 'server_error',
-      error_description: 'authentication aborted due to a technical error on the authorization server',
-    });
-    return;
-  }
-  if (!acrValues.includes(login.acr)) login.acr = 'eidas1';
   endSession(id);
+  const idp = params.idp_hint;
+  const accounts = config.accounts.filter(({ claims: own }) => !idp || own?.idp_id === idp);
+  if (!accounts.length) {
+    await provider.interactionFinished(req, res, {
+      error: 'idp_hint_not_found', error_description: 'provided idp_hint could not be found',
+    });
+    return;
+  }
+  loginPage(res, {
+    action: `${prefix}/interaction/${uid}`,
+    accounts,
+    hint: params.login_hint,
+    client: params.client_id,
+    more: '<p><label>fails with <input name="fails"></label></p>',
+  });
+}
+
+// wantsCode reports whether a code by e-mail can make a login good enough.
+function wantsCode({ account, acr, amr }, params) {
+  return essentialACR(params).includes(`${acr}-mfa`) && !account.idpMFA && !amr?.includes('mail');
+}
+
+function codePage(res, uid, note) {
+  page(res, 200, 'Code', `<p>${note}</p>
+<form id="code" method="post" action="${prefix}/interaction/${uid}">
+<p><label>Code <input name="code" value="${mailedCode}"></label></p>
+<p><button>Continue</button></p>
+</form>`);
+}
+
+// enter gives the browser a new session.
+async function enter(provider, req, res, params, login) {
+  endSession(cookies(req).pc_session_id);
   const fresh = randomBytes(32).toString('base64url');
   sessions.set(fresh, login);
   latest.set(login.account.sub, fresh);
   setCookie(res, `pc_session_id=${fresh}; Path=/; HttpOnly; SameSite=Lax`);
   await finish(provider, req, res, params, login);
+}
+
+// submitted is a form of the login page or of the code page.
+async function submitted(provider, req, res, uid, params) {
+  const form = await readForm(req);
+  if (form.code !== undefined) {
+    const waiting = codes.get(uid);
+    if (!waiting || form.code !== mailedCode) {
+      codePage(res, uid, 'This is not the code.');
+      return;
+    }
+    codes.delete(uid);
+    const amr = [...(waiting.amr ?? []), 'mail'];
+    await enter(provider, req, res, params, { ...waiting, acr: `${waiting.acr}-mfa`, amr });
+    return;
+  }
+  const login = chosen(form, config.accounts);
+  if (!login) {
+    refuse(res, 'sub');
+  } else if (form.do === 'cancel') {
+    await provider.interactionFinished(req, res, failures.Y020017);
+  } else if (form.fails) {
+    failurePage(res, uid, form.fails);
+  } else {
+    login.idpACR = login.acr;
+    if (!acrValues.includes(login.acr)) login.acr = 'eidas1';
+    if (wantsCode(login, params)) {
+      codes.set(uid, login);
+      codePage(res, uid, 'A code was sent by e-mail.');
+      return;
+    }
+    await enter(provider, req, res, params, login);
+  }
+}
+
+async function interaction(provider, req, res, target) {
+  const { uid, params } = await provider.interactionDetails(req, res);
+  if (target.pathname.endsWith('/error')) {
+    const { error, error_description: description } = fields(target.searchParams);
+    await provider.interactionFinished(req, res, {
+      error: error ?? 'server_error',
+      error_description: description ?? 'An unexpected error occurred',
+    });
+  } else if (req.method === 'GET') {
+    await begin(provider, req, res, uid, params);
+  } else {
+    await submitted(provider, req, res, uid, params);
+  }
+}
+
+// forgetAt is the path at which the next request finds all sessions gone.
+let forgetAt = '';
+let ahead = 0;
+const now = Date.now;
+Date.now = () => now() + ahead;
+
+// control lets a test do what only time and other people do:
+//   POST /control/forget           every session is gone
+//   POST /control/forget/userinfo  every session is gone when the next request comes there
+//   POST /control/clock/3600       the clock goes forward by so many seconds
+function control(req, res) {
+  const [, , what, more] = req.url.split('/');
+  if (req.method !== 'POST' || !req.url.startsWith('/control/')) return false;
+  if (what === 'clock') ahead += Number(more) * 1000;
+  else if (what === 'forget' && more) forgetAt = `/${more}`;
+  else if (what === 'forget') [...sessions.keys()].forEach(endSession);
+  else res.statusCode = 404;
+  res.end();
+  return true;
 }
 
 // handle is the way of one request to the engine, which sees its paths without the prefix.
@@ -308,8 +418,12 @@ async function handle(provider, engine, req, res) {
     return;
   }
   if (path.startsWith('/interaction/')) {
-    await interaction(provider, req, res);
+    await interaction(provider, req, res, target);
     return;
+  }
+  if (path === forgetAt) {
+    [...sessions.keys()].forEach(endSession);
+    forgetAt = '';
   }
   if (path === '/session/end') {
     const wrong = req.method === 'GET' ? broken(fields(target.searchParams), logoutRules) : '';
@@ -343,7 +457,7 @@ serve(config, (origin) => {
   provider.on('server_error', (ctx, err) => console.error(err));
   const engine = provider.callback();
   const handler = (req, res) => {
-    if (record.handle(req, res)) return;
+    if (record.handle(req, res) || control(req, res)) return;
     handle(provider, engine, req, res).catch((err) => {
       if (err.name !== 'SessionNotFound') console.error(err);
       page(res, 400, 'Erreur', `<p>oidc-provider-error:${err.name === 'SessionNotFound' ? 'session-not-found' : 'error'}</p>`);

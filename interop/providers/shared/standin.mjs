@@ -97,8 +97,9 @@ export const html = (title, body) => `<!doctype html>
 ${body}
 `;
 
-// loginPage lists the accounts. acr and amr (space-separated) override the account's own.
-export function loginPage(res, { action, accounts, hint, client }) {
+// loginPage lists the accounts. acr and amr (space-separated) override the account's own; more is
+// HTML for more fields.
+export function loginPage(res, { action, accounts, hint, client, more = '' }) {
   const rows = accounts.map(({ sub, claims }, i) => {
     const chosen = hint ? claims?.email === hint : i === 0;
     return `<p><label><input type="radio" name="sub" value="${escape(sub)}"${chosen ? ' checked' : ''}>
@@ -107,6 +108,7 @@ ${escape(claims?.email ?? sub)}</label></p>`;
   page(res, 200, `Sign in to ${client}`, `<form id="login" method="post" action="${escape(action)}">
 ${rows.join('\n')}
 <p><label>acr <input name="acr"></label> <label>amr <input name="amr"></label></p>
+${more}
 <p><button name="do" value="login">Sign in</button> <button name="do" value="cancel">Cancel</button></p>
 </form>`);
 }
