@@ -224,7 +224,9 @@ type Client struct {
 	demands   sync.Map             // of RequireLogin, by key: string to demand
 	store     *storage             // of sessions; of marks alone without a Config.Store
 	marks     *marks
-	downUntil atomic.Pointer[time.Time] // no refresh unasked before this time; nil: any time
+
+	downUntil      atomic.Pointer[time.Time] // no refresh unasked before this time; nil: any time
+	refreshFailing recently                  // sessions that the provider would not refresh
 }
 
 // ownPaths are the paths that the middleware answers itself.
@@ -278,6 +280,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.HTTPClient != nil {
 		rt = cfg.HTTPClient.Transport
 	}
+	c.refreshFailing.delay = refreshPause
 	c.http = fetch.New(fetch.WithCertificates(rt, cfg.ClientCertificates), cfg.ProviderTimeout)
 	c.provider = newProvider(cfg.Issuer, cfg.Metadata, c.http, c.events, c.now)
 	c.keys = newKeySet(c.provider, c.http, c.events, c.now, cfg.ClientSecret)

@@ -93,6 +93,11 @@ func (k *cookieKeys) ring() (*seal.Ring, error) {
 	if k.source != nil && k.now().Sub(keys.at) >= keyAge && k.mu.TryLock() {
 		go func() {
 			defer k.mu.Unlock()
+			defer func() {
+				if p := recover(); p != nil { // net/http recovers for a request's goroutine only
+					k.log.Error("panic in KeySource", "panic", p)
+				}
+			}()
 			k.readLocked()
 		}()
 	}
@@ -118,7 +123,8 @@ func (k *cookieKeys) readLocked() {
 	if since := now.Sub(k.askedAt); since >= 0 && since < keyPause && !k.askedAt.IsZero() {
 		return
 	}
-	k.askedAt = now
+	// Whoever waited meanwhile takes the answer that there is, whichever.
+	defer func() { k.askedAt = k.now() }()
 	ctx, cancel := context.WithTimeout(context.Background(), k.timeout)
 	defer cancel()
 	keys, err := k.source(ctx)

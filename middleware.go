@@ -67,14 +67,18 @@ func (c *Client) withSession(w http.ResponseWriter, r *http.Request) *http.Reque
 		return r
 	}
 	found := &requestSession{client: c}
-	found.session, found.handle, found.err = c.loadSession(r)
-	if found.session != nil && !isPartOfPage(r.Header) {
+	s, handle, err := c.loadSession(r)
+	found.session.Store(s)
+	found.handle, found.err = handle, err
+	if s != nil && !isPartOfPage(r.Header) {
 		c.renew(w, r, found)
+		if s := found.session.Load(); s != nil {
+			c.roll(w, r, s, handle)
+		}
+		if !c.stored() {
+			found.refreshCookie = func(ctx context.Context) error { return c.refreshCookie(ctx, w, r, found) }
+		}
 	}
-	if found.session != nil && !isPartOfPage(r.Header) {
-		c.roll(w, r, found.session, found.handle)
-	}
-	found.refreshCookie = func(ctx context.Context) error { return c.refreshCookie(ctx, w, r, found) }
 	return r.WithContext(context.WithValue(r.Context(), sessionKey{}, found))
 }
 
@@ -107,13 +111,14 @@ func (c *Client) RequireLogin(next http.Handler, requirements ...Requirement) ht
 		w.Header().Set("Cache-Control", "private, no-store")
 		r = c.withSession(w, r)
 		found := r.Context().Value(sessionKey{}).(*requestSession)
-		if found.session != nil && found.err != nil || errors.Is(found.err, ErrStoreUnavailable) {
+		session := found.session.Load()
+		if session != nil && found.err != nil || errors.Is(found.err, ErrStoreUnavailable) {
 			// The person may well be signed in: nobody is sent to a login for this.
 			c.problem(w, r, found.err)
 			return
 		}
-		if err := c.check(found.session, demand); err != nil {
-			c.refuse(w, r, found.session, demand, err)
+		if err := c.check(session, demand); err != nil {
+			c.refuse(w, r, session, demand, err)
 			return
 		}
 		next.ServeHTTP(w, r)

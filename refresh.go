@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -44,28 +43,82 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 	return refreshed, nil
 }
 
-// refreshTogether refreshes the tokens of s, and its claims from UserInfo if
-// userInfo is set, once for all who ask at the same time. What follows is in the
-// Store already if sessions are kept there; a session beside an error is the old
-// one with new tokens.
+// refreshTogether refreshes the tokens of s, and then its claims from UserInfo if
+// userInfo is set, each once for all who ask at the same time or with the same old
+// tokens a moment later. What follows is in the Store already if sessions are kept
+// there; a session beside an error is the old one with new tokens.
 func (c *Client) refreshTogether(ctx context.Context, s *Session, handle string, userInfo bool) (*Session, error) {
 	if s.tokens == nil || s.tokens.RefreshToken == "" {
 		return nil, failf("refresh", CodeLoginRequired, "the session has no refresh token")
 	}
-	keep := func(err error) bool { return err == nil || errors.Is(err, ErrLoginRequired) }
-	key := refreshKey(s).String() + strconv.FormatBool(userInfo)
+	key := refreshKey(s).String()
+	next, err := c.refreshOnce(ctx, key, func(ctx context.Context) (*Session, error) {
+		next, err := c.refreshAlone(ctx, s, handle)
+		if err == nil && userInfo {
+			next, err = c.renewUserInfo(ctx, s, next, handle)
+		}
+		c.refreshHappened(ctx, s, next, err)
+		return next, err
+	})
+	var unsaved *unsavedError
+	if errors.As(err, &unsaved) {
+		next, err = c.saveLate(ctx, s, next, handle)
+	}
+	if err != nil || !userInfo || next.withUserInfo {
+		return next, err
+	}
+	// Somebody had the tokens refreshed who did not want UserInfo.
+	return c.refreshOnce(ctx, key+" and UserInfo", func(ctx context.Context) (*Session, error) {
+		renewed, err := c.renewUserInfo(ctx, s, next, handle)
+		c.refreshHappened(ctx, s, renewed, err)
+		return renewed, err
+	})
+}
+
+// refreshOnce does a step of a refresh once for all who wait for it.
+func (c *Client) refreshOnce(
+	ctx context.Context, key string, step func(context.Context) (*Session, error),
+) (*Session, error) {
+	keep := func(err error) bool {
+		var unsaved *unsavedError
+		return err == nil || errors.Is(err, ErrLoginRequired) || errors.As(err, &unsaved)
+	}
 	return c.refreshes.Do(ctx, key, c.now(), keep, func() (*Session, error) {
 		// One that waits longer must not be cut off by one that has gone.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.refreshTime())
 		defer cancel()
-		next, err := c.refreshAlone(ctx, s, handle, userInfo)
-		ev := SessionRefreshedEvent{Subject: s.Subject(), Err: err}
-		if err == nil {
-			ev.Rotated = next.tokens.RefreshToken != s.tokens.RefreshToken
-		}
-		c.events.sessionRefreshed(ctx, ev)
-		return next, err
+		return step(ctx)
 	})
+}
+
+func (c *Client) refreshHappened(ctx context.Context, s, next *Session, err error) {
+	ev := SessionRefreshedEvent{Subject: s.Subject(), Err: err}
+	if err == nil {
+		ev.Rotated = next.tokens.RefreshToken != s.tokens.RefreshToken
+	}
+	c.events.sessionRefreshed(ctx, ev)
+}
+
+// unsavedError says that the Store did not take new tokens: only this process has
+// them, and it must not ask for others with the spent refresh token.
+type unsavedError struct{ cause error }
+
+func (e *unsavedError) Error() string { return e.cause.Error() }
+func (e *unsavedError) Unwrap() error { return e.cause }
+
+// saveLate puts away what a refresh made of s, for which the Store had failed.
+func (c *Client) saveLate(ctx context.Context, s, next *Session, handle string) (*Session, error) {
+	newer, err := c.newerSession(ctx, s, handle)
+	if err == nil && newer == nil {
+		err = c.keepRefreshed(ctx, s, next, handle)
+	}
+	switch {
+	case errors.Is(err, ErrNoSession):
+		return nil, err
+	case newer != nil:
+		return newer, nil
+	}
+	return next, err
 }
 
 // refreshTime is how long a refresh may take in all.
@@ -80,18 +133,17 @@ func refreshKey(s *Session) markKey {
 
 // refreshAlone refreshes s while no other replica does, or takes what another
 // has just made of it.
-func (c *Client) refreshAlone(ctx context.Context, s *Session, handle string, userInfo bool) (*Session, error) {
+func (c *Client) refreshAlone(ctx context.Context, s *Session, handle string) (*Session, error) {
 	if c.cfg.Store == nil {
-		return c.refresh(ctx, s, handle, userInfo)
+		return c.refresh(ctx, s, handle)
 	}
 	release, newer, err := c.leaseRefresh(ctx, s, handle)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	switch {
-	case newer == nil:
-		next, err := c.refresh(ctx, s, handle, userInfo)
+	if newer == nil {
+		next, err := c.refresh(ctx, s, handle)
 		if !errors.Is(err, ErrLoginRequired) {
 			return next, err
 		}
@@ -100,22 +152,16 @@ func (c *Client) refreshAlone(ctx context.Context, s *Session, handle string, us
 		if newer, _ = c.newerSession(ctx, s, handle); newer == nil {
 			return nil, err
 		}
-	case newer.tokens.RefreshToken == "":
+	}
+	if newer.tokens.RefreshToken == "" {
 		return nil, failf("refresh", CodeLoginRequired, "the provider did not take the refresh token")
 	}
-	if !userInfo || c.cfg.RefreshUserInfo {
-		return newer, nil
-	}
-	m, err := c.effectiveMetadata(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return c.renewUserInfo(ctx, m, s, newer, handle)
+	return newer, nil
 }
 
 // refresh asks the provider and checks what it answers. A session beside an
 // error is the old one with new tokens, to be saved.
-func (c *Client) refresh(ctx context.Context, s *Session, handle string, userInfo bool) (*Session, error) {
+func (c *Client) refresh(ctx context.Context, s *Session, handle string) (*Session, error) {
 	m, err := c.effectiveMetadata(ctx)
 	if err != nil {
 		return nil, err
@@ -131,22 +177,27 @@ func (c *Client) refresh(ctx context.Context, s *Session, handle string, userInf
 		tokens.refreshToken = s.tokens.RefreshToken
 	}
 	next := s.copy()
-	next.tokens = tokens.token()
+	next.tokens, next.tokensAt = tokens.token(), c.now()
 	next.seen = c.now().Truncate(time.Second)
 	renewed := next.copy()
 	err = c.renewIDToken(ctx, m, renewed, tokens)
-	if errors.Is(err, ErrProviderUnavailable) {
-		return next, cmp.Or(err, c.keepRefreshed(ctx, s, next, handle))
-	}
-	if err != nil {
+	down := errors.Is(err, ErrProviderUnavailable)
+	if err != nil && !down {
 		return nil, err
+	}
+	if down {
+		renewed = next
 	}
 	// The provider may have spent the old refresh token, so the new one is put
 	// away before anything else can go wrong.
-	if err := c.keepRefreshed(ctx, s, renewed, handle); err != nil || !userInfo {
-		return renewed, err
+	saveErr := c.keepRefreshed(ctx, s, renewed, handle)
+	switch {
+	case errors.Is(saveErr, ErrNoSession):
+		return nil, saveErr
+	case saveErr != nil:
+		return renewed, &unsavedError{saveErr}
 	}
-	return c.renewUserInfo(ctx, m, s, renewed, handle)
+	return renewed, err
 }
 
 // renewIDToken puts the ID Token of tokens, if there is one, in the place of s's.
@@ -166,7 +217,7 @@ func (c *Client) renewIDToken(ctx context.Context, m *Metadata, s *Session, toke
 	if token.sid != "" { // a logout by the provider will name this one
 		s.marks[1] = sessionMark(token.issuer, token.sid)
 	}
-	if end := token.sessionExpiry; !end.IsZero() && end.Before(s.ExpiresAt()) {
+	if end := token.sessionExpiry; !end.IsZero() && (s.ceiling.IsZero() || end.Before(s.ceiling)) {
 		s.ceiling = end
 	}
 	if c.cfg.EndWithIDToken {
@@ -178,7 +229,11 @@ func (c *Client) renewIDToken(ctx context.Context, m *Metadata, s *Session, toke
 // renewUserInfo returns next, which a refresh has made of s and which is put away,
 // with new claims from UserInfo; next itself beside an error that says nothing
 // about it.
-func (c *Client) renewUserInfo(ctx context.Context, m *Metadata, s, next *Session, handle string) (*Session, error) {
+func (c *Client) renewUserInfo(ctx context.Context, s, next *Session, handle string) (*Session, error) {
+	m, err := c.effectiveMetadata(ctx)
+	if err != nil {
+		return next, err
+	}
 	userInfo, err := c.userInfo(ctx, m, next.tokens.AccessToken, next.Subject())
 	if errors.Is(err, ErrProviderUnavailable) {
 		return next, err
@@ -187,8 +242,13 @@ func (c *Client) renewUserInfo(ctx context.Context, m *Metadata, s, next *Sessio
 		return nil, err
 	}
 	renewed := next.copy()
-	renewed.userInfo = userInfo
-	return renewed, c.keepRefreshed(ctx, s, renewed, handle)
+	renewed.userInfo, renewed.withUserInfo = userInfo, true
+	if err := c.keepRefreshed(ctx, s, renewed, handle); errors.Is(err, ErrNoSession) {
+		return nil, err
+	} else if err != nil {
+		return next, err
+	}
+	return renewed, nil
 }
 
 // refreshRefusal turns a spent refresh token into what callers branch on.

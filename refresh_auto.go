@@ -6,7 +6,6 @@ package oidcrp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -23,13 +22,13 @@ const (
 	// provider refused, the person signs in again; while the provider is down,
 	// protected routes answer 503.
 	KeepSession RefreshFailure = iota
-	// SignInAgain ends the session as soon as the provider answers with an error,
-	// whichever: some answer 500 when their own session is over. A provider that
-	// does not answer, or says that it cannot for now (429, 502, 503, 504), is
-	// treated as by KeepSession.
+	// SignInAgain ends the session as soon as the provider answers with an error
+	// about it, of which status 500 is one: some answer that when their own session
+	// is over. A provider that does not answer, or says that it cannot for now (429,
+	// 502, 503, 504), is treated as by KeepSession.
 	SignInAgain
 	// FailRequest answers requests for protected routes with the error, and tries
-	// again with the next one. The session stays.
+	// again ten seconds later. The session stays.
 	FailRequest
 )
 
@@ -37,10 +36,13 @@ const (
 // that nobody asked for.
 const refreshPause = 10 * time.Second
 
-// refreshDue reports whether the access token of s ends within d.
+// refreshDue reports whether the access token of s ends within d, or within half
+// its life if that is shorter: the provider chooses how long it lives.
 func (c *Client) refreshDue(s *Session, d time.Duration) bool {
-	return s.tokens != nil && s.tokens.RefreshToken != "" && !s.tokens.Expiry.IsZero() &&
-		s.tokens.Expiry.Sub(c.now()) <= d
+	if s.tokens == nil || s.tokens.RefreshToken == "" || s.tokens.Expiry.IsZero() {
+		return false
+	}
+	return s.tokens.Expiry.Sub(c.now()) <= min(d, s.tokens.Expiry.Sub(s.tokensAt)/2)
 }
 
 // tokenEnded reports whether the access token of s is of no use any more.
@@ -51,49 +53,75 @@ func (c *Client) tokenEnded(s *Session) bool {
 // renew refreshes the session of a request if its tokens are about to end, and
 // deals with a failure as Config.RefreshFailure says.
 func (c *Client) renew(w http.ResponseWriter, r *http.Request, found *requestSession) {
-	s := found.session
+	s := found.session.Load()
 	if c.cfg.RefreshBefore <= 0 || !c.refreshDue(s, c.cfg.RefreshBefore) {
 		return
 	}
 	next, err := c.refreshUnlessDown(r.Context(), s, found.handle)
-	if next != nil {
-		// New tokens are good even if the claims could not be had.
-		found.session, err = next, nil
-		if !c.stored() {
-			err = c.saveCookie(w, r, next)
-		}
+	if next != nil && c.tokenEnded(next) {
+		next = nil // it is of no more use than the old one
 	}
-	if err == nil || r.Context().Err() != nil {
+	if next != nil {
+		// New tokens are good even if the claims could not be had, and even if
+		// only this process has them for now.
+		found.session.Store(next)
+		if !c.stored() {
+			if err := c.saveCookie(w, r, next); err != nil {
+				c.cfg.Logger.WarnContext(r.Context(), "could not save a session", "error", err)
+			}
+		}
 		return
 	}
-	var answer *fetch.Error
-	var refusal *ProviderError
-	answered := errors.As(err, &refusal) || errors.As(err, &answer) && answer.StatusCode == http.StatusInternalServerError
+	if err != nil && r.Context().Err() == nil {
+		c.refreshFailed(w, r, found, s, err)
+	}
+}
+
+// refreshFailed does with s what Config.RefreshFailure says.
+func (c *Client) refreshFailed(w http.ResponseWriter, r *http.Request, found *requestSession, s *Session, err error) {
+	refused := refusedRefresh(err)
 	switch {
 	case errors.Is(err, ErrNoSession):
-		found.session, found.err = nil, err
+		found.session.Store(nil)
+		found.err = err
 	case c.cfg.RefreshFailure == FailRequest:
 		found.err = err
-	case c.cfg.RefreshFailure == SignInAgain && (answered || errors.Is(err, ErrLoginRequired)):
+	case c.cfg.RefreshFailure == SignInAgain && refused:
 		if endErr := c.EndSession(w, r); endErr != nil {
 			c.cfg.Logger.WarnContext(r.Context(), "could not delete a stored session", "error", endErr)
 		}
-		found.session, found.err = nil, err
-	case !errors.Is(err, ErrProviderUnavailable) && !errors.Is(err, ErrStoreUnavailable):
-		c.endWithToken(w, r, found, err)
+		found.session.Store(nil)
+		found.err = err
+	case refused && !errors.Is(err, ErrProviderUnavailable):
+		c.endWithToken(w, r, found, s, err)
 	case c.tokenEnded(s):
 		found.err = err
 	}
 }
 
-// endWithToken lets the session of found, whose refresh token is of no use, end
-// with its access token.
-func (c *Client) endWithToken(w http.ResponseWriter, r *http.Request, found *requestSession, cause error) {
-	if c.tokenEnded(found.session) {
-		found.session, found.err = nil, cause
+// refusedRefresh reports whether the provider answered a refresh with an error
+// about the session, rather than that it cannot answer for now: 500 is what some
+// say when their own session is over.
+func refusedRefresh(err error) bool {
+	if errors.Is(err, ErrStoreUnavailable) || errors.Is(err, ErrNoSession) {
+		return false
+	}
+	var answer *fetch.Error
+	var refusal *ProviderError
+	return !errors.Is(err, ErrProviderUnavailable) ||
+		errors.As(err, &answer) && answer.StatusCode == http.StatusInternalServerError ||
+		errors.As(err, &refusal) && refusal.StatusCode == http.StatusInternalServerError
+}
+
+// endWithToken lets s, whose refresh token is of no use, end with its access
+// token.
+func (c *Client) endWithToken(w http.ResponseWriter, r *http.Request, found *requestSession, s *Session, cause error) {
+	if c.tokenEnded(s) {
+		found.session.Store(nil)
+		found.err = cause
 		return
 	}
-	last := found.session.copy()
+	last := s.copy()
 	tokens := *last.tokens
 	tokens.RefreshToken = ""
 	last.tokens = &tokens
@@ -109,18 +137,24 @@ func (c *Client) endWithToken(w http.ResponseWriter, r *http.Request, found *req
 	if err != nil {
 		c.cfg.Logger.WarnContext(r.Context(), "could not save a session", "error", err)
 	}
-	found.session = last
+	found.session.Store(last)
 }
 
 // refreshUnlessDown is refreshTogether for a refresh that nobody asked for: it
-// does not keep request after request waiting for a provider that is down.
+// does not keep request after request waiting for a provider that is down, nor
+// ask it again and again about a session for which it failed.
 func (c *Client) refreshUnlessDown(ctx context.Context, s *Session, handle string) (*Session, error) {
-	now := c.now()
-	if down := c.downUntil.Load(); down != nil && now.Before(*down) {
-		return nil, failf("refresh", CodeProviderUnavailable, "the provider was down a moment ago")
+	now, key := c.now(), refreshKey(s)
+	if down := c.downUntil.Load(); down != nil && now.Before(*down) || c.refreshFailing.has(key, now) {
+		return nil, failf("refresh", CodeProviderUnavailable, "the provider failed a moment ago")
 	}
 	next, err := c.refreshTogether(ctx, s, handle, c.cfg.RefreshUserInfo)
-	if errors.Is(err, ErrProviderUnavailable) && ctx.Err() == nil {
+	if next != nil || ctx.Err() != nil || !errors.Is(err, ErrProviderUnavailable) {
+		return next, err
+	}
+	if refusedRefresh(err) {
+		c.refreshFailing.add(key, now, c.refreshFailing.turn())
+	} else {
 		c.downUntil.Store(new(c.now().Add(refreshPause)))
 	}
 	return next, err
@@ -135,7 +169,8 @@ func (c *Client) refreshUnlessDown(ctx context.Context, s *Session, handle strin
 // kept in a [Store]; else only here, so call HTTPClient before you write the
 // answer, which has to carry the session's new cookie. When that fails, requests
 // go on with the old token until it ends, and then return an [*Error]:
-// [ErrLoginRequired] or [ErrProviderUnavailable].
+// [ErrLoginRequired], [ErrProviderUnavailable], [ErrStoreUnavailable] or
+// [ErrNoSession]. With another ctx the token is sent as it is.
 //
 // The token goes to whatever URL a request is for: name only APIs that may have
 // it. It does not follow a redirect to another origin. The client has no limit in
@@ -144,13 +179,15 @@ func (s *Session) HTTPClient(ctx context.Context) *http.Client {
 	t := &tokenTransport{base: http.DefaultTransport}
 	t.session.Store(s)
 	found, ok := ctx.Value(sessionKey{}).(*requestSession)
-	if ok && found.session != nil && found.session.id == s.id {
+	if !ok {
+		return &http.Client{Transport: t, CheckRedirect: sameOriginRedirect}
+	}
+	if current := found.session.Load(); current != nil && current.id == s.id {
 		t.client, t.handle = found.client, found.handle
-		t.session.Store(found.session)
-		if !t.client.stored() {
+		if found.refreshCookie != nil {
 			t.early = found.refreshCookie(ctx)
-			t.session.Store(found.session)
 		}
+		t.session.Store(found.session.Load())
 	}
 	return &http.Client{Transport: t, CheckRedirect: sameOriginRedirect}
 }
@@ -158,14 +195,17 @@ func (s *Session) HTTPClient(ctx context.Context) *http.Client {
 // refreshCookie is what HTTPClient can do for a session in cookies while their
 // answer has not begun.
 func (c *Client) refreshCookie(ctx context.Context, w http.ResponseWriter, r *http.Request, found *requestSession) error {
-	if !c.refreshDue(found.session, max(apiTokenLeft, c.cfg.RefreshBefore)) {
+	found.mu.Lock()
+	defer found.mu.Unlock()
+	s := found.session.Load()
+	if !c.refreshDue(s, max(apiTokenLeft, c.cfg.RefreshBefore)) {
 		return nil
 	}
-	next, err := c.refreshUnlessDown(ctx, found.session, found.handle)
+	next, err := c.refreshUnlessDown(ctx, s, found.handle)
 	if next == nil {
 		return err
 	}
-	found.session = next
+	found.session.Store(next)
 	return c.saveCookie(w, r, next)
 }
 
@@ -227,7 +267,7 @@ func (t *tokenTransport) token(ctx context.Context) (string, error) {
 		return s.tokens.AccessToken, nil
 	}
 	if err == nil {
-		err = fmt.Errorf("the access token has ended")
+		return "", failf("token", CodeLoginRequired, "the access token has ended")
 	}
-	return "", fail("token", CodeLoginRequired, err)
+	return "", fail("token", CodeProviderUnavailable, err)
 }

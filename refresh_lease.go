@@ -5,6 +5,7 @@ package oidcrp
 // the second use of an old one for theft, and ends the session.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -39,7 +40,7 @@ func (c *Client) leaseRefresh(ctx context.Context, s *Session, handle string) (r
 		}
 		release := func() {}
 		if leased {
-			release = c.holdLease(ctx, key, length, asked)
+			release = c.holdLease(ctx, key, owner, length, asked)
 		}
 		newer, err := c.newerSession(ctx, s, handle)
 		if err != nil {
@@ -52,24 +53,37 @@ func (c *Client) leaseRefresh(ctx context.Context, s *Session, handle string) (r
 		select {
 		case <-time.After(refreshPoll):
 		case <-ctx.Done():
-			return nil, nil, fail("refresh", CodeProviderUnavailable, ctx.Err())
+			return nil, nil, failf("refresh", CodeStoreUnavailable, "another replica holds the lease: %w", ctx.Err())
 		}
 	}
 }
 
 // holdLease renews the lease that began at since until the function it returns
-// is called, which gives it back if it is surely still ours.
-func (c *Client) holdLease(ctx context.Context, key string, length time.Duration, since time.Time) (release func()) {
+// is called, which gives it back if it is surely still ours: a Store that was
+// emptied or away for long may have given it to somebody else.
+func (c *Client) holdLease(ctx context.Context, key string, owner []byte, length time.Duration, since time.Time) (release func()) {
+	ours := func(ctx context.Context, since time.Time) bool {
+		value, err := c.store.get(ctx, key)
+		return err == nil && bytes.Equal(value, owner) && time.Since(since) < length/2
+	}
 	var renewed atomic.Pointer[time.Time]
 	renewed.Store(&since)
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() {
+			if p := recover(); p != nil { // in the Store; net/http recovers for a request's goroutine only
+				c.cfg.Logger.Error("panic while a lease was renewed", "panic", p)
+			}
+		}()
 		for {
 			select {
 			case <-time.After(length / 3):
 			case <-ctx.Done():
+				return
+			}
+			if !ours(ctx, *renewed.Load()) {
 				return
 			}
 			asked := time.Now()
@@ -81,9 +95,8 @@ func (c *Client) holdLease(ctx context.Context, key string, length time.Duration
 	return func() {
 		stop()
 		<-done
-		if time.Since(*renewed.Load()) < length/2 {
-			// Otherwise it ends by itself.
-			_ = c.store.delete(context.WithoutCancel(ctx), key)
+		if ctx := context.WithoutCancel(ctx); ours(ctx, *renewed.Load()) {
+			_ = c.store.delete(ctx, key) // otherwise it ends by itself
 		}
 	}
 }
@@ -119,7 +132,9 @@ func (c *Client) keepRefreshed(ctx context.Context, s, next *Session, handle str
 	if err != nil {
 		return err
 	}
-	return c.store.set(ctx, name, []byte(sealed), once.Memory)
+	// The answer to an earlier request may still set the old cookie once more.
+	keep := max(once.Memory, next.tokens.Expiry.Sub(c.now()))
+	return c.store.set(ctx, name, []byte(sealed), min(keep, c.cfg.SessionLifetime))
 }
 
 // handedOver returns what keepRefreshed put away for s; nil if nothing.

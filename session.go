@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	josejson "github.com/go-jose/go-jose/v4/json"
@@ -39,6 +40,9 @@ type Session struct {
 	idToken  storedJWS
 	userInfo []byte // compact JSON; nil when the provider has no UserInfo
 	tokens   *oauth2.Token
+	tokensAt time.Time // when they came
+
+	withUserInfo bool // a refresh fetched UserInfo, too; not stored
 
 	facts func() *facts // decoded when first asked for
 }
@@ -85,7 +89,7 @@ func (c *Client) newSession(t *transaction, token *idToken, userInfo []byte, tok
 		s.tokenEnd = token.expiry
 	}
 	if c.cfg.KeepTokens {
-		s.tokens = tokens.token()
+		s.tokens, s.tokensAt = tokens.token(), c.now()
 	}
 	s.decodeLater()
 	return s
@@ -320,7 +324,8 @@ func (s *Session) marshal() []byte {
 	b = append(b, withTokens)
 	put([]byte(s.tokens.AccessToken))
 	put([]byte(s.tokens.RefreshToken))
-	return binary.AppendUvarint(b, unixOrZero(s.tokens.Expiry))
+	b = binary.AppendUvarint(b, unixOrZero(s.tokens.Expiry))
+	return binary.AppendUvarint(b, unixOrZero(s.tokensAt))
 }
 
 func unixOrZero(t time.Time) uint64 {
@@ -355,6 +360,7 @@ func (c *Client) unmarshalSession(b []byte) (*Session, error) {
 		s.tokens = &oauth2.Token{
 			AccessToken: string(d.bytes()), RefreshToken: string(d.bytes()), TokenType: "Bearer", Expiry: d.time(),
 		}
+		s.tokensAt = d.time()
 	default:
 		d.failed = true
 	}
@@ -429,12 +435,14 @@ type sessionKey struct{}
 // requestSession is that: the session, or why there is none.
 type requestSession struct {
 	client  *Client
-	session *Session
+	session atomic.Pointer[Session]
 	handle  string // of a session in the Store
 	err     error
 	// refreshCookie refreshes the tokens of a session in cookies, if they are
-	// about to end, and sets its cookies on the answer to the request.
+	// about to end, and sets its cookies on the answer to the request. It is nil
+	// where that cannot be.
 	refreshCookie func(context.Context) error
+	mu            sync.Mutex // held by refreshCookie
 }
 
 // SessionFromContext returns the session of the request that ctx belongs to.
@@ -444,15 +452,19 @@ type requestSession struct {
 // [Client.Session] asks any of them.
 func SessionFromContext(ctx context.Context) (*Session, bool) {
 	found, ok := ctx.Value(sessionKey{}).(*requestSession)
-	if !ok || found.session == nil {
+	if !ok {
 		return nil, false
 	}
-	return found.session, true
+	s := found.session.Load()
+	return s, s != nil
 }
 
 // Session returns the session that r carries, without Middleware. Its errors
 // are [ErrNoSession] and, for a failing [Store], [ErrStoreUnavailable].
 func (c *Client) Session(r *http.Request) (*Session, error) {
+	if found, ok := r.Context().Value(sessionKey{}).(*requestSession); ok && found.client == c {
+		return found.session.Load(), found.err // looked up once for a request
+	}
 	s, _, err := c.loadSession(r)
 	return s, err
 }
@@ -560,7 +572,6 @@ func (c *Client) roll(w http.ResponseWriter, r *http.Request, s *Session, handle
 	rolled.seen = now.Truncate(time.Second)
 	// A session that was small enough to be saved is small enough again.
 	_ = c.saveCookie(w, r, rolled)
-	keepPrivate(w)
 }
 
 // keepPrivate keeps an answer that sets the session's cookie out of caches that

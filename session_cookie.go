@@ -103,6 +103,7 @@ func (c *Client) saveCookie(w http.ResponseWriter, r *http.Request, s *Session) 
 // setSessionCookie sets a cookie that goes when the browser is closed, as is
 // right on a shared machine. The limits in time are inside the value.
 func (c *Client) setSessionCookie(w http.ResponseWriter, name, value string) {
+	keepPrivate(w)
 	c.setCookie(w, &http.Cookie{Name: name, Value: value})
 }
 

@@ -91,10 +91,15 @@ func (m *marks) over(ctx context.Context, s *Session) (bool, error) {
 // judge reports whether one of values, the marks about s, ends it. If none does,
 // they are not looked up again for a moment.
 func (m *marks) judge(s *Session, values [][]byte, turn uint64) bool {
-	for _, value := range values {
+	for i, value := range values {
 		// A value of another form counts for nothing: taken for a mark, it
 		// would end each new login too, and send the person round and round.
-		if len(value) == 8 && s.created.UnixMilli() <= int64(binary.BigEndian.Uint64(value)) {
+		if len(value) != 8 {
+			continue
+		}
+		// A mark about this one session ends it whatever the clocks say.
+		own := i == len(values)-1 && s.id != ""
+		if own || s.created.UnixMilli() <= int64(binary.BigEndian.Uint64(value)) {
 			return true
 		}
 	}
@@ -246,5 +251,6 @@ func (c *Client) endCookie(r *http.Request, next *Session) error {
 	if err != nil || s == nil || c.ended(s, now) != "" || next != nil && s.marks[0] == next.marks[0] {
 		return err
 	}
-	return c.marks.set(r.Context(), s.markKeys().session(), s.ExpiresAt().Sub(now))
+	// A copy may have been refreshed, and so last longer than this one.
+	return c.marks.set(r.Context(), s.markKeys().session(), c.cfg.SessionLifetime)
 }

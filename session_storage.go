@@ -31,9 +31,9 @@ func (s *storage) do(ctx context.Context, call func(context.Context) error) erro
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err := call(bounded)
-	// A caller that went away says nothing about the Store.
-	hung := err != nil && bounded.Err() != nil && ctx.Err() == nil
-	s.breaker.settle(probe, hung)
+	if ctx.Err() == nil { // a caller that went away says nothing about the Store
+		s.breaker.settle(probe, err != nil && bounded.Err() != nil)
+	}
 	if err == nil || errors.Is(err, ErrNotFound) {
 		return err
 	}
@@ -54,7 +54,10 @@ func (s *storage) getMany(ctx context.Context, keys []string) (values [][]byte, 
 	err = s.do(ctx, func(ctx context.Context) (err error) {
 		if many, ok := s.store.(GetManyStore); ok {
 			values, err = many.GetMany(ctx, keys)
-			if err == nil && len(values) != len(keys) {
+			switch {
+			case errors.Is(err, ErrNotFound):
+				err = errors.New("GetMany returned ErrNotFound, where it has nil for that")
+			case err == nil && len(values) != len(keys):
 				err = errors.New("GetMany returned another number of values than it was given keys")
 			}
 			return err

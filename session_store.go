@@ -255,10 +255,10 @@ func (c *Client) touchStored(w http.ResponseWriter, r *http.Request, s *Session,
 		return
 	}
 	c.setHandle(w, handle, s)
-	keepPrivate(w)
 }
 
-// dropStored deletes the stored session that r carries, if there is one.
+// dropStored deletes the stored session that r carries, if there is one. Its mark
+// keeps it from coming back with a request that is writing it down again.
 func (c *Client) dropStored(r *http.Request) error {
 	cookie, err := r.Cookie(c.cookies.session)
 	if err != nil {
@@ -268,7 +268,15 @@ func (c *Client) dropStored(r *http.Request) error {
 	if !ok {
 		return nil
 	}
-	return c.store.delete(r.Context(), c.storeKey(handle))
+	ctx := r.Context()
+	s, err := c.getStored(ctx, handle)
+	if err == nil && s != nil {
+		err = c.marks.set(ctx, s.markKeys().session(), c.cfg.SessionLifetime)
+	}
+	if err != nil {
+		return err
+	}
+	return c.store.delete(ctx, c.storeKey(handle))
 }
 
 // stored reports whether sessions are kept in the Store.

@@ -85,8 +85,8 @@ func TestServiceSignsIn(t *testing.T) {
 	w.wantPage(t, public, "/", http.StatusOK, "S'identifier avec", "Qu’est-ce que ProConnect ?")
 
 	w.wantPage(t, public.form().submit().signIn(alice), "/agent", http.StatusOK, "Alice Martin",
-		"alice.martin@ministere.example", "13002526500013", "Agent public", "Niveau d’authentification : eidas1.")
-	w.wantPage(t, b.open(w.base+"/"), "/agent", http.StatusOK)
+		"alice.martin@ministere.example", "13002526500013", "Agent public", "<dt>Niveau d’authentification</dt><dd>eidas1</dd>")
+	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "Alice Martin")
 	w.wantPage(t, b.open(w.base+"/public-agents"), "/public-agents", http.StatusOK)
 	w.wantLogins(t, 1)
 	// Errors would come in HTML to whoever takes that.
@@ -110,7 +110,7 @@ func TestServiceKeepsOthersOut(t *testing.T) {
 		b.language = language
 		w.wantPage(t, b.open(w.base+"/public-agents").signIn(bob), "/public-agents", http.StatusForbidden, text)
 		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK,
-			"<p>Bonjour Bob Durand (bob@ministere.example).</p>\n<p>Niveau")
+			"Bob Durand", "<dd>bob@ministere.example</dd>\n<dt>Agent public</dt>")
 	}
 }
 
@@ -127,8 +127,8 @@ func TestServiceStepsUp(t *testing.T) {
 		if !asksForCode(code) {
 			t.Fatalf("ended on %s\n%s", code.URL, code.Body)
 		}
-		w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, "Niveau d’authentification : eidas1-mfa.")
-		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK, "eidas1-mfa.")
+		w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, "<dt>Niveau d’authentification</dt><dd>eidas1-mfa</dd>")
+		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK, "<dd>eidas1-mfa</dd>")
 	}
 	w.wantLogins(t, 3)
 }
@@ -249,12 +249,12 @@ func TestServiceInTwoTabsTheOtherWay(t *testing.T) {
 	b := newBrowser(t)
 	first := b.open(w.base + "/sensitive")
 	b.open(w.base + "/agent")
-	w.wantPage(t, first.signIn(alice), "/agent", http.StatusOK, "eidas1.")
+	w.wantPage(t, first.signIn(alice), "/agent", http.StatusOK, "<dd>eidas1</dd>")
 	code := b.open(w.base + "/sensitive").signIn(alice)
 	if !asksForCode(code) {
 		t.Fatalf("ended on %s\n%s", code.URL, code.Body)
 	}
-	w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, "eidas1-mfa.")
+	w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, "<dd>eidas1-mfa</dd>")
 }
 
 // signInElsewhere gives the browser a session at ProConnect, through another service.
@@ -273,7 +273,7 @@ func TestServiceSignsInSilently(t *testing.T) {
 	b := newBrowser(t)
 	w.signInElsewhere(b, alice)
 	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK)
-	w.wantPage(t, b.open(w.base+"/"), "/agent", http.StatusOK, "Alice Martin")
+	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "Alice Martin")
 	w.wantLogins(t, 1)
 }
 
@@ -302,7 +302,7 @@ func TestServiceStaysSignedOut(t *testing.T) {
 	w := newService(t, map[string]string{"SILENT": "1"}, nil)
 	b := newBrowser(t)
 	w.wantPage(t, b.open(w.base+"/").form().submit().signIn(alice), "/agent", http.StatusOK)
-	w.wantPage(t, b.open(w.base+"/"), "/agent", http.StatusOK)
+	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "Alice Martin")
 	w.wantPage(t, b.open(w.base+"/agent").form().submit(), "/auth/logout/callback", http.StatusOK)
 	w.signInElsewhere(b, alice)
 	for range 3 {
