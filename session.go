@@ -463,7 +463,10 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 // are [ErrNoSession] and, for a failing [Store], [ErrStoreUnavailable].
 func (c *Client) Session(r *http.Request) (*Session, error) {
 	if found, ok := r.Context().Value(sessionKey{}).(*requestSession); ok && found.client == c {
-		return found.session.Load(), found.err // looked up once for a request
+		if s := found.session.Load(); s != nil { // looked up once for a request
+			return s, nil
+		}
+		return nil, found.err
 	}
 	s, _, err := c.loadSession(r)
 	return s, err
