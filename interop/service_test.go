@@ -193,6 +193,24 @@ func TestServiceExplainsFailures(t *testing.T) {
 	}
 }
 
+// TestServiceKeepsItsFaultsToItself: what only the operator can mend is in the log, and the person
+// gets a page without it.
+func TestServiceKeepsItsFaultsToItself(t *testing.T) {
+	t.Parallel()
+	w := newService(t, map[string]string{"OIDC_SCOPES": "openid siren"}, nil)
+	b := newBrowser(t)
+	b.language = "fr"
+	failed := b.open(w.base + "/agent")
+	w.wantPage(t, failed, "/auth/callback", http.StatusBadGateway, "Une erreur est survenue", "contactez le support")
+	if strings.Contains(failed.Body, "scope") {
+		t.Errorf("the page shows\n%s", failed.Body)
+	}
+	w.app.poll(t, "line of the log", func() bool {
+		return strings.Contains(string(w.app.log.Bytes()), "requested scope is not allowed")
+	})
+	w.wantLogins(t, 1)
+}
+
 // TestServiceSurvivesALostSession: ProConnect loses its session in the middle of a login, its
 // endpoints answer with 500, and the person reads what to do.
 func TestServiceSurvivesALostSession(t *testing.T) {
@@ -294,6 +312,18 @@ func TestServiceTriesSilentlyOnce(t *testing.T) {
 	public := b.open(w.base + "/")
 	w.wantPage(t, public, "/", http.StatusOK)
 	w.wantPage(t, public.form().submit(), "/agent", http.StatusOK, "Alice Martin")
+}
+
+// TestServiceNeverTriesWithoutCookies: a browser that keeps none would end on an error page.
+func TestServiceNeverTriesWithoutCookies(t *testing.T) {
+	t.Parallel()
+	w := newService(t, map[string]string{"SILENT": "1"}, nil)
+	b := newBrowser(t)
+	b.client.Jar = nil
+	for range 3 {
+		w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "S'identifier avec")
+	}
+	w.wantLogins(t, 0)
 }
 
 // TestServiceStaysSignedOut: a silent sign-in does not undo a logout.
