@@ -90,7 +90,8 @@ var pages = template.Must(template.New("").Funcs(proconnect.ButtonFuncMap()).Par
 <title>Service de démonstration</title>
 <style>
 :root{color-scheme:light dark}
-body{max-width:40rem;margin:0 auto;padding:1rem;background:Canvas;font:1rem/1.5 system-ui,sans-serif}
+body{max-width:40rem;margin:0 auto;padding:1rem;background:Canvas;font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+h1{font-size:1.5rem;line-height:1.25}
 li{margin:.5rem 0}
 button{font:inherit}
 </style>
