@@ -51,9 +51,11 @@ func TestServiceIsAccessible(t *testing.T) {
 			}
 			b.open(w.base + "/")
 			check("public", "/", "ProConnect", "ProConnect")
+			b.wantFocusRings("public "+language, 2)
 			b.open(w.base + "/auth/callback?code=x&state=x")
 			check("lost", "/auth/callback", "gardez un seul onglet", "keep one tab")
 			b.wantFocusRings("lost "+language, 2)
+			b.wantEdge("lost "+language, ".button")
 
 			b.open(w.base + "/agent")
 			b.eval(`document.querySelector('input[name="fails"]').value = "Y500015"`)
@@ -160,6 +162,7 @@ func TestButtonIsAccessible(t *testing.T) {
 				}
 				if style == "plain" || style == "head" {
 					b.wantFocusRings(name, 2)
+					b.wantEdge(name, signInButton)
 				}
 			}
 		}
