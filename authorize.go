@@ -506,13 +506,13 @@ func (c *Client) newState(t *transaction, restart bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.ring.SealString(plain, c.associated(c.cookies.transaction)), nil
+	return c.ring.seal(plain, c.associated(c.cookies.transaction))
 }
 
 // openState returns the ticket of a state that this client sealed.
 func (c *Client) openState(state string) (ticket, bool) {
 	var t ticket
-	plain, err := c.ring.OpenString(state, c.associated(c.cookies.transaction))
+	plain, err := c.ring.open(state, c.associated(c.cookies.transaction))
 	if err != nil || json.Unmarshal(plain, &t) != nil {
 		return ticket{}, false
 	}
@@ -533,7 +533,10 @@ func (c *Client) setTransaction(w http.ResponseWriter, r *http.Request, state st
 		return err
 	}
 	name := c.transactionCookie(state)
-	value := c.ring.SealString(plain, c.associated(name))
+	value, err := c.ring.seal(plain, c.associated(name))
+	if err != nil {
+		return err
+	}
 	pending := c.pendingTransactions(r)
 	size := len(value)
 	for _, t := range pending {
@@ -586,7 +589,7 @@ func (c *Client) pendingTransactions(r *http.Request) map[string]transaction {
 }
 
 func (c *Client) openTransaction(cookie *http.Cookie) (*transaction, error) {
-	plain, err := c.ring.OpenString(cookie.Value, c.associated(cookie.Name))
+	plain, err := c.ring.open(cookie.Value, c.associated(cookie.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -604,6 +607,9 @@ func (c *Client) findTransaction(r *http.Request, state string) (*transaction, e
 		return nil, failf("callback", CodeTransactionLost, "this browser has no login with that state")
 	}
 	t, err := c.openTransaction(cookie)
+	if errors.Is(err, ErrStoreUnavailable) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, failf("callback", CodeTransactionLost, "transaction cookie: %w", err)
 	}

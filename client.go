@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -129,9 +130,29 @@ type Config struct {
 	// first seals, all of them open, so a key is retired by adding a new one
 	// in front and dropping the old one a session lifetime later.
 	CookieKeys [][]byte
+	// KeySource gives the keys in place of CookieKeys, for keys in a file (see
+	// [KeyFile]) or a key service, which change while the app runs. It is asked
+	// when a key is first needed, then about once a minute while requests come,
+	// and, at most once a second, when a cookie names a key that is not known.
+	// When it fails, the keys stay as they are; before it has given any, what
+	// needs a key answers 503. It must honour its context. If nil, CookieKeys.
+	KeySource func(context.Context) ([][]byte, error)
 	// Store keeps the sessions on the server. If nil, a session is one sealed
 	// cookie, and the server keeps nothing.
 	Store Store
+	// CookieSessions keeps the sessions in sealed cookies although there is a
+	// Store, which then holds only what all replicas must know: who was logged
+	// out, which Logout Tokens came, whose tokens are being refreshed. If false,
+	// sessions are kept in the Store when there is one.
+	CookieSessions bool
+	// StoreTimeout bounds one call of the Store; if zero, 2 seconds. Protected
+	// routes then answer 503, and public ones go without the session.
+	StoreTimeout time.Duration
+	// RevocationDelay is how late a logout that another replica took may end a
+	// session here: a replica that has looked for logouts does not look again in
+	// the Store for that long. If zero, 1 second; if negative, it looks at every
+	// request.
+	RevocationDelay time.Duration
 	// SessionLifetime ends a session for good; if zero, 12 hours.
 	SessionLifetime time.Duration
 	// SessionIdleTimeout ends a session that is not used; if zero, 1 hour.
@@ -139,6 +160,22 @@ type Config struct {
 	// KeepTokens keeps the access and refresh tokens in the session, for apps
 	// that call an API with them. If false, they are dropped after login.
 	KeepTokens bool
+	// RefreshBefore has Middleware refresh the tokens of a session in use when its
+	// access token ends within that time, if there is a refresh token and the
+	// provider said when the access token ends. If zero, only [Client.Refresh] and
+	// [Session.HTTPClient] refresh.
+	RefreshBefore time.Duration
+	// RefreshUserInfo has a refresh by Middleware or HTTPClient fetch UserInfo
+	// again as well, as Client.Refresh always does. If false, the claims stay as
+	// they are.
+	RefreshUserInfo bool
+	// RefreshFailure says what becomes of a session that Middleware cannot
+	// refresh. The zero value is KeepSession.
+	RefreshFailure RefreshFailure
+	// EndWithIDToken ends a session when its ID Token ends, or the one that came
+	// with the last refresh. If false, the ID Token's exp says only until when it
+	// may be used for a login.
+	EndWithIDToken bool
 
 	// HTTPClient's Transport carries the requests to the provider, for a
 	// private certificate authority or a proxy. Its other fields are not
@@ -156,6 +193,14 @@ type Config struct {
 	// nil, [DefaultErrorHandler].
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Problem)
 
+	// Check adds rules of one provider to the mistakes that are found before the
+	// first login. [New] calls it with the Config as it will be used, its defaults
+	// filled in, and reports what it says beside its own findings;
+	// [Client.RequireLogin] calls it again for a route that has requirements, and
+	// panics with what it says. It must not change what the Config refers to. If
+	// nil, there are no further rules.
+	Check func(cfg Config, requirements ...Requirement) error
+
 	now func() time.Time // the clock of tests; nil is time.Now
 }
 
@@ -172,13 +217,14 @@ type Client struct {
 	events   *events
 	provider *provider
 	keys     *keySet
-	ring     *seal.Ring
+	ring     *cookieKeys
 
 	callbacks once.Group[*Session] // by transaction cookie name
 	refreshes once.Group[*Session] // by session and refresh token
 	demands   sync.Map             // of RequireLogin, by key: string to demand
+	store     *storage             // of sessions; of marks alone without a Config.Store
 	marks     *marks
-	loggedOut endedCookies // in this process
+	downUntil atomic.Pointer[time.Time] // no refresh unasked before this time; nil: any time
 }
 
 // ownPaths are the paths that the middleware answers itself.
@@ -189,13 +235,17 @@ type ownPaths struct {
 
 // New checks cfg as a whole and makes a Client. It does no network I/O: an app
 // starts while its provider is down. Its errors are [*Error] with
-// [CodeConfig] and name every field that is wrong.
+// [CodeConfig] and name every field that is wrong, and what [Config.Check] finds.
 func New(cfg Config) (*Client, error) {
 	cfg, base, problems := normalize(cfg)
-	if len(problems) > 0 {
-		return nil, fail("config", CodeConfig, errors.Join(problems...))
+	if err := checkFurther(cfg); err != nil {
+		problems = append(problems, err)
 	}
-	ring, err := seal.NewRing(cfg.CookieKeys...)
+	if len(problems) > 0 {
+		// Not fail: whatever Check returns, this is a mistake in the Config.
+		return nil, &Error{Op: "config", Code: CodeConfig, Err: errors.Join(problems...)}
+	}
+	ring, err := newCookieKeys(&cfg)
 	if err != nil {
 		return nil, failf("config", CodeConfig, "CookieKeys: %w", err)
 	}
@@ -218,7 +268,12 @@ func New(cfg Config) (*Client, error) {
 		jwks:           cfg.PathPrefix + "jwks",
 	}
 	c.cookies = newCookieNames(cfg, c.secure)
-	c.marks = newMarks(cfg.Store, c.now)
+	store := cfg.Store
+	if store == nil {
+		store = &MemoryStore{now: c.now}
+	}
+	c.store = newStorage(store, cfg.StoreTimeout, c.now)
+	c.marks = newMarks(c.store, cfg.Store == nil, c.now, cfg.RevocationDelay)
 	var rt http.RoundTripper
 	if cfg.HTTPClient != nil {
 		rt = cfg.HTTPClient.Transport
@@ -252,6 +307,14 @@ func (c *Client) effectiveMetadata(ctx context.Context) (*Metadata, error) {
 		alias.PushedAuthorizationRequestEndpoint, m.PushedAuthorizationRequestEndpoint)
 	return m, nil
 }
+
+// RedirectURI returns what must be registered at the provider as redirect URI, byte
+// for byte.
+func (c *Client) RedirectURI() string { return c.cfg.RedirectURI }
+
+// PostLogoutRedirectURI returns what must be registered at the provider as
+// post-logout redirect URI, byte for byte.
+func (c *Client) PostLogoutRedirectURI() string { return c.cfg.PostLogoutRedirectURI }
 
 // LoginURL returns the path that starts a login and leads back to returnTo, a
 // path of this app such as "/dossiers/12?tab=2". A returnTo that is no local
@@ -296,6 +359,19 @@ func normalize(cfg Config) (Config, *url.URL, []error) {
 	return cfg, base, problems
 }
 
+// checkFurther returns what [Config.Check] finds, without the words around it
+// that the caller adds itself.
+func checkFurther(cfg Config, requirements ...Requirement) error {
+	if cfg.Check == nil {
+		return nil
+	}
+	err := cfg.Check(cfg, requirements...)
+	if e, ok := err.(*Error); ok && e.Code == CodeConfig && e.Err != nil {
+		return e.Err
+	}
+	return err
+}
+
 func defaults(cfg *Config) {
 	cfg.PathPrefix = cmp.Or(cfg.PathPrefix, "/auth/")
 	if cfg.Scopes == nil {
@@ -316,6 +392,8 @@ func defaults(cfg *Config) {
 	cfg.ProviderTimeout = cmp.Or(cfg.ProviderTimeout, 10*time.Second)
 	cfg.SessionLifetime = cmp.Or(cfg.SessionLifetime, 12*time.Hour)
 	cfg.SessionIdleTimeout = cmp.Or(cfg.SessionIdleTimeout, time.Hour)
+	cfg.StoreTimeout = cmp.Or(cfg.StoreTimeout, 2*time.Second)
+	cfg.RevocationDelay = cmp.Or(cfg.RevocationDelay, time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -524,20 +602,30 @@ func checkAlgs(cfg *Config, wrong func(string, string, ...any)) {
 const maxClockSkew = 5 * time.Minute
 
 func checkSession(cfg *Config, wrong func(string, string, ...any)) {
-	if len(cfg.CookieKeys) == 0 {
+	switch {
+	case len(cfg.CookieKeys) == 0 && cfg.KeySource == nil:
 		wrong("CookieKeys", "is empty: give at least one key of 32 random bytes")
+	case len(cfg.CookieKeys) > 0 && cfg.KeySource != nil:
+		wrong("KeySource", "stands beside CookieKeys: give one of the two")
 	}
 	for i, key := range cfg.CookieKeys {
 		if len(key) != seal.KeySize {
 			wrong("CookieKeys", "[%d] has %d bytes, not %d", i, len(key), seal.KeySize)
 		}
 	}
+	if cfg.RefreshBefore > 0 && !cfg.KeepTokens {
+		wrong("RefreshBefore", "needs KeepTokens")
+	}
+	if cfg.RefreshFailure < KeepSession || cfg.RefreshFailure > FailRequest {
+		wrong("RefreshFailure", "is not known")
+	}
 	for _, field := range []struct {
 		name string
 		d    time.Duration
 	}{
 		{"SessionLifetime", cfg.SessionLifetime}, {"SessionIdleTimeout", cfg.SessionIdleTimeout},
-		{"ProviderTimeout", cfg.ProviderTimeout},
+		{"ProviderTimeout", cfg.ProviderTimeout}, {"StoreTimeout", cfg.StoreTimeout},
+		{"RefreshBefore", cfg.RefreshBefore},
 	} {
 		if field.d < 0 {
 			wrong(field.name, "is negative")

@@ -429,7 +429,7 @@ func TestACallerCannotChangeTheClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := withoutRandom(requestOf(t, c, nil))
-	sealed := c.ring.SealString([]byte("x"), nil)
+	sealed, _ := c.ring.seal([]byte("x"), nil)
 
 	maxAge = time.Second
 	metadata.ACRValuesSupported[0], metadata.MTLSEndpointAliases.TokenEndpoint, metadata.TokenEndpoint = "x", "x", "x"
@@ -451,7 +451,7 @@ func TestACallerCannotChangeTheClient(t *testing.T) {
 	if c.cfg.TrustedAudiences[0] == "x" || c.cfg.ClientKeys[0].KeyID == "x" {
 		t.Errorf("TrustedAudiences or ClientKeys changed: %q, %q", c.cfg.TrustedAudiences, c.cfg.ClientKeys[0].KeyID)
 	}
-	if plain, err := mustNew(t, nil).ring.OpenString(sealed, nil); err != nil || string(plain) != "x" {
+	if plain, err := mustNew(t, nil).ring.open(sealed, nil); err != nil || string(plain) != "x" {
 		t.Errorf("the cookie keys changed: %q, %v", plain, err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -23,6 +22,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oidcrp/oidcrp/internal/fetch"
+	"github.com/oidcrp/oidcrp/internal/seal"
 )
 
 // envVars are the environment variables of [ConfigFromEnv] and what each sets.
@@ -50,6 +50,7 @@ var envVars = map[string]func(cfg *Config, value string) error{
 	"OIDC_MAX_AGE":                         readMaxAge,
 	"OIDC_PROVIDER_CA_FILE":                readProviderCA,
 	"OIDC_COOKIE_KEYS":                     readCookieKeys,
+	"OIDC_COOKIE_KEYS_FILE":                readCookieKeysFile,
 }
 
 // ConfigFromEnv makes a [Config] from the environment: OIDC_ISSUER,
@@ -65,7 +66,7 @@ var envVars = map[string]func(cfg *Config, value string) error{
 // and OIDC_MAX_AGE (seconds), which every login then sends,
 // OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the provider, beside the
 // system's), OIDC_COOKIE_KEYS (32 bytes each as base64, separated by commas,
-// newest first).
+// newest first) or OIDC_COOKIE_KEYS_FILE (a file of such keys; see [KeyFile]).
 //
 // An empty variable is like one that is not set. A variable that starts with
 // OIDC_ and is none of these is an error, since it is most likely misspelt.
@@ -96,15 +97,28 @@ func ConfigFromEnv() (Config, error) {
 }
 
 func readCookieKeys(cfg *Config, value string) error {
-	for i, item := range strings.Split(value, ",") {
-		item = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(item)), "=")
-		key, err := base64.RawStdEncoding.DecodeString(item)
-		if err != nil {
-			return fmt.Errorf("key %d is not base64", i+1)
-		}
-		cfg.CookieKeys = append(cfg.CookieKeys, key)
+	keys, err := parseCookieKeys(value)
+	cfg.CookieKeys = append(cfg.CookieKeys, keys...)
+	return err
+}
+
+// readCookieKeysFile reads the file once, so that a mistake shows at the start.
+func readCookieKeysFile(cfg *Config, file string) error {
+	data, err := readFileOf(file)
+	if err != nil {
+		return err
 	}
-	return nil
+	keys, err := parseKeyFile(data)
+	if err == nil && len(keys) == 0 {
+		err = errors.New("holds no key")
+	}
+	for i, key := range keys {
+		if len(key) != seal.KeySize {
+			err = fmt.Errorf("key %d has %d bytes, not %d", i+1, len(key), seal.KeySize)
+		}
+	}
+	cfg.KeySource = KeyFile(file)
+	return err
 }
 
 func readProviderCA(cfg *Config, file string) error {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/oidcrp/oidcrp/internal/store"
 )
 
 // A Code names a kind of failure. Codes are stable: they appear in logs, in
@@ -79,7 +81,7 @@ var (
 	// may well be signed in.
 	ErrStoreUnavailable = errors.New("oidcrp: session store unavailable")
 	// ErrNotFound is what a [Store] returns for a key that it does not hold.
-	ErrNotFound = errors.New("oidcrp: not found")
+	ErrNotFound = store.ErrNotFound
 )
 
 // sentinels ties the codes that callers branch on to their sentinel.

@@ -83,11 +83,12 @@ func (c *Client) endSessionURL(w http.ResponseWriter, m *Metadata, s *Session, r
 		state.ReturnTo = c.returnTo(returnTo)
 	}
 	plain, _ := json.Marshal(state) // strings and a number
-	c.setCookie(w, &http.Cookie{
-		Name:   c.cookies.logout,
-		Value:  c.ring.SealString(plain, c.associated(c.cookies.logout)),
-		MaxAge: int(logoutLifetime / time.Second),
-	})
+	// Without its cookie, the way back ends on the signed-out page all the same.
+	if sealed, err := c.ring.seal(plain, c.associated(c.cookies.logout)); err == nil {
+		c.setCookie(w, &http.Cookie{
+			Name: c.cookies.logout, Value: sealed, MaxAge: int(logoutLifetime / time.Second),
+		})
+	}
 	query := url.Values{
 		"id_token_hint":            {s.IDToken()},
 		"client_id":                {c.cfg.ClientID},
@@ -177,7 +178,7 @@ func (c *Client) openLogoutState(r *http.Request) (state logoutState, ok bool) {
 	if err != nil {
 		return logoutState{}, false
 	}
-	plain, err := c.ring.OpenString(cookie.Value, c.associated(c.cookies.logout))
+	plain, err := c.ring.open(cookie.Value, c.associated(c.cookies.logout))
 	if err != nil || json.Unmarshal(plain, &state) != nil ||
 		c.now().Sub(time.Unix(state.Started, 0)) > logoutLifetime {
 		return logoutState{}, false

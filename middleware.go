@@ -67,10 +67,14 @@ func (c *Client) withSession(w http.ResponseWriter, r *http.Request) *http.Reque
 		return r
 	}
 	found := &requestSession{client: c}
-	var handle string
-	if found.session, handle, found.err = c.loadSession(r); found.session != nil && !isPartOfPage(r.Header) {
-		c.roll(w, r, found.session, handle)
+	found.session, found.handle, found.err = c.loadSession(r)
+	if found.session != nil && !isPartOfPage(r.Header) {
+		c.renew(w, r, found)
 	}
+	if found.session != nil && !isPartOfPage(r.Header) {
+		c.roll(w, r, found.session, found.handle)
+	}
+	found.refreshCookie = func(ctx context.Context) error { return c.refreshCookie(ctx, w, r, found) }
 	return r.WithContext(context.WithValue(r.Context(), sessionKey{}, found))
 }
 
@@ -87,15 +91,24 @@ func (c *Client) withSession(w http.ResponseWriter, r *http.Request) *http.Reque
 // [Client.Middleware] must be around the app, to take the way back from the
 // provider. What next answers may not be stored by caches, unless it sets its own
 // Cache-Control.
+//
+// It panics when [Config.Check] refuses the requirements: the app is wired in a way
+// that cannot work.
 func (c *Client) RequireLogin(next http.Handler, requirements ...Requirement) http.Handler {
 	demand := newDemand(requirements)
+	if len(requirements) > 0 { // New has checked the rest
+		if err := checkFurther(c.cfg, requirements...); err != nil {
+			panic("oidcrp: RequireLogin: " + strings.TrimPrefix(err.Error(), "oidcrp: "))
+		}
+	}
 	c.demands.Store(demand.key, demand)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Cookie")
 		w.Header().Set("Cache-Control", "private, no-store")
 		r = c.withSession(w, r)
 		found := r.Context().Value(sessionKey{}).(*requestSession)
-		if errors.Is(found.err, ErrStoreUnavailable) {
+		if found.session != nil && found.err != nil || errors.Is(found.err, ErrStoreUnavailable) {
+			// The person may well be signed in: nobody is sent to a login for this.
 			c.problem(w, r, found.err)
 			return
 		}

@@ -5,12 +5,12 @@ package oidcrp
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -18,9 +18,10 @@ import (
 // UserInfo again, and saves the session that follows from that on w. It
 // returns the new session.
 //
-// Requests of one session that come together in this process share one refresh.
-// The session's own lifetime is not extended, and it continues as the same
-// session: a refreshed ID Token must be about the same person and login.
+// Requests of one session that come together share one refresh: in this process
+// always, on all replicas if they share a [Store]. The session's own lifetime is
+// not extended, and it continues as the same session: a refreshed ID Token must be
+// about the same person and login.
 //
 // It returns an [*Error]: [ErrNoSession]; [ErrLoginRequired] when there is no
 // refresh token ([Config.KeepTokens] is off, or the provider gave none) or the
@@ -33,31 +34,8 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 	if err != nil {
 		return nil, err
 	}
-	if s.tokens == nil || s.tokens.RefreshToken == "" {
-		return nil, failf("refresh", CodeLoginRequired, "the session has no refresh token")
-	}
-	// The access token is in the key because some providers let the refresh
-	// token stay the same, and the next refresh must ask again.
-	sum := sha256.Sum256([]byte(s.id + s.tokens.AccessToken + s.tokens.RefreshToken))
-	keep := func(err error) bool { return err == nil || errors.Is(err, ErrLoginRequired) }
-	ctx := r.Context()
-	refreshed, err := c.refreshes.Do(ctx, string(sum[:]), c.now(), keep, func() (*Session, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*c.cfg.ProviderTimeout)
-		defer cancel()
-		next, err := c.refresh(ctx, s)
-		if next != nil && c.cfg.Store != nil {
-			// The provider may have spent the old refresh token, so the new
-			// one is put away even if nobody waits for it any more.
-			err = cmp.Or(err, c.replaceStored(ctx, next, handle))
-		}
-		ev := SessionRefreshedEvent{Subject: s.Subject(), Err: err}
-		if err == nil {
-			ev.Rotated = next.tokens.RefreshToken != s.tokens.RefreshToken
-		}
-		c.events.sessionRefreshed(ctx, ev)
-		return next, err
-	})
-	if refreshed != nil && c.cfg.Store == nil {
+	refreshed, err := c.refreshTogether(r.Context(), s, handle, true)
+	if refreshed != nil && !c.stored() {
 		err = cmp.Or(err, c.saveCookie(w, r, refreshed))
 	}
 	if err != nil {
@@ -66,9 +44,78 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 	return refreshed, nil
 }
 
+// refreshTogether refreshes the tokens of s, and its claims from UserInfo if
+// userInfo is set, once for all who ask at the same time. What follows is in the
+// Store already if sessions are kept there; a session beside an error is the old
+// one with new tokens.
+func (c *Client) refreshTogether(ctx context.Context, s *Session, handle string, userInfo bool) (*Session, error) {
+	if s.tokens == nil || s.tokens.RefreshToken == "" {
+		return nil, failf("refresh", CodeLoginRequired, "the session has no refresh token")
+	}
+	keep := func(err error) bool { return err == nil || errors.Is(err, ErrLoginRequired) }
+	key := refreshKey(s).String() + strconv.FormatBool(userInfo)
+	return c.refreshes.Do(ctx, key, c.now(), keep, func() (*Session, error) {
+		// One that waits longer must not be cut off by one that has gone.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.refreshTime())
+		defer cancel()
+		next, err := c.refreshAlone(ctx, s, handle, userInfo)
+		ev := SessionRefreshedEvent{Subject: s.Subject(), Err: err}
+		if err == nil {
+			ev.Rotated = next.tokens.RefreshToken != s.tokens.RefreshToken
+		}
+		c.events.sessionRefreshed(ctx, ev)
+		return next, err
+	})
+}
+
+// refreshTime is how long a refresh may take in all.
+func (c *Client) refreshTime() time.Duration { return 4 * c.cfg.ProviderTimeout }
+
+// refreshKey names the refresh of s. The access token is in it because some
+// providers let the refresh token stay the same, and the next refresh must ask
+// again.
+func refreshKey(s *Session) markKey {
+	return newMarkKey("refresh", s.id, s.tokens.AccessToken+"\x00"+s.tokens.RefreshToken)
+}
+
+// refreshAlone refreshes s while no other replica does, or takes what another
+// has just made of it.
+func (c *Client) refreshAlone(ctx context.Context, s *Session, handle string, userInfo bool) (*Session, error) {
+	if c.cfg.Store == nil {
+		return c.refresh(ctx, s, handle, userInfo)
+	}
+	release, newer, err := c.leaseRefresh(ctx, s, handle)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	switch {
+	case newer == nil:
+		next, err := c.refresh(ctx, s, handle, userInfo)
+		if !errors.Is(err, ErrLoginRequired) {
+			return next, err
+		}
+		// Where the Store cannot hold a lease, two may have asked at once, and the
+		// provider took the refresh token from the other one.
+		if newer, _ = c.newerSession(ctx, s, handle); newer == nil {
+			return nil, err
+		}
+	case newer.tokens.RefreshToken == "":
+		return nil, failf("refresh", CodeLoginRequired, "the provider did not take the refresh token")
+	}
+	if !userInfo || c.cfg.RefreshUserInfo {
+		return newer, nil
+	}
+	m, err := c.effectiveMetadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.renewUserInfo(ctx, m, s, newer, handle)
+}
+
 // refresh asks the provider and checks what it answers. A session beside an
 // error is the old one with new tokens, to be saved.
-func (c *Client) refresh(ctx context.Context, s *Session) (*Session, error) {
+func (c *Client) refresh(ctx context.Context, s *Session, handle string, userInfo bool) (*Session, error) {
 	m, err := c.effectiveMetadata(ctx)
 	if err != nil {
 		return nil, err
@@ -87,41 +134,61 @@ func (c *Client) refresh(ctx context.Context, s *Session) (*Session, error) {
 	next.tokens = tokens.token()
 	next.seen = c.now().Truncate(time.Second)
 	renewed := next.copy()
-	err = c.renewClaims(ctx, m, renewed, tokens)
+	err = c.renewIDToken(ctx, m, renewed, tokens)
+	if errors.Is(err, ErrProviderUnavailable) {
+		return next, cmp.Or(err, c.keepRefreshed(ctx, s, next, handle))
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The provider may have spent the old refresh token, so the new one is put
+	// away before anything else can go wrong.
+	if err := c.keepRefreshed(ctx, s, renewed, handle); err != nil || !userInfo {
+		return renewed, err
+	}
+	return c.renewUserInfo(ctx, m, s, renewed, handle)
+}
+
+// renewIDToken puts the ID Token of tokens, if there is one, in the place of s's.
+func (c *Client) renewIDToken(ctx context.Context, m *Metadata, s *Session, tokens *tokenResponse) error {
+	if tokens.idToken == "" {
+		return nil
+	}
+	token, err := c.verifyIDToken(ctx, m, tokens.idToken, &expectedIDToken{accessToken: tokens.accessToken})
+	if err != nil {
+		return err
+	}
+	if err := checkSameLogin(token, s); err != nil {
+		return fail("refresh", CodeTokenRefused, err)
+	}
+	s.idToken = splitJWS(token.raw)
+	s.decodeLater()
+	if token.sid != "" { // a logout by the provider will name this one
+		s.marks[1] = sessionMark(token.issuer, token.sid)
+	}
+	if end := token.sessionExpiry; !end.IsZero() && end.Before(s.ExpiresAt()) {
+		s.ceiling = end
+	}
+	if c.cfg.EndWithIDToken {
+		s.tokenEnd = token.expiry
+	}
+	return nil
+}
+
+// renewUserInfo returns next, which a refresh has made of s and which is put away,
+// with new claims from UserInfo; next itself beside an error that says nothing
+// about it.
+func (c *Client) renewUserInfo(ctx context.Context, m *Metadata, s, next *Session, handle string) (*Session, error) {
+	userInfo, err := c.userInfo(ctx, m, next.tokens.AccessToken, next.Subject())
 	if errors.Is(err, ErrProviderUnavailable) {
 		return next, err
 	}
 	if err != nil {
 		return nil, err
 	}
-	return renewed, nil
-}
-
-// renewClaims replaces the claims of s by those that tokens lead to.
-func (c *Client) renewClaims(ctx context.Context, m *Metadata, s *Session, tokens *tokenResponse) error {
-	if tokens.idToken != "" {
-		token, err := c.verifyIDToken(ctx, m, tokens.idToken, &expectedIDToken{accessToken: tokens.accessToken})
-		if err != nil {
-			return err
-		}
-		if err := checkSameLogin(token, s); err != nil {
-			return fail("refresh", CodeTokenRefused, err)
-		}
-		s.idToken = splitJWS(token.raw)
-		s.decodeLater()
-		if token.sid != "" { // a logout by the provider will name this one
-			s.marks[1] = sessionMark(token.issuer, token.sid)
-		}
-		if end := token.sessionExpiry; !end.IsZero() && end.Before(s.ExpiresAt()) {
-			s.ceiling = end
-		}
-	}
-	userInfo, err := c.userInfo(ctx, m, tokens.accessToken, s.Subject())
-	if err != nil {
-		return err
-	}
-	s.userInfo = userInfo
-	return nil
+	renewed := next.copy()
+	renewed.userInfo = userInfo
+	return renewed, c.keepRefreshed(ctx, s, renewed, handle)
 }
 
 // refreshRefusal turns a spent refresh token into what callers branch on.

@@ -30,6 +30,7 @@ type Session struct {
 	created  time.Time // when the person signed in here
 	seen     time.Time // the last use that was written down
 	ceiling  time.Time // the provider's own end of the session; zero: none
+	tokenEnd time.Time // the ID Token's end, if the session ends with it; zero: it does not
 	stepUp   string    // the requirements that the login was to meet
 	returnTo string    // where the login leads; not stored
 	lifetime time.Duration
@@ -79,6 +80,9 @@ func (c *Client) newSession(t *transaction, token *idToken, userInfo []byte, tok
 	}
 	if token.sid != "" {
 		s.marks[1] = sessionMark(token.issuer, token.sid)
+	}
+	if c.cfg.EndWithIDToken {
+		s.tokenEnd = token.expiry
 	}
 	if c.cfg.KeepTokens {
 		s.tokens = tokens.token()
@@ -147,16 +151,24 @@ func (s *Session) AuthTime() time.Time { return s.facts().AuthTime.Truncate(time
 // Logout 3), "" if it says none.
 func (s *Session) SID() string { return s.facts().SID }
 
+// ID names the session among those of this app, for an audit log and for
+// [Client.RevokeSession]. It opens nothing, and stays the same when the tokens
+// are refreshed.
+func (s *Session) ID() string { return base64.RawURLEncoding.EncodeToString([]byte(s.id)) }
+
 // CreatedAt is when the person signed in here.
 func (s *Session) CreatedAt() time.Time { return s.created }
 
 // ExpiresAt is when the session ends even if it is used all the time: after
-// [Config.SessionLifetime], or when the ID Token's session_expiry says (OpenID
-// IPSIE SL1), whichever comes first.
+// [Config.SessionLifetime], when the ID Token's session_expiry says (OpenID IPSIE
+// SL1), or when the ID Token itself ends if [Config.EndWithIDToken] is set,
+// whichever comes first.
 func (s *Session) ExpiresAt() time.Time {
 	end := s.created.Add(s.lifetime)
-	if !s.ceiling.IsZero() && s.ceiling.Before(end) {
-		return s.ceiling
+	for _, limit := range []time.Time{s.ceiling, s.tokenEnd} {
+		if !limit.IsZero() && limit.Before(end) {
+			end = limit
+		}
 	}
 	return end
 }
@@ -261,7 +273,7 @@ func (c *Client) ended(s *Session, now time.Time) string {
 	switch {
 	case !now.Before(s.ExpiresAt()):
 		return "past its lifetime"
-	case c.cfg.Store == nil && now.Sub(s.seen) >= c.cfg.SessionIdleTimeout:
+	case !c.stored() && now.Sub(s.seen) >= c.cfg.SessionIdleTimeout:
 		// In a Store, the entry's own expiry does this.
 		return "idle for too long"
 	case s.created.After(now.Add(5 * time.Minute)):
@@ -272,7 +284,7 @@ func (c *Client) ended(s *Session, now time.Time) string {
 
 // The stored form of a session. A reader refuses a version that it does not
 // know, which ends the session and nothing worse.
-const sessionFormat = 1
+const sessionFormat = 2
 
 // What stands before the tokens. Without it, a session cut short there would
 // read as a whole one.
@@ -287,7 +299,7 @@ func (s *Session) marshal() []byte {
 	b := make([]byte, 0, 256+len(s.idToken.payload)+len(s.userInfo)+len(s.idToken.signature))
 	b = append(b, sessionFormat)
 	b = binary.AppendUvarint(b, uint64(max(s.created.UnixMilli(), 0)))
-	for _, t := range []time.Time{s.seen, s.ceiling} {
+	for _, t := range []time.Time{s.seen, s.ceiling, s.tokenEnd} {
 		b = binary.AppendUvarint(b, unixOrZero(t))
 	}
 	for _, key := range s.marks {
@@ -328,7 +340,7 @@ func (c *Client) unmarshalSession(b []byte) (*Session, error) {
 	}
 	s := &Session{lifetime: c.cfg.SessionLifetime}
 	s.created = d.milliTime()
-	s.seen, s.ceiling = d.time(), d.time()
+	s.seen, s.ceiling, s.tokenEnd = d.time(), d.time(), d.time()
 	for i := range s.marks {
 		copy(s.marks[i][:], d.take(uint64(len(s.marks[i]))))
 	}
@@ -418,7 +430,11 @@ type sessionKey struct{}
 type requestSession struct {
 	client  *Client
 	session *Session
+	handle  string // of a session in the Store
 	err     error
+	// refreshCookie refreshes the tokens of a session in cookies, if they are
+	// about to end, and sets its cookies on the answer to the request.
+	refreshCookie func(context.Context) error
 }
 
 // SessionFromContext returns the session of the request that ctx belongs to.
@@ -449,8 +465,7 @@ func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session
 	c.forgetLogin(w, r)
 	// A new login never continues an old session (session fixation), and it
 	// leaves nothing of it behind in the Store.
-	c.endCookie(r, s)
-	if err := c.dropStored(r); err != nil {
+	if err := c.dropSession(r, s); err != nil {
 		return err
 	}
 	return c.saveSession(w, r, s, "")
@@ -474,14 +489,23 @@ func (c *Client) forgetLogin(w http.ResponseWriter, r *http.Request) {
 // [ErrStoreUnavailable]; the cookies are deleted all the same.
 func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 	c.deleteSessionCookies(w, r)
-	c.endCookie(r, nil)
-	return c.dropStored(r)
+	return c.dropSession(r, nil)
+}
+
+// dropSession ends the session that r carries; next is the one that follows it,
+// if any.
+func (c *Client) dropSession(r *http.Request, next *Session) error {
+	if c.stored() {
+		return c.dropStored(r)
+	}
+	return c.endCookie(r, next)
 }
 
 // loadSession returns the session and what saveSession needs to write it back.
 func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err error) {
-	if c.cfg.Store != nil {
-		s, handle, err = c.loadStored(r)
+	var over bool
+	if c.stored() {
+		s, handle, over, err = c.loadStored(r)
 	} else {
 		s, err = c.loadCookie(r)
 	}
@@ -491,18 +515,18 @@ func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err er
 	if s == nil {
 		return nil, "", &Error{Op: "session", Code: CodeNoSession}
 	}
-	if reason := c.ended(s, c.now()); reason != "" {
+	reason := c.ended(s, c.now())
+	if reason == "" && !c.stored() {
+		if over, err = c.marks.over(r.Context(), s); err != nil {
+			return nil, "", err
+		}
+	}
+	if over {
+		reason = "ended by a logout"
+	}
+	if reason != "" {
 		c.events.sessionRefused(r.Context(), reason)
 		return nil, "", failf("session", CodeNoSession, "%s", reason)
-	}
-	over, err := c.marks.after(r.Context(), s.created, s.marks[:]...)
-	if err != nil {
-		return nil, "", err
-	}
-	if over || c.loggedOut.has(s.id) {
-		const reason = "ended by a logout"
-		c.events.sessionRefused(r.Context(), reason)
-		return nil, "", failf("session", CodeNoSession, reason)
 	}
 	return s, handle, nil
 }
@@ -510,7 +534,7 @@ func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err er
 // saveSession writes s to the browser, and to the Store under handle, or under
 // a new handle if that is empty.
 func (c *Client) saveSession(w http.ResponseWriter, r *http.Request, s *Session, handle string) error {
-	if c.cfg.Store != nil {
+	if c.stored() {
 		return c.saveStored(w, r, s, handle)
 	}
 	return c.saveCookie(w, r, s)
@@ -525,7 +549,7 @@ func (c *Client) rollInterval() time.Duration {
 // roll notes that the session is in use, at most once every rollInterval.
 func (c *Client) roll(w http.ResponseWriter, r *http.Request, s *Session, handle string) {
 	now := c.now()
-	if c.cfg.Store != nil {
+	if c.stored() {
 		c.touchStored(w, r, s, handle)
 		return
 	}

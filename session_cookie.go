@@ -6,6 +6,7 @@ package oidcrp
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -75,7 +76,10 @@ func (c *Client) chunkName(i int) string {
 // saveCookie seals s into as many cookies as it takes. The first one's value
 // starts with their number, since a browser may still hold one too many.
 func (c *Client) saveCookie(w http.ResponseWriter, r *http.Request, s *Session) error {
-	text := c.ring.SealString(s.marshal(), c.associated(c.cookies.session))
+	text, err := c.ring.seal(s.marshal(), c.associated(c.cookies.session))
+	if err != nil {
+		return err
+	}
 	if len(text) > maxSession {
 		return failf("session", CodeSessionTooLarge,
 			"%d bytes are more than cookies can hold (%d); the largest claims are %q: "+
@@ -112,11 +116,14 @@ func (c *Client) loadCookie(r *http.Request) (*Session, error) {
 	}
 	var plain []byte
 	if err == nil {
-		plain, err = c.ring.OpenString(text, c.associated(c.cookies.session))
+		plain, err = c.ring.open(text, c.associated(c.cookies.session))
 	}
 	var s *Session
 	if err == nil {
 		s, err = c.unmarshalSession(plain)
+	}
+	if errors.Is(err, ErrStoreUnavailable) { // there are no keys yet
+		return nil, err
 	}
 	if err != nil {
 		c.events.sessionRefused(r.Context(), err.Error())

@@ -9,23 +9,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
-	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// An AddStore can set a key that is not there yet in one step. With a Store
-// that cannot, two replicas that receive the same Logout Token at the same
-// moment may both take it as new.
-type AddStore interface {
-	Store
-	// Add keeps value under key for ttl and reports true, or reports false when
-	// key is there already.
-	Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error)
-}
 
 // A markKey is the hash of what a mark is about. A session carries its own two,
 // so that looking for marks takes no decoding.
@@ -50,128 +39,212 @@ func (k markKey) String() string { return base64.RawURLEncoding.EncodeToString(k
 // marks keeps the marks and the Logout Tokens seen: in the Store, where all
 // replicas find them, else in memory.
 type marks struct {
-	store Store
-	now   func() time.Time
-	local bool        // store is this process's own
-	used  atomic.Bool // a mark has been set in it
+	store  *storage
+	now    func() time.Time
+	local  bool        // store is this process's own
+	used   atomic.Bool // a mark has been set in it
+	recent recently
 }
 
-func newMarks(store Store, now func() time.Time) *marks {
-	if store == nil {
-		return &marks{store: &MemoryStore{now: now}, now: now, local: true}
-	}
-	return &marks{store: store, now: now}
+func newMarks(store *storage, local bool, now func() time.Time, delay time.Duration) *marks {
+	return &marks{store: store, now: now, local: local, recent: recently{delay: delay}}
 }
 
 // set marks key: every session of it that began before now is over. The mark
 // stays for ttl, the longest that such a session can last.
 func (m *marks) set(ctx context.Context, key markKey, ttl time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	value := binary.BigEndian.AppendUint64(nil, uint64(m.now().UnixMilli()))
-	if err := m.store.Set(ctx, key.String(), value, ttl); err != nil {
-		return fail("session", CodeStoreUnavailable, err)
+	if err := m.store.set(ctx, key.String(), value, ttl); err != nil {
+		return err
 	}
 	m.used.Store(true)
+	m.recent.forget()
 	return nil
 }
 
-// after reports whether one of keys was marked when or after a session began.
-func (m *marks) after(ctx context.Context, began time.Time, keys ...markKey) (bool, error) {
-	if m.local && !m.used.Load() {
+// idle reports whether there can be no mark at all.
+func (m *marks) idle() bool { return m.local && !m.used.Load() }
+
+// due returns the keys of the marks to look up for a session, nil when it was
+// found without a mark a moment ago.
+func (m *marks) due(keys sessionMarks) []string {
+	if m.idle() || m.recent.has(keys.session(), m.now()) {
+		return nil
+	}
+	return keys.names()
+}
+
+// over reports whether a logout has ended s.
+func (m *marks) over(ctx context.Context, s *Session) (bool, error) {
+	keys := m.due(s.markKeys())
+	if keys == nil {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	for _, key := range keys {
-		if key == (markKey{}) {
-			continue
-		}
-		value, err := m.store.Get(ctx, key.String())
-		switch {
-		case errors.Is(err, ErrNotFound):
-		case err != nil:
-			return false, fail("session", CodeStoreUnavailable, err)
-		case len(value) == 8 && began.UnixMilli() <= int64(binary.BigEndian.Uint64(value)):
-			// A value of another form counts for nothing: taken for a mark, it
-			// would end each new login too, and send the person round and round.
-			return true, nil
+	turn := m.recent.turn()
+	values, err := m.store.getMany(ctx, keys)
+	if err != nil {
+		return false, err
+	}
+	return m.judge(s, values, turn), nil
+}
+
+// judge reports whether one of values, the marks about s, ends it. If none does,
+// they are not looked up again for a moment.
+func (m *marks) judge(s *Session, values [][]byte, turn uint64) bool {
+	for _, value := range values {
+		// A value of another form counts for nothing: taken for a mark, it
+		// would end each new login too, and send the person round and round.
+		if len(value) == 8 && s.created.UnixMilli() <= int64(binary.BigEndian.Uint64(value)) {
+			return true
 		}
 	}
-	return false, nil
+	m.recent.add(s.markKeys().session(), m.now(), turn)
+	return false
 }
 
 // first reports whether the token named by issuer and jti has not been seen
 // within ttl, and takes note of it.
 func (m *marks) first(ctx context.Context, issuer, jti string, ttl time.Duration) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	key := newMarkKey("jti", issuer, jti).String()
-	if store, ok := m.store.(AddStore); ok {
-		added, err := store.Add(ctx, key, []byte{1}, ttl)
-		if err != nil {
-			return false, fail("session", CodeStoreUnavailable, err)
-		}
-		return added, nil
-	}
-	_, err := m.store.Get(ctx, key)
-	if err == nil {
-		return false, nil
-	}
-	if errors.Is(err, ErrNotFound) {
-		err = m.store.Set(ctx, key, []byte{1}, ttl)
-	}
-	if err != nil {
-		return false, fail("session", CodeStoreUnavailable, err)
-	}
-	return true, nil
+	return m.store.add(ctx, newMarkKey("jti", issuer, jti).String(), []byte(randomText()), ttl)
 }
 
 // forget takes back what first noted, so that the provider can try again.
 func (m *marks) forget(ctx context.Context, issuer, jti string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
-	_ = m.store.Delete(ctx, newMarkKey("jti", issuer, jti).String())
+	_ = m.store.delete(context.WithoutCancel(ctx), newMarkKey("jti", issuer, jti).String())
 }
 
-// endedCookies are the ids of sessions in cookies that were logged out. Their
-// cookies are deleted, but the answer to an earlier request that is still on its
-// way may set them once more. The zero value is empty.
-type endedCookies struct {
-	mu      sync.RWMutex
-	ids     map[string]time.Time // until when the session could last; guarded by mu
-	sweepAt int                  // guarded by mu
+// sessionMarks are the keys of all marks that can end one session: those about
+// its person, about the provider's session, and about itself.
+type sessionMarks [3]markKey
+
+func (s *Session) markKeys() sessionMarks {
+	keys := sessionMarks{s.marks[0], s.marks[1]}
+	copy(keys[2][:], s.id)
+	return keys
 }
 
-func (e *endedCookies) add(id string, until, now time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ids == nil {
-		e.ids, e.sweepAt = make(map[string]time.Time), minSweep
+func (k sessionMarks) session() markKey { return k[2] }
+
+func (k sessionMarks) names() []string {
+	names := make([]string, 0, len(k))
+	for _, key := range k {
+		if key != (markKey{}) {
+			names = append(names, key.String())
+		}
 	}
-	e.ids[id] = until
-	if len(e.ids) >= e.sweepAt {
-		maps.DeleteFunc(e.ids, func(_ string, until time.Time) bool { return !now.Before(until) })
-		e.sweepAt = max(minSweep, 2*len(e.ids))
-	}
+	return names
 }
 
-func (e *endedCookies) has(id string) bool {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	_, ok := e.ids[id]
-	return ok
+// String returns the keys as text for a cookie; they tell nothing to whoever
+// does not know the session anyway.
+func (k sessionMarks) String() string {
+	return base64.RawURLEncoding.EncodeToString(slices.Concat(k[0][:], k[1][:], k[2][:]))
+}
+
+// parseSessionMarks reads what String wrote.
+func parseSessionMarks(text string) (k sessionMarks, ok bool) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) != len(k)*len(k[0]) {
+		return sessionMarks{}, false
+	}
+	for i := range k {
+		copy(k[i][:], raw[i*len(k[i]):])
+	}
+	return k, true
+}
+
+// recently knows the sessions that were found without a mark within delay.
+type recently struct {
+	delay time.Duration
+
+	mu         sync.Mutex
+	young, old map[markKey]time.Time // guarded by mu
+	since      time.Time             // when young was begun; guarded by mu
+	turns      uint64                // how often all was forgotten; guarded by mu
+}
+
+func (r *recently) has(key markKey, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, ok := r.young[key]
+	if !ok {
+		at, ok = r.old[key]
+	}
+	since := now.Sub(at)
+	return ok && since >= 0 && since < r.delay
+}
+
+// turn is to be asked for before a look-up, and given to add after it: what was
+// looked up before a mark was set here must not hide the mark.
+func (r *recently) turn() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.turns
+}
+
+func (r *recently) add(key markKey, now time.Time, turn uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if turn != r.turns || r.delay <= 0 {
+		return
+	}
+	// Two maps in turn, so that what is too old goes without being looked for.
+	if since := now.Sub(r.since); r.young == nil || since < 0 || since >= r.delay {
+		r.old, r.young, r.since = r.young, make(map[markKey]time.Time), now
+	}
+	r.young[key] = now
+}
+
+func (r *recently) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.young, r.old = nil, nil
+	r.turns++
+}
+
+// RevokeSubject ends every session of a person that began before now, on every
+// replica that shares the [Store], whether it is kept there or in cookies;
+// without a Store, in this process. A login that comes after it is not affected,
+// as far as the clocks of the replicas agree. The provider does not hear of it,
+// and may sign the person in again without a word: take their access away first.
+//
+// It returns an [*Error]: [CodeInvalidRequest] if issuer is not [Config.Issuer]
+// or subject is empty, or [ErrStoreUnavailable].
+func (c *Client) RevokeSubject(ctx context.Context, issuer, subject string) error {
+	if issuer != c.cfg.Issuer || subject == "" {
+		return failf("revoke", CodeInvalidRequest, "no subject of %s", c.cfg.Issuer)
+	}
+	return c.revoke(ctx, subjectMark(issuer, subject), c.cfg.SessionLifetime)
+}
+
+// RevokeSession ends the session with that [Session.ID] as RevokeSubject ends
+// all of a person's. A session that is over already is no error. It returns an
+// [*Error]: [CodeInvalidRequest] if id is no session's, or [ErrStoreUnavailable].
+func (c *Client) RevokeSession(ctx context.Context, id string) error {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)
+	if err != nil || len(raw) != len(markKey{}) {
+		return failf("revoke", CodeInvalidRequest, "not the id of a session")
+	}
+	return c.revoke(ctx, markKey(raw), c.cfg.SessionLifetime)
+}
+
+func (c *Client) revoke(ctx context.Context, key markKey, ttl time.Duration) error {
+	if err := c.marks.set(ctx, key, ttl); err != nil {
+		return err
+	}
+	c.cfg.Logger.InfoContext(ctx, "sessions revoked", "mark", key.String())
+	return nil
 }
 
 // endCookie takes note that the session in r's cookies is over, unless next is of
-// the same person. With a Store there is no need: the entry is deleted.
-func (c *Client) endCookie(r *http.Request, next *Session) {
-	if c.cfg.Store != nil {
-		return
-	}
+// the same person: the cookies are deleted, but the answer to an earlier request
+// that is still on its way may set them once more, and somebody may have copied
+// them.
+func (c *Client) endCookie(r *http.Request, next *Session) error {
 	s, err := c.loadCookie(r)
-	if err != nil || s == nil || c.ended(s, c.now()) != "" || next != nil && s.marks[0] == next.marks[0] {
-		return
+	now := c.now()
+	if err != nil || s == nil || c.ended(s, now) != "" || next != nil && s.marks[0] == next.marks[0] {
+		return err
 	}
-	c.loggedOut.add(s.id, s.ExpiresAt(), c.now())
+	return c.marks.set(r.Context(), s.markKeys().session(), s.ExpiresAt().Sub(now))
 }

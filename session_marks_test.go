@@ -2,9 +2,9 @@ package oidcrp
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,6 +21,7 @@ func TestMarksThatCannotBeRead(t *testing.T) {
 	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store }})
 	browser := a.signIn(t)
 	store.failing.Store(true)
+	a.clock.Advance(time.Second) // a logout that came before would have been found until now
 	for _, path := range []string{"/me", "/admin", "/sid"} {
 		res, body := a.asks(t, browser, "GET", path, acceptHTML)
 		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Location") != "" || len(res.Cookies()) > 0 {
@@ -50,6 +51,18 @@ type markStore struct {
 	gets    atomic.Int32 // of marks
 }
 
+func (s *markStore) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
+	var values [][]byte
+	for _, key := range keys {
+		value, err := s.Get(ctx, key)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		values = append(values, value)
+	}
+	return values, nil
+}
+
 func (s *markStore) Get(ctx context.Context, key string) ([]byte, error) {
 	if len(key) == len(markKey{}.String()) {
 		s.gets.Add(1)
@@ -70,13 +83,13 @@ func TestMarks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			clock := newTestClock()
-			m := newMarks(store(clock), clock.Now)
+			m := testMarks(store(clock), clock.Now)
 			ctx := t.Context()
 			key, other := sessionMark("iss", "sid"), subjectMark("iss", "sub")
 			began := clock.Now()
 			want := func(what string, over bool, began time.Time, keys ...markKey) {
 				t.Helper()
-				if got, err := m.after(ctx, began, keys...); got != over || err != nil {
+				if got, err := m.over(ctx, markedSession(began, keys...)); got != over || err != nil {
 					t.Errorf("%s: %t, %v, want %t", what, got, err, over)
 				}
 			}
@@ -160,7 +173,7 @@ func TestMarksLastAsLongAsTheSessionsTheyEnd(t *testing.T) {
 			}
 			a.clock.Advance(15 * time.Minute)
 		}
-		if m := a.client.marks.store.(*MemoryStore); len(m.entries) > 0 {
+		if m := a.client.store.store.(*MemoryStore); len(m.entries) > 0 {
 			a.clock.Advance(time.Hour)
 			m.sweep()
 			if len(m.entries) > 0 {
@@ -175,15 +188,16 @@ func TestMarksCostNothingUntilThereAreSome(t *testing.T) {
 	t.Parallel()
 	store := &markStore{}
 	clock := newTestClock()
-	m := newMarks(nil, clock.Now)
-	m.store = store
-	if over, err := m.after(t.Context(), clock.Now(), subjectMark("i", "a")); over || err != nil || store.gets.Load() != 0 {
+	m := testMarks(store, clock.Now)
+	m.local = true
+	s := markedSession(clock.Now(), subjectMark("i", "a"))
+	if over, err := m.over(t.Context(), s); over || err != nil || store.gets.Load() != 0 {
 		t.Errorf("%t, %v after %d reads", over, err, store.gets.Load())
 	}
 	if err := m.set(t.Context(), subjectMark("i", "a"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if over, err := m.after(t.Context(), clock.Now(), subjectMark("i", "a")); !over || err != nil || store.gets.Load() != 1 {
+	if over, err := m.over(t.Context(), s); !over || err != nil || store.gets.Load() != 1 {
 		t.Errorf("%t, %v after %d reads", over, err, store.gets.Load())
 	}
 }
@@ -193,13 +207,13 @@ func TestMarksCostNothingUntilThereAreSome(t *testing.T) {
 func TestMarksOfAnotherForm(t *testing.T) {
 	t.Parallel()
 	store := new(MemoryStore)
-	m := newMarks(store, time.Now)
+	m := testMarks(store, time.Now)
 	key := subjectMark("i", "a")
 	for _, value := range [][]byte{nil, {}, {1}, make([]byte, 9)} {
 		if err := store.Set(t.Context(), key.String(), value, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		if over, err := m.after(t.Context(), time.Now(), key); over || err != nil {
+		if over, err := m.over(t.Context(), markedSession(time.Now(), key)); over || err != nil {
 			t.Errorf("%v: %t, %v", value, over, err)
 		}
 	}
@@ -263,18 +277,18 @@ func TestASessionWithoutSidEndsWithAnySessionOfThePerson(t *testing.T) {
 	}
 }
 
-func TestLoggedOutCookiesAreForgottenWhenTheirSessionsWouldHaveEnded(t *testing.T) {
-	t.Parallel()
-	var e endedCookies
-	now := time.Now()
-	for i := range 10 * minSweep {
-		e.add(strconv.Itoa(i), now.Add(time.Second), now)
-		now = now.Add(10 * time.Millisecond)
+// testMarks are marks in store, or in memory if it is nil, that are looked up each time.
+func testMarks(store Store, now func() time.Time) *marks {
+	local := store == nil
+	if local {
+		store = &MemoryStore{now: now}
 	}
-	if n := len(e.ids); n > minSweep {
-		t.Errorf("%d are remembered", n)
-	}
-	if !e.has(strconv.Itoa(10*minSweep-1)) || e.has("0") {
-		t.Error("the wrong ones are remembered")
-	}
+	return newMarks(newStorage(store, time.Second, now), local, now, -1)
+}
+
+// markedSession is one that began then and ends with those marks.
+func markedSession(began time.Time, keys ...markKey) *Session {
+	s := &Session{created: began}
+	copy(s.marks[:], keys)
+	return s
 }

@@ -48,26 +48,57 @@ type TouchStore interface {
 	Touch(ctx context.Context, key string, ttl time.Duration) error
 }
 
+// A GetManyStore can read several keys in one round trip. With a Store that
+// cannot, each logout that could have ended a session is looked up by itself.
+type GetManyStore interface {
+	Store
+	// GetMany returns the values of keys, in their order, nil for a key that is
+	// not there.
+	GetMany(ctx context.Context, keys []string) ([][]byte, error)
+}
+
+// An AddStore can set a key that is not there yet in one step. With a Store
+// that cannot, two replicas that receive the same Logout Token at the same
+// moment may both take it as new, and two that refresh the tokens of one session
+// at the same moment may both ask the provider: one that gives a new refresh
+// token each time may then end the session.
+type AddStore interface {
+	Store
+	// Add keeps value under key for ttl and reports true, or reports false when
+	// another value is there already. A Store that tries again after a lost
+	// answer may find its own value there, and then reports true: no two calls
+	// give the same value, unless they mean the same.
+	Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error)
+}
+
 // maxStored bounds a stored session, which is read at every request, in bytes.
 const maxStored = 256 << 10
 
-// storeTimeout bounds one request's use of the Store.
-const storeTimeout = 5 * time.Second
-
 // The cookie of a stored session is
 //
-//	handle (32 random bytes, base64url) "." when it was last touched (Unix seconds)
+//	handle (32 random bytes, base64url) "." when it was last touched (Unix seconds) "." its marks
 //
 // The time only spares the Store a write per request: the entry's own expiry
-// is what ends an idle session.
+// is what ends an idle session. The marks (see sessionMarks) only let a Store
+// read them with the entry: what counts is what the entry says, so one may be
+// missing or wrong.
 func cutHandle(value string) (handle string, touched time.Time, ok bool) {
-	handle, at, _ := strings.Cut(value, ".")
+	handle, rest, _ := strings.Cut(value, ".")
+	at, hint, hinted := strings.Cut(rest, ".")
+	if _, ok := parseSessionMarks(hint); hinted && !ok {
+		return "", time.Time{}, false
+	}
 	seconds, err := strconv.ParseInt(at, 10, 64)
 	raw, handleErr := base64.RawURLEncoding.Strict().DecodeString(handle)
 	if err != nil || handleErr != nil || len(raw) != 32 {
 		return "", time.Time{}, false
 	}
 	return handle, time.Unix(seconds, 0), true
+}
+
+// marksHint returns the marks that a cookie names, if it does.
+func marksHint(value string) (sessionMarks, bool) {
+	return parseSessionMarks(value[strings.LastIndexByte(value, '.')+1:])
 }
 
 // storeKey returns the key of handle's session. The name of the cookie is in it,
@@ -96,7 +127,7 @@ func (c *Client) saveStored(w http.ResponseWriter, r *http.Request, s *Session, 
 	if err := c.putStored(r.Context(), s, handle); err != nil {
 		return err
 	}
-	c.setHandle(w, handle)
+	c.setHandle(w, handle, s)
 	return nil
 }
 
@@ -112,12 +143,7 @@ func (c *Client) putStored(ctx context.Context, s *Session, handle string) error
 			len(plain), maxStored, s.largestClaims())
 	}
 	key := c.storeKey(handle)
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	if err := c.cfg.Store.Set(ctx, key, ring.Seal(plain, c.associated(key)), c.idleFor(s)); err != nil {
-		return fail("session", CodeStoreUnavailable, err)
-	}
-	return nil
+	return c.store.set(ctx, key, ring.Seal(plain, c.associated(key)), c.idleFor(s))
 }
 
 // replaceStored is putStored for a session that took a while to renew. A logout
@@ -132,8 +158,9 @@ func (c *Client) replaceStored(ctx context.Context, s *Session, handle string) e
 	return c.putStored(ctx, s, handle)
 }
 
-func (c *Client) setHandle(w http.ResponseWriter, handle string) {
-	c.setSessionCookie(w, c.cookies.session, handle+"."+strconv.FormatInt(c.now().Unix(), 10))
+func (c *Client) setHandle(w http.ResponseWriter, handle string, s *Session) {
+	c.setSessionCookie(w, c.cookies.session,
+		handle+"."+strconv.FormatInt(c.now().Unix(), 10)+"."+s.markKeys().String())
 }
 
 // idleFor returns how long s may stay in the Store unused.
@@ -141,38 +168,61 @@ func (c *Client) idleFor(s *Session) time.Duration {
 	return max(time.Second, min(c.cfg.SessionIdleTimeout, s.ExpiresAt().Sub(c.now())))
 }
 
-// loadStored returns the session whose handle r carries; nil when there is
-// none.
-func (c *Client) loadStored(r *http.Request) (*Session, string, error) {
+// loadStored returns the session whose handle r carries, nil when there is
+// none, and whether a logout has ended it. A Store that can reads both in one
+// round trip.
+func (c *Client) loadStored(r *http.Request) (s *Session, handle string, over bool, err error) {
 	cookie, err := r.Cookie(c.cookies.session)
 	if err != nil || cookie.Value == "" {
-		return nil, "", nil
+		return nil, "", false, nil
 	}
+	ctx := r.Context()
 	handle, _, ok := cutHandle(cookie.Value)
 	if !ok {
-		c.events.sessionRefused(r.Context(), "the cookie holds no handle")
-		return nil, "", nil
+		c.events.sessionRefused(ctx, "the cookie holds no handle")
+		return nil, "", false, nil
 	}
-	s, err := c.getStored(r.Context(), handle)
-	return s, handle, err
+	var marks []string
+	hint, hinted := marksHint(cookie.Value)
+	if hinted && c.store.readsMany() {
+		marks = c.marks.due(hint)
+	}
+	turn := c.marks.recent.turn()
+	values, err := c.store.getMany(ctx, append([]string{c.storeKey(handle)}, marks...))
+	if err != nil {
+		return nil, "", false, err
+	}
+	if s, err = c.openStored(ctx, values[0], handle); s == nil {
+		return nil, "", false, err
+	}
+	if marks != nil && s.markKeys() == hint {
+		return s, handle, c.marks.judge(s, values[1:], turn), nil
+	}
+	over, err = c.marks.over(ctx, s)
+	return s, handle, over, err
 }
 
 func (c *Client) getStored(ctx context.Context, handle string) (*Session, error) {
-	key := c.storeKey(handle)
-	storeCtx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	value, err := c.cfg.Store.Get(storeCtx, key)
+	value, err := c.store.get(ctx, c.storeKey(handle))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fail("session", CodeStoreUnavailable, err)
+		return nil, err
+	}
+	return c.openStored(ctx, value, handle)
+}
+
+// openStored reads what putStored wrote for handle; nil when it cannot be used.
+func (c *Client) openStored(ctx context.Context, value []byte, handle string) (*Session, error) {
+	if value == nil {
+		return nil, nil
 	}
 	ring, err := handleRing(handle)
 	if err != nil {
 		return nil, fail("session", CodeInternal, err)
 	}
-	plain, err := ring.Open(value, c.associated(key))
+	plain, err := ring.Open(value, c.associated(c.storeKey(handle)))
 	if err == nil {
 		var s *Session
 		if s, err = c.unmarshalSession(plain); err == nil {
@@ -190,15 +240,13 @@ func (c *Client) touchStored(w http.ResponseWriter, r *http.Request, s *Session,
 	if err != nil {
 		return
 	}
-	_, touched, _ := cutHandle(cookie.Value)
-	if since := c.now().Sub(touched); since >= 0 && since < c.rollInterval() {
+	_, at, _ := cutHandle(cookie.Value)
+	if since := c.now().Sub(at); since >= 0 && since < c.rollInterval() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	if store, ok := c.cfg.Store.(TouchStore); ok {
-		err = store.Touch(ctx, c.storeKey(handle), c.idleFor(s))
-	} else {
+	ctx := r.Context()
+	touched, err := c.store.touch(ctx, c.storeKey(handle), c.idleFor(s))
+	if !touched {
 		err = c.putStored(ctx, s, handle)
 	}
 	if err != nil {
@@ -206,15 +254,12 @@ func (c *Client) touchStored(w http.ResponseWriter, r *http.Request, s *Session,
 		c.cfg.Logger.WarnContext(ctx, "could not put off the expiry of a session", "error", err)
 		return
 	}
-	c.setHandle(w, handle)
+	c.setHandle(w, handle, s)
 	keepPrivate(w)
 }
 
 // dropStored deletes the stored session that r carries, if there is one.
 func (c *Client) dropStored(r *http.Request) error {
-	if c.cfg.Store == nil {
-		return nil
-	}
 	cookie, err := r.Cookie(c.cookies.session)
 	if err != nil {
 		return nil
@@ -223,13 +268,11 @@ func (c *Client) dropStored(r *http.Request) error {
 	if !ok {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	if err := c.cfg.Store.Delete(ctx, c.storeKey(handle)); err != nil {
-		return fail("session", CodeStoreUnavailable, err)
-	}
-	return nil
+	return c.store.delete(r.Context(), c.storeKey(handle))
 }
+
+// stored reports whether sessions are kept in the Store.
+func (c *Client) stored() bool { return c.cfg.Store != nil && !c.cfg.CookieSessions }
 
 // MemoryStore is a [Store] in this process's memory, for tests and for apps
 // that run as one process. Its sessions end with the process. The zero value

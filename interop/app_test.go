@@ -113,9 +113,15 @@ type app struct {
 // startApp runs webapp with nothing but env in its environment, and returns when it answers.
 func startApp(t testing.TB, base string, env map[string]string) *app {
 	t.Helper()
+	return startBuild(t, webapp, base, env)
+}
+
+// startBuild is startApp for either build of webapp.
+func startBuild(t testing.TB, path, base string, env map[string]string) *app {
+	t.Helper()
 	env = maps.Clone(env)
 	env["LISTEN"] = base[len("http://"):]
-	a := startProgram(t, "webapp", webapp, base, env)
+	a := startProgram(t, "webapp", path, base, env)
 	a.poll(t, "webapp", func() bool { return a.status(t, "/healthz") == http.StatusOK })
 	return a
 }

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -13,8 +14,15 @@ import (
 	"testing"
 )
 
-// webapp is the path of the reference app, service that of examples/proconnect; both built once.
-var webapp, service string
+// webapp is the path of the reference app, serviceProgram that of examples/proconnect; both built once.
+var webapp, serviceProgram string
+
+// redisWebapp builds the same one with Redis among its stores when it is first needed, and returns its
+// path.
+var redisWebapp = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(filepath.Dir(webapp), "redis-webapp")
+	return path, build("../redisstore", "./webapp", path)
+})
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -31,8 +39,9 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	webapp, service = filepath.Join(dir, "webapp"), filepath.Join(dir, "proconnect")
-	if err := build(dir); err != nil {
+	webapp, serviceProgram = filepath.Join(dir, "webapp"), filepath.Join(dir, "proconnect")
+	err = errors.Join(build("..", "./examples/webapp", webapp), build("..", "./examples/proconnect", serviceProgram))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -56,17 +65,17 @@ func checkNode() error {
 	return nil
 }
 
-// build builds the apps in the root module, with the race detector when the tests have it: a race
-// in the library then shows in the app's log and fails the test that drove it.
-func build(dir string) error {
-	args := []string{"build", "-o", dir + string(filepath.Separator)}
+// build builds a program of another module, with the race detector when the tests have it: a race in
+// the library then shows in the app's log and fails the test that drove it.
+func build(module, program, path string) error {
+	args := []string{"build", "-o", path}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	build := exec.Command("go", append(args, "./examples/webapp", "./examples/proconnect")...)
-	build.Dir = ".."
+	build := exec.Command("go", append(args, program)...)
+	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("interop: build the examples: %w\n%s", err, out)
+		return fmt.Errorf("interop: build %s in %s: %w\n%s", program, module, err, out)
 	}
 	return nil
 }

@@ -69,6 +69,12 @@ func (p *process) stop(t testing.TB) {
 	}
 }
 
+// kill ends the process as a power cut does, and waits for that.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	<-p.exited
+}
+
 // poll calls ready until it is true, and gives up with the test when the process has ended or
 // patience has run out.
 func (p *process) poll(t testing.TB, what string, ready func() bool) {

@@ -79,6 +79,7 @@ type settings struct {
 
 	// Only the modern one reads these.
 	RotateRefreshToken                 bool `json:"rotateRefreshToken"`
+	AccessTokenTTL                     int  `json:"accessTokenTTL,omitempty"`
 	RequirePushedAuthorizationRequests bool `json:"requirePushedAuthorizationRequests"`
 }
 

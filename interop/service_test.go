@@ -44,7 +44,7 @@ func newService(t testing.TB, env map[string]string, client map[string]any) *ser
 	for name, value := range env {
 		all[name] = value
 	}
-	a := startProgram(t, "service", service, base, all)
+	a := startProgram(t, "service", serviceProgram, base, all)
 	a.poll(t, "service", func() bool { return a.status(t, "/") == http.StatusOK })
 	return &serviceWorld{&world{app: a, provider: p}, other}
 }
@@ -62,6 +62,9 @@ func (w *serviceWorld) wantPage(t testing.TB, p *page, path string, status int, 
 		}
 	}
 }
+
+// level is how the service shows the level of a sign-in.
+func level(acr string) string { return "<dt>Niveau d’authentification</dt><dd>" + acr + "</dd>" }
 
 // wantLogins counts the authentication requests of the service.
 func (w *serviceWorld) wantLogins(t testing.TB, want int) {
@@ -85,8 +88,8 @@ func TestServiceSignsIn(t *testing.T) {
 	w.wantPage(t, public, "/", http.StatusOK, "S'identifier avec", "Qu’est-ce que ProConnect ?")
 
 	w.wantPage(t, public.form().submit().signIn(alice), "/agent", http.StatusOK, "Alice Martin",
-		"alice.martin@ministere.example", "13002526500013", "Agent public", "Niveau d’authentification : eidas1.")
-	w.wantPage(t, b.open(w.base+"/"), "/agent", http.StatusOK)
+		"alice.martin@ministere.example", "13002526500013", "<dt>Agent public</dt><dd>oui</dd>", level("eidas1"))
+	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "Alice Martin")
 	w.wantPage(t, b.open(w.base+"/public-agents"), "/public-agents", http.StatusOK)
 	w.wantLogins(t, 1)
 	// Errors would come in HTML to whoever takes that.
@@ -110,7 +113,7 @@ func TestServiceKeepsOthersOut(t *testing.T) {
 		b.language = language
 		w.wantPage(t, b.open(w.base+"/public-agents").signIn(bob), "/public-agents", http.StatusForbidden, text)
 		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK,
-			"<p>Bonjour Bob Durand (bob@ministere.example).</p>\n<p>Niveau")
+			"Bob Durand", "<dt>Agent public</dt><dd>non</dd>")
 	}
 }
 
@@ -127,8 +130,8 @@ func TestServiceStepsUp(t *testing.T) {
 		if !asksForCode(code) {
 			t.Fatalf("ended on %s\n%s", code.URL, code.Body)
 		}
-		w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, "Niveau d’authentification : eidas1-mfa.")
-		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK, "eidas1-mfa.")
+		w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, level("eidas1-mfa"))
+		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK, level("eidas1-mfa"))
 	}
 	w.wantLogins(t, 3)
 }
@@ -153,7 +156,7 @@ func TestServiceRefusesOneFactor(t *testing.T) {
 
 	// The page's own way on leads to another try, which may succeed.
 	again := refused.follow("/auth/login").form().set("sub", carol.Sub).set("acr", "eidas2").submit()
-	w.wantPage(t, again, "/sensitive", http.StatusOK, "eidas2.")
+	w.wantPage(t, again, "/sensitive", http.StatusOK, level("eidas2"))
 }
 
 // TestServiceExplainsFailures: every error that ProConnect sends back ends on a page that says in
@@ -247,7 +250,7 @@ func TestServiceInTwoTabs(t *testing.T) {
 	first := b.open(w.base + "/agent?tab=1")
 	second := b.open(w.base + "/sensitive?tab=2")
 	done := first.signIn(alice).form().submit()
-	w.wantPage(t, done, "/sensitive", http.StatusOK, "eidas1-mfa")
+	w.wantPage(t, done, "/sensitive", http.StatusOK, level("eidas1-mfa"))
 	if done.URL.RawQuery != "tab=2" {
 		t.Errorf("ended on %s", done.URL)
 	}
@@ -267,12 +270,12 @@ func TestServiceInTwoTabsTheOtherWay(t *testing.T) {
 	b := newBrowser(t)
 	first := b.open(w.base + "/sensitive")
 	b.open(w.base + "/agent")
-	w.wantPage(t, first.signIn(alice), "/agent", http.StatusOK, "eidas1.")
+	w.wantPage(t, first.signIn(alice), "/agent", http.StatusOK, level("eidas1"))
 	code := b.open(w.base + "/sensitive").signIn(alice)
 	if !asksForCode(code) {
 		t.Fatalf("ended on %s\n%s", code.URL, code.Body)
 	}
-	w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, "eidas1-mfa.")
+	w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, level("eidas1-mfa"))
 }
 
 // signInElsewhere gives the browser a session at ProConnect, through another service.
@@ -291,7 +294,7 @@ func TestServiceSignsInSilently(t *testing.T) {
 	b := newBrowser(t)
 	w.signInElsewhere(b, alice)
 	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK)
-	w.wantPage(t, b.open(w.base+"/"), "/agent", http.StatusOK, "Alice Martin")
+	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "Alice Martin")
 	w.wantLogins(t, 1)
 }
 
@@ -332,7 +335,7 @@ func TestServiceStaysSignedOut(t *testing.T) {
 	w := newService(t, map[string]string{"SILENT": "1"}, nil)
 	b := newBrowser(t)
 	w.wantPage(t, b.open(w.base+"/").form().submit().signIn(alice), "/agent", http.StatusOK)
-	w.wantPage(t, b.open(w.base+"/"), "/agent", http.StatusOK)
+	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "Alice Martin")
 	w.wantPage(t, b.open(w.base+"/agent").form().submit(), "/auth/logout/callback", http.StatusOK)
 	w.signInElsewhere(b, alice)
 	for range 3 {

@@ -48,9 +48,14 @@
 // For what the catalogue lacks there are [Provider.Handle], which puts another handler
 // in the place of an endpoint, and [Provider.SignClaims], which signs anything.
 //
+// # Testing a session store
+//
+// [TestStore] tests that a store of your own keeps the contract of oidcrp.Store.
+//
 // # Reading the source
 //
 // The files follow the way of a sign-in: config, provider, server, discovery, keys,
 // par, authorize, login, clientauth, token, userinfo, logout; then browser, record,
-// violations, and the faults.
+// violations, and the faults. What tests session stores is in the files store, store_probe
+// and store_checks.
 package oidctest

@@ -105,6 +105,9 @@ func RequireCertificationDirigeant() oidcrp.Requirement {
 // anew, prompt=none with hints or levels, and proofs of the client that cannot be
 // registered. Its error is an [*oidcrp.Error] with [oidcrp.CodeConfig] that names
 // everything wrong with its reason.
+//
+// A Config of this package has it as [oidcrp.Config.Check]: most services need not
+// call it.
 func Check(cfg oidcrp.Config, requirements ...oidcrp.Requirement) error {
 	problems := append([]error{checkIssuer(cfg.Issuer)}, checkOptions("AuthOptions", cfg.AuthOptions)...)
 	switch cfg.TokenEndpointAuthMethod {

@@ -40,7 +40,8 @@ type ButtonOptions struct {
 	// Method is "post" or "get", in any case; if empty, post. With get the button
 	// is a link. Chromium applies the form-action of a page's
 	// Content-Security-Policy to redirects as well: 'self' alone stops a post on
-	// its way to ProConnect. Name ProConnect's host beside it, or use get.
+	// its way to ProConnect. Name ProConnect's host beside it, and with hints those
+	// of the identity providers, or use get.
 	Method string
 	// Nonce is that of the page's Content-Security-Policy, for the style. If
 	// empty, the style has none.

@@ -9,9 +9,6 @@ professionals, and says what only ProConnect does.
 	cfg.CookieKeys = keys
 	cfg.IDTokenSignedResponseAlg = "ES256"  // as chosen at registration
 	cfg.UserInfoSignedResponseAlg = "ES256" // the same
-	if err := proconnect.Check(cfg); err != nil {
-		log.Fatal(err)
-	}
 	client, err := oidcrp.New(cfg)
 	...
 	mux.Handle("/agent", client.RequireLogin(agent))
@@ -21,7 +18,8 @@ professionals, and says what only ProConnect does.
 [UserFrom], pages show a [Button], and [SignInSilently] is for public pages.
 [SIRET], [EmailDomain], [IdentityProvider] and [Role] say who may enter. [Explain]
 and [ExplainCode] say what ProConnect's errors mean; [ErrorHandler], which a Config of
-this package has already, says it to the person.
+this package has already, says it to the person. The folders docs/en and docs/fr of
+the repository lead from the registration to production.
 
 # Accounts
 
@@ -45,14 +43,15 @@ every level that is good enough.
 Nothing makes ProConnect ask for the password again on demand. It accepts max_age and
 prompt=login but reuses its own session all the same, and sets auth_time to the time
 of the answer even then. A check of auth_time always passes and proves nothing, so
-[Check] refuses both. These do work: [RequireEIDAS2], since ProConnect never reuses a
+[Check], which a Config of this package has, refuses both: as settings in
+[oidcrp.New], and as [oidcrp.MaxAge] on a route in [oidcrp.Client.RequireLogin]. These do work: [RequireEIDAS2], since ProConnect never reuses a
 session for eidas2 and eidas3; a logout first; a login_hint for another address.
 
 # Sessions and tokens
 
 ProConnect forgets its session after 12 hours, when the person signs out anywhere,
 and when they sign in with another browser. Its UserInfo and token endpoints then
-answer with status 500, and a refresh sometimes with invalid_grant. After a refresh
-that failed, whichever way, offer a new sign-in. No other service hears of a logout.
+answer with status 500, and a refresh sometimes with invalid_grant. [NeedsSignIn]
+tells both from ProConnect being out of reach. No other service hears of a logout.
 */
 package proconnect

@@ -38,7 +38,9 @@ func (e Environment) Issuer() string { return issuers[e] }
 // Config returns what every client of the environment has in common: the issuer,
 // client_secret_post, the scopes that a client gets when it is registered at the
 // partner portal, the wish to see acr and amr, which ProConnect otherwise leaves out,
-// and [ErrorHandler]. Drop the scopes that the service has no use for.
+// [ErrorHandler], and [Check], so that [oidcrp.New] and [oidcrp.Client.RequireLogin]
+// refuse what does not work with ProConnect. Drop the scopes that the service has no
+// use for.
 //
 // The person adds ClientID, ClientSecret, BaseURL, CookieKeys, and the two
 // SignedResponseAlgs that they chose at registration. An Environment that is none of
@@ -63,6 +65,12 @@ func complete(cfg oidcrp.Config) oidcrp.Config {
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = ErrorHandler
+	}
+	if cfg.Check == nil {
+		cfg.Check = Check
+	}
+	if cfg.RefreshFailure == oidcrp.KeepSession {
+		cfg.RefreshFailure = oidcrp.SignInAgain // see NeedsSignIn
 	}
 	return cfg
 }

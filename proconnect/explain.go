@@ -46,6 +46,16 @@ func ExplainCode(code, language string) Explanation {
 	return general.in(code, language)
 }
 
+// NeedsSignIn reports whether err, from [oidcrp.Client.Refresh], is to be answered
+// with a new sign-in. With ProConnect it is not only [oidcrp.ErrLoginRequired]: when
+// its session is over, its token and UserInfo endpoints answer with status 500 as
+// often as with invalid_grant, which looks like an outage. A new sign-in settles
+// either, and while ProConnect cannot be reached at all it would not help.
+func NeedsSignIn(err error) bool {
+	e, _, _ := find(err)
+	return e == sessionOver || errors.Is(err, oidcrp.ErrNoSession)
+}
+
 // ErrorHandler is [oidcrp.DefaultErrorHandler] with what [Explain] says to a person.
 // What is for the operator stays off the page: it is for the log. After a silent
 // sign-in that found no session, the browser goes back to its page: see

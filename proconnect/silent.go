@@ -1,6 +1,7 @@
 package proconnect
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -9,7 +10,8 @@ import (
 	"github.com/oidcrp/oidcrp"
 )
 
-// silentCookie says how far the silent sign-in of a browser session is. It decides about no access, so it is neither sealed nor secret.
+// silentCookie says how far the silent sign-in of a browser session is. It decides
+// about no access, so it is neither sealed nor secret.
 const silentCookie = "proconnect_silent"
 
 // The values of silentCookie. A silent sign-in waits until the browser has shown
@@ -26,8 +28,9 @@ const (
 // logout stays one. Whatever fails, next is served.
 //
 // It needs [oidcrp.Client.Middleware] around it and [ErrorHandler], or a handler that
-// calls it, as [oidcrp.Config.ErrorHandler]. Config.AuthOptions must hold no hints and
-// levels: ProConnect shows its pages otherwise, which [Check] does not see.
+// calls it, as [oidcrp.Config.ErrorHandler]. It tries nothing when
+// [oidcrp.Config.AuthOptions] holds hints or levels: with them ProConnect shows its
+// pages in spite of prompt=none.
 func SignInSilently(client *oidcrp.Client, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Cookie")
@@ -42,13 +45,36 @@ func SignInSilently(client *oidcrp.Client, next http.Handler) http.Handler {
 		default:
 			setSilentState(w, silentDone)
 			options := &oidcrp.AuthOptions{Prompt: "none", ReturnTo: r.RequestURI}
-			if location, err := client.BeginLogin(w, r, options); err == nil {
+			if location, err := client.BeginLogin(w, r, options); err == nil && staysSilent(location) {
 				http.Redirect(w, r, location, http.StatusFound)
 				return
 			}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// staysSilent reports whether ProConnect answers an authentication request without
+// showing anything: it carries no hint, and the only thing said of acr is the wish to
+// see it.
+func staysSilent(location string) bool {
+	u, err := url.Parse(location)
+	if err != nil {
+		return false
+	}
+	query := u.Query()
+	for _, name := range []string{"login_hint", "idp_hint", "siret_hint", "acr_values"} {
+		if query.Has(name) {
+			return false
+		}
+	}
+	var claims struct {
+		IDToken map[string]any `json:"id_token"`
+	}
+	if text := query.Get("claims"); text != "" && json.Unmarshal([]byte(text), &claims) != nil {
+		return false
+	}
+	return claims.IDToken["acr"] == nil
 }
 
 // silentState returns the value of silentCookie, "" without one.

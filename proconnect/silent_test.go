@@ -15,9 +15,12 @@ import (
 
 // newSilentService has the page "/news", public and with a silent sign-in, which says
 // who is there, and the protected "/page".
-func newSilentService(t *testing.T) *service {
+func newSilentService(t *testing.T, changes ...func(*oidcrp.Config)) *service {
 	t.Helper()
 	return newService(t, agent(), func(cfg *oidcrp.Config) {
+		for _, change := range changes {
+			change(cfg)
+		}
 		// The cookies of the provider, on 127.0.0.1, are then apart.
 		cfg.BaseURL = strings.Replace(cfg.BaseURL, "127.0.0.1", "localhost", 1)
 	}, func(c *oidcrp.Client, mux *http.ServeMux) {
@@ -179,6 +182,38 @@ func TestAPublicPageIsServedWhenNoLoginCanStart(t *testing.T) {
 		if got := s.load(t, browser, "/news", "document"); got != "nobody" {
 			t.Errorf("the page is shown to %q", got)
 		}
+	}
+}
+
+// ProConnect would show its pages to somebody who asked for nothing.
+func TestNoSilentSignInWithHintsAndLevels(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*oidcrp.AuthOptions){
+		"an address":           func(o *oidcrp.AuthOptions) { proconnect.SetLoginHint(o, "a@example.org") },
+		"an identity provider": func(o *oidcrp.AuthOptions) { proconnect.SetIDPHint(o, "a") },
+		"an establishment": func(o *oidcrp.AuthOptions) {
+			if err := proconnect.SetSIRETHint(o, "13002526500013"); err != nil {
+				t.Error(err)
+			}
+		},
+		"levels": func(o *oidcrp.AuthOptions) { o.ACRValues = []string{"eidas1"} },
+		"a level as a claim": func(o *oidcrp.AuthOptions) {
+			o.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Value: "eidas2"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSilentService(t, func(cfg *oidcrp.Config) { change(&cfg.AuthOptions) })
+			browser := s.provider.Browser()
+			for range 3 {
+				if got := s.load(t, browser, "/news", "document"); got != "nobody" {
+					t.Errorf("the page is shown to %q", got)
+				}
+			}
+			if got := s.provider.Count(oidctest.EndpointAuthorization); got != 0 {
+				t.Errorf("%d authentication requests, want none", got)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
-// Command proconnect is a service with ProConnect sign-in. Register it at the
-// partner portal first; the program prints the two URIs that must be registered
-// there, exactly as they are.
+// Command proconnect is a service with ProConnect sign-in: a public page with the
+// button, a page for whoever is signed in, a page that asks for two factors, a page
+// for public agents, and logout. At its start it prints what to register at the
+// partner portal, exactly as it must be there.
 //
 // It reads:
 //
@@ -13,17 +14,20 @@
 //	LISTEN                               default 127.0.0.1:8080
 //	SILENT                               1 to sign in whoever has a session at ProConnect without a click
 //
-// and the other variables of oidcrp.ConfigFromEnv.
+// and the other variables of oidcrp.ConfigFromEnv. docs/en/guide.md walks through it.
 package main
 
 import (
 	"cmp"
 	"crypto/rand"
+	_ "embed"
 	"fmt"
 	"html/template"
+	"io"
 	"log"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/oidcrp/oidcrp"
@@ -42,9 +46,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("Register these two URIs:\n  redirect     %s\n  post-logout  %s\n",
-		cmp.Or(cfg.RedirectURI, cfg.BaseURL+"/auth/callback"),
-		cmp.Or(cfg.PostLogoutRedirectURI, cfg.BaseURL+"/auth/logout/callback"))
+	checklist(os.Stdout, cfg, client)
 	server := &http.Server{
 		Addr:              cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:8080"),
 		Handler:           client.Middleware(routes(client)),
@@ -62,7 +64,7 @@ func config() (oidcrp.Config, error) {
 	if cfg.RedirectURI == "" {
 		cfg.BaseURL = cmp.Or(cfg.BaseURL, "http://localhost:8080")
 	}
-	if cfg.CookieKeys == nil {
+	if cfg.CookieKeys == nil && cfg.KeySource == nil {
 		key := make([]byte, 32)
 		rand.Read(key)
 		cfg.CookieKeys = [][]byte{key}
@@ -70,77 +72,126 @@ func config() (oidcrp.Config, error) {
 	return cfg, nil
 }
 
+// checklist says what the registration at the partner portal must be like.
+func checklist(w io.Writer, cfg oidcrp.Config, client *oidcrp.Client) {
+	fmt.Fprintf(w, `Register this at https://partenaires.proconnect.gouv.fr, to the character:
+
+  redirect URI               %s
+  post-logout redirect URI   %s
+  ID Token algorithm         %s
+  UserInfo algorithm         %s
+  scopes                     %s
+
+for the environment whose issuer is %s
+`,
+		client.RedirectURI(), client.PostLogoutRedirectURI(),
+		cmp.Or(cfg.IDTokenSignedResponseAlg, "RS256 or ES256; name it in OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG"),
+		cmp.Or(cfg.UserInfoSignedResponseAlg, "the same; name it in OIDC_USERINFO_SIGNED_RESPONSE_ALG"),
+		strings.Join(cfg.Scopes, " "), cfg.Issuer)
+}
+
+// The pages. Each has a title of its own and is in the menu.
+var menu = []struct{ Path, Title string }{
+	{"/", "Accueil"},
+	{"/agent", "Votre profil"},
+	{"/sensitive", "Page sensible"},
+	{"/public-agents", "Agents publics"},
+}
+
 func routes(client *oidcrp.Client) http.Handler {
 	mux := http.NewServeMux()
-	public := http.Handler(http.HandlerFunc(home))
+	public := page("Cette page est publique\u00a0: tout le monde peut la lire.")
 	if os.Getenv("SILENT") == "1" {
 		public = proconnect.SignInSilently(client, public)
 	}
 	mux.Handle("GET /{$}", public)
-	page := http.HandlerFunc(agent)
-	mux.Handle("GET /agent", client.RequireLogin(page))
-	mux.Handle("GET /sensitive", client.RequireLogin(page, proconnect.RequireMFA()))
-	mux.Handle("GET /public-agents", client.RequireLogin(page,
+	mux.Handle("GET /agent", client.RequireLogin(
+		page("Cette page est réservée aux personnes connectées. Voici ce que ProConnect dit de vous.")))
+	mux.Handle("GET /sensitive", client.RequireLogin(
+		page("Cette page demande une double authentification, et vous l’avez effectuée."),
+		proconnect.RequireMFA()))
+	mux.Handle("GET /public-agents", client.RequireLogin(
+		page("Cette page est réservée aux agents publics, et ProConnect vous reconnaît comme tel."),
 		proconnect.Role(contact, proconnect.RoleAgentPublic)))
 	return mux
 }
 
-var pages = template.Must(template.New("").Funcs(proconnect.ButtonFuncMap()).Parse(`<!doctype html>
-<html lang="fr"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Service de démonstration</title>
-<style>
-:root{color-scheme:light dark}
-body{max-width:40rem;margin:0 auto;padding:1rem;background:Canvas;font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
-h1{font-size:1.5rem;line-height:1.25}
-li{margin:.5rem 0}
-button{font:inherit}
-</style>
-{{proconnectButtonStyle ""}}</head><body><main>
-<h1>Service de démonstration</h1>
-{{with .User}}
-<p>Bonjour {{.GivenName}} {{.UsualName}} ({{.NormalizedEmail}}).</p>
-{{if .SIRET}}<p>Organisation : {{with .OrganizationLabel}}{{.}}, {{end}}SIRET {{.SIRET}}.</p>
-{{end}}{{if .Roles}}<p>{{if .IsPublicAgent}}Agent public. {{end}}Rôles : {{range $i, $role := .Roles}}{{if $i}}, {{end}}{{$role}}{{end}}.</p>
-{{end}}<p>Niveau d’authentification : {{$.ACR}}.</p>
-<ul>
-<li><a href="/sensitive">Page qui demande une double authentification</a></li>
-<li><a href="/public-agents">Page réservée aux agents publics</a></li>
-</ul>
-<form method="post" action="/auth/logout"><button>Se déconnecter</button></form>
-{{else}}
-{{proconnectButton $.Button}}
-{{end}}
-</main></body></html>
-`))
+//go:embed page.html
+var pageHTML string
 
-// content is what the template shows: a button, or a person.
+var pages = template.Must(template.New("page").Funcs(proconnect.ButtonFuncMap()).Parse(pageHTML))
+
+// content is what the template shows: a text, and a person or the button.
 type content struct {
+	Path, Title, Text, Contact, Nonce string
+
+	Menu   []struct{ Path, Title string }
 	Button proconnect.ButtonOptions
-	User   *proconnect.User
-	ACR    string
+	User   *proconnect.User // nil: nobody is signed in
+	Facts  [][2]string
 }
 
-func home(w http.ResponseWriter, r *http.Request) {
-	if _, ok := oidcrp.SessionFromContext(r.Context()); ok {
-		http.Redirect(w, r, "/agent", http.StatusFound)
-		return
-	}
-	show(w, content{Button: proconnect.ButtonOptions{ReturnTo: "/agent", StyleInHead: true}})
+// page shows a page of the menu with its text.
+func page(text string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data := content{Path: r.URL.Path, Text: text, Contact: contact, Menu: menu, Nonce: rand.Text()}
+		data.Button = proconnect.ButtonOptions{ReturnTo: "/agent", StyleInHead: true}
+		for _, item := range menu {
+			if item.Path == data.Path {
+				data.Title = item.Title
+			}
+		}
+		if session, ok := oidcrp.SessionFromContext(r.Context()); ok {
+			user, err := proconnect.UserFrom(session)
+			if err != nil {
+				http.Error(w, "les informations de l’agent sont illisibles", http.StatusInternalServerError)
+				return
+			}
+			data.User = &user
+			if data.Path != "/" {
+				data.Facts = facts(user, session)
+			}
+		}
+		show(w, data)
+	})
 }
 
-func agent(w http.ResponseWriter, r *http.Request) {
-	session, _ := oidcrp.SessionFromContext(r.Context())
-	user, err := proconnect.UserFrom(session)
-	if err != nil {
-		http.Error(w, "les informations de l’agent sont illisibles", http.StatusInternalServerError)
-		return
+// facts are what ProConnect says of a person and of their sign-in.
+func facts(user proconnect.User, session *oidcrp.Session) [][2]string {
+	publicAgent := "non"
+	if user.IsPublicAgent() {
+		publicAgent = "oui"
 	}
-	show(w, content{User: &user, ACR: session.ACR()})
+	all := [][2]string{
+		{"Prénoms", user.GivenName},
+		{"Nom", user.UsualName},
+		{"Adresse électronique", user.NormalizedEmail()},
+		{"Organisation", user.OrganizationLabel},
+		{"SIRET", user.SIRET},
+		{"Agent public", publicAgent},
+		{"Rôles", strings.Join(user.Roles, ", ")},
+		{"Niveau d’authentification", session.ACR()},
+		{"Clé du compte", user.AccountKey().String()}, // not the address, which changes
+	}
+	var known [][2]string
+	for _, fact := range all {
+		if fact[1] != "" {
+			known = append(known, fact)
+		}
+	}
+	return known
 }
 
 func show(w http.ResponseWriter, data content) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Add("Vary", "Cookie")
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	// No form-action: Chromium applies it to redirects too, and a logout passes through
+	// the person's identity provider, whose address nobody here knows.
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; "+
+		"style-src 'nonce-"+data.Nonce+"'")
+	h.Set("Cache-Control", "private, no-store")
+	h.Add("Vary", "Cookie")
 	if err := pages.Execute(w, data); err != nil {
 		log.Print(err)
 	}

@@ -1,6 +1,7 @@
 // A strict, current OpenID Provider: npm oidc-provider 9 with its defaults where they make sense.
 // PROVIDER_CONFIG members beside the shared ones:
 //   rotateRefreshToken                  every refresh answers with another refresh token
+//   accessTokenTTL                      how long an access token lasts, in seconds; an hour if unset
 //   requirePushedAuthorizationRequests  the metadata says so and the engine insists
 
 import { Provider } from 'oidc-provider';
@@ -51,6 +52,7 @@ const configuration = {
   cookies: { keys: ['stand-in'] },
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: async (ctx, client) => client.grantTypeAllowed('refresh_token'),
+  ttl: { AccessToken: config.accessTokenTTL ?? 3600 },
   rotateRefreshToken: config.rotateRefreshToken ?? false,
   enabledJWA: {
     idTokenSigningAlgValues: signing,

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/oidcrp/oidcrp"
@@ -17,6 +18,12 @@ import (
 // provider. The environment belongs to the process, so these tests run one
 // after the other.
 func startWebapp(t *testing.T, env map[string]string) (base string, provider *oidctest.Provider) {
+	t.Helper()
+	return startWebappWith(t, env, nil)
+}
+
+// startWebappWith is startWebapp of a program with a store of its own.
+func startWebappWith(t *testing.T, env map[string]string, open OpenStore) (base string, provider *oidctest.Provider) {
 	t.Helper()
 	provider = oidctest.NewServer(t, oidctest.Config{})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -29,7 +36,7 @@ func startWebapp(t *testing.T, env map[string]string) (base string, provider *oi
 	for name, value := range env {
 		t.Setenv(name, value)
 	}
-	cfg, err := config("http://" + listener.Addr().String())
+	cfg, err := config("http://"+listener.Addr().String(), open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +143,62 @@ func TestReadinessFollowsTheProvider(t *testing.T) {
 
 func TestConfigRefusesUnknownStores(t *testing.T) {
 	t.Setenv("SESSION_STORE", "floppy")
-	if _, err := config("http://127.0.0.1:8080"); err == nil || !strings.Contains(err.Error(), "floppy") {
+	if _, err := config("http://127.0.0.1:8080", nil); err == nil || !strings.Contains(err.Error(), "floppy") {
 		t.Errorf("err = %v", err)
+	}
+}
+
+func TestAURLOpensTheStoreThatTheProgramHas(t *testing.T) {
+	const url = "redis://user:hunter2@127.0.0.1:6379/1"
+	t.Setenv("SESSION_STORE", url)
+	opened := new(oidcrp.MemoryStore)
+	cfg, err := config("http://127.0.0.1:8080", func(got string) (oidcrp.Store, error) {
+		if got != url {
+			t.Errorf("opened %q", got)
+		}
+		return opened, nil
+	})
+	if err != nil || cfg.Store != oidcrp.Store(opened) {
+		t.Errorf("store %v, err = %v", cfg.Store, err)
+	}
+	_, err = config("http://127.0.0.1:8080", nil)
+	if err == nil || !strings.Contains(err.Error(), "redis://") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("without a way to open one: %v", err)
+	}
+}
+
+func TestConfigRefusesWhatIsNoDuration(t *testing.T) {
+	t.Setenv("SESSION_IDLE_TIMEOUT", "soon")
+	if _, err := config("http://127.0.0.1:8080", nil); err == nil || !strings.Contains(err.Error(), "SESSION_IDLE_TIMEOUT") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// A brokenStore is one that fails while it is down.
+type brokenStore struct {
+	oidcrp.Store
+	down atomic.Bool
+}
+
+func (s *brokenStore) Get(ctx context.Context, key string) ([]byte, error) {
+	if s.down.Load() {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return s.Store.Get(ctx, key)
+}
+
+func TestHomeTellsAnOutageFromBeingSignedOut(t *testing.T) {
+	store := &brokenStore{Store: new(oidcrp.MemoryStore)}
+	base, provider := startWebappWith(t, map[string]string{"SESSION_STORE": "broken://"},
+		func(string) (oidcrp.Store, error) { return store, nil })
+	browser := provider.SignIn(t, base+"/me", "alice")
+	for down, want := range map[bool]string{false: "You are signed in", true: "cannot be looked up"} {
+		store.down.Store(down)
+		if status, body := do(t, browser, http.MethodGet, base+"/", nil); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("store down: %t: %d\n%s", down, status, body)
+		}
+	}
+	if status, body := do(t, http.DefaultClient, http.MethodGet, base+"/", nil); !strings.Contains(body, "Sign in") {
+		t.Errorf("without a session: %d\n%s", status, body)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bufio"
@@ -38,7 +38,7 @@ const asProgram = "WEBAPP_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		main()
+		Main(nil)
 		return
 	}
 	os.Exit(m.Run())
