@@ -97,8 +97,8 @@ func (b *tab) wantEdge(name, selector string) {
 	b.media(map[string]string{"forced-colors": "active"})
 	b.screenshot(name + " forced colours")
 	edge := b.eval(`(({ borderTopStyle, borderTopWidth, borderTopColor }) =>
-		[borderTopStyle, borderTopWidth, borderTopColor].join(' '))(getComputedStyle(document.querySelector("` +
-		selector + `")))`)
+		[borderTopStyle, borderTopWidth, borderTopColor].join(' '))(getComputedStyle(document.querySelector('` +
+		selector + `')))`)
 	if !strings.HasPrefix(edge, "solid 1px rgb(") {
 		b.t.Errorf("%s: the button has the border %q", name, edge)
 	}
