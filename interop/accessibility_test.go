@@ -51,9 +51,11 @@ func TestServiceIsAccessible(t *testing.T) {
 			}
 			b.open(w.base + "/")
 			check("public", "/", "ProConnect", "ProConnect")
+			b.wantFocusRings("public "+language, 7) // with the menu, the last two are the button's
 			b.open(w.base + "/auth/callback?code=x&state=x")
 			check("lost", "/auth/callback", "gardez un seul onglet", "keep one tab")
 			b.wantFocusRings("lost "+language, 2)
+			b.wantEdge("lost "+language, ".button")
 
 			b.open(w.base + "/agent")
 			b.eval(`document.querySelector('input[name="fails"]').value = "Y500015"`)
@@ -72,6 +74,7 @@ func TestServiceIsAccessible(t *testing.T) {
 			b.open(w.base + "/agent")
 			b.as(bob)
 			check("agent", "/agent", "Bob Durand", "Bob Durand")
+			b.wantEdge("agent "+language, signOutButton)
 			b.open(w.base + "/public-agents")
 			check("no public agent", "/public-agents", "Pour demander l’accès", "To ask for access")
 			b.open(w.base + "/auth/logout")
@@ -160,6 +163,7 @@ func TestButtonIsAccessible(t *testing.T) {
 				}
 				if style == "plain" || style == "head" {
 					b.wantFocusRings(name, 2)
+					b.wantEdge(name, signInButton)
 				}
 			}
 		}

@@ -73,13 +73,36 @@ var looks = []look{{1280, "light"}, {1280, "dark"}, {320, "light"}, {320, "dark"
 // put shows the page in that way.
 func (b *tab) put(l look) {
 	b.t.Helper()
-	scheme := emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: l.scheme}},
+	b.do(chromedp.EmulateViewport(l.width, 640))
+	b.media(map[string]string{"prefers-color-scheme": l.scheme, "forced-colors": "none"})
+}
+
+// media sets what the person has chosen in the system's settings.
+func (b *tab) media(features map[string]string) {
+	b.t.Helper()
+	var params emulation.SetEmulatedMediaParams
+	for name, value := range features {
+		params.Features = append(params.Features, &emulation.MediaFeature{Name: name, Value: value})
 	}
-	b.do(chromedp.EmulateViewport(l.width, 640), chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, scheme)
+	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, params)
 		return err
 	}))
+}
+
+// wantEdge looks for a border around a button when the system's colours replace the page's, so
+// that it does not look like text.
+func (b *tab) wantEdge(name, selector string) {
+	b.t.Helper()
+	b.media(map[string]string{"forced-colors": "active"})
+	b.screenshot(name + " forced colours")
+	edge := b.eval(`(({ borderTopStyle, borderTopWidth, borderTopColor }) =>
+		[borderTopStyle, borderTopWidth, borderTopColor].join(' '))(getComputedStyle(document.querySelector('` +
+		selector + `')))`)
+	if !strings.HasPrefix(edge, "solid 1px rgb(") {
+		b.t.Errorf("%s: the button has the border %q", name, edge)
+	}
+	b.media(map[string]string{"forced-colors": "none"})
 }
 
 // prefer sets the language that the person reads.
@@ -92,7 +115,8 @@ func (b *tab) prefer(language string) {
 	}))
 }
 
-// wantAccessible holds the page against axe's rules, in every look, and without scrolling sideways.
+// wantAccessible holds the page against axe's rules, in every look, and without scrolling sideways,
+// also in the reader's own styles.
 func (b *tab) wantAccessible(name string) {
 	b.t.Helper()
 	for _, l := range looks {
@@ -113,6 +137,23 @@ func (b *tab) wantAccessible(name string) {
 		}
 		b.screenshot(fmt.Sprintf("%s-%d-%s", name, l.width, l.scheme))
 	}
+	b.put(look{320, "light"})
+	for _, style := range readerStyles {
+		b.eval("readers = new CSSStyleSheet(), readers.replaceSync(`" + style.css + "`)," +
+			"document.adoptedStyleSheets = [readers], ''")
+		if got := b.eval("String(document.scrollingElement.scrollWidth)"); got != "320" {
+			b.t.Errorf("%s, 320 px, %s: the page is %s px wide", name, style.name, got)
+		}
+		b.screenshot(name + "-320-" + style.name)
+	}
+	b.eval("document.adoptedStyleSheets = [], ''")
+}
+
+// readerStyles is what people do to pages to read them: WCAG 2.1, 1.4.4 and 1.4.12.
+var readerStyles = []struct{ name, css string }{
+	{"large", `html { font-size: 200% !important }`},
+	{"spaced", `* { line-height: 1.5 !important; letter-spacing: .12em !important; word-spacing: .16em !important }
+p { margin-bottom: 2em !important }`},
 }
 
 // screenshot writes a picture of the whole page to the folder that SCREENSHOTS names.

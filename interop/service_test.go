@@ -63,6 +63,9 @@ func (w *serviceWorld) wantPage(t testing.TB, p *page, path string, status int, 
 	}
 }
 
+// level is how the service shows the level of a sign-in.
+func level(acr string) string { return "<dt>Niveau d’authentification</dt><dd>" + acr + "</dd>" }
+
 // wantLogins counts the authentication requests of the service.
 func (w *serviceWorld) wantLogins(t testing.TB, want int) {
 	t.Helper()
@@ -85,7 +88,7 @@ func TestServiceSignsIn(t *testing.T) {
 	w.wantPage(t, public, "/", http.StatusOK, "S'identifier avec", "Qu’est-ce que ProConnect ?")
 
 	w.wantPage(t, public.form().submit().signIn(alice), "/agent", http.StatusOK, "Alice Martin",
-		"alice.martin@ministere.example", "13002526500013", "Agent public", "<dt>Niveau d’authentification</dt><dd>eidas1</dd>")
+		"alice.martin@ministere.example", "13002526500013", "<dt>Agent public</dt><dd>oui</dd>", level("eidas1"))
 	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "Alice Martin")
 	w.wantPage(t, b.open(w.base+"/public-agents"), "/public-agents", http.StatusOK)
 	w.wantLogins(t, 1)
@@ -110,7 +113,7 @@ func TestServiceKeepsOthersOut(t *testing.T) {
 		b.language = language
 		w.wantPage(t, b.open(w.base+"/public-agents").signIn(bob), "/public-agents", http.StatusForbidden, text)
 		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK,
-			"Bob Durand", "<dd>bob@ministere.example</dd>\n<dt>Agent public</dt>")
+			"Bob Durand", "<dt>Agent public</dt><dd>non</dd>")
 	}
 }
 
@@ -127,8 +130,8 @@ func TestServiceStepsUp(t *testing.T) {
 		if !asksForCode(code) {
 			t.Fatalf("ended on %s\n%s", code.URL, code.Body)
 		}
-		w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, "<dt>Niveau d’authentification</dt><dd>eidas1-mfa</dd>")
-		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK, "<dd>eidas1-mfa</dd>")
+		w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, level("eidas1-mfa"))
+		w.wantPage(t, b.open(w.base+"/agent"), "/agent", http.StatusOK, level("eidas1-mfa"))
 	}
 	w.wantLogins(t, 3)
 }
@@ -153,7 +156,7 @@ func TestServiceRefusesOneFactor(t *testing.T) {
 
 	// The page's own way on leads to another try, which may succeed.
 	again := refused.follow("/auth/login").form().set("sub", carol.Sub).set("acr", "eidas2").submit()
-	w.wantPage(t, again, "/sensitive", http.StatusOK, "eidas2.")
+	w.wantPage(t, again, "/sensitive", http.StatusOK, level("eidas2"))
 }
 
 // TestServiceExplainsFailures: every error that ProConnect sends back ends on a page that says in
@@ -193,6 +196,24 @@ func TestServiceExplainsFailures(t *testing.T) {
 	}
 }
 
+// TestServiceKeepsItsFaultsToItself: what only the operator can mend is in the log, and the person
+// gets a page without it.
+func TestServiceKeepsItsFaultsToItself(t *testing.T) {
+	t.Parallel()
+	w := newService(t, map[string]string{"OIDC_SCOPES": "openid siren"}, nil)
+	b := newBrowser(t)
+	b.language = "fr"
+	failed := b.open(w.base + "/agent")
+	w.wantPage(t, failed, "/auth/callback", http.StatusBadGateway, "Une erreur est survenue", "contactez le support")
+	if strings.Contains(failed.Body, "scope") {
+		t.Errorf("the page shows\n%s", failed.Body)
+	}
+	w.app.poll(t, "line of the log", func() bool {
+		return strings.Contains(string(w.app.log.Bytes()), "requested scope is not allowed")
+	})
+	w.wantLogins(t, 1)
+}
+
 // TestServiceSurvivesALostSession: ProConnect loses its session in the middle of a login, its
 // endpoints answer with 500, and the person reads what to do.
 func TestServiceSurvivesALostSession(t *testing.T) {
@@ -229,7 +250,7 @@ func TestServiceInTwoTabs(t *testing.T) {
 	first := b.open(w.base + "/agent?tab=1")
 	second := b.open(w.base + "/sensitive?tab=2")
 	done := first.signIn(alice).form().submit()
-	w.wantPage(t, done, "/sensitive", http.StatusOK, "eidas1-mfa")
+	w.wantPage(t, done, "/sensitive", http.StatusOK, level("eidas1-mfa"))
 	if done.URL.RawQuery != "tab=2" {
 		t.Errorf("ended on %s", done.URL)
 	}
@@ -249,12 +270,12 @@ func TestServiceInTwoTabsTheOtherWay(t *testing.T) {
 	b := newBrowser(t)
 	first := b.open(w.base + "/sensitive")
 	b.open(w.base + "/agent")
-	w.wantPage(t, first.signIn(alice), "/agent", http.StatusOK, "<dd>eidas1</dd>")
+	w.wantPage(t, first.signIn(alice), "/agent", http.StatusOK, level("eidas1"))
 	code := b.open(w.base + "/sensitive").signIn(alice)
 	if !asksForCode(code) {
 		t.Fatalf("ended on %s\n%s", code.URL, code.Body)
 	}
-	w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, "<dd>eidas1-mfa</dd>")
+	w.wantPage(t, code.form().submit(), "/sensitive", http.StatusOK, level("eidas1-mfa"))
 }
 
 // signInElsewhere gives the browser a session at ProConnect, through another service.
@@ -294,6 +315,18 @@ func TestServiceTriesSilentlyOnce(t *testing.T) {
 	public := b.open(w.base + "/")
 	w.wantPage(t, public, "/", http.StatusOK)
 	w.wantPage(t, public.form().submit(), "/agent", http.StatusOK, "Alice Martin")
+}
+
+// TestServiceNeverTriesWithoutCookies: a browser that keeps none would end on an error page.
+func TestServiceNeverTriesWithoutCookies(t *testing.T) {
+	t.Parallel()
+	w := newService(t, map[string]string{"SILENT": "1"}, nil)
+	b := newBrowser(t)
+	b.client.Jar = nil
+	for range 3 {
+		w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "S'identifier avec")
+	}
+	w.wantLogins(t, 0)
 }
 
 // TestServiceStaysSignedOut: a silent sign-in does not undo a logout.
