@@ -451,8 +451,8 @@ func TestLogoutDeletesTheStoredSession(t *testing.T) {
 	base, _ := url.Parse(app.URL)
 	cookies := browser.Jar.Cookies(base)
 	app.logsOut(t, browser, "/auth/logout")
-	if len(store.entries) != 0 {
-		t.Errorf("%d entries are left", len(store.entries))
+	if store.size() != 0 {
+		t.Errorf("%d entries are left", store.size())
 	}
 	if _, err := app.client.Session(requestWith(cookies...)); !errors.Is(err, ErrNoSession) {
 		t.Errorf("a copy of the cookie still works: %v", err)

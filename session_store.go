@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/oidcrp/oidcrp/internal/seal"
@@ -252,107 +251,4 @@ func (c *Client) dropStored(r *http.Request) error {
 		return fail("session", CodeStoreUnavailable, err)
 	}
 	return nil
-}
-
-// MemoryStore is a [Store] in this process's memory, for tests and for apps
-// that run as one process. Its sessions end with the process. The zero value
-// is ready to use; it must not be copied.
-type MemoryStore struct {
-	mu      sync.Mutex
-	entries map[string]memoryEntry // guarded by mu
-	sweepAt int                    // the number of entries at which to sweep; guarded by mu
-	now     func() time.Time       // the clock of tests; nil is time.Now
-}
-
-type memoryEntry struct {
-	value   []byte
-	expires time.Time
-}
-
-var (
-	_ TouchStore = (*MemoryStore)(nil)
-	_ AddStore   = (*MemoryStore)(nil)
-)
-
-const minSweep = 1024
-
-// Get returns the value of key, or [ErrNotFound].
-func (m *MemoryStore) Get(_ context.Context, key string) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	entry, ok := m.entries[key]
-	if !ok || !m.clock().Before(entry.expires) {
-		delete(m.entries, key)
-		return nil, ErrNotFound
-	}
-	// Values are replaced, never changed, so handing out this one is safe as
-	// long as the caller does not write to it.
-	return entry.value, nil
-}
-
-// Set keeps a copy of value under key for ttl.
-func (m *MemoryStore) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.set(key, value, ttl)
-	return nil
-}
-
-// set is Set with mu held.
-func (m *MemoryStore) set(key string, value []byte, ttl time.Duration) {
-	if m.entries == nil {
-		m.entries, m.sweepAt = make(map[string]memoryEntry), minSweep
-	}
-	m.entries[key] = memoryEntry{append([]byte(nil), value...), m.clock().Add(ttl)}
-	if len(m.entries) >= m.sweepAt {
-		m.sweep()
-	}
-}
-
-// Touch makes key expire ttl from now.
-func (m *MemoryStore) Touch(_ context.Context, key string, ttl time.Duration) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if entry, ok := m.entries[key]; ok && m.clock().Before(entry.expires) {
-		m.entries[key] = memoryEntry{entry.value, m.clock().Add(ttl)}
-	}
-	return nil
-}
-
-// Add keeps a copy of value under key for ttl, unless key is there.
-func (m *MemoryStore) Add(_ context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if entry, ok := m.entries[key]; ok && m.clock().Before(entry.expires) {
-		return false, nil
-	}
-	m.set(key, value, ttl)
-	return true, nil
-}
-
-// Delete forgets key.
-func (m *MemoryStore) Delete(_ context.Context, key string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.entries, key)
-	return nil
-}
-
-// sweep drops what has expired and plans the next sweep for when the store has
-// doubled, so that its cost per Set stays constant. The caller holds mu.
-func (m *MemoryStore) sweep() {
-	now := m.clock()
-	for key, entry := range m.entries {
-		if !now.Before(entry.expires) {
-			delete(m.entries, key)
-		}
-	}
-	m.sweepAt = max(minSweep, 2*len(m.entries))
-}
-
-func (m *MemoryStore) clock() time.Time {
-	if m.now == nil {
-		return time.Now()
-	}
-	return m.now()
 }
