@@ -4,6 +4,9 @@ package oidcrp
 // in, and a login.
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +16,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -77,6 +81,52 @@ func benchmarkRequests(b *testing.B, handler http.Handler, cookies []*http.Cooki
 	if w.status != 0 {
 		b.Fatalf("answered with status %d", w.status)
 	}
+}
+
+// BenchmarkMemoryStoreMillion fills a store with a million values of the size of a
+// sealed session, and tells what each takes beside its value. An operation is a
+// read and a touch of one of them, by as many as there are processors.
+func BenchmarkMemoryStoreMillion(b *testing.B) {
+	const entries, size = 1_000_000, 1024
+	ctx, store, value := b.Context(), new(MemoryStore), make([]byte, size)
+	key := func(i int) string {
+		sum := sha256.Sum256(binary.BigEndian.AppendUint32(nil, uint32(i)))
+		return base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	before := heapInUse()
+	start := time.Now()
+	for i := range entries {
+		if err := store.Set(ctx, key(i), value, time.Hour); err != nil {
+			b.Fatal(err)
+		}
+	}
+	filled := time.Since(start)
+	each := float64(heapInUse()-before) / entries
+
+	var next atomic.Uint32
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			key := key(int(next.Add(7919) % entries))
+			if _, err := store.Get(ctx, key); err != nil {
+				b.Error(err)
+			}
+			_ = store.Touch(ctx, key, time.Hour)
+		}
+	})
+	b.ReportMetric(each, "B/session")
+	b.ReportMetric(each-size, "overhead-B/session")
+	b.ReportMetric(float64(filled.Nanoseconds())/entries, "ns/Set")
+	runtime.KeepAlive(store)
+}
+
+// heapInUse returns the bytes of what is reachable.
+func heapInUse() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }
 
 func BenchmarkSealSession(b *testing.B) {

@@ -173,11 +173,11 @@ func TestMarksLastAsLongAsTheSessionsTheyEnd(t *testing.T) {
 			}
 			a.clock.Advance(15 * time.Minute)
 		}
-		if m := a.client.store.store.(*MemoryStore); len(m.entries) > 0 {
+		if m := a.client.store.store.(*MemoryStore); m.size() > 0 {
 			a.clock.Advance(time.Hour)
 			m.sweep()
-			if len(m.entries) > 0 {
-				t.Errorf("%d entries are left", len(m.entries))
+			if m.size() > 0 {
+				t.Errorf("%d entries are left", m.size())
 			}
 		}
 	}

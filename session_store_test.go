@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,101 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 )
-
-func TestMemoryStoreKeepsItsContract(t *testing.T) {
-	t.Parallel()
-	ctx, clock := t.Context(), newTestClock()
-	m := &MemoryStore{now: clock.Now}
-	want := func(what, key, value string) {
-		t.Helper()
-		got, err := m.Get(ctx, key)
-		if value == "" && !errors.Is(err, ErrNotFound) {
-			t.Errorf("%s: %q, %v, want ErrNotFound", what, got, err)
-		} else if value != "" && (err != nil || string(got) != value) {
-			t.Errorf("%s: %q, %v, want %q", what, got, err, value)
-		}
-	}
-	set := func(key, value string, ttl time.Duration) {
-		t.Helper()
-		if err := m.Set(ctx, key, []byte(value), ttl); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want("before anything was set", "a", "")
-	if err := errors.Join(m.Delete(ctx, "a"), m.Touch(ctx, "a", time.Hour)); err != nil {
-		t.Errorf("Delete and Touch of nothing: %v", err)
-	}
-	want("touched without being there", "a", "")
-
-	set("a", "1", time.Minute)
-	set("b", "2", time.Hour)
-	want("set", "a", "1")
-	set("a", "3", time.Minute)
-	want("replaced", "a", "3")
-	clock.Advance(time.Minute - 1)
-	want("just before it expires", "a", "3")
-	clock.Advance(1)
-	want("expired", "a", "")
-	want("of another lifetime", "b", "2")
-
-	set("a", "4", time.Minute)
-	if err := m.Touch(ctx, "a", time.Hour); err != nil {
-		t.Error(err)
-	}
-	clock.Advance(30 * time.Minute)
-	want("touched", "a", "4")
-	clock.Advance(30 * time.Minute)
-	if err := m.Touch(ctx, "a", time.Hour); err != nil {
-		t.Error(err)
-	}
-	want("touched when it had expired", "a", "")
-
-	value := []byte("mine")
-	if err := m.Set(ctx, "c", value, time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	clear(value)
-	want("after its maker overwrote it", "c", "mine")
-	if err := m.Delete(ctx, "c"); err != nil {
-		t.Error(err)
-	}
-	want("deleted", "c", "")
-}
-
-func TestMemoryStoreForgetsWhatExpiredWithoutBeingAsked(t *testing.T) {
-	t.Parallel()
-	clock := newTestClock()
-	m := &MemoryStore{now: clock.Now}
-	for i := range 10 * minSweep {
-		if err := m.Set(t.Context(), fmt.Sprint(i), nil, time.Minute); err != nil {
-			t.Fatal(err)
-		}
-		clock.Advance(time.Second)
-	}
-	if n := len(m.entries); n > 2*minSweep {
-		t.Errorf("with 60 live entries the store holds %d", n)
-	}
-}
-
-func TestMemoryStoreServesManyAtOnce(t *testing.T) {
-	t.Parallel()
-	m, ctx := new(MemoryStore), t.Context()
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			for j := range 500 {
-				key := fmt.Sprint((i + j) % 5)
-				_ = m.Set(ctx, key, []byte(key), time.Hour)
-				if v, err := m.Get(ctx, key); err == nil && string(v) != key {
-					t.Errorf("%s holds %s", key, v)
-				}
-				_ = m.Touch(ctx, key, time.Hour)
-				_ = m.Delete(ctx, key)
-			}
-		})
-	}
-	wg.Wait()
-}
 
 func TestAStolenStoreHoldsNoSession(t *testing.T) {
 	t.Parallel()
@@ -119,20 +23,20 @@ func TestAStolenStoreHoldsNoSession(t *testing.T) {
 	if !ok || len(handle) != 43 || !touched.Equal(c.clock.Now()) {
 		t.Fatalf("the cookie is %q", cookies[0].Value)
 	}
-	if strings.Contains(cookies[0].Value, "alice") || len(store.entries) != 1 {
-		t.Fatalf("%d entries, the cookie is %q", len(store.entries), cookies[0].Value)
+	if strings.Contains(cookies[0].Value, "alice") || store.size() != 1 {
+		t.Fatalf("%d entries, the cookie is %q", store.size(), cookies[0].Value)
 	}
-	for key, entry := range store.entries {
+	for key, value := range store.all() {
 		if strings.Contains(key, handle) || strings.Contains(handle, key) {
 			t.Error("the key gives the handle away")
 		}
 		for _, clear := range []string{"alice", "https://op.example", "eidas1", "access", "refresh", handle} {
-			if bytes.Contains(entry.value, []byte(clear)) {
+			if bytes.Contains(value, []byte(clear)) {
 				t.Errorf("the value shows %q", clear)
 			}
 		}
 		for _, purpose := range []string{key, c.cookies.session, handle} {
-			if _, err := c.ring.current.Load().ring.Open(entry.value, c.associated(purpose)); err == nil {
+			if _, err := c.ring.current.Load().ring.Open(value, c.associated(purpose)); err == nil {
 				t.Error("the value opens with the cookie keys")
 			}
 		}
@@ -155,12 +59,12 @@ func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
 
 	// Whoever can write to the store cannot put one person's session in the
 	// place of another's.
-	store.entries[c.storeKey(handle)] = store.entries[c.storeKey(other)]
+	value := store.all()[c.storeKey(other)]
+	_ = store.Set(t.Context(), c.storeKey(handle), value, time.Hour)
 	c.wantRefusal(t, requestWith(mine...), "unknown key")
-	entry := store.entries[c.storeKey(other)]
-	entry.value = append([]byte(nil), entry.value...)
-	entry.value[len(entry.value)-1] ^= 1
-	store.entries[c.storeKey(other)] = entry
+	value = bytes.Clone(value)
+	value[len(value)-1] ^= 1
+	_ = store.Set(t.Context(), c.storeKey(other), value, time.Hour)
 	c.wantRefusal(t, requestWith(theirs...), "altered")
 
 	there := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.BaseURL = store, "https://other.example" })
@@ -229,9 +133,11 @@ func TestEveryLoginMakesANewHandleAndDeletesTheOldEntry(t *testing.T) {
 // storedSessions counts the sessions in store: the keys of marks are shorter.
 func storedSessions(t *testing.T, store *MemoryStore) (n int) {
 	t.Helper()
-	for key := range store.entries {
-		if len(key) == 43 {
-			n++
+	for i := range store.shards {
+		for key := range store.shards[i].entries {
+			if len(key) == 43 {
+				n++
+			}
 		}
 	}
 	return n
@@ -312,8 +218,10 @@ func TestAnEntryExpiresWithItsSession(t *testing.T) {
 	})
 	store.now = c.clock.Now
 	left := func() time.Duration {
-		for _, entry := range store.entries {
-			return entry.expires.Sub(c.clock.Now())
+		for i := range store.shards {
+			for _, entry := range store.shards[i].byExpiry {
+				return entry.expires - store.clock()
+			}
 		}
 		return 0
 	}

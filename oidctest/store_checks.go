@@ -133,9 +133,9 @@ func endedContext(p *storeProbe) error {
 	value, err := p.get(ended, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return errors.New("Get says that a key is not there which is: somebody would be signed out by a slow store")
+		return wrong("Get says that a key is not there which is: somebody would be signed out by a slow store")
 	case err == nil && string(value) != "x":
-		return fmt.Errorf("Get returns %s and no error", show(value))
+		return wrong("Get returns %s and no error", show(value))
 	case errors.Is(err, errStuck):
 		return err
 	}
@@ -144,13 +144,13 @@ func endedContext(p *storeProbe) error {
 	setErr := returns("Set", func() error { return p.store.Set(ended, other, []byte("y"), time.Hour) })
 	if setErr == nil {
 		if err := p.has(other, "y"); err != nil {
-			return fmt.Errorf("Set gave no error: %w", err)
+			return wrong("Set gave no error: %w", err)
 		}
 	}
 	deleteErr := returns("Delete", func() error { return p.store.Delete(ended, other) })
 	if deleteErr == nil {
 		if err := p.hasNot(other); err != nil {
-			return fmt.Errorf("Delete gave no error: %w", err)
+			return wrong("Delete gave no error: %w", err)
 		}
 	}
 	if errors.Is(setErr, errStuck) || errors.Is(deleteErr, errStuck) {
@@ -239,7 +239,7 @@ func oneAdder(p *storeProbe) error {
 			return err
 		}
 		if len(winners) != 1 {
-			return fmt.Errorf("Add reports true to %d of %d", len(winners), workers)
+			return wrong("Add reports true to %d of %d", len(winners), workers)
 		}
 		if err := p.has(key, winners[0]); err != nil {
 			return err

@@ -57,7 +57,7 @@ func (p *storeProbe) tryAdd(key, value string, ttl time.Duration) (bool, error) 
 func (p *storeProbe) add(want bool, key, value string, ttl time.Duration) error {
 	added, err := p.tryAdd(key, value, ttl)
 	if err == nil && added != want {
-		err = fmt.Errorf("Add reports %t, want %t", added, want)
+		err = wrong("Add reports %t, want %t", added, want)
 	}
 	return err
 }
@@ -74,16 +74,16 @@ func (p *storeProbe) getMany(keys []string, want ...[]byte) error {
 		return errors.Join(errGetMany, err)
 	}
 	if len(got) != len(want) {
-		return fmt.Errorf("GetMany returns %d values for %d keys", len(got), len(keys))
+		return wrong("GetMany returns %d values for %d keys", len(got), len(keys))
 	}
 	for i := range want {
 		switch {
 		case want[i] == nil && got[i] != nil:
-			err = fmt.Errorf("GetMany returns %s at %d, want nil: the key is not there", show(got[i]), i)
+			err = wrong("GetMany returns %s at %d, want nil: the key is not there", show(got[i]), i)
 		case want[i] != nil && got[i] == nil:
-			err = fmt.Errorf("GetMany returns nil at %d, want %s", i, show(want[i]))
+			err = wrong("GetMany returns nil at %d, want %s", i, show(want[i]))
 		case !bytes.Equal(got[i], want[i]):
-			err = fmt.Errorf("GetMany returns %s at %d, want %s", show(got[i]), i, show(want[i]))
+			err = wrong("GetMany returns %s at %d, want %s", show(got[i]), i, show(want[i]))
 		}
 	}
 	return err
@@ -98,9 +98,9 @@ func (p *storeProbe) has(key, value string) error {
 	got, err := p.get(p.ctx, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return fmt.Errorf("Get says that the key is not there, want %s", show([]byte(value)))
+		return wrong("Get says that the key is not there, want %s", show([]byte(value)))
 	case err == nil && string(got) != value:
-		return fmt.Errorf("Get returns %s, want %s", show(got), show([]byte(value)))
+		return wrong("Get returns %s, want %s", show(got), show([]byte(value)))
 	}
 	return because("Get", err)
 }
@@ -109,9 +109,9 @@ func (p *storeProbe) has(key, value string) error {
 func (p *storeProbe) hasNot(key string) error {
 	switch got, err := p.get(p.ctx, key); {
 	case err == nil:
-		return fmt.Errorf("Get returns %s, want an error that is ErrNotFound", show(got))
+		return wrong("Get returns %s, want an error that is ErrNotFound", show(got))
 	case !errors.Is(err, store.ErrNotFound):
-		return fmt.Errorf("Get of a key that is not there fails with %w, want an error that is ErrNotFound", err)
+		return wrong("Get of a key that is not there fails with %w, want an error that is ErrNotFound", err)
 	}
 	return nil
 }
@@ -151,6 +151,9 @@ func (p *storeProbe) pass(ttl time.Duration) error {
 	}
 	return p.expires(witness, start, ttl)
 }
+
+// wrong returns an error that is a sentence of a test's log.
+func wrong(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
 func because(what string, err error) error {
 	if err != nil {

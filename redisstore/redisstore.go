@@ -1,23 +1,3 @@
-// Package redisstore keeps the sessions of oidcrp in Redis or Valkey: one server,
-// one with sentinels, or a cluster.
-//
-//	store, err := redisstore.Open(os.Getenv("REDIS_URL")) // redis://host:6379/0
-//	if err != nil {
-//		log.Fatal(err)
-//	}
-//	cfg.Store = store
-//
-// For sentinels or a cluster, make the client yourself:
-//
-//	store, err := redisstore.New(redis.NewUniversalClient(&redis.UniversalOptions{
-//		Addrs: addresses, MasterName: "main", ContextTimeoutEnabled: true,
-//	}), redisstore.Config{})
-//
-// What is in the server lets nobody sign in: see [oidcrp.Store]. Whoever can
-// write to it can sign everybody out, and undo logouts. Give it persistence or a
-// replica: a server that restarts empty has forgotten who is signed in, and which
-// sessions in cookies were logged out. Its maxmemory-policy should be noeviction
-// or a volatile one.
 package redisstore
 
 import (
@@ -25,23 +5,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"net/url"
+	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/oidcrp/oidcrp"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Config says how a Store uses its server.
+// Config is what a Store may be told. The zero value is ready to use.
 type Config struct {
-	// Prefix begins every key, for a server that others use too. If empty,
-	// "oidcrp:". Apps that share a server may share a prefix: no two clients or
-	// sessions have the same keys.
+	// Prefix begins every key; if empty, "oidcrp:". Apps that share a Redis need
+	// none of their own, since keys are hashes that never meet, but operators may
+	// like one. In a cluster, a hash tag in it would put all sessions on one node.
 	Prefix string
 }
 
-// Store is an [oidcrp.Store] with all its optional parts. It is safe for
-// concurrent use. Its errors never hold a value.
+// A Store is an [oidcrp.Store] in Redis, with all the optional methods. It is made by
+// [New] or [Open] and safe for concurrent use.
 type Store struct {
 	client redis.UniversalClient
 	prefix string
@@ -53,136 +36,167 @@ var (
 	_ oidcrp.GetManyStore = (*Store)(nil)
 )
 
-// New returns a Store on client. It does no network I/O. It returns an error if
-// client's options have ContextTimeoutEnabled off: go-redis then takes no notice
-// of a context's end, and a server that hangs would hold up every request.
+// New returns a Store that uses client: a *redis.Client, for one server or behind
+// Sentinel, a *redis.ClusterClient, or a *redis.Ring, though a Ring that takes a shard
+// out of use signs out whose sessions it had. It does not use the network.
+//
+// It returns an error when the options of client have no ContextTimeoutEnabled, or a
+// Redis that hangs would hold up the app for longer than it allows, and when a cluster
+// client reads from replicas, which may not have heard of a logout yet.
 func New(client redis.UniversalClient, cfg Config) (*Store, error) {
-	obeys := true
-	switch client := client.(type) {
+	enabled, replicas := true, false
+	switch c := client.(type) {
 	case nil:
 		return nil, errors.New("redisstore: no client")
 	case *redis.Client:
-		obeys = client.Options().ContextTimeoutEnabled
+		enabled = c.Options().ContextTimeoutEnabled
 	case *redis.ClusterClient:
-		obeys = client.Options().ContextTimeoutEnabled
+		enabled, replicas = c.Options().ContextTimeoutEnabled, c.Options().ReadOnly
 	case *redis.Ring:
-		obeys = client.Options().ContextTimeoutEnabled
+		enabled = c.Options().ContextTimeoutEnabled
 	}
-	if !obeys {
-		return nil, errors.New("redisstore: the client's options need ContextTimeoutEnabled")
+	if !enabled {
+		return nil, errors.New("redisstore: set ContextTimeoutEnabled in the options of the client, or it ignores deadlines")
+	}
+	if replicas {
+		return nil, errors.New("redisstore: the client reads from replicas, which may not have heard of a logout yet: " +
+			"unset ReadOnly, RouteByLatency and RouteRandomly")
 	}
 	if cfg.Prefix == "" {
 		cfg.Prefix = "oidcrp:"
 	}
-	return &Store{client: client, prefix: cfg.Prefix}, nil
+	return &Store{client, cfg.Prefix}, nil
 }
 
-// Open returns a Store on the one server that url names: redis://, rediss:// for
-// TLS, or unix://, with user, password and database as go-redis's ParseURL reads
-// them. It does no network I/O; the connection is made when it is needed. A
-// server that refuses connections is tried twice and not for seconds, as go-redis
-// would by itself, unless url says otherwise.
-func Open(url string) (*Store, error) {
-	options, err := redis.ParseURL(url)
+// What Open sets unless the URL does. oidcrp gives the Store five seconds for what a
+// request needs: a connection that does not answer is given up in time for another.
+const (
+	dialTimeout = 2 * time.Second
+	ioTimeout   = 2 * time.Second
+	poolTimeout = 2 * time.Second
+)
+
+// Open returns a Store that uses one server, at a redis:// or rediss:// (TLS) or
+// unix:// URL as in [redis.ParseURL], which also says what the query may set, such as
+// pool_size=100. It does not use the network: a server that is down is an error of the
+// Store's methods, until about a second after it is back. The timeouts are 2 s unless
+// the URL sets them.
+func Open(rawURL string) (*Store, error) {
+	// Errors of net/url show what they are about, and that has a password.
+	if _, err := url.Parse(rawURL); err != nil {
+		return nil, errors.New("redisstore: the address is no URL")
+	}
+	opt, err := redis.ParseURL(rawURL)
 	if err != nil {
-		// The error of ParseURL may quote the password.
-		return nil, errors.New("redisstore: the URL cannot be read: want redis://user:password@host:port/database")
+		return nil, fmt.Errorf("redisstore: %w", err)
 	}
-	options.ContextTimeoutEnabled = true
-	if options.DialerRetries == 0 {
-		options.DialerRetries = 1
+	opt.ContextTimeoutEnabled = true
+	for timeout, unless := range map[*time.Duration]time.Duration{
+		&opt.DialTimeout: dialTimeout, &opt.ReadTimeout: ioTimeout, &opt.WriteTimeout: ioTimeout, &opt.PoolTimeout: poolTimeout,
+	} {
+		if *timeout == 0 {
+			*timeout = unless
+		}
 	}
-	if options.MaxRetries == 0 {
-		options.MaxRetries = 1
-	}
-	return New(redis.NewClient(options), Config{})
+	opt.DialerRetries = 1 // commands are tried again as it is
+	// Asks a server for a feature of one vendor's cloud, at every connection.
+	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return New(redis.NewClient(opt), Config{})
 }
 
-// Close closes the client and its connections.
+// Close closes the client, also one that was given to New.
 func (s *Store) Close() error { return s.client.Close() }
-
-func (s *Store) key(key string) string { return s.prefix + key }
 
 // Get returns the value of key, or [oidcrp.ErrNotFound].
 func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
-	value, err := s.client.Get(ctx, s.key(key)).Bytes()
+	value, err := s.client.Get(ctx, s.prefix+key).Result()
 	if errors.Is(err, redis.Nil) {
 		return nil, oidcrp.ErrNotFound
 	}
-	return value, failed("GET", err)
+	if err != nil {
+		return nil, failed("get", err)
+	}
+	return []byte(value), nil
 }
 
-// GetMany returns the values of keys, nil for each that is not there. It is one
-// round trip; in a cluster, one for each node concerned, at the same time.
+// GetMany returns the values of keys, in their order, nil for a key that is not there.
+// It takes one round trip; with a cluster, one to each node concerned, at the same time.
 func (s *Store) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	answers := make([]*redis.StringCmd, len(keys))
-	_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for i, key := range keys {
-			answers[i] = pipe.Get(ctx, s.key(key))
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, failed("GET", err)
-	}
 	values := make([][]byte, len(keys))
-	for i, answer := range answers {
-		value, err := answer.Bytes()
-		switch {
-		case errors.Is(err, redis.Nil):
-		case err != nil:
-			return nil, failed("GET", err)
-		default:
-			values[i] = value
+	if len(keys) == 0 {
+		return values, nil
+	}
+	pipe := s.client.Pipeline()
+	gets := make([]*redis.StringCmd, len(keys))
+	for i, key := range keys {
+		gets[i] = pipe.Get(ctx, s.prefix+key)
+	}
+	// The error is that of the first command that has one, which may be Nil.
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, failed("get", err)
+	}
+	for i, get := range gets {
+		switch value, err := get.Result(); {
+		case err == nil:
+			values[i] = []byte(value)
+		case !errors.Is(err, redis.Nil):
+			return nil, failed("get", err)
 		}
 	}
 	return values, nil
 }
 
-// Set keeps value under key for ttl.
+// Set keeps value under key for ttl, to the next millisecond.
 func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	return failed("SET", s.client.Set(ctx, s.key(key), value, atLeast(ttl)).Err())
-}
-
-// Touch makes key expire ttl from now.
-func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error {
-	return failed("PEXPIRE", s.client.PExpire(ctx, s.key(key), atLeast(ttl)).Err())
-}
-
-// Add keeps value under key for ttl, unless key is there with another value.
-func (s *Store) Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
-	err := s.client.SetArgs(ctx, s.key(key), value, redis.SetArgs{Mode: "NX", TTL: atLeast(ttl)}).Err()
-	if err == nil {
-		return true, nil
-	}
-	if !errors.Is(err, redis.Nil) {
-		return false, failed("SET", err)
-	}
-	// go-redis sends a command again when the connection broke before its answer
-	// came, and then finds what it has set itself.
-	current, err := s.Get(ctx, key)
-	if errors.Is(err, oidcrp.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil && bytes.Equal(current, value), err
+	return failed("set", s.client.Set(ctx, s.prefix+key, value, roundUp(ttl)).Err())
 }
 
 // Delete forgets key.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	return failed("DEL", s.client.Del(ctx, s.key(key)).Err())
+	return failed("delete", s.client.Del(ctx, s.prefix+key).Err())
 }
 
-// atLeast rounds up to what Redis can count: it takes no ttl for none at all.
-func atLeast(ttl time.Duration) time.Duration {
-	return max(time.Millisecond, (ttl + time.Millisecond - 1).Truncate(time.Millisecond))
+// Touch makes key expire ttl from now, to the next millisecond.
+func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error {
+	return failed("touch", s.client.PExpire(ctx, s.prefix+key, roundUp(ttl)).Err())
 }
 
-func failed(command string, err error) error {
+// Add keeps value under key for ttl and reports true, or reports false when another
+// value is there. It reports true as well when value itself is there: the client tries
+// again when the answer to its first try was lost.
+func (s *Store) Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
+	added, err := s.client.SetNX(ctx, s.prefix+key, value, roundUp(ttl)).Result()
+	if err != nil || added {
+		return added, failed("add", err)
+	}
+	there, err := s.client.Get(ctx, s.prefix+key).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return false, nil // it has expired since: whoever set it had it until now
+	}
+	if err != nil {
+		return false, failed("add", err)
+	}
+	return bytes.Equal(there, value), nil
+}
+
+// roundUp returns ttl in whole milliseconds, at least one: Redis counts in them, and
+// takes 0 as without end.
+func roundUp(ttl time.Duration) time.Duration {
+	if rest := ttl % time.Millisecond; rest > 0 && ttl < math.MaxInt64-time.Millisecond {
+		ttl += time.Millisecond - rest
+	}
+	return max(ttl, time.Millisecond)
+}
+
+// failed says what failed, without what a server repeats of the command.
+func failed(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("redisstore: %s: %w", command, err)
+	if said := redis.Error(nil); errors.As(err, &said) {
+		if kept, _, cut := strings.Cut(said.Error(), ", with args beginning with"); cut {
+			return fmt.Errorf("redisstore: %s: %s", what, kept)
+		}
+	}
+	return fmt.Errorf("redisstore: %s: %w", what, err)
 }

@@ -1,0 +1,267 @@
+package oidcrp
+
+// This file keeps sessions in memory.
+
+import (
+	"container/heap"
+	"context"
+	"hash/maphash"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// MemoryStore is a [Store] in this process's memory, for tests and for apps
+// that run as one process. Its sessions end with the process. The zero value
+// is ready to use; it must not be copied.
+//
+// It runs nothing in the background: what has expired is dropped as new entries
+// come. A million sessions of 1 KiB are about 1.2 GB.
+type MemoryStore struct {
+	// MaxEntries bounds the number of entries; if zero, 1,048,576. A store that
+	// is full makes room for a new entry by dropping one that would expire soon:
+	// the first of a 64th part of the store. So it is somebody who has been idle
+	// for long that has to sign in again, and the note of a logout, which is kept
+	// for as long as a session can last, is the last to go. Set it before the
+	// first use.
+	MaxEntries int
+
+	now    func() time.Time // the clock of tests; nil is time.Now
+	count  atomic.Int64     // of entries in all shards
+	shards [memoryShards]memoryShard
+}
+
+const (
+	memoryShards      = 64
+	defaultMaxEntries = 1 << 20
+	// maxDrops bounds what one call drops of what has expired. More than one, so
+	// that a store in use catches up.
+	maxDrops = 4
+)
+
+// minSweep is the least number of entries at which a map of this process that
+// has no other bound looks for what has expired.
+const minSweep = 1024
+
+// A memoryShard is a part of a MemoryStore with a lock of its own.
+type memoryShard struct {
+	mu       sync.Mutex
+	entries  map[string]*memoryEntry // guarded by mu
+	byExpiry memoryHeap              // the same entries; guarded by mu
+}
+
+type memoryEntry struct {
+	key     string
+	value   []byte        // replaced, never changed
+	expires time.Duration // since memoryEpoch: a third of the size of a time.Time
+	index   int           // in byExpiry
+}
+
+var (
+	memoryEpoch = time.Now()
+	memorySeed  = maphash.MakeSeed()
+
+	_ TouchStore   = (*MemoryStore)(nil)
+	_ AddStore     = (*MemoryStore)(nil)
+	_ GetManyStore = (*MemoryStore)(nil)
+)
+
+// Get returns the value of key, which the caller must not change, or
+// [ErrNotFound].
+func (m *MemoryStore) Get(_ context.Context, key string) ([]byte, error) {
+	value := m.get(key, m.clock())
+	if value == nil {
+		return nil, ErrNotFound
+	}
+	return value, nil
+}
+
+// GetMany returns the values of keys, in their order, nil for a key that is not
+// there. The caller must not change them.
+func (m *MemoryStore) GetMany(_ context.Context, keys []string) ([][]byte, error) {
+	now, values := m.clock(), make([][]byte, len(keys))
+	for i, key := range keys {
+		values[i] = m.get(key, now)
+	}
+	return values, nil
+}
+
+// get returns nil for a key that is not there, and for no other.
+func (m *MemoryStore) get(key string, now time.Duration) []byte {
+	shard := m.shard(key)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if entry := m.live(shard, key, now); entry != nil {
+		return entry.value
+	}
+	return nil
+}
+
+// Set keeps a copy of value under key for ttl.
+func (m *MemoryStore) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
+	m.put(key, value, ttl, true)
+	return nil
+}
+
+// Add keeps a copy of value under key for ttl, unless key is there.
+func (m *MemoryStore) Add(_ context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
+	return m.put(key, value, ttl, false), nil
+}
+
+// Touch makes key expire ttl from now.
+func (m *MemoryStore) Touch(_ context.Context, key string, ttl time.Duration) error {
+	now, shard := m.clock(), m.shard(key)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if entry := m.live(shard, key, now); entry != nil {
+		entry.expires = expiry(now, ttl)
+		heap.Fix(&shard.byExpiry, entry.index)
+	}
+	return nil
+}
+
+// Delete forgets key.
+func (m *MemoryStore) Delete(_ context.Context, key string) error {
+	shard := m.shard(key)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if entry := shard.entries[key]; entry != nil {
+		m.drop(shard, entry)
+	}
+	return nil
+}
+
+// put sets key, if it is not there or may be replaced, and reports whether it
+// did.
+func (m *MemoryStore) put(key string, value []byte, ttl time.Duration, replace bool) bool {
+	now, shard := m.clock(), m.shard(key)
+	expires := expiry(now, ttl)
+	value = append(make([]byte, 0, len(value)), value...)
+
+	shard.mu.Lock()
+	m.dropExpired(shard, now)
+	if entry := m.live(shard, key, now); entry != nil {
+		defer shard.mu.Unlock()
+		if replace {
+			entry.value, entry.expires = value, expires
+			heap.Fix(&shard.byExpiry, entry.index)
+		}
+		return replace
+	}
+	full := m.count.Add(1) > m.bound()
+	if full && len(shard.byExpiry) > 0 {
+		m.drop(shard, shard.byExpiry[0])
+		full = false
+	}
+	if shard.entries == nil {
+		shard.entries = make(map[string]*memoryEntry)
+	}
+	entry := &memoryEntry{key: key, value: value, expires: expires}
+	shard.entries[key] = entry
+	heap.Push(&shard.byExpiry, entry)
+	shard.mu.Unlock()
+
+	if full {
+		m.dropElsewhere(shard)
+	}
+	return true
+}
+
+// live returns key's entry, or nil when it is not there or has expired. The
+// caller holds the shard's mu, as for the other methods that take a shard.
+func (m *MemoryStore) live(shard *memoryShard, key string, now time.Duration) *memoryEntry {
+	entry := shard.entries[key]
+	if entry != nil && entry.expires <= now {
+		m.drop(shard, entry)
+		return nil
+	}
+	return entry
+}
+
+func (m *MemoryStore) drop(shard *memoryShard, entry *memoryEntry) {
+	heap.Remove(&shard.byExpiry, entry.index)
+	delete(shard.entries, entry.key)
+	m.count.Add(-1)
+}
+
+// dropExpired drops some of what has expired.
+func (m *MemoryStore) dropExpired(shard *memoryShard, now time.Duration) {
+	for range maxDrops {
+		if len(shard.byExpiry) == 0 || shard.byExpiry[0].expires > now {
+			return
+		}
+		m.drop(shard, shard.byExpiry[0])
+	}
+}
+
+// dropElsewhere makes room for an entry that is alone in its shard, by dropping
+// one of another's. The caller holds no lock.
+func (m *MemoryStore) dropElsewhere(alone *memoryShard) {
+	for i := range m.shards {
+		shard := &m.shards[i]
+		if shard == alone {
+			continue
+		}
+		shard.mu.Lock()
+		found := len(shard.byExpiry) > 0
+		if found {
+			m.drop(shard, shard.byExpiry[0])
+		}
+		shard.mu.Unlock()
+		if found {
+			return
+		}
+	}
+}
+
+func (m *MemoryStore) shard(key string) *memoryShard {
+	return &m.shards[maphash.String(memorySeed, key)%memoryShards]
+}
+
+func (m *MemoryStore) bound() int64 {
+	if m.MaxEntries <= 0 {
+		return defaultMaxEntries
+	}
+	return int64(m.MaxEntries)
+}
+
+// clock returns the time since memoryEpoch.
+func (m *MemoryStore) clock() time.Duration {
+	if m.now == nil {
+		return time.Since(memoryEpoch)
+	}
+	return m.now().Sub(memoryEpoch)
+}
+
+func expiry(now, ttl time.Duration) time.Duration {
+	if ttl > 0 && now > math.MaxInt64-ttl {
+		return math.MaxInt64
+	}
+	return now + ttl
+}
+
+// A memoryHeap is a heap.Interface with the entry that expires first on top.
+type memoryHeap []*memoryEntry
+
+func (h memoryHeap) Len() int           { return len(h) }
+func (h memoryHeap) Less(i, j int) bool { return h[i].expires < h[j].expires }
+
+func (h memoryHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *memoryHeap) Push(x any) {
+	entry := x.(*memoryEntry)
+	entry.index = len(*h)
+	*h = append(*h, entry)
+}
+
+func (h *memoryHeap) Pop() any {
+	last := len(*h) - 1
+	entry := (*h)[last]
+	(*h)[last] = nil // for the garbage collector
+	*h = (*h)[:last]
+	return entry
+}

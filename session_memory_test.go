@@ -1,0 +1,310 @@
+package oidcrp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest"
+)
+
+// all returns what the store holds, expired or not.
+func (m *MemoryStore) all() map[string][]byte {
+	all := map[string][]byte{}
+	for i := range m.shards {
+		shard := &m.shards[i]
+		shard.mu.Lock()
+		for key, entry := range shard.entries {
+			all[key] = entry.value
+		}
+		shard.mu.Unlock()
+	}
+	return all
+}
+
+// size returns how many entries the store holds, expired or not.
+func (m *MemoryStore) size() int { return len(m.all()) }
+
+// sweep drops everything that has expired.
+func (m *MemoryStore) sweep() {
+	for key := range m.all() {
+		m.get(key, m.clock())
+	}
+}
+
+// check reports an inner contradiction.
+func (m *MemoryStore) check(t *testing.T) {
+	t.Helper()
+	total := 0
+	for i := range m.shards {
+		shard := &m.shards[i]
+		shard.mu.Lock()
+		total += len(shard.byExpiry)
+		if len(shard.byExpiry) != len(shard.entries) {
+			t.Errorf("shard %d has %d entries, %d of them in order", i, len(shard.entries), len(shard.byExpiry))
+		}
+		for j, entry := range shard.byExpiry {
+			if entry.index != j || shard.entries[entry.key] != entry || shard.byExpiry.Less(j, max(0, (j-1)/2)) {
+				t.Errorf("shard %d: entry %d is out of place", i, j)
+			}
+		}
+		shard.mu.Unlock()
+	}
+	if n := int(m.count.Load()); n != total {
+		t.Errorf("%d entries are counted as %d", total, n)
+	}
+}
+
+// shardmates returns n keys of one shard.
+func shardmates(m *MemoryStore, n int) []string {
+	var keys []string
+	for i := 0; len(keys) < n; i++ {
+		if key := strconv.Itoa(i); m.shard(key) == &m.shards[0] {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func TestMemoryStoreIsASoundStore(t *testing.T) {
+	t.Parallel()
+	oidctest.TestStore(t, func(testing.TB) *MemoryStore { return new(MemoryStore) })
+}
+
+func TestMemoryStoreKeepsItsContract(t *testing.T) {
+	t.Parallel()
+	ctx, clock := t.Context(), newTestClock()
+	m := &MemoryStore{now: clock.Now}
+	want := func(what, key, value string) {
+		t.Helper()
+		got, err := m.Get(ctx, key)
+		if value == "" && !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %q, %v, want ErrNotFound", what, got, err)
+		} else if value != "" && (err != nil || string(got) != value) {
+			t.Errorf("%s: %q, %v, want %q", what, got, err, value)
+		}
+	}
+	set := func(key, value string, ttl time.Duration) {
+		t.Helper()
+		if err := m.Set(ctx, key, []byte(value), ttl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("before anything was set", "a", "")
+	if err := errors.Join(m.Delete(ctx, "a"), m.Touch(ctx, "a", time.Hour)); err != nil {
+		t.Errorf("Delete and Touch of nothing: %v", err)
+	}
+	want("touched without being there", "a", "")
+
+	set("a", "1", time.Minute)
+	set("b", "2", time.Hour)
+	want("set", "a", "1")
+	set("a", "3", time.Minute)
+	want("replaced", "a", "3")
+	clock.Advance(time.Minute - 1)
+	want("just before it expires", "a", "3")
+	clock.Advance(1)
+	want("expired", "a", "")
+	want("of another lifetime", "b", "2")
+
+	set("a", "4", time.Minute)
+	if err := m.Touch(ctx, "a", time.Hour); err != nil {
+		t.Error(err)
+	}
+	clock.Advance(30 * time.Minute)
+	want("touched", "a", "4")
+	clock.Advance(30 * time.Minute)
+	if err := m.Touch(ctx, "a", time.Hour); err != nil {
+		t.Error(err)
+	}
+	want("touched when it had expired", "a", "")
+
+	value := []byte("mine")
+	if err := m.Set(ctx, "c", value, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	clear(value)
+	want("after its maker overwrote it", "c", "mine")
+	if err := m.Delete(ctx, "c"); err != nil {
+		t.Error(err)
+	}
+	want("deleted", "c", "")
+}
+
+func TestMemoryStoreForgetsWhatExpiredWithoutBeingAsked(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	m := &MemoryStore{now: clock.Now}
+	for i := range 10_000 {
+		if err := m.Set(t.Context(), fmt.Sprint(i), nil, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		clock.Advance(time.Second)
+	}
+	// Up to one that has expired is left in each shard until its next entry.
+	if n := m.size(); n < 60 || n > 60+5*memoryShards {
+		t.Errorf("with 60 live entries the store holds %d", n)
+	}
+
+	// A store that was idle catches up, a few entries at each call.
+	full := &MemoryStore{now: clock.Now}
+	keys := shardmates(full, 101)
+	for _, key := range keys[:100] {
+		_ = full.Set(t.Context(), key, nil, time.Minute)
+	}
+	clock.Advance(time.Minute)
+	for range 100 / maxDrops {
+		_ = full.Set(t.Context(), keys[100], nil, time.Minute)
+	}
+	if n := full.size(); n != 1 {
+		t.Errorf("%d entries are left of 100 that have expired and one that has not", n)
+	}
+}
+
+func TestMemoryStoreServesManyAtOnce(t *testing.T) {
+	t.Parallel()
+	m, ctx := new(MemoryStore), t.Context()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 500 {
+				key := fmt.Sprint((i + j) % 5)
+				_ = m.Set(ctx, key, []byte(key), time.Hour)
+				if v, err := m.Get(ctx, key); err == nil && string(v) != key {
+					t.Errorf("%s holds %s", key, v)
+				}
+				_ = m.Touch(ctx, key, time.Hour)
+				_ = m.Delete(ctx, key)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestMemoryStoreIsBounded(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	for _, bound := range []int{1, 2, 10, 100, 1000} {
+		m := &MemoryStore{MaxEntries: bound}
+		for i := range 3000 {
+			key := strconv.Itoa(i)
+			if i%2 == 0 {
+				_ = m.Set(ctx, key, []byte(key), time.Hour)
+			} else if added, _ := m.Add(ctx, key, []byte(key), time.Hour); !added {
+				t.Fatalf("bound %d: %s was not added", bound, key)
+			}
+			if value, err := m.Get(ctx, key); string(value) != key || err != nil {
+				t.Fatalf("bound %d: the newest entry is %q, %v", bound, value, err)
+			}
+		}
+		// Once it is full it stays so: nothing goes without need.
+		if n := m.size(); n != bound {
+			t.Errorf("bound %d: %d entries", bound, n)
+		}
+		m.check(t)
+	}
+	if n := new(MemoryStore).bound(); n != 1_048_576 {
+		t.Errorf("unless it is told, the bound is %d", n)
+	}
+}
+
+func TestMemoryStoreDropsWhatExpiresFirst(t *testing.T) {
+	t.Parallel()
+	ctx, clock := t.Context(), newTestClock()
+	m := &MemoryStore{now: clock.Now, MaxEntries: 3}
+	keys := shardmates(m, 7)
+	has := func(what string, want ...int) {
+		t.Helper()
+		var got []int
+		all := m.all()
+		for i, key := range keys {
+			if _, ok := all[key]; ok {
+				got = append(got, i)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: it has %v, want %v", what, got, want)
+		}
+	}
+	for i, hours := range []int{3, 1, 2} {
+		_ = m.Set(ctx, keys[i], nil, time.Duration(hours)*time.Hour)
+	}
+	_ = m.Set(ctx, keys[0], []byte("again"), 3*time.Hour)
+	if added, _ := m.Add(ctx, keys[2], nil, time.Hour); added {
+		t.Error("added what is there")
+	}
+	has("what is replaced or there needs no room", 0, 1, 2)
+	_ = m.Touch(ctx, keys[1], 4*time.Hour)
+	_ = m.Set(ctx, keys[3], nil, time.Minute)
+	has("a touched entry stays", 0, 1, 3)
+	clock.Advance(time.Minute)
+	_ = m.Set(ctx, keys[4], nil, time.Second)
+	has("what has expired makes room", 0, 1, 4)
+	_ = m.Set(ctx, keys[5], nil, 5*time.Hour)
+	has("a short one goes, though it is new", 0, 1, 5)
+	_ = m.Delete(ctx, keys[1])
+	_ = m.Set(ctx, keys[6], nil, 5*time.Hour)
+	has("a deleted entry makes room", 0, 5, 6)
+	m.check(t)
+}
+
+func TestMemoryStoreKeepsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	m := new(MemoryStore)
+	for key, ttl := range map[string]time.Duration{"a": math.MaxInt64, "b": math.MinInt64, "c": 0, "d": -1} {
+		_ = m.Set(t.Context(), key, []byte("x"), ttl)
+		if _, err := m.Get(t.Context(), key); (err == nil) != (ttl > 0) {
+			t.Errorf("a ttl of %v: %v", ttl, err)
+		}
+	}
+}
+
+func TestMemoryStoreGetsMany(t *testing.T) {
+	t.Parallel()
+	ctx, clock := t.Context(), newTestClock()
+	m := &MemoryStore{now: clock.Now}
+	_ = m.Set(ctx, "short", []byte("1"), time.Minute)
+	_ = m.Set(ctx, "long", []byte("2"), time.Hour)
+	clock.Advance(time.Minute)
+	values, err := m.GetMany(ctx, []string{"long", "none", "short", "long"})
+	if want := [][]byte{[]byte("2"), nil, nil, []byte("2")}; err != nil || !slices.EqualFunc(values, want, bytes.Equal) {
+		t.Errorf("%q, %v", values, err)
+	}
+}
+
+func TestMemoryStoreStaysInOrderWhenManyUseIt(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	m := &MemoryStore{MaxEntries: 50}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 2000 {
+				key := strconv.Itoa((i*31 + j) % 200)
+				switch j % 5 {
+				case 0:
+					_ = m.Delete(ctx, key)
+				case 1:
+					_ = m.Touch(ctx, key, time.Duration(j))
+				case 2:
+					_, _ = m.Add(ctx, key, nil, time.Hour)
+				case 3:
+					_, _ = m.GetMany(ctx, []string{key, "none"})
+				default:
+					_ = m.Set(ctx, key, nil, time.Duration(j)*time.Millisecond)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	m.check(t)
+	if n := m.size(); n > 50 {
+		t.Errorf("%d entries with a bound of 50", n)
+	}
+}
