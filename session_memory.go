@@ -40,10 +40,6 @@ const (
 	maxDrops = 4
 )
 
-// minSweep is the least number of entries at which a map of this process that
-// has no other bound looks for what has expired.
-const minSweep = 1024
-
 // A memoryShard is a part of a MemoryStore with a lock of its own.
 type memoryShard struct {
 	mu       sync.Mutex
