@@ -105,7 +105,10 @@ func (b *tab) wantFocusRings(name string, elements int) {
 var buttonPage = template.Must(template.New("").Funcs(pc.ButtonFuncMap()).Parse(`<!doctype html>
 <html lang="{{.Language}}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>Service</title>
-<style nonce="{{.Nonce}}">:root{color-scheme:light dark}body{background:light-dark(#fff,#161616);font-family:sans-serif}</style>
+<style nonce="{{.Nonce}}">
+:root{color-scheme:light dark}
+body{background:light-dark(#fff,#161616);font-family:sans-serif}
+</style>
 {{if .StyleInHead}}{{proconnectButtonStyle .Nonce}}{{end}}</head>
 <body><main><h1>Service</h1>
 {{proconnectButton .}}
