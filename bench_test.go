@@ -129,6 +129,30 @@ func heapInUse() uint64 {
 	return stats.HeapAlloc
 }
 
+// BenchmarkStoredRequest is a protected request beside many other sessions, with
+// logouts looked up at every request and, as they are by default, once a second.
+func BenchmarkStoredRequest(b *testing.B) {
+	for _, n := range []int{1_000, 1_000_000} {
+		store := &MemoryStore{MaxEntries: 2 * n}
+		value := make([]byte, 1024)
+		for i := range n {
+			if err := store.Set(b.Context(), fmt.Sprintf("%043d", i), value, time.Hour); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for name, delay := range map[string]time.Duration{"every": -1, "default": 0} {
+			client := newBenchClient(b, "https://op.example", func(cfg *Config) {
+				cfg.Store, cfg.RevocationDelay = store, delay
+			})
+			cookies := signedIn(b, client)
+			handler := client.Middleware(client.RequireLogin(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+			b.Run(fmt.Sprintf("sessions=%d/marks=%s", n, name), func(b *testing.B) {
+				benchmarkRequests(b, handler, cookies)
+			})
+		}
+	}
+}
+
 func BenchmarkSealSession(b *testing.B) {
 	client := newBenchClient(b, "https://op.example", nil)
 	s := benchSession(client)
