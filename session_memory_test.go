@@ -159,7 +159,7 @@ func TestMemoryStoreForgetsWhatExpiredWithoutBeingAsked(t *testing.T) {
 		_ = full.Set(t.Context(), key, nil, time.Minute)
 	}
 	clock.Advance(time.Minute)
-	for range 100 / maxDrops {
+	for range 30 {
 		_ = full.Set(t.Context(), keys[100], nil, time.Minute)
 	}
 	if n := full.size(); n != 1 {
@@ -232,8 +232,8 @@ func TestMemoryStoreDropsWhatExpiresFirst(t *testing.T) {
 			t.Errorf("%s: it has %v, want %v", what, got, want)
 		}
 	}
-	for i, hours := range []int{3, 1, 2} {
-		_ = m.Set(ctx, keys[i], nil, time.Duration(hours)*time.Hour)
+	for i, minutes := range []int{30, 60, 120} {
+		_ = m.Set(ctx, keys[i], nil, time.Duration(minutes)*time.Minute)
 	}
 	_ = m.Set(ctx, keys[0], []byte("again"), 3*time.Hour)
 	if added, _ := m.Add(ctx, keys[2], nil, time.Hour); added {
@@ -242,7 +242,7 @@ func TestMemoryStoreDropsWhatExpiresFirst(t *testing.T) {
 	has("what is replaced or there needs no room", 0, 1, 2)
 	_ = m.Touch(ctx, keys[1], 4*time.Hour)
 	_ = m.Set(ctx, keys[3], nil, time.Minute)
-	has("a touched entry stays", 0, 1, 3)
+	has("what was touched or replaced stays", 0, 1, 3)
 	clock.Advance(time.Minute)
 	_ = m.Set(ctx, keys[4], nil, time.Second)
 	has("what has expired makes room", 0, 1, 4)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,18 +149,21 @@ func TestFromSCSDoesNotWaitBeyondTheEndOfCtx(t *testing.T) {
 		time.Sleep(time.Hour) // by when the calls have returned
 	})
 
-	called := 0
-	store := FromSCS(scsFunc(func() error { called++; return nil }))
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	for name, err := range storeCalls(ended, store) {
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("%s after the end: %v", name, err)
+	synctest.Test(t, func(t *testing.T) {
+		var called atomic.Int32
+		store := FromSCS(scsFunc(func() error { called.Add(1); return nil }))
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for name, err := range storeCalls(ended, store) {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%s after the end: %v", name, err)
+			}
 		}
-	}
-	if called > 0 {
-		t.Errorf("%d calls after the end", called)
-	}
+		synctest.Wait()
+		if n := called.Load(); n > 0 {
+			t.Errorf("%d calls after the end", n)
+		}
+	})
 }
 
 func TestFromSCSReportsWhatFails(t *testing.T) {

@@ -123,9 +123,6 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 // It takes one round trip; with a cluster, one to each node concerned, at the same time.
 func (s *Store) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 	values := make([][]byte, len(keys))
-	if len(keys) == 0 {
-		return values, nil
-	}
 	pipe := s.client.Pipeline()
 	gets := make([]*redis.StringCmd, len(keys))
 	for i, key := range keys {

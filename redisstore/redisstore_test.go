@@ -159,6 +159,9 @@ func TestOpen(t *testing.T) {
 		if !got.ContextTimeoutEnabled {
 			t.Errorf("%s: deadlines are ignored", url)
 		}
+		if got.DialerRetries != 1 {
+			t.Errorf("%s: each try dials %d times", url, got.DialerRetries)
+		}
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
