@@ -459,8 +459,10 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 	return s, s != nil
 }
 
-// Session returns the session that r carries, without Middleware. Its errors
-// are [ErrNoSession] and, for a failing [Store], [ErrStoreUnavailable].
+// Session returns the session that r carries, also without Middleware; behind it,
+// what Middleware found for this request. Its errors are [ErrNoSession], why the
+// provider ended the session at a refresh (see [Config.RefreshFailure]), and, for a
+// failing [Store], [ErrStoreUnavailable].
 func (c *Client) Session(r *http.Request) (*Session, error) {
 	if found, ok := r.Context().Value(sessionKey{}).(*requestSession); ok && found.client == c {
 		if s := found.session.Load(); s != nil { // looked up once for a request
