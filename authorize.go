@@ -28,25 +28,33 @@ import (
 // sent.
 type AuthOptions struct {
 	// ReturnTo is the page of this app to come back to: a path such as
-	// "/dossiers/12?tab=2". If empty or not a local path, the app's
-	// start page.
+	// "/dossiers/12?tab=2". If empty or not a local path, the app's start page.
 	ReturnTo string
 	// Prompt is "none", or a space-separated list of "login", "consent",
 	// "select_account" and "create".
 	Prompt string
-	// MaxAge is how long ago the person may have proven who they are. It is
-	// sent in whole seconds, and the ID Token's auth_time is then required and
-	// checked. If nil, not sent; 0 asks for a fresh login.
+	// MaxAge is how long ago the person may have authenticated. It is sent in
+	// whole seconds, and the ID Token's auth_time is then required and checked.
+	// If nil, not sent; 0 asks for a fresh login.
 	MaxAge *time.Duration
-	// ACRValues are the authentication context classes of which the ID Token
-	// must name one. Each must be listed in the provider's
-	// acr_values_supported, if there is such a list. For a preference that may
-	// be missed, use Claims.
+	// ACRValues are the authentication context classes to ask for, in order of
+	// preference, as a voluntary request: the provider may answer another one
+	// or none (OIDC Core 3.1.2.1).
 	ACRValues []string
-	// Claims asks for single claims (OIDC Core 5.5). An essential acr claim
-	// with value or values is checked like ACRValues, and takes their place.
+	// RequireACR are the authentication context classes of which the ID Token
+	// must name one, or the login fails with [CodeRequirementUnmet]. If
+	// ACRValues is empty, they are also what is asked for: as an essential claim
+	// where the provider supports the claims parameter, which obliges it (OIDC
+	// Core 5.5.1.1), else as acr_values; of several values, only those that the
+	// provider lists in acr_values_supported, as long as there is one. Set
+	// ACRValues as well where the provider answers other values than it is asked
+	// for. In [Config.Login], every protected route requires them.
+	RequireACR []string
+	// Claims requests single claims (OIDC Core 5.5). An essential acr claim with
+	// value or values is checked like RequireACR.
 	Claims *ClaimsRequest
-	// LoginHint, IDTokenHint, Display, UILocales: as the specification has them.
+	// LoginHint, IDTokenHint, Display and UILocales are those of the
+	// specification.
 	LoginHint   string
 	IDTokenHint string
 	Display     string
@@ -59,8 +67,7 @@ type AuthOptions struct {
 	// sends itself.
 	Extra url.Values
 
-	stepUp  string   // the requirements that this login is to meet
-	needACR []string // what ACR requirements ask for; see settleACR
+	stepUp string // the requirements that this login is to meet
 }
 
 // ClaimsRequest is the claims parameter (OIDC Core 5.5). A nil [ClaimRequest]
@@ -90,15 +97,17 @@ func (o *AuthOptions) validate() error {
 	prompts := strings.Fields(o.Prompt)
 	for _, prompt := range prompts {
 		if !slices.Contains([]string{"none", "login", "consent", "select_account", "create"}, prompt) {
-			return fmt.Errorf("prompt %q is not known", clean(prompt, 30))
+			return fmt.Errorf("Prompt %q is not known (none, login, consent, select_account, create)", clean(prompt, 30))
 		}
 	}
 	if slices.Contains(prompts, "none") && len(prompts) > 1 {
-		return errors.New(`prompt "none" must stand alone`)
+		return errors.New(`Prompt "none" cannot be combined with others`)
 	}
-	for _, acr := range o.ACRValues {
-		if acr == "" || strings.Contains(acr, " ") { // the parameter is a list
-			return fmt.Errorf("ACRValues holds %q, which is no single value", clean(acr, 100))
+	for name, values := range map[string][]string{"ACRValues": o.ACRValues, "RequireACR": o.RequireACR} {
+		for _, acr := range values {
+			if acr == "" || strings.Contains(acr, " ") { // the parameter is a list
+				return fmt.Errorf("%s holds %q: give each value by itself, without spaces", name, clean(acr, 100))
+			}
 		}
 	}
 	if o.MaxAge != nil && *o.MaxAge < 0 {
@@ -106,7 +115,7 @@ func (o *AuthOptions) validate() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Extra)) {
 		if slices.Contains(ownParameters, name) {
-			return fmt.Errorf("parameter %q may not be in Extra", name)
+			return fmt.Errorf("Extra holds %q, which this package sends itself", name)
 		}
 	}
 	if _, err := json.Marshal(o.Claims); err != nil {
@@ -121,6 +130,7 @@ func (o AuthOptions) clone() AuthOptions {
 		o.MaxAge = new(*o.MaxAge)
 	}
 	o.ACRValues = slices.Clone(o.ACRValues)
+	o.RequireACR = slices.Clone(o.RequireACR)
 	o.UILocales = slices.Clone(o.UILocales)
 	o.Resource = slices.Clone(o.Resource)
 	o.Extra = maps.Clone(o.Extra)
@@ -128,7 +138,6 @@ func (o AuthOptions) clone() AuthOptions {
 		o.Extra[name] = slices.Clone(values)
 	}
 	o.Claims = o.Claims.clone()
-	o.needACR = slices.Clone(o.needACR)
 	return o
 }
 
@@ -160,14 +169,7 @@ func (o AuthOptions) over(base AuthOptions) AuthOptions {
 	o.LoginHint = cmp.Or(o.LoginHint, base.LoginHint)
 	o.IDTokenHint = cmp.Or(o.IDTokenHint, base.IDTokenHint)
 	o.Display = cmp.Or(o.Display, base.Display)
-	// acr asked in one way displaces acr asked in the other.
-	if o.essentialACR() == nil {
-		if o.ACRValues != nil {
-			base.dropEssentialACR()
-		} else {
-			o.ACRValues = base.ACRValues
-		}
-	}
+	o.acrOver(&base)
 	if o.UILocales == nil {
 		o.UILocales = base.UILocales
 	}
@@ -208,41 +210,58 @@ func (c *ClaimsRequest) over(base *ClaimsRequest) *ClaimsRequest {
 	return &ClaimsRequest{UserInfo: merge(base.UserInfo, c.UserInfo), IDToken: merge(base.IDToken, c.IDToken)}
 }
 
-// settleACR asks for what ACR requirements need in the way that the provider
-// understands best: as an essential claim, which obliges it (OIDC Core 5.5.1.1),
-// else as acr_values, which it may overlook.
-//
-// Of several values it asks only for those that the provider lists, as long as
-// there is one: a value that a provider retires must not lock everybody out.
-func (o *AuthOptions) settleACR(m *Metadata) {
-	if o.needACR == nil {
-		return
+// acrOver is over for the three fields that speak of acr: one that is given
+// displaces the others of base that it contradicts.
+func (o *AuthOptions) acrOver(base *AuthOptions) {
+	essential := o.essentialACR() != nil
+	if o.ACRValues != nil || o.RequireACR != nil {
+		base.dropEssentialACR()
 	}
-	supported := slices.DeleteFunc(slices.Clone(o.needACR), func(acr string) bool {
+	if !essential && o.ACRValues == nil && o.RequireACR == nil {
+		o.ACRValues = base.ACRValues
+	}
+	if !essential && o.RequireACR == nil {
+		o.RequireACR = base.RequireACR
+	}
+}
+
+// An acrWish is what a login asks for as authentication context class, and
+// what it accepts.
+type acrWish struct {
+	ask    []string // sent
+	accept []string // the ID Token must name one of them; nil: any or none
+	// essential says to ask with the claims parameter, in place of acr_values.
+	essential bool
+}
+
+// acr returns what o wishes from a provider with metadata m.
+func (o *AuthOptions) acr(m *Metadata) acrWish {
+	switch values := o.essentialACR(); {
+	case values != nil:
+		return acrWish{ask: values, accept: values, essential: true}
+	case len(o.RequireACR) == 0 || len(o.ACRValues) > 0:
+		return acrWish{ask: o.ACRValues, accept: o.RequireACR}
+	}
+	ask := slices.DeleteFunc(slices.Clone(o.RequireACR), func(acr string) bool {
 		return !slices.Contains(m.ACRValuesSupported, acr)
 	})
-	if len(supported) > 0 {
-		o.needACR = supported
+	if len(ask) == 0 {
+		ask = o.RequireACR
 	}
-	if !m.ClaimsParameterSupported {
-		o.dropEssentialACR()
-		o.ACRValues = o.needACR
-		return
+	return acrWish{ask: ask, accept: o.RequireACR, essential: m.ClaimsParameterSupported}
+}
+
+// claims returns the claims parameter of a request that wishes w.
+func (w acrWish) claims(c *ClaimsRequest) *ClaimsRequest {
+	if !w.essential || c != nil && c.IDToken["acr"] != nil && c.IDToken["acr"].Essential {
+		return c
 	}
-	values := make([]any, len(o.needACR))
-	for i, acr := range o.needACR {
+	values := make([]any, len(w.ask))
+	for i, acr := range w.ask {
 		values[i] = acr
 	}
 	essential := &ClaimsRequest{IDToken: map[string]*ClaimRequest{"acr": {Essential: true, Values: values}}}
-	o.ACRValues, o.Claims = nil, essential.over(o.Claims)
-}
-
-// requiredACR returns the acr values of which the ID Token must name one.
-func (o *AuthOptions) requiredACR() []string {
-	if values := o.essentialACR(); values != nil {
-		return values
-	}
-	return o.ACRValues
+	return essential.over(c.clone())
 }
 
 // essentialACR returns the values of an essential acr claim, nil without one.
@@ -266,149 +285,66 @@ func (o *AuthOptions) dropEssentialACR() {
 	}
 }
 
-// A transaction is one login under way. It is sealed into a cookie of its own,
-// so that tabs do not disturb each other, and found again by the state.
-type transaction struct {
-	Nonce    string   `json:"n"`
-	Verifier string   `json:"v"`
-	ReturnTo string   `json:"r,omitempty"`
-	ACR      []string `json:"a,omitempty"` // the ID Token must name one of them
-	MaxAge   *int64   `json:"m,omitempty"` // seconds
-	Issuer   string   `json:"i"`
-	StepUp   string   `json:"u,omitempty"`
-	Started  int64    `json:"t"` // Unix seconds
-	size     int      // of the cookie's value
+// A request is an authentication request that the provider can take.
+type request struct {
+	flow     *flow
+	metadata *Metadata
+	asked    *AuthOptions
+	acr      acrWish
 }
 
-func (t transaction) age(now time.Time) time.Duration { return now.Sub(time.Unix(t.Started, 0)) }
-
-const (
-	transactionLifetime = time.Hour
-	maxTransactions     = 5
-	// maxTransactionsSize bounds the values of all their cookies together.
-	// Links on another site could otherwise make this app's cookies larger than
-	// servers and proxies take, which is often 8 KiB.
-	maxTransactionsSize = 6 << 10
-	// ticketLifetime is how old a state may be to restart a lost login: the
-	// provider's page may have stayed open over a weekend.
-	ticketLifetime = 7 * 24 * time.Hour
-	// maxReturnTo bounds what a cookie has to carry, and maxTicketReturnTo what
-	// the provider's URLs have to.
-	maxReturnTo       = 1500
-	maxTicketReturnTo = 300
-)
-
-// A ticket is what the state parameter holds, sealed: enough to start a lost
-// login again, and only once.
-type ticket struct {
-	ID       string `json:"i"` // 32 random bytes, base64url
-	Started  int64  `json:"t"`
-	ReturnTo string `json:"r,omitempty"`
-	Restart  bool   `json:"x,omitempty"` // this login is itself a restart
-}
-
-// BeginLogin sets the cookie of a new login on w and returns the URL of the
-// provider to send the browser to. opts may be nil.
-//
-// It returns an [*Error]: [CodeConfig] for opts that cannot be sent,
-// [ErrProviderUnavailable] when the provider is down, [CodeProviderInvalid] when
-// its metadata cannot be used, [CodeUnsupported] for an acr value that it does
-// not list, [CodeProviderError] when it refuses a pushed request. No cookie has
-// been set then.
-func (c *Client) BeginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOptions) (string, error) {
-	return c.beginLogin(w, r, opts, false)
-}
-
-func (c *Client) beginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOptions, restart bool) (string, error) {
-	if opts == nil {
-		opts = &AuthOptions{}
-	}
-	asked := opts.over(c.cfg.AuthOptions)
-	if err := asked.validate(); err != nil {
-		return "", fail("login", CodeConfig, err)
-	}
-	metadata, err := c.effectiveMetadata(r.Context())
+// prepare checks asked against the provider's metadata.
+func (f *flow) prepare(ctx context.Context, asked *AuthOptions) (*request, error) {
+	m, err := f.provider.metadata(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	asked.settleACR(metadata)
-	if err := c.checkOffered(metadata, &asked); err != nil {
-		return "", err
-	}
-	asked.ReturnTo = c.returnTo(asked.ReturnTo)
-	t := newTransaction(c.cfg.Issuer, &asked, c.now())
-	state, err := c.newState(t, restart)
-	if err != nil {
-		return "", fail("login", CodeInternal, err)
-	}
-	location, err := c.authorizationURL(r.Context(), metadata, c.authorizationParameters(&asked, t, state))
-	if err != nil {
-		return "", err
-	}
-	if err := c.setTransaction(w, r, state, t); err != nil {
-		return "", fail("login", CodeInternal, err)
-	}
-	c.events.loginStarted(r.Context(), LoginStartedEvent{
-		ReturnTo: t.ReturnTo, ACRValues: t.ACR, Prompt: asked.Prompt, Restart: restart,
-	})
-	return location, nil
+	r := &request{flow: f, metadata: m, asked: asked, acr: asked.acr(m)}
+	return r, r.checkOffered()
 }
 
-func newTransaction(issuer string, asked *AuthOptions, now time.Time) *transaction {
-	t := &transaction{
-		Nonce:    randomText(),
-		Verifier: oauth2.GenerateVerifier(),
-		ReturnTo: asked.ReturnTo,
-		ACR:      asked.requiredACR(),
-		Issuer:   issuer,
-		StepUp:   asked.stepUp,
-		Started:  now.Unix(),
+// maxAge returns the max_age parameter in seconds, nil when it is not sent.
+func (r *request) maxAge() *int64 {
+	if r.asked.MaxAge == nil {
+		return nil
 	}
-	if asked.MaxAge != nil {
-		t.MaxAge = new(int64(*asked.MaxAge / time.Second))
-	}
-	return t
-}
-
-// randomText returns 32 random bytes as 43 characters, enough for a state or a
-// nonce anywhere (ProConnect asks for 32 characters, the conformance suite for
-// 43 at most).
-func randomText() string {
-	b := make([]byte, 32)
-	rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
+	return new(int64(*r.asked.MaxAge / time.Second))
 }
 
 // checkOffered refuses, before any redirect, what the provider says it cannot
 // do. An unsupported essential acr makes some providers loop for ever.
-func (c *Client) checkOffered(m *Metadata, asked *AuthOptions) error {
-	for _, acr := range asked.requiredACR() {
-		if len(m.ACRValuesSupported) > 0 && !slices.Contains(m.ACRValuesSupported, acr) {
-			return failf("login", CodeUnsupported,
-				"acr value %q is not in the provider's acr_values_supported %s", acr, quoteList(m.ACRValuesSupported))
+func (r *request) checkOffered() error {
+	m := r.metadata
+	if r.acr.accept != nil && (r.acr.essential || len(r.asked.ACRValues) == 0) {
+		for _, acr := range r.acr.ask {
+			if len(m.ACRValuesSupported) > 0 && !slices.Contains(m.ACRValuesSupported, acr) {
+				return failf("login", CodeUnsupported,
+					"acr value %q is not in the provider's acr_values_supported %s", acr, quoteList(m.ACRValuesSupported))
+			}
 		}
 	}
 	modes := m.ResponseModesSupported
-	if mode := c.cfg.ResponseMode; mode == "form_post" && len(modes) > 0 && !slices.Contains(modes, mode) {
+	if mode := r.flow.responseMode; mode == "form_post" && len(modes) > 0 && !slices.Contains(modes, mode) {
 		return failf("login", CodeUnsupported,
-			"response mode %q is not in the provider's response_modes_supported %s", mode, quoteList(modes))
+			"ResponseMode %q is not in the provider's response_modes_supported %s", mode, quoteList(modes))
 	}
-	// Found out now, it costs nobody the way to the provider and back.
-	_, err := c.authMethod(m)
+	// Found now, it costs nobody the way to the provider and back.
+	_, err := r.flow.provider.auth.methodFor(m)
 	return err
 }
 
-// authorizationParameters returns the request's parameters. None is empty: an
-// empty value is not the same as no value to every provider.
-func (c *Client) authorizationParameters(asked *AuthOptions, t *transaction, state string) url.Values {
+// parameters returns the request's parameters. None is empty: an empty value is
+// not the same as no value to every provider.
+func (r *request) parameters(state, nonce, verifier string) url.Values {
+	f, asked := r.flow, r.asked
 	v := url.Values{
 		"response_type":         {"code"},
-		"client_id":             {c.cfg.ClientID},
-		"redirect_uri":          {c.cfg.RedirectURI},
-		"scope":                 {strings.Join(c.cfg.Scopes, " ")},
+		"client_id":             {f.clientID},
+		"redirect_uri":          {f.registration.RedirectURI},
+		"scope":                 {strings.Join(f.scopes, " ")},
 		"state":                 {state},
-		"nonce":                 {t.Nonce},
-		"code_challenge":        {oauth2.S256ChallengeFromVerifier(t.Verifier)},
+		"nonce":                 {nonce},
+		"code_challenge":        {oauth2.S256ChallengeFromVerifier(verifier)},
 		"code_challenge_method": {"S256"},
 	}
 	set := func(name, value string) {
@@ -416,21 +352,21 @@ func (c *Client) authorizationParameters(asked *AuthOptions, t *transaction, sta
 			v.Set(name, value)
 		}
 	}
-	set("response_mode", c.cfg.ResponseMode)
+	set("response_mode", f.responseMode)
 	set("prompt", joined(strings.Fields(asked.Prompt)))
 	set("login_hint", asked.LoginHint)
 	set("id_token_hint", asked.IDTokenHint)
 	set("display", asked.Display)
 	set("ui_locales", joined(asked.UILocales))
-	if asked.essentialACR() == nil {
+	if !r.acr.essential {
 		// Beside an essential acr claim, acr_values would say it twice, and
 		// some providers then take both as essential.
-		set("acr_values", joined(asked.ACRValues))
+		set("acr_values", joined(r.acr.ask))
 	}
-	if t.MaxAge != nil {
-		set("max_age", strconv.FormatInt(*t.MaxAge, 10))
+	if seconds := r.maxAge(); seconds != nil {
+		set("max_age", strconv.FormatInt(*seconds, 10))
 	}
-	if claims := asked.Claims; claims != nil && len(claims.UserInfo)+len(claims.IDToken) > 0 {
+	if claims := r.acr.claims(asked.Claims); claims != nil && len(claims.UserInfo)+len(claims.IDToken) > 0 {
 		text, _ := json.Marshal(claims) // validate has tried it
 		set("claims", string(text))
 	}
@@ -455,255 +391,48 @@ func addValues(v url.Values, name string, values []string) {
 	}
 }
 
-// authorizationURL puts the parameters into the URL, or pushes them to the
-// provider and puts the reference that it answers (RFC 9126 section 4).
-func (c *Client) authorizationURL(ctx context.Context, m *Metadata, v url.Values) (string, error) {
+// location puts the parameters into the URL of the provider, or pushes them to
+// it and puts the reference that it answers (RFC 9126 section 4).
+func (r *request) location(ctx context.Context, v url.Values) (string, error) {
+	f, m := r.flow, r.metadata
 	endpoint, err := url.Parse(m.AuthorizationEndpoint)
 	if err != nil {
-		return "", fail("login", CodeProviderInvalid, errors.New("authorization_endpoint is not a URL"))
+		return "", failf("login", CodeProviderInvalid, "authorization_endpoint is not a URL")
 	}
-	if c.cfg.PushAuthorizationRequests || m.RequirePushedAuthorizationRequests {
-		requestURI, err := c.pushAuthorizationRequest(ctx, m, v)
+	if f.registration.RequirePushedAuthorizationRequests || m.RequirePushedAuthorizationRequests {
+		requestURI, err := r.push(ctx, v)
 		if err != nil {
 			return "", err
 		}
-		v = url.Values{"client_id": {c.cfg.ClientID}, "request_uri": {requestURI}}
+		v = url.Values{"client_id": {f.clientID}, "request_uri": {requestURI}}
 	}
-	// The endpoint may have a query of its own, which must be kept (RFC 6749
-	// section 3.1).
+	return withQuery(endpoint, v), nil
+}
+
+// withQuery adds parameters to endpoint, which may have a query of its own that
+// must be kept (RFC 6749 section 3.1).
+func withQuery(endpoint *url.URL, v url.Values) string {
 	if endpoint.RawQuery != "" {
 		endpoint.RawQuery += "&"
 	}
 	endpoint.RawQuery += v.Encode()
-	return endpoint.String(), nil
+	return endpoint.String()
 }
 
-// pushAuthorizationRequest is RFC 9126 section 2.
-func (c *Client) pushAuthorizationRequest(ctx context.Context, m *Metadata, v url.Values) (string, error) {
-	const endpoint = "pushed authorization request"
-	if m.PushedAuthorizationRequestEndpoint == "" {
+// push is RFC 9126 section 2.
+func (r *request) push(ctx context.Context, v url.Values) (string, error) {
+	const name = "pushed authorization request"
+	endpoint := r.metadata.PushedAuthorizationRequestEndpoint
+	if endpoint == "" {
 		return "", failf("login", CodeUnsupported, "the provider has no pushed_authorization_request_endpoint")
 	}
-	members, err := c.authenticatedPost(ctx, m, endpoint, m.PushedAuthorizationRequestEndpoint, v, http.StatusCreated)
+	members, err := r.flow.provider.post(ctx, r.metadata, name, endpoint, v, http.StatusCreated)
 	if err != nil {
 		return "", err
 	}
 	requestURI, _, err := members.String("request_uri")
 	if err != nil || requestURI == "" {
-		return "", failf("login", CodeProviderInvalid, "the %s answer has no request_uri", endpoint)
+		return "", failf("login", CodeProviderInvalid, "the %s answer has no request_uri", name)
 	}
 	return requestURI, nil
-}
-
-// newState seals the ticket that travels as the state parameter. It is tied to
-// this client by the beginning of its cookies' names, which no cookie is called.
-func (c *Client) newState(t *transaction, restart bool) (string, error) {
-	back := ticket{ID: randomText(), Started: t.Started, ReturnTo: t.ReturnTo, Restart: restart}
-	if len(back.ReturnTo) > maxTicketReturnTo {
-		back.ReturnTo = ""
-	}
-	plain, err := json.Marshal(back)
-	if err != nil {
-		return "", err
-	}
-	return c.ring.seal(plain, c.associated(c.cookies.transaction))
-}
-
-// openState returns the ticket of a state that this client sealed.
-func (c *Client) openState(state string) (ticket, bool) {
-	var t ticket
-	plain, err := c.ring.open(state, c.associated(c.cookies.transaction))
-	if err != nil || json.Unmarshal(plain, &t) != nil {
-		return ticket{}, false
-	}
-	return t, c.now().Sub(time.Unix(t.Started, 0)) <= ticketLifetime
-}
-
-// transactionCookie names the cookie of the login that sent state.
-func (c *Client) transactionCookie(state string) string {
-	sum := sha256.Sum256([]byte(state))
-	return c.cookies.transaction + base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-// setTransaction seals t into its cookie and drops the oldest of the others
-// beyond the limit, as well as those that cannot be opened any more.
-func (c *Client) setTransaction(w http.ResponseWriter, r *http.Request, state string, t *transaction) error {
-	plain, err := json.Marshal(t)
-	if err != nil {
-		return err
-	}
-	name := c.transactionCookie(state)
-	value, err := c.ring.seal(plain, c.associated(name))
-	if err != nil {
-		return err
-	}
-	pending := c.pendingTransactions(r)
-	size := len(value)
-	for _, t := range pending {
-		size += t.size
-	}
-	for _, old := range slices.SortedFunc(maps.Keys(pending), func(a, b string) int {
-		return cmp.Compare(pending[a].Started, pending[b].Started)
-	}) {
-		if len(pending) >= maxTransactions || size > maxTransactionsSize ||
-			pending[old].age(c.now()) > transactionLifetime {
-			c.deleteCookie(w, old, c.transactionSameSite())
-			size -= pending[old].size
-			delete(pending, old)
-		}
-	}
-	c.setCookie(w, &http.Cookie{
-		Name:     name,
-		Value:    value,
-		MaxAge:   int(transactionLifetime / time.Second),
-		SameSite: c.transactionSameSite(),
-	})
-	return nil
-}
-
-// transactionSameSite returns None for form_post over https, since that answer
-// is a POST from the provider's site and Lax cookies would stay behind.
-func (c *Client) transactionSameSite() http.SameSite {
-	if c.cfg.ResponseMode == "form_post" && c.secure {
-		return http.SameSiteNoneMode
-	}
-	return http.SameSiteLaxMode
-}
-
-// pendingTransactions returns the logins under way in this browser by cookie
-// name; one that cannot be opened is zero, and so too old.
-func (c *Client) pendingTransactions(r *http.Request) map[string]transaction {
-	pending := make(map[string]transaction)
-	for _, cookie := range r.Cookies() {
-		if !strings.HasPrefix(cookie.Name, c.cookies.transaction) {
-			continue
-		}
-		t, err := c.openTransaction(cookie)
-		if err != nil {
-			t = new(transaction)
-		}
-		t.size = len(cookie.Value)
-		pending[cookie.Name] = *t
-	}
-	return pending
-}
-
-func (c *Client) openTransaction(cookie *http.Cookie) (*transaction, error) {
-	plain, err := c.ring.open(cookie.Value, c.associated(cookie.Name))
-	if err != nil {
-		return nil, err
-	}
-	t := new(transaction)
-	if err := json.Unmarshal(plain, t); err != nil {
-		return nil, err
-	}
-	return t, nil
-}
-
-// findTransaction returns the login that sent state from this browser.
-func (c *Client) findTransaction(r *http.Request, state string) (*transaction, error) {
-	cookie, err := r.Cookie(c.transactionCookie(state))
-	if err != nil {
-		return nil, failf("callback", CodeTransactionLost, "this browser has no login with that state")
-	}
-	t, err := c.openTransaction(cookie)
-	if errors.Is(err, ErrStoreUnavailable) {
-		return nil, err
-	}
-	if err != nil {
-		return nil, failf("callback", CodeTransactionLost, "transaction cookie: %w", err)
-	}
-	if age := t.age(c.now()); age > transactionLifetime {
-		return nil, failf("callback", CodeTransactionLost, "the login was started %v ago", age.Round(time.Second))
-	}
-	if t.Issuer != c.cfg.Issuer {
-		return nil, failf("callback", CodeTransactionLost, "the login was started at another provider")
-	}
-	return t, nil
-}
-
-// returnTo returns where to go after a login: p if it is a page of this app
-// and none of the client's own, else the app's start page.
-func (c *Client) returnTo(p string) string {
-	local := localPath(p)
-	if local == "" || c.owns(urlPath(local)) {
-		return c.home()
-	}
-	return local
-}
-
-// home is the path of the app's start page.
-func (c *Client) home() string { return c.base.Path + "/" }
-
-// localPath returns p if it is a path on this host, with or without a query,
-// that no browser takes for anything else; "" otherwise. Browsers treat a
-// backslash as a slash, drop tabs and line ends, and read "//host" as another
-// site; proxies may decode "%2f" once more on the way.
-func localPath(p string) string {
-	if len(p) == 0 || len(p) > maxReturnTo || p[0] != '/' ||
-		strings.ContainsFunc(p, isControl) || strings.Contains(cutQuery(p), "\\") {
-		return ""
-	}
-	u, err := url.Parse(p)
-	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil {
-		return ""
-	}
-	decoded := cutQuery(p)
-	for range 5 {
-		if !isPlainPath(decoded) {
-			return ""
-		}
-		next := unescape(decoded)
-		if next == decoded {
-			return p
-		}
-		decoded = next
-	}
-	return "" // encoded so often for no good reason
-}
-
-// isPlainPath reports whether p neither names a host nor has dot segments,
-// which a browser would resolve into something that was not looked at.
-func isPlainPath(p string) bool {
-	p = strings.ReplaceAll(p, "\\", "/")
-	if strings.HasPrefix(p, "//") || strings.ContainsFunc(p, isControl) {
-		return false
-	}
-	for segment := range strings.SplitSeq(p, "/") {
-		if segment == "." || segment == ".." {
-			return false
-		}
-	}
-	return true
-}
-
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
-
-// unescape decodes what is percent-encoded in s and leaves any other percent
-// sign alone, as lenient proxies do.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(v))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-func cutQuery(p string) string {
-	p, _, _ = strings.Cut(p, "#")
-	p, _, _ = strings.Cut(p, "?")
-	return p
-}
-
-// absolute returns the full URL of a local path. A Location with a host leaves
-// nothing for a browser to misread.
-func (c *Client) absolute(local string) string {
-	return c.base.Scheme + "://" + c.base.Host + local
 }

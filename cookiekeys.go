@@ -8,28 +8,98 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/oidcrp/oidcrp/internal/seal"
 )
 
 const (
 	// keyAge is how old the keys of a KeySource may be before they are read
-	// again, and keyPause how long it is left alone after it was asked.
-	keyAge   = time.Minute
-	keyPause = time.Second
+	// again, keyPause the least time between two reads, and keyTimeout the limit
+	// of one.
+	keyAge     = time.Minute
+	keyPause   = time.Second
+	keyTimeout = 10 * time.Second
 )
+
+// A KeySource provides the keys that seal the cookies: 32 random bytes each,
+// newest first. The first one seals, all of them open. [Keys] and [KeyFile]
+// make the usual ones; a key service needs one of its own.
+//
+// To rotate the keys without signing anybody out, add the new key behind the
+// others; when all replicas have it, move it to the front; and remove the old
+// one a session lifetime later. One key is good for four billion cookies.
+type KeySource interface {
+	// CookieKeys returns the keys. It is called when a key is first needed, then
+	// about once a minute while requests arrive, and, at most once a second, when
+	// a cookie names an unknown key. When it fails, the previous keys stay in
+	// use; if there are none yet, what needs a key answers 503. It must honour
+	// ctx.
+	CookieKeys(ctx context.Context) ([][]byte, error)
+}
+
+// Keys returns a KeySource of fixed keys, newest first. [New] refuses a key
+// that does not have 32 bytes.
+func Keys(keys ...[]byte) KeySource {
+	fixed := make(fixedKeys, len(keys))
+	for i, key := range keys {
+		fixed[i] = append([]byte(nil), key...)
+	}
+	return fixed
+}
+
+type fixedKeys [][]byte
+
+func (k fixedKeys) CookieKeys(context.Context) ([][]byte, error) { return k, nil }
+
+// Format hides the keys, whatever the verb.
+func (k fixedKeys) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Keys(%d hidden)", len(k)) }
+
+// MarshalJSON hides the keys.
+func (k fixedKeys) MarshalJSON() ([]byte, error) { return []byte(`"hidden"`), nil }
+
+// check returns what is wrong with the keys themselves.
+func (k fixedKeys) check() []error {
+	var problems []error
+	if len(k) == 0 {
+		problems = append(problems, errors.New("has no key: give at least one of 32 random bytes"))
+	}
+	for i, key := range k {
+		if len(key) != seal.KeySize {
+			problems = append(problems, fmt.Errorf("key %d has %d bytes: a key is %d random bytes", i+1, len(key), seal.KeySize))
+		}
+	}
+	return problems
+}
+
+// KeyFile returns a KeySource that reads the keys from a file: 32 bytes each as
+// base64, newest first, separated by commas or white space. The file is read
+// again about once a minute; replace it by renaming a new one over it, so that
+// nobody reads half a file.
+func KeyFile(path string) KeySource { return keyFile(path) }
+
+type keyFile string
+
+func (f keyFile) CookieKeys(context.Context) ([][]byte, error) {
+	data, err := readFile(string(f))
+	if err != nil {
+		return nil, fmt.Errorf("the file %w", err)
+	}
+	return parseCookieKeys(string(data))
+}
 
 // cookieKeys is the ring of the keys in use.
 type cookieKeys struct {
-	source  func(context.Context) ([][]byte, error) // nil: the keys stay as they are
-	timeout time.Duration                           // of one call of source
-	now     func() time.Time
-	log     *slog.Logger
+	source KeySource // nil: the keys stay as they are
+	now    func() time.Time
+	log    *slog.Logger
 
 	current atomic.Pointer[keysRead]
 	mu      sync.Mutex // held while source is asked
@@ -43,15 +113,17 @@ type keysRead struct {
 	at   time.Time
 }
 
-func newCookieKeys(cfg *Config) (*cookieKeys, error) {
-	k := &cookieKeys{source: cfg.KeySource, timeout: cfg.ProviderTimeout, now: cfg.now, log: cfg.Logger}
-	if k.source != nil {
+func newCookieKeys(source KeySource, now func() time.Time, log *slog.Logger) (*cookieKeys, error) {
+	k := &cookieKeys{source: source, now: now, log: log}
+	fixed, ok := source.(fixedKeys)
+	if !ok {
 		return k, nil
 	}
-	ring, err := seal.NewRing(cfg.CookieKeys...)
+	ring, err := seal.NewRing(fixed...)
 	if err != nil {
 		return nil, err
 	}
+	k.source = nil
 	k.current.Store(&keysRead{ring: ring})
 	return k, nil
 }
@@ -80,13 +152,13 @@ func (k *cookieKeys) open(text string, associated []byte) ([]byte, error) {
 	return k.current.Load().ring.OpenString(text, associated)
 }
 
-// ring returns the keys in use, and has them read again when they are old: only
-// the first time does anybody wait for that.
+// ring returns the keys in use, and has them read again in the background when
+// they are old. Callers wait only while there are no keys at all.
 func (k *cookieKeys) ring() (*seal.Ring, error) {
 	keys := k.current.Load()
 	if keys == nil {
 		if err := k.read(); err != nil {
-			return nil, fail("session", CodeStoreUnavailable, err)
+			return nil, failf("session", CodeCookieKeysUnavailable, "%w", err)
 		}
 		return k.current.Load().ring, nil
 	}
@@ -123,11 +195,11 @@ func (k *cookieKeys) readLocked() {
 	if since := now.Sub(k.askedAt); since >= 0 && since < keyPause && !k.askedAt.IsZero() {
 		return
 	}
-	// Whoever waited meanwhile takes the answer that there is, whichever.
+	// Callers that waited use this result, even if it is an error.
 	defer func() { k.askedAt = k.now() }()
-	ctx, cancel := context.WithTimeout(context.Background(), k.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
-	keys, err := k.source(ctx)
+	keys, err := k.source.CookieKeys(ctx)
 	var ring *seal.Ring
 	if err == nil {
 		ring, err = seal.NewRing(keys...)
@@ -140,32 +212,26 @@ func (k *cookieKeys) readLocked() {
 	k.current.Store(&keysRead{ring: ring, at: now})
 }
 
-// KeyFile returns a [Config.KeySource] that reads keys from a file: 32 bytes each
-// as base64, newest first, separated by commas or white space. To rotate them
-// without signing anybody out, write a new key behind the others; a minute
-// later, when all replicas have read it, move it to the front; and drop the old
-// one a [Config.SessionLifetime] later. Put a new file in the old one's place by
-// renaming it, so that nobody reads half of one.
-func KeyFile(path string) func(context.Context) ([][]byte, error) {
-	return func(context.Context) ([][]byte, error) {
-		data, err := readFileOf(path)
-		if err != nil {
-			return nil, fmt.Errorf("the file %w", err)
-		}
-		return parseKeyFile(data)
+// readFile reads a file that a setting names. The error does not repeat its
+// name.
+func readFile(file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
+	var detail *fs.PathError
+	if errors.As(err, &detail) {
+		err = detail.Err
 	}
-}
-
-func parseKeyFile(data []byte) ([][]byte, error) {
-	return parseCookieKeys(strings.Join(strings.Fields(string(data)), ","))
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	return data, nil
 }
 
 // parseCookieKeys reads base64 of either alphabet, with padding or without,
-// separated by commas.
+// separated by commas or white space.
 func parseCookieKeys(text string) ([][]byte, error) {
 	var keys [][]byte
-	for i, item := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' }) {
-		item = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(item)), "=")
+	for i, item := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+		item = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(item), "=")
 		key, err := base64.RawStdEncoding.DecodeString(item)
 		if err != nil {
 			return nil, fmt.Errorf("key %d is not base64", i+1)

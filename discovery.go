@@ -4,17 +4,19 @@ package oidcrp
 // Discovery 1.0 section 4).
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
-
-	josejson "github.com/go-jose/go-jose/v4/json"
 
 	"github.com/oidcrp/oidcrp/internal/fetch"
 	"github.com/oidcrp/oidcrp/internal/strictjson"
@@ -73,8 +75,10 @@ type Metadata struct {
 	CodeChallengeMethodsSupported                      []string `json:"code_challenge_methods_supported,omitempty"`
 
 	// RFC 8705, OAuth 2.0 Mutual-TLS Client Authentication.
-	TLSClientCertificateBoundAccessTokens bool                 `json:"tls_client_certificate_bound_access_tokens,omitempty"`
-	MTLSEndpointAliases                   *MTLSEndpointAliases `json:"mtls_endpoint_aliases,omitempty"`
+	TLSClientCertificateBoundAccessTokens bool `json:"tls_client_certificate_bound_access_tokens,omitempty"`
+	// MTLSEndpointAliases are the endpoints to use with a client certificate
+	// instead of those of the same registered name, such as "token_endpoint".
+	MTLSEndpointAliases map[string]string `json:"mtls_endpoint_aliases,omitempty"`
 
 	// RFC 9126, OAuth 2.0 Pushed Authorization Requests.
 	PushedAuthorizationRequestEndpoint string `json:"pushed_authorization_request_endpoint,omitempty"`
@@ -105,51 +109,104 @@ func (m *Metadata) clone() *Metadata {
 			*list = slices.Clone(*list)
 		}
 	}
-	if m.MTLSEndpointAliases != nil {
-		aliases := *m.MTLSEndpointAliases
-		c.MTLSEndpointAliases = &aliases
-	}
+	c.MTLSEndpointAliases = maps.Clone(m.MTLSEndpointAliases)
 	return &c
 }
 
-// MTLSEndpointAliases are the endpoints to use instead of those of the same
-// name with a client certificate (RFC 8705 section 5). Each may be empty.
-type MTLSEndpointAliases struct {
-	TokenEndpoint                      string `json:"token_endpoint,omitempty"`
-	UserInfoEndpoint                   string `json:"userinfo_endpoint,omitempty"`
-	RevocationEndpoint                 string `json:"revocation_endpoint,omitempty"`
-	IntrospectionEndpoint              string `json:"introspection_endpoint,omitempty"`
-	PushedAuthorizationRequestEndpoint string `json:"pushed_authorization_request_endpoint,omitempty"`
+// Provider says what to know and to trust of the provider beyond its issuer.
+// The zero value fits most providers.
+type Provider struct {
+	// Metadata replaces discovery, for providers that have none. If nil, the
+	// metadata is fetched from Issuer when it is first needed.
+	Metadata *Metadata
+	// Transport carries the requests to the provider. If nil, one that uses the
+	// proxy of the environment, TLS 1.2 or newer, and RootCAs.
+	Transport http.RoundTripper
+	// RootCAs are the certificate authorities to trust for the provider, in
+	// place of the system's. If nil, the system's. It cannot be combined with
+	// Transport.
+	RootCAs *x509.CertPool
+	// Timeout bounds one request to the provider; if zero, 10 seconds.
+	Timeout time.Duration
+	// ClockSkew is how far the provider's clock may be off, at most 5 minutes.
+	// If zero, 60 seconds.
+	ClockSkew time.Duration
+	// TrustedAudiences are further values that the aud of a token may hold
+	// beside ClientID (OIDC Core 3.1.3.7 rule 3). If nil, none.
+	TrustedAudiences []string
+	// UserInfoTokenInBody sends the access token to the UserInfo endpoint as a
+	// form parameter (RFC 6750 section 2.2), for a provider that does not accept
+	// the header. If false, in the header.
+	UserInfoTokenInBody bool
 }
 
-// provider holds what is known of the OpenID Provider.
+// transport returns the transport to use; nil means the default one.
+func (p *Provider) transport() http.RoundTripper {
+	if p.RootCAs == nil {
+		return p.Transport
+	}
+	transport := fetch.NewTransport()
+	transport.TLSClientConfig.RootCAs = p.RootCAs
+	return transport
+}
+
+// provider owns what is known of the OpenID Provider, and the way to it:
+// metadata, keys, and the client's authentication and decryption there.
 type provider struct {
 	issuer   string
-	static   *Metadata // nil when it is to be discovered
+	static   *metadata // nil when it is to be discovered
+	mtls     bool      // the client has a certificate
 	http     *fetch.Client
 	events   *events
 	now      func() time.Time
-	document fetch.Document[Metadata]
+	document fetch.Document[metadata]
+	keys     *keySet
+	auth     *clientAuth
+	secrets  *decrypter
 }
 
-// newProvider returns a provider that uses static, or fetches its metadata on
-// first use when static is nil. It does no I/O.
+// metadata is what a provider published, and what this client uses of it. The
+// two differ for a client with a certificate.
+type metadata struct{ published, effective *Metadata }
+
+// newProvider makes a provider. It does no I/O.
 func newProvider(
-	issuer string, static *Metadata, f *fetch.Client, ev *events, now func() time.Time,
+	issuer, clientID, secret string, registration *Registration, settings *Provider, ev *events, now func() time.Time,
 ) *provider {
-	p := &provider{issuer: issuer, static: static, http: f, events: ev, now: now}
+	p := &provider{
+		issuer: issuer, mtls: len(registration.ClientCertificates) > 0, events: ev, now: now,
+		http: fetch.New(
+			fetch.WithCertificates(settings.transport(), registration.ClientCertificates), settings.Timeout),
+		auth: &clientAuth{
+			issuer: issuer, clientID: clientID, secret: secret, now: now, keys: registration.ClientKeys,
+			method: registration.TokenEndpointAuthMethod, alg: registration.TokenEndpointAuthSigningAlg,
+		},
+		secrets: &decrypter{keys: registration.ClientKeys, secret: secret},
+	}
+	if settings.Metadata != nil {
+		p.static = p.withAliases(settings.Metadata)
+	}
 	p.document.Load = p.load
 	p.document.Now = now
+	p.keys = newKeySet(p, secret)
 	return p
 }
 
-// metadata returns the provider's metadata, which the caller must not change.
-// It waits for the network only until a first fetch has succeeded; from then on
-// the last good copy is served for as long as the provider fails.
+// metadata returns the metadata as this client uses it, which the caller must
+// not change. It waits for the network only until a first fetch has succeeded;
+// from then on the last good copy is served while the provider fails.
 //
-// The error is an [*Error] with [CodeProviderUnavailable] or
-// [CodeProviderInvalid].
+// The error is an [*Error] with [CodeProviderUnavailable],
+// [CodeProviderInvalid] or [CodeCanceled].
 func (p *provider) metadata(ctx context.Context) (*Metadata, error) {
+	m, err := p.known(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m.effective, nil
+}
+
+func (p *provider) known(ctx context.Context) (*metadata, error) {
 	if p.static != nil {
 		return p.static, nil
 	}
@@ -160,17 +217,54 @@ func (p *provider) metadata(ctx context.Context) (*Metadata, error) {
 	return m, nil
 }
 
-// ready reports whether the metadata is there, whatever its age.
-func (p *provider) ready() bool {
-	return p.static != nil || p.document.Peek() != nil
+// ready returns an error unless the metadata and the keys are there.
+func (p *provider) ready(ctx context.Context) error {
+	if _, err := p.known(ctx); err != nil {
+		return err
+	}
+	if _, err := p.keys.document.Get(ctx); err != nil {
+		return failFetch("jwks", err)
+	}
+	return nil
 }
 
-func (p *provider) load(ctx context.Context) (*Metadata, time.Duration, error) {
+// withAliases puts the endpoints that a client with a certificate is to use in
+// the place of those of the same name (RFC 8705 section 5).
+func (p *provider) withAliases(m *Metadata) *metadata {
+	if !p.mtls || len(m.MTLSEndpointAliases) == 0 {
+		return &metadata{m, m}
+	}
+	effective := m.clone()
+	for _, e := range aliased(effective) {
+		*e.value = cmp.Or(m.MTLSEndpointAliases[e.name], *e.value)
+	}
+	return &metadata{m, effective}
+}
+
+// An aliasable is an endpoint that may have an alias, by registered name.
+type aliasable struct {
+	name  string
+	value *string
+}
+
+func aliased(m *Metadata) []aliasable {
+	return []aliasable{
+		{"token_endpoint", &m.TokenEndpoint},
+		{"userinfo_endpoint", &m.UserInfoEndpoint},
+		{"revocation_endpoint", &m.RevocationEndpoint},
+		{"pushed_authorization_request_endpoint", &m.PushedAuthorizationRequestEndpoint},
+	}
+}
+
+func (p *provider) load(ctx context.Context) (*metadata, time.Duration, error) {
 	wellKnown := wellKnownURL(p.issuer)
 	start := p.now()
 	m, lifetime, err := p.fetch(ctx, wellKnown)
 	p.events.discoveryFetched(ctx, FetchEvent{URL: wellKnown, Duration: p.now().Sub(start), Err: err})
-	return m, lifetime, err
+	if err != nil {
+		return nil, 0, err
+	}
+	return p.withAliases(m), lifetime, nil
 }
 
 func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time.Duration, error) {
@@ -203,10 +297,14 @@ func wellKnownURL(issuer string) string {
 }
 
 // failFetch wraps an error of internal/fetch. An answer that cannot be used
-// tells of a broken provider, everything else of one out of reach.
+// tells of a broken provider, a caller that gave up of nothing, everything else
+// of a provider out of reach.
 func failFetch(op string, err error) error {
 	var cause *fetch.Error
-	if errors.As(err, &cause) && cause.Kind == fetch.Invalid {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fail(op, CodeCanceled, err)
+	case errors.As(err, &cause) && cause.Kind == fetch.Invalid:
 		return fail(op, CodeProviderInvalid, err)
 	}
 	return fail(op, CodeProviderUnavailable, err)
@@ -243,17 +341,43 @@ func parseMetadata(body []byte) (*Metadata, error) {
 	fields := reflect.ValueOf(m).Elem()
 	for i := range fields.NumField() {
 		name, _, _ := strings.Cut(fields.Type().Field(i).Tag.Get("json"), ",")
-		if !members.Has(name) {
+		if !members.Has(name) || name == "mtls_endpoint_aliases" {
 			continue
 		}
-		if err := josejson.Unmarshal(members[name], fields.Field(i).Addr().Interface()); err != nil {
+		if err := json.Unmarshal(members[name], fields.Field(i).Addr().Interface()); err != nil {
 			if !unused[name] {
 				return nil, fmt.Errorf("%s has the wrong type", name)
 			}
 			fields.Field(i).SetZero()
 		}
 	}
-	return m, nil
+	m.MTLSEndpointAliases, err = parseAliases(members)
+	return m, err
+}
+
+// parseAliases reads the aliases that are strings. Others are an error where
+// this package would use them.
+func parseAliases(members strictjson.Members) (map[string]string, error) {
+	const member = "mtls_endpoint_aliases"
+	if !members.Has(member) {
+		return nil, nil
+	}
+	object, err := strictjson.Object(members[member])
+	if err != nil {
+		return nil, errors.New(member + " has the wrong type")
+	}
+	aliases := make(map[string]string, len(object))
+	for name := range object {
+		if alias, ok, err := object.String(name); ok && err == nil {
+			aliases[name] = alias
+		}
+	}
+	for _, e := range aliased(new(Metadata)) {
+		if object.Has(e.name) && aliases[e.name] == "" {
+			return nil, fmt.Errorf("%s %s has the wrong type", member, e.name)
+		}
+	}
+	return aliases, nil
 }
 
 // validateMetadata checks what the rest relies on: that m is that of issuer,
@@ -294,13 +418,8 @@ func endpoints(m *Metadata) []endpoint {
 		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, false},
 		{"end_session_endpoint", m.EndSessionEndpoint, false},
 	}
-	if alias := m.MTLSEndpointAliases; alias != nil {
-		list = append(list,
-			endpoint{"mtls_endpoint_aliases token_endpoint", alias.TokenEndpoint, false},
-			endpoint{"mtls_endpoint_aliases userinfo_endpoint", alias.UserInfoEndpoint, false},
-			endpoint{"mtls_endpoint_aliases revocation_endpoint", alias.RevocationEndpoint, false},
-			endpoint{"mtls_endpoint_aliases pushed_authorization_request_endpoint",
-				alias.PushedAuthorizationRequestEndpoint, false})
+	for _, e := range aliased(m) {
+		list = append(list, endpoint{"mtls_endpoint_aliases " + e.name, m.MTLSEndpointAliases[e.name], false})
 	}
 	return list
 }

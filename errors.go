@@ -1,25 +1,38 @@
 package oidcrp
 
+// This file is the package's one vocabulary of failures.
+
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
-
-	"github.com/oidcrp/oidcrp/internal/store"
 )
 
-// A Code names a kind of failure. Codes are stable: they appear in logs, in
-// [Trace] events and in [Problem] answers, and may be alerted on.
+// A Code names a kind of failure. It is itself an error, so that callers can
+// branch on it through any chain of wrapped errors:
+//
+//	if errors.Is(err, oidcrp.CodeNoSession) { … }
+//
+// Codes are stable: they appear in logs, in [Trace] events and in the
+// application/problem+json answers, and alerts may rely on them.
 type Code string
+
+// Error returns the code with the package's name in front.
+func (c Code) Error() string { return "oidcrp: " + string(c) }
 
 // The codes, in the order in which a login can meet them.
 const (
 	// CodeConfig: the [Config] is incomplete or contradicts itself.
 	CodeConfig Code = "config_invalid"
+	// CodeCanceled: the request was given up by its caller, for example
+	// because the browser closed the connection. It says nothing about the
+	// provider or the store.
+	CodeCanceled Code = "canceled"
 	// CodeProviderUnavailable: the provider could not be reached, did not
-	// answer in time or answered 5xx. Trying again later may help.
+	// answer in time or answered 5xx. Trying again later may help. It never
+	// stands for a forged or refused token.
 	CodeProviderUnavailable Code = "provider_unavailable"
 	// CodeProviderInvalid: the provider answered something that breaks its
 	// specification, such as metadata for another issuer or an HTML page.
@@ -39,10 +52,9 @@ const (
 	CodeIssuerMismatch Code = "issuer_mismatch"
 	// CodeProviderError: the provider reported an error; see [ProviderError].
 	CodeProviderError Code = "provider_error"
-	// CodeClientRefused: the provider reported an error that no person can do
-	// anything about: it does not know the client, its secret, its scopes or
-	// its way of asking. The Config and the registration differ; see
-	// [ProviderError].
+	// CodeClientRefused: the provider reported an error that the person cannot
+	// resolve: it does not know the client, its secret, its scopes or its way
+	// of asking. The Config and the registration differ; see [ProviderError].
 	CodeClientRefused Code = "client_refused"
 	// CodeTokenRefused: an ID Token or a Logout Token failed a check; see
 	// [TokenError].
@@ -50,55 +62,34 @@ const (
 	// CodeUserInfoRefused: the UserInfo response could not be used, or failed a
 	// check; see [TokenError].
 	CodeUserInfoRefused Code = "userinfo_refused"
-	// CodeSessionTooLarge: the claims do not fit into cookies.
+	// CodeLoginRefused: [Config.OnLogin] refused the login; see [Refuse].
+	CodeLoginRefused Code = "login_refused"
+	// CodeSessionTooLarge: the session does not fit where it is to be kept.
 	CodeSessionTooLarge Code = "session_too_large"
-	// CodeNoSession: there is no valid session.
+	// CodeNoSession: the request carries no valid session.
 	CodeNoSession Code = "no_session"
-	// CodeLoginRequired: the session cannot be continued without the person.
+	// CodeLoginRequired: only a new login can help. The provider refused to
+	// continue without the person, or the refresh token is spent.
 	CodeLoginRequired Code = "login_required"
 	// CodeRequirementUnmet: the person is signed in, but a [Requirement] is
 	// not met.
 	CodeRequirementUnmet Code = "requirement_unmet"
-	// CodeStoreUnavailable: the session [Store] failed.
+	// CodeStoreUnavailable: the session [Store] failed. The person may well be
+	// signed in.
 	CodeStoreUnavailable Code = "store_unavailable"
+	// CodeCookieKeysUnavailable: the [KeySource] has not given any cookie keys
+	// yet. The person may well be signed in.
+	CodeCookieKeysUnavailable Code = "cookie_keys_unavailable"
 	// CodeInternal: a fault of this program.
 	CodeInternal Code = "internal"
 )
-
-// The conditions that callers branch on. Test for them with [errors.Is].
-var (
-	// ErrNoSession says that a request carries no valid session.
-	ErrNoSession = errors.New("oidcrp: no session")
-	// ErrLoginRequired says that only a new login can help: the provider
-	// refused to continue without the person, or the refresh token is spent.
-	ErrLoginRequired = errors.New("oidcrp: login required")
-	// ErrProviderUnavailable says that the provider is down or too slow. It
-	// never stands for a forged or refused token.
-	ErrProviderUnavailable = errors.New("oidcrp: provider unavailable")
-	// ErrTransactionLost says that a callback belongs to no pending login.
-	ErrTransactionLost = errors.New("oidcrp: login not found in this browser")
-	// ErrStoreUnavailable says that the session [Store] failed. The person
-	// may well be signed in.
-	ErrStoreUnavailable = errors.New("oidcrp: session store unavailable")
-	// ErrNotFound is what a [Store] returns for a key that it does not hold.
-	ErrNotFound = store.ErrNotFound
-)
-
-// sentinels ties the codes that callers branch on to their sentinel.
-var sentinels = map[Code]error{
-	CodeNoSession:           ErrNoSession,
-	CodeLoginRequired:       ErrLoginRequired,
-	CodeProviderUnavailable: ErrProviderUnavailable,
-	CodeTransactionLost:     ErrTransactionLost,
-	CodeStoreUnavailable:    ErrStoreUnavailable,
-}
 
 // Error is what the methods of [Client] return. It never holds a token, a
 // code, a secret or a response body.
 type Error struct {
 	// Op is the step that failed, such as "discovery" or "userinfo".
 	Op string
-	// Code is the kind of failure.
+	// Code is the kind of failure. [errors.Is] finds it.
 	Code Code
 	// Err is the cause; nil when the code says it all.
 	Err error
@@ -106,24 +97,23 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Err == nil {
-		return fmt.Sprintf("oidcrp: %s: %s", e.Op, e.Code)
+		return fmt.Sprintf("oidcrp: %s: %s", e.Op, string(e.Code))
 	}
-	return fmt.Sprintf("oidcrp: %s: %s: %s", e.Op, e.Code,
+	return fmt.Sprintf("oidcrp: %s: %s: %s", e.Op, string(e.Code),
 		strings.TrimPrefix(e.Err.Error(), "oidcrp: "))
 }
 
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Is reports whether target is the sentinel of e's code, so that
-// errors.Is(err, ErrProviderUnavailable) works whatever the cause.
-func (e *Error) Is(target error) bool {
-	sentinel, ok := sentinels[e.Code]
-	return ok && target == sentinel
+// Unwrap returns the code and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Code}
+	}
+	return []error{e.Code, e.Err}
 }
 
-// fail wraps cause as an [Error], keeping the code of an Error inside it: the
-// first place that failed knows best what kind of failure it is.
+// fail wraps cause as an [Error]. If cause is or wraps an Error already, fail
+// returns cause: the first place that failed knows best what kind of failure
+// it is.
 func fail(op string, code Code, cause error) error {
 	var inner *Error
 	if errors.As(cause, &inner) {
@@ -145,6 +135,38 @@ func codeOf(err error) Code {
 	}
 	return CodeInternal
 }
+
+// outage reports whether err says that sessions cannot be read at the moment:
+// the person may well be signed in.
+func outage(err error) bool {
+	return errors.Is(err, CodeStoreUnavailable) || errors.Is(err, CodeCookieKeysUnavailable)
+}
+
+// gaveUp reports whether the caller of ctx no longer wants the answer. A
+// deadline that passed is something else: what was asked took too long.
+func gaveUp(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// Refuse returns an error with which [Config.OnLogin] refuses a login. reason
+// is for the log, and should be a constant, since it is also the event's
+// label. explain tells the person why, as plain text in the language of their
+// page, such as "en" or "fr"; if nil, the page explains it in general words.
+func Refuse(reason string, explain func(language string) string) error {
+	return &refusal{reason: reason, explain: explain}
+}
+
+type refusal struct {
+	reason  string
+	explain func(language string) string
+}
+
+// asRefusal returns the refusal in err's chain.
+func asRefusal(err error) (*refusal, bool) {
+	var r *refusal
+	ok := errors.As(err, &r)
+	return r, ok
+}
+
+func (r *refusal) Error() string { return "oidcrp: refused by OnLogin: " + clean(r.reason, 200) }
 
 // ProviderError is an error that the provider reported: on the callback
 // (RFC 6749 section 4.1.2.1, OIDC Core 3.1.2.6), at the token endpoint (RFC
@@ -236,23 +258,4 @@ func refuse(token, check, expected, got string) *TokenError {
 // refuseTime is refuse for a claim that is a time.
 func refuseTime(token, check, expected string, got time.Time) *TokenError {
 	return refuse(token, check, expected, got.UTC().Format(time.RFC3339))
-}
-
-// quoteList makes a list from outside fit for an error.
-func quoteList(values []string) string {
-	return clean(fmt.Sprintf("%q", values), 300)
-}
-
-// clean makes text from outside fit for an error or a log line: valid UTF-8,
-// no control or other unprintable characters, cut after limit bytes.
-func clean(s string, limit int) string {
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '.'
-		}
-		return r
-	}, s)
 }

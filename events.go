@@ -1,5 +1,7 @@
 package oidcrp
 
+// This file reports events to the hooks and to the log.
+
 import (
 	"context"
 	"log/slog"
@@ -7,133 +9,188 @@ import (
 	"time"
 )
 
-// Trace is a set of hooks that run when something worth counting or auditing
-// happens, in the manner of net/http/httptrace. Any hook may be nil. Hooks run
-// on the goroutine that did the work, often a request's, and must return
-// quickly. No event holds a token, a code, a secret or a person's data beyond
-// the subject identifier.
+// Trace holds hooks for auditing and metrics, in the manner of
+// net/http/httptrace. Any hook may be nil. Hooks run on the goroutine that did
+// the work, often a request's, and must return quickly. No event holds a token,
+// a code, a secret or personal data beyond the subject identifier.
 type Trace struct {
 	// DiscoveryFetched runs after each attempt to fetch the provider's metadata.
 	DiscoveryFetched func(context.Context, FetchEvent)
 	// KeysFetched runs after each attempt to fetch the provider's keys.
 	KeysFetched func(context.Context, FetchEvent)
-	// KeysRotated runs when a fetch brought a key that was not there before or
-	// no longer brought one that was.
-	KeysRotated func(context.Context, KeysRotatedEvent)
+	// KeysRotated runs when a fetch brought a new key or no longer brought an
+	// old one.
+	KeysRotated func(context.Context, FetchEvent)
 	// LoginStarted runs when a browser is about to be sent to the provider.
-	LoginStarted func(context.Context, LoginStartedEvent)
-	// LoginSucceeded runs when a session has been made.
-	LoginSucceeded func(context.Context, LoginSucceededEvent)
-	// LoginRefused runs when a callback did not lead to a session, once the
-	// middleware has answered it. An app that calls [Client.Callback] itself
-	// has its error instead.
-	LoginRefused func(context.Context, LoginRefusedEvent)
+	LoginStarted func(context.Context, LoginEvent)
+	// LoginSucceeded runs when the session of a login has been saved.
+	LoginSucceeded func(context.Context, LoginEvent)
+	// LoginRefused runs when a login cannot start, and when a callback did not
+	// lead to a session.
+	LoginRefused func(context.Context, LoginEvent)
 	// SessionRefreshed runs after each use of a refresh token.
-	SessionRefreshed func(context.Context, SessionRefreshedEvent)
+	SessionRefreshed func(context.Context, SessionEvent)
 	// SessionRefused runs when a request carried a session cookie that could
-	// not be used: tampered with, sealed by an unknown key, expired.
-	SessionRefused func(context.Context, SessionRefusedEvent)
+	// not be used.
+	SessionRefused func(context.Context, SessionEvent)
 	// LoggedOut runs when a session was ended in its own browser: by
 	// [Client.Logout], or by the provider's front-channel logout.
-	LoggedOut func(context.Context, LoggedOutEvent)
+	LoggedOut func(context.Context, SessionEvent)
 	// BackChannelReceived runs after each request to the back-channel logout
 	// path.
 	BackChannelReceived func(context.Context, BackChannelEvent)
-	// TokenReplayed runs when a Logout Token came a second time.
-	TokenReplayed func(context.Context, TokenReplayedEvent)
+	// TokenReplayed runs when a Logout Token arrived a second time.
+	TokenReplayed func(context.Context, BackChannelEvent)
 }
 
 // FetchEvent describes one request for metadata or keys.
 type FetchEvent struct {
+	Issuer   string
 	URL      string
 	Duration time.Duration
 	Err      error // nil when the fetch succeeded
-}
-
-// KeysRotatedEvent lists the key ids that came and went.
-type KeysRotatedEvent struct {
+	// Added and Removed are the key ids that appeared and disappeared; set for
+	// KeysRotated only.
 	Added, Removed []string
 }
 
-// LoginStartedEvent describes an authentication request.
-type LoginStartedEvent struct {
+// LoginEvent describes a login: its start, its success or its refusal.
+type LoginEvent struct {
+	Issuer string
+	// Login names the login in all of its events. It is empty when the login
+	// could not start, and for a callback that belongs to no login.
+	Login string
+
+	// ReturnTo, ACRValues, Prompt and Restart describe the authentication
+	// request; set for LoginStarted only. Restart says that the login replaces
+	// one whose cookie was lost.
 	ReturnTo  string
-	ACRValues []string // what is asked for, if anything
+	ACRValues []string
 	Prompt    string
-	Restart   bool // the login replaces one whose transaction was lost
-}
+	Restart   bool
 
-// LoginSucceededEvent describes a completed login.
-type LoginSucceededEvent struct {
-	Subject string
-	ACR     string
-	AMR     []string
-	// How long the three steps took.
+	// SessionID is that of [Session.ID]. It and what follows are set for
+	// LoginSucceeded only.
+	SessionID string
+	Subject   string
+	ACR       string
+	AMR       []string
+	// Exchange, Verification and UserInfo are how long the three steps took.
 	Exchange, Verification, UserInfo time.Duration
-}
 
-// LoginRefusedEvent describes a callback that led to no session.
-type LoginRefusedEvent struct {
+	// Code and Err say why the login was refused; set for LoginRefused only.
 	Code Code
 	Err  error
-}
-
-// SessionRefreshedEvent describes one use of a refresh token.
-type SessionRefreshedEvent struct {
-	Subject string
-	Rotated bool // the provider replaced the refresh token
-	Err     error
-}
-
-// SessionRefusedEvent says why a session cookie was not accepted.
-type SessionRefusedEvent struct {
+	// Reason is what [Refuse] was given, if OnLogin refused the login.
 	Reason string
 }
 
-// LoggedOutEvent describes a logout that the person asked for, here or at the
-// provider.
-type LoggedOutEvent struct {
-	Subject string
-	// AtProvider says whether the logout is the provider's as well: the browser
-	// was sent on to its end_session_endpoint, or came from its logout page.
+// SessionEvent describes what happened to a session.
+type SessionEvent struct {
+	Issuer string
+	// SessionID and Subject are empty where the session could not be read.
+	SessionID string
+	Subject   string
+
+	// Reason is set for SessionRefused only: "expired" (its lifetime is over),
+	// "idle", "future" (made by a clock that is ahead), "logged_out",
+	// "unknown_key" (sealed with a key that is not configured), "tampered",
+	// "malformed" (not a value that this version reads), "incomplete" (one of
+	// its cookies is missing).
+	Reason string
+	// Rotated says that the provider replaced the refresh token; set for
+	// SessionRefreshed only.
+	Rotated bool
+	// AtProvider says that the logout also ends the provider's session: the
+	// browser was sent to its end_session_endpoint, or came from its logout
+	// page. Set for LoggedOut only.
 	AtProvider bool
+	// Err is why a refresh failed.
+	Err error
 }
 
 // BackChannelEvent describes a logout that the provider asked for, server to
 // server.
 type BackChannelEvent struct {
-	Subject, SID string // as in the Logout Token; either may be empty
-	Err          error  // why it was refused, nil when it was carried out
+	Issuer string
+	// Subject, SID and JTI are those of the Logout Token; any may be empty.
+	Subject, SID, JTI string
+	Err               error // why it was refused; nil when it was carried out
 }
 
-// TokenReplayedEvent names the token that came twice.
-type TokenReplayedEvent struct {
-	JTI string
+// Join returns a Trace that runs the hooks of t and then those of others.
+func (t Trace) Join(others ...Trace) Trace {
+	for _, o := range others {
+		t = Trace{
+			DiscoveryFetched:    both(t.DiscoveryFetched, o.DiscoveryFetched),
+			KeysFetched:         both(t.KeysFetched, o.KeysFetched),
+			KeysRotated:         both(t.KeysRotated, o.KeysRotated),
+			LoginStarted:        both(t.LoginStarted, o.LoginStarted),
+			LoginSucceeded:      both(t.LoginSucceeded, o.LoginSucceeded),
+			LoginRefused:        both(t.LoginRefused, o.LoginRefused),
+			SessionRefreshed:    both(t.SessionRefreshed, o.SessionRefreshed),
+			SessionRefused:      both(t.SessionRefused, o.SessionRefused),
+			LoggedOut:           both(t.LoggedOut, o.LoggedOut),
+			BackChannelReceived: both(t.BackChannelReceived, o.BackChannelReceived),
+			TokenReplayed:       both(t.TokenReplayed, o.TokenReplayed),
+		}
+	}
+	return t
 }
 
-// events hands what happens to the trace hooks and to the log. Its log lines
-// are: Info for logins and logouts, Warn for what was refused or failed,
-// Debug for the rest.
+func both[E any](first, second func(context.Context, E)) func(context.Context, E) {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	return func(ctx context.Context, e E) {
+		first(ctx, e)
+		second(ctx, e)
+	}
+}
+
+// The values of SessionEvent.Reason.
+const (
+	reasonExpired    = "expired"
+	reasonIdle       = "idle"
+	reasonFuture     = "future"
+	reasonLoggedOut  = "logged_out"
+	reasonUnknownKey = "unknown_key"
+	reasonTampered   = "tampered"
+	reasonMalformed  = "malformed"
+	reasonIncomplete = "incomplete"
+)
+
+// events reports events to the hooks and to the log. Its log lines are: Info
+// for logins and logouts, Warn for what was refused or failed, Debug for the
+// rest.
 type events struct {
-	trace Trace
-	log   *slog.Logger
+	issuer string
+	trace  Trace
+	log    *slog.Logger
+}
+
+// emit runs hook, if there is one.
+func emit[E any](ctx context.Context, hook func(context.Context, E), e E) {
+	if hook != nil {
+		hook(ctx, e)
+	}
 }
 
 func (e *events) discoveryFetched(ctx context.Context, ev FetchEvent) {
-	e.fetched(ctx, "provider metadata", ev)
-	if e.trace.DiscoveryFetched != nil {
-		e.trace.DiscoveryFetched(ctx, ev)
-	}
+	e.fetched(ctx, "provider metadata", &ev)
+	emit(ctx, e.trace.DiscoveryFetched, ev)
 }
 
 func (e *events) keysFetched(ctx context.Context, ev FetchEvent) {
-	e.fetched(ctx, "provider keys", ev)
-	if e.trace.KeysFetched != nil {
-		e.trace.KeysFetched(ctx, ev)
-	}
+	e.fetched(ctx, "provider keys", &ev)
+	emit(ctx, e.trace.KeysFetched, ev)
 }
 
-func (e *events) fetched(ctx context.Context, what string, ev FetchEvent) {
+func (e *events) fetched(ctx context.Context, what string, ev *FetchEvent) {
+	ev.Issuer = e.issuer
 	if ev.Err != nil {
 		e.log.LogAttrs(ctx, slog.LevelWarn, "could not fetch "+what,
 			slog.String("url", ev.URL), slog.Duration("duration", ev.Duration), slog.Any("error", ev.Err))
@@ -143,84 +200,82 @@ func (e *events) fetched(ctx context.Context, what string, ev FetchEvent) {
 		slog.String("url", ev.URL), slog.Duration("duration", ev.Duration))
 }
 
-func (e *events) keysRotated(ctx context.Context, ev KeysRotatedEvent) {
+func (e *events) keysRotated(ctx context.Context, ev FetchEvent) {
+	ev.Issuer = e.issuer
 	e.log.LogAttrs(ctx, slog.LevelInfo, "provider keys rotated",
 		slog.Any("added", ev.Added), slog.Any("removed", ev.Removed))
-	if e.trace.KeysRotated != nil {
-		e.trace.KeysRotated(ctx, ev)
-	}
+	emit(ctx, e.trace.KeysRotated, ev)
 }
 
-func (e *events) loginStarted(ctx context.Context, ev LoginStartedEvent) {
-	e.log.LogAttrs(ctx, slog.LevelDebug, "login started",
+func (e *events) loginStarted(ctx context.Context, ev LoginEvent) {
+	ev.Issuer = e.issuer
+	e.log.LogAttrs(ctx, slog.LevelDebug, "login started", slog.String("login", ev.Login),
 		slog.String("return_to", cutQuery(ev.ReturnTo)), slog.Bool("restart", ev.Restart))
-	if e.trace.LoginStarted != nil {
-		e.trace.LoginStarted(ctx, ev)
-	}
+	emit(ctx, e.trace.LoginStarted, ev)
 }
 
-func (e *events) loginSucceeded(ctx context.Context, ev LoginSucceededEvent) {
+func (e *events) loginSucceeded(ctx context.Context, ev LoginEvent) {
+	ev.Issuer = e.issuer
 	e.log.LogAttrs(ctx, slog.LevelInfo, "login succeeded",
+		slog.String("login", ev.Login), slog.String("session", ev.SessionID),
 		slog.String("sub", ev.Subject), slog.String("acr", clean(ev.ACR, 200)),
 		slog.String("amr", clean(strings.Join(ev.AMR, " "), 200)),
 		slog.Duration("exchange", ev.Exchange), slog.Duration("verification", ev.Verification),
 		slog.Duration("userinfo", ev.UserInfo))
-	if e.trace.LoginSucceeded != nil {
-		e.trace.LoginSucceeded(ctx, ev)
-	}
+	emit(ctx, e.trace.LoginSucceeded, ev)
 }
 
 // loginRefused does not log: the page that tells the person does, with the
 // incident id.
-func (e *events) loginRefused(ctx context.Context, err error) {
-	if e.trace.LoginRefused != nil {
-		e.trace.LoginRefused(ctx, LoginRefusedEvent{Code: codeOf(err), Err: err})
+func (e *events) loginRefused(ctx context.Context, login string, err error) {
+	ev := LoginEvent{Issuer: e.issuer, Login: login, Code: codeOf(err), Err: err}
+	if r, ok := asRefusal(err); ok {
+		ev.Reason = r.reason
 	}
+	emit(ctx, e.trace.LoginRefused, ev)
 }
 
-func (e *events) sessionRefreshed(ctx context.Context, ev SessionRefreshedEvent) {
+func (e *events) sessionRefreshed(ctx context.Context, ev SessionEvent) {
+	ev.Issuer = e.issuer
 	if ev.Err != nil {
-		e.log.LogAttrs(ctx, slog.LevelWarn, "session refresh failed",
+		e.log.LogAttrs(ctx, slog.LevelWarn, "session refresh failed", slog.String("session", ev.SessionID),
 			slog.String("sub", ev.Subject), slog.Any("error", ev.Err))
 	} else {
-		e.log.LogAttrs(ctx, slog.LevelDebug, "session refreshed",
+		e.log.LogAttrs(ctx, slog.LevelDebug, "session refreshed", slog.String("session", ev.SessionID),
 			slog.String("sub", ev.Subject), slog.Bool("rotated", ev.Rotated))
 	}
-	if e.trace.SessionRefreshed != nil {
-		e.trace.SessionRefreshed(ctx, ev)
-	}
+	emit(ctx, e.trace.SessionRefreshed, ev)
 }
 
-func (e *events) sessionRefused(ctx context.Context, reason string) {
-	e.log.LogAttrs(ctx, slog.LevelInfo, "session refused", slog.String("reason", reason))
-	if e.trace.SessionRefused != nil {
-		e.trace.SessionRefused(ctx, SessionRefusedEvent{Reason: reason})
-	}
+// sessionRefused takes err's text for the log only: it may say more than the
+// reason.
+func (e *events) sessionRefused(ctx context.Context, ev SessionEvent) {
+	ev.Issuer = e.issuer
+	e.log.LogAttrs(ctx, slog.LevelInfo, "session refused", slog.String("reason", ev.Reason),
+		slog.String("session", ev.SessionID), slog.Any("error", ev.Err))
+	emit(ctx, e.trace.SessionRefused, ev)
 }
 
-func (e *events) loggedOut(ctx context.Context, ev LoggedOutEvent) {
-	e.log.LogAttrs(ctx, slog.LevelInfo, "logged out",
+func (e *events) loggedOut(ctx context.Context, ev SessionEvent) {
+	ev.Issuer = e.issuer
+	e.log.LogAttrs(ctx, slog.LevelInfo, "logged out", slog.String("session", ev.SessionID),
 		slog.String("sub", ev.Subject), slog.Bool("at_provider", ev.AtProvider))
-	if e.trace.LoggedOut != nil {
-		e.trace.LoggedOut(ctx, ev)
-	}
+	emit(ctx, e.trace.LoggedOut, ev)
 }
 
 func (e *events) backChannelReceived(ctx context.Context, ev BackChannelEvent) {
+	ev.Issuer = e.issuer
 	if ev.Err != nil {
 		e.log.LogAttrs(ctx, slog.LevelWarn, "back-channel logout refused", slog.Any("error", ev.Err))
 	} else {
 		e.log.LogAttrs(ctx, slog.LevelInfo, "back-channel logout",
 			slog.String("sub", ev.Subject), slog.String("sid", ev.SID))
 	}
-	if e.trace.BackChannelReceived != nil {
-		e.trace.BackChannelReceived(ctx, ev)
-	}
+	emit(ctx, e.trace.BackChannelReceived, ev)
 }
 
-func (e *events) tokenReplayed(ctx context.Context, jti string) {
-	e.log.LogAttrs(ctx, slog.LevelWarn, "logout token replayed", slog.String("jti", jti))
-	if e.trace.TokenReplayed != nil {
-		e.trace.TokenReplayed(ctx, TokenReplayedEvent{JTI: jti})
-	}
+func (e *events) tokenReplayed(ctx context.Context, ev BackChannelEvent) {
+	ev.Issuer = e.issuer
+	e.log.LogAttrs(ctx, slog.LevelWarn, "logout token replayed", slog.String("jti", ev.JTI))
+	emit(ctx, e.trace.TokenReplayed, ev)
 }

@@ -5,17 +5,14 @@ package oidcrp
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"hash"
 	"slices"
 	"strings"
 	"time"
 
+	josekit "github.com/oidcrp/oidcrp/internal/jose"
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
@@ -24,13 +21,6 @@ const idTokenName = "ID Token"
 // maxTokenAge is how old an iat may be: a token is verified moments after it
 // was issued, so a day allows for any clock that is worth trusting.
 const maxTokenAge = 24 * time.Hour
-
-// isAsymmetric reports whether alg needs no shared secret and is one that this
-// package verifies.
-func isAsymmetric(alg string) bool {
-	keyType := keyTypes[alg]
-	return keyType != "" && keyType != "oct"
-}
 
 // expectedIDToken is what the login asked for. An ID Token that a refresh
 // brings is compared with the first one instead of a nonce.
@@ -60,28 +50,48 @@ type idToken struct {
 	sid                string
 }
 
+// rules checks a token's claims by values and a clock alone: no network, no
+// keys, no Client.
+type rules struct {
+	issuer, clientID string
+	trusted          []string // further audiences
+	skew             time.Duration
+	signedWith       string // the registered algorithm of ID Tokens; may be empty
+	now              func() time.Time
+}
+
+// idToken returns an error unless every rule holds that reads the claims: 2 to
+// 5 and 9 to 13.
+func (ru *rules) idToken(t *idToken, expected *expectedIDToken) error {
+	for _, rule := range []func(*idToken, *expectedIDToken) error{
+		ru.checkIssuer, ru.checkAudience, ru.checkAuthorizedParty, ru.checkTimes, ru.checkSessionExpiry,
+		ru.checkSubject, checkNonce, checkACR, ru.checkAuthTime, checkAccessTokenHash,
+	} {
+		if err := rule(t, expected); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // verifyIDToken returns the ID Token once every rule holds. Its errors are
 // [CodeTokenRefused], or [CodeRequirementUnmet] for acr and auth_time, with a
 // [*TokenError]; or that the keys cannot be had.
-func (c *Client) verifyIDToken(
+func (f *flow) verifyIDToken(
 	ctx context.Context, m *Metadata, raw string, expected *expectedIDToken,
 ) (*idToken, error) {
 	if raw == "" {
 		return nil, fail("id_token", CodeTokenRefused,
 			refuse(idTokenName, "id_token", "one in the token response", ""))
 	}
-	// Rule 1.
-	raw, err := c.decrypt(idTokenName, raw, c.cfg.IDTokenEncryptedResponseAlg, c.cfg.IDTokenEncryptedResponseEnc)
-	if err != nil {
-		return nil, fail("id_token", CodeTokenRefused, err)
-	}
-	// Rules 6 to 8 come first: nothing of an unsigned token is worth reading.
+	// Rules 1 and 6 to 8 come first: nothing of an unsigned token is worth
+	// reading.
 	//
 	// The key set is asked directly and not through go-oidc's IDTokenVerifier,
 	// which would parse the token a second time, makes every error into text,
 	// so that a provider that is down looks like a forged token, allows no
 	// clock skew, reads claims in any case and excuses one provider's issuer.
-	payload, header, err := c.keys.verify(ctx, idTokenName, raw, c.idTokenAlgs(m))
+	raw, payload, header, err := f.openIDToken(ctx, m, idTokenName, raw)
 	if err != nil {
 		return nil, fail("id_token", CodeTokenRefused, err)
 	}
@@ -90,15 +100,24 @@ func (c *Client) verifyIDToken(
 		return nil, fail("id_token", CodeTokenRefused, err)
 	}
 	token.raw, token.alg = raw, header.Alg
-	for _, rule := range []func(*idToken, *expectedIDToken) error{
-		c.checkIssuer, c.checkAudience, c.checkAuthorizedParty, c.checkTimes, c.checkSessionExpiry, c.checkSubject,
-		checkNonce, checkACR, c.checkAuthTime, checkAccessTokenHash,
-	} {
-		if err := rule(token, expected); err != nil {
-			return nil, fail("id_token", ruleCode(err), err)
-		}
+	if err := f.rules.idToken(token, expected); err != nil {
+		return nil, fail("id_token", ruleCode(err), err)
 	}
 	return token, nil
+}
+
+// openIDToken decrypts and verifies a token that is protected as an ID Token
+// is: rules 1 and 6 to 8. It returns the JWS, its payload and its header.
+func (f *flow) openIDToken(
+	ctx context.Context, m *Metadata, name, raw string,
+) (jws string, payload []byte, header *josekit.Header, err error) {
+	r := f.registration
+	jws, err = f.provider.secrets.decrypt(name, raw, r.IDTokenEncryptedResponseAlg, r.IDTokenEncryptedResponseEnc)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	payload, header, err = f.provider.keys.verify(ctx, name, jws, f.rules.idTokenAlgs(m))
+	return jws, payload, header, err
 }
 
 // ruleCode tells a genuine token that proves too little from one that is not
@@ -114,13 +133,13 @@ func ruleCode(err error) Code {
 // idTokenAlgs returns the algorithms that an ID Token may be signed with: the
 // registered one, else the asymmetric ones that the provider advertises, else
 // RS256 (OIDC Core 3.1.3.7 rule 7). The token has no say.
-func (c *Client) idTokenAlgs(m *Metadata) []string {
-	if alg := c.cfg.IDTokenSignedResponseAlg; alg != "" {
+func (ru *rules) idTokenAlgs(m *Metadata) []string {
+	if alg := ru.signedWith; alg != "" {
 		return []string{alg}
 	}
 	var algs []string
 	for _, alg := range m.IDTokenSigningAlgValuesSupported {
-		if isAsymmetric(alg) {
+		if josekit.IsAsymmetric(alg) {
 			algs = append(algs, alg)
 		}
 	}
@@ -169,20 +188,20 @@ func readIDToken(payload []byte) (*idToken, error) {
 }
 
 // checkIssuer is rule 2, byte for byte.
-func (c *Client) checkIssuer(t *idToken, _ *expectedIDToken) error {
-	if t.issuer != c.cfg.Issuer {
-		return refuse(idTokenName, "iss", fmt.Sprintf("%q", c.cfg.Issuer), t.issuer)
+func (ru *rules) checkIssuer(t *idToken, _ *expectedIDToken) error {
+	if t.issuer != ru.issuer {
+		return refuse(idTokenName, "iss", fmt.Sprintf("%q", ru.issuer), t.issuer)
 	}
 	return nil
 }
 
 // checkAudience is rule 3: this client must be in it, and nobody else whom the
 // Config does not trust.
-func (c *Client) checkAudience(t *idToken, _ *expectedIDToken) error {
-	if !slices.Contains(t.audience, c.cfg.ClientID) {
-		return refuse(idTokenName, "aud", fmt.Sprintf("%q", c.cfg.ClientID), strings.Join(t.audience, " "))
+func (ru *rules) checkAudience(t *idToken, _ *expectedIDToken) error {
+	if !slices.Contains(t.audience, ru.clientID) {
+		return refuse(idTokenName, "aud", fmt.Sprintf("%q", ru.clientID), strings.Join(t.audience, " "))
 	}
-	if i := slices.IndexFunc(t.audience, c.untrusted); i >= 0 {
+	if i := slices.IndexFunc(t.audience, ru.untrusted); i >= 0 {
 		return refuse(idTokenName, "aud", "no untrusted audience", t.audience[i])
 	}
 	return nil
@@ -190,30 +209,31 @@ func (c *Client) checkAudience(t *idToken, _ *expectedIDToken) error {
 
 // untrusted reports whether aud is neither this client nor one that the Config
 // trusts.
-func (c *Client) untrusted(aud string) bool {
-	return aud != c.cfg.ClientID && !slices.Contains(c.cfg.TrustedAudiences, aud)
+func (ru *rules) untrusted(aud string) bool {
+	return aud != ru.clientID && !slices.Contains(ru.trusted, aud)
 }
 
 // checkAuthorizedParty is rules 4 and 5.
-func (c *Client) checkAuthorizedParty(t *idToken, _ *expectedIDToken) error {
-	if t.hasAzp && t.azp != c.cfg.ClientID {
-		return refuse(idTokenName, "azp", fmt.Sprintf("%q", c.cfg.ClientID), t.azp)
+func (ru *rules) checkAuthorizedParty(t *idToken, _ *expectedIDToken) error {
+	if t.hasAzp && t.azp != ru.clientID {
+		return refuse(idTokenName, "azp", fmt.Sprintf("%q", ru.clientID), t.azp)
 	}
 	return nil
 }
 
 // checkSessionExpiry refuses a login to a session that is over already (OpenID
-// IPSIE SL1): it would send the person round and round. A refresh may end one.
-func (c *Client) checkSessionExpiry(t *idToken, expected *expectedIDToken) error {
-	if expected.nonce != "" && !t.sessionExpiry.IsZero() && !c.now().Before(t.sessionExpiry) {
+// IPSIE SL1): it would send the person to the provider again and again. A refresh
+// may end one.
+func (ru *rules) checkSessionExpiry(t *idToken, expected *expectedIDToken) error {
+	if expected.nonce != "" && !t.sessionExpiry.IsZero() && !ru.now().Before(t.sessionExpiry) {
 		return refuseTime(idTokenName, "session_expiry", "a time to come", t.sessionExpiry)
 	}
 	return nil
 }
 
 // checkTimes is rules 9 and 10, and nbf (RFC 7519 section 4.1.5).
-func (c *Client) checkTimes(t *idToken, _ *expectedIDToken) error {
-	now, skew := c.now(), c.cfg.ClockSkew
+func (ru *rules) checkTimes(t *idToken, _ *expectedIDToken) error {
+	now, skew := ru.now(), ru.skew
 	switch {
 	case t.expiry.IsZero():
 		return refuse(idTokenName, "exp", "one", "")
@@ -222,25 +242,25 @@ func (c *Client) checkTimes(t *idToken, _ *expectedIDToken) error {
 	case t.issuedAt.IsZero():
 		return refuse(idTokenName, "iat", "one", "")
 	case t.issuedAt.After(now.Add(skew)):
-		return refuseTime(idTokenName, "iat", c.notAfter(now), t.issuedAt)
+		return refuseTime(idTokenName, "iat", ru.notAfter(now), t.issuedAt)
 	case t.issuedAt.Before(now.Add(-maxTokenAge)):
 		return refuseTime(idTokenName, "iat", "a time of the last day", t.issuedAt)
 	case t.notBefore.After(now.Add(skew)):
-		return refuseTime(idTokenName, "nbf", c.notAfter(now), t.notBefore)
+		return refuseTime(idTokenName, "nbf", ru.notAfter(now), t.notBefore)
 	}
 	return nil
 }
 
-// notAfter says what a time in the token was expected to be, so that whoever
-// reads it can tell a clock that is wrong.
-func (c *Client) notAfter(now time.Time) string {
+// notAfter says what a time in the token was expected to be, so that an operator
+// can tell that a clock is wrong.
+func (ru *rules) notAfter(now time.Time) string {
 	return fmt.Sprintf("a time past by this clock, %s, give or take %s",
-		now.UTC().Format(time.RFC3339), c.cfg.ClockSkew)
+		now.UTC().Format(time.RFC3339), ru.skew)
 }
 
 // checkSubject is OIDC Core 2: required, "MUST NOT exceed 255 ASCII
 // characters".
-func (c *Client) checkSubject(t *idToken, _ *expectedIDToken) error {
+func (ru *rules) checkSubject(t *idToken, _ *expectedIDToken) error {
 	if len(t.subject) == 0 || len(t.subject) > 255 ||
 		strings.ContainsFunc(t.subject, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return refuse(idTokenName, "sub", "1 to 255 ASCII characters", t.subject)
@@ -269,11 +289,11 @@ func checkACR(t *idToken, expected *expectedIDToken) error {
 }
 
 // checkAuthTime is rule 13. auth_time is required when max_age was sent.
-func (c *Client) checkAuthTime(t *idToken, expected *expectedIDToken) error {
+func (ru *rules) checkAuthTime(t *idToken, expected *expectedIDToken) error {
 	if expected.maxAge == nil {
 		return nil
 	}
-	now, skew := c.now(), c.cfg.ClockSkew
+	now, skew := ru.now(), ru.skew
 	oldest := now.Add(-time.Duration(*expected.maxAge)*time.Second - skew)
 	switch {
 	case t.authTime.IsZero():
@@ -290,19 +310,7 @@ func checkAccessTokenHash(t *idToken, expected *expectedIDToken) error {
 	if !t.hasAtHash {
 		return nil
 	}
-	var h hash.Hash
-	switch {
-	case strings.HasSuffix(t.alg, "384"):
-		h = sha512.New384()
-	case strings.HasSuffix(t.alg, "512"), t.alg == "EdDSA", t.alg == "Ed25519":
-		// Ed25519 hashes with SHA-512, and providers do so here.
-		h = sha512.New()
-	default:
-		h = sha256.New()
-	}
-	h.Write([]byte(expected.accessToken))
-	sum := h.Sum(nil)
-	want := base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+	want := josekit.HalfHash(t.alg, expected.accessToken)
 	if subtle.ConstantTimeCompare([]byte(want), []byte(t.atHash)) != 1 {
 		return refuse(idTokenName, "at_hash", "that of the access token", "")
 	}

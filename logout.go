@@ -6,19 +6,18 @@ package oidcrp
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/oidcrp/oidcrp/internal/fetch"
 )
 
 const (
 	// logoutLifetime is how long the way through the provider's logout may take.
 	logoutLifetime = 15 * time.Minute
-	// logoutPatience bounds each request to the provider before that: someone
-	// who wants to leave does not wait for a provider that is down.
+	// logoutPatience bounds each request to the provider before that: a logout
+	// does not wait for a provider that is down.
 	logoutPatience = 3 * time.Second
 )
 
@@ -36,20 +35,26 @@ func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string)
 	c.redirect(w, r, c.BeginLogout(w, r, returnTo))
 }
 
+// LogoutURL returns the path that logs out and then leads to returnTo. Send
+// people there by POST: a GET that does not come from the app's own pages asks
+// them first.
+func (c *Client) LogoutURL(returnTo string) string {
+	return withParameter(c.paths.logout, "return_to", localPath(returnTo))
+}
+
 // BeginLogout ends the session that r carries, on w, and returns the URL to send
 // the browser to: the provider's end_session_endpoint, so that the person is
 // signed out there too, or returnTo, a local path, when the provider has none
 // or there was no session. It must be a browser redirect: the provider's own
 // session is in the browser's cookies.
 //
-// The session is gone before the browser leaves, whatever becomes of the rest.
-// A failing provider is no error, and neither is a failing [Store]: both are
-// logged.
+// The session is gone before the browser leaves, even if the rest fails. A
+// failing provider and a failing [Store] are logged, and are no errors.
 func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo string) string {
 	ctx := r.Context()
 	s, err := c.Session(r)
 	if endErr := c.EndSession(w, r); endErr != nil {
-		c.cfg.Logger.WarnContext(ctx, "could not delete a stored session", "error", endErr)
+		c.log.WarnContext(ctx, "could not delete a stored session", "error", endErr)
 	}
 	local := c.absolute(c.returnTo(returnTo))
 	if returnTo == "" {
@@ -61,13 +66,14 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	location := local
 	metadataCtx, cancel := context.WithTimeout(ctx, logoutPatience)
 	defer cancel()
-	if m, err := c.effectiveMetadata(metadataCtx); err == nil {
+	if m, err := c.provider.metadata(metadataCtx); err == nil {
 		c.revokeTokens(ctx, m, s)
 		if m.EndSessionEndpoint != "" {
 			location = c.endSessionURL(w, m, s, returnTo)
 		}
 	}
-	c.events.loggedOut(ctx, LoggedOutEvent{Subject: s.Subject(), AtProvider: location != local})
+	c.events.loggedOut(ctx, SessionEvent{
+		SessionID: s.ID(), Subject: s.Subject(), AtProvider: location != local})
 	return location
 }
 
@@ -84,26 +90,19 @@ func (c *Client) endSessionURL(w http.ResponseWriter, m *Metadata, s *Session, r
 	}
 	plain, _ := json.Marshal(state) // strings and a number
 	// Without its cookie, the way back ends on the signed-out page all the same.
-	if sealed, err := c.ring.seal(plain, c.associated(c.cookies.logout)); err == nil {
-		c.setCookie(w, &http.Cookie{
-			Name: c.cookies.logout, Value: sealed, MaxAge: int(logoutLifetime / time.Second),
-		})
+	if sealed, err := c.cookies.seal(c.cookies.logout, plain); err == nil {
+		c.cookies.put(w, c.cookies.logout, sealed, logoutLifetime, 0)
 	}
-	query := url.Values{
+	return withQuery(endpoint, url.Values{
 		"id_token_hint":            {s.IDToken()},
-		"client_id":                {c.cfg.ClientID},
-		"post_logout_redirect_uri": {c.cfg.PostLogoutRedirectURI},
+		"client_id":                {c.clientID},
+		"post_logout_redirect_uri": {c.registration.PostLogoutRedirectURI},
 		"state":                    {state.State},
-	}
-	if endpoint.RawQuery != "" {
-		endpoint.RawQuery += "&"
-	}
-	endpoint.RawQuery += query.Encode()
-	return endpoint.String()
+	})
 }
 
 // revokeTokens revokes the refresh token, or the access token when there is no
-// other. It is a courtesy to the provider and never stands in the way.
+// other. It is a courtesy to the provider, and its failure stops nothing.
 func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	if s.tokens == nil || m.RevocationEndpoint == "" {
 		return
@@ -112,28 +111,22 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	if s.tokens.RefreshToken != "" {
 		form = url.Values{"token": {s.tokens.RefreshToken}, "token_type_hint": {"refresh_token"}}
 	}
-	header := make(http.Header)
-	err := c.authenticate(m, form, header)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutPatience)
-		defer cancel()
-		var answer *fetch.Response
-		answer, err = c.http.Do(ctx, fetch.Request{
-			Method: http.MethodPost, URL: m.RevocationEndpoint, Header: header, Form: form, Accept: "application/json",
-		})
-		if err == nil && answer.StatusCode != http.StatusOK {
-			err = errorAnswer("revocation", answer)
-		}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutPatience)
+	defer cancel()
+	answer, err := c.provider.authenticated(bounded, m, "revocation", m.RevocationEndpoint, form)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = errorAnswer("revocation", answer)
 	}
 	if err != nil {
-		c.cfg.Logger.WarnContext(ctx, "could not revoke the tokens of a session", "error", err)
+		c.log.WarnContext(ctx, "could not revoke the tokens of a session", "error", err)
 	}
 }
 
 // handleLogout logs out at once when the request is sure to come from the app
 // itself: a POST that is not cross-origin, or a GET that the browser says is a
 // page load from the same origin. Anything else gets a page with a button: a
-// link on another site, or an image that somebody put into a page of the app.
+// link on another site, or an image that another person put into a page of the
+// app.
 func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) {
 		return
@@ -159,12 +152,12 @@ func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	state, ok := c.openLogoutState(r)
 	if ok {
-		c.deleteCookie(w, c.cookies.logout, 0)
+		c.cookies.drop(w, c.cookies.logout, 0)
 	}
 	got := r.URL.Query().Get("state")
 	same := subtle.ConstantTimeCompare([]byte(got), []byte(state.State)) == 1
 	if !same && got != "" {
-		c.cfg.Logger.InfoContext(r.Context(), "return from logout with another state")
+		c.log.InfoContext(r.Context(), "return from logout with another state")
 	}
 	if same && state.ReturnTo != "" {
 		c.redirect(w, r, c.absolute(c.returnTo(state.ReturnTo)))
@@ -174,14 +167,52 @@ func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Client) openLogoutState(r *http.Request) (state logoutState, ok bool) {
-	cookie, err := r.Cookie(c.cookies.logout)
-	if err != nil {
-		return logoutState{}, false
-	}
-	plain, err := c.ring.open(cookie.Value, c.associated(c.cookies.logout))
+	plain, err := c.cookies.open(c.cookies.logout, c.cookies.read(r, c.cookies.logout))
 	if err != nil || json.Unmarshal(plain, &state) != nil ||
 		c.now().Sub(time.Unix(state.Started, 0)) > logoutLifetime {
 		return logoutState{}, false
 	}
 	return state, true
+}
+
+// EndSession signs the person out of this app: the session that r carries is
+// ended, and its cookies deleted on w. The provider is not told. Its error is
+// [CodeStoreUnavailable]; the cookies are deleted all the same.
+func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
+	return c.sessions.end(w, r)
+}
+
+// RevokeSubject ends every session of a person that began before now, on every
+// replica that shares the [Store], whether it is kept there or in cookies;
+// without a Store, in this process. A later login is not affected, as far as the
+// clocks of the replicas agree. The provider is not told, and may sign the
+// person in again without asking: remove their access there first.
+//
+// It returns an [*Error]: [CodeInvalidRequest] if issuer is not [Config.Issuer]
+// or subject is empty, or [CodeStoreUnavailable].
+func (c *Client) RevokeSubject(ctx context.Context, issuer, subject string) error {
+	if issuer != c.issuer || subject == "" {
+		return failf("revoke", CodeInvalidRequest, "no subject of %s", c.issuer)
+	}
+	return c.revoke(ctx, subjectMark(issuer, subject))
+}
+
+// RevokeSession ends the session with that [Session.ID] as RevokeSubject ends
+// all of a person's. A session that is over already is no error. It returns an
+// [*Error]: [CodeInvalidRequest] if id is not that of a session, or
+// [CodeStoreUnavailable].
+func (c *Client) RevokeSession(ctx context.Context, id string) error {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)
+	if err != nil || len(raw) != len(markKey{}) {
+		return failf("revoke", CodeInvalidRequest, "not the id of a session")
+	}
+	return c.revoke(ctx, markKey(raw))
+}
+
+func (c *Client) revoke(ctx context.Context, key markKey) error {
+	if err := c.sessions.revoke(ctx, key); err != nil {
+		return err
+	}
+	c.log.InfoContext(ctx, "sessions revoked", "mark", key.String())
+	return nil
 }

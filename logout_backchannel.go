@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	josekit "github.com/oidcrp/oidcrp/internal/jose"
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
@@ -31,9 +32,9 @@ const (
 // cookies; without a Store, in this process. A session that begins later is not
 // affected.
 //
-// It returns an [*Error]: [CodeInvalidRequest] for what is no such request,
-// [CodeTokenRefused] with a [*TokenError], [ErrStoreUnavailable], or
-// [ErrProviderUnavailable] when the keys cannot be had.
+// It returns an [*Error]: [CodeInvalidRequest] for any other request,
+// [CodeTokenRefused] with a [*TokenError], [CodeStoreUnavailable], or
+// [CodeProviderUnavailable] when the keys cannot be had.
 func (c *Client) BackChannelLogout(ctx context.Context, r *http.Request) error {
 	var token logoutToken
 	raw, err := readLogoutRequest(r)
@@ -43,7 +44,8 @@ func (c *Client) BackChannelLogout(ctx context.Context, r *http.Request) error {
 	if err == nil {
 		err = c.endSessions(ctx, token)
 	}
-	c.events.backChannelReceived(ctx, BackChannelEvent{Subject: token.subject, SID: token.sid, Err: err})
+	c.events.backChannelReceived(ctx, BackChannelEvent{
+		Subject: token.subject, SID: token.sid, JTI: clean(token.jti, 100), Err: err})
 	return err
 }
 
@@ -73,7 +75,7 @@ func readLogoutRequest(r *http.Request) (string, error) {
 	if r.Method != http.MethodPost || err != nil || media != "application/x-www-form-urlencoded" {
 		return "", failf("backchannel", CodeInvalidRequest, "not a posted form")
 	}
-	r.Body = http.MaxBytesReader(nil, r.Body, maxEncryptedSize+maxForm)
+	r.Body = http.MaxBytesReader(nil, r.Body, josekit.MaxEncryptedSize+maxForm)
 	if err := r.ParseForm(); err != nil {
 		return "", failf("backchannel", CodeInvalidRequest, "the form cannot be read")
 	}
@@ -98,15 +100,11 @@ func (c *Client) verifyLogoutToken(ctx context.Context, raw string) (logoutToken
 	refused := func(err error) (logoutToken, error) {
 		return logoutToken{}, fail("backchannel", CodeTokenRefused, err)
 	}
-	m, err := c.effectiveMetadata(ctx)
+	m, err := c.provider.metadata(ctx)
 	if err != nil {
 		return logoutToken{}, err
 	}
-	raw, err = c.decrypt(logoutTokenName, raw, c.cfg.IDTokenEncryptedResponseAlg, c.cfg.IDTokenEncryptedResponseEnc)
-	if err != nil {
-		return refused(err)
-	}
-	payload, header, err := c.keys.verify(ctx, logoutTokenName, raw, c.idTokenAlgs(m))
+	_, payload, header, err := c.flow.openIDToken(ctx, m, logoutTokenName, raw)
 	if err != nil {
 		return refused(err)
 	}
@@ -120,19 +118,23 @@ func (c *Client) verifyLogoutToken(ctx context.Context, raw string) (logoutToken
 	if err != nil {
 		return refused(renameToken(err))
 	}
-	for _, rule := range []func(*idToken, *expectedIDToken) error{c.checkIssuer, c.checkAudience} {
-		if err := rule(claims, nil); err != nil {
-			return refused(renameToken(err))
-		}
-	}
-	if err := c.checkLogoutTimes(claims); err != nil {
-		return refused(err)
-	}
-	jti, err := checkLogoutClaims(payload, claims)
+	jti, err := c.flow.rules.logoutToken(payload, claims)
 	if err != nil {
-		return refused(err)
+		return refused(renameToken(err))
 	}
 	return logoutToken{issuer: claims.issuer, subject: claims.subject, sid: claims.sid, jti: jti}, nil
+}
+
+// logoutToken checks the claims of a Logout Token and returns its jti.
+func (ru *rules) logoutToken(payload []byte, claims *idToken) (jti string, err error) {
+	for _, rule := range []func(*idToken, *expectedIDToken) error{
+		ru.checkIssuer, ru.checkAudience, ru.checkLogoutTimes,
+	} {
+		if err := rule(claims, nil); err != nil {
+			return "", err
+		}
+	}
+	return checkLogoutClaims(payload, claims)
 }
 
 // renameToken says that it was a Logout Token that an ID Token's rule refused.
@@ -146,8 +148,8 @@ func renameToken(err error) error {
 
 // checkLogoutTimes bounds the token's age by its iat. exp counts when it is
 // there: the specification requires it, and providers in use do not send it.
-func (c *Client) checkLogoutTimes(t *idToken) error {
-	now, skew := c.now(), c.cfg.ClockSkew
+func (ru *rules) checkLogoutTimes(t *idToken, _ *expectedIDToken) error {
+	now, skew := ru.now(), ru.skew
 	switch {
 	case t.issuedAt.IsZero():
 		return refuse(logoutTokenName, "iat", "one", "")
@@ -188,13 +190,13 @@ func checkLogoutClaims(payload []byte, t *idToken) (jti string, err error) {
 func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
 	// From an iat as far ahead as it may be to one as old as it may be, and a
 	// moment more.
-	remember := maxLogoutTokenAge + 2*c.cfg.ClockSkew + time.Second
-	first, err := c.marks.first(ctx, t.issuer, t.jti, remember)
+	remember := maxLogoutTokenAge + 2*c.flow.rules.skew + time.Second
+	first, err := c.sessions.marks.first(ctx, t.issuer, t.jti, remember)
 	if err != nil {
 		return err
 	}
 	if !first {
-		c.events.tokenReplayed(ctx, clean(t.jti, 100))
+		c.events.tokenReplayed(ctx, BackChannelEvent{Subject: t.subject, SID: t.sid, JTI: clean(t.jti, 100)})
 		return fail("backchannel", CodeTokenRefused, refuse(logoutTokenName, "jti", "one not seen before", t.jti))
 	}
 	keys := []markKey{subjectMark(t.issuer, t.subject)}
@@ -202,8 +204,8 @@ func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
 		keys = []markKey{sessionMark(t.issuer, t.sid), namelessMark(t.issuer, t.subject)}
 	}
 	for _, key := range keys {
-		if err := c.marks.set(ctx, key, c.cfg.SessionLifetime); err != nil {
-			c.marks.forget(ctx, t.issuer, t.jti)
+		if err := c.sessions.revoke(ctx, key); err != nil {
+			c.sessions.marks.forget(ctx, t.issuer, t.jti)
 			return err
 		}
 	}

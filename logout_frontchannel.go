@@ -30,15 +30,16 @@ func (c *Client) handleFrontChannelLogout(w http.ResponseWriter, r *http.Request
 
 func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss, sid string) {
 	s, err := c.Session(r)
-	if err != nil || sid == "" || iss != c.cfg.Issuer || s.SID() != sid {
+	if err != nil || sid == "" || iss != c.issuer || s.SID() != sid {
 		return
 	}
 	if err := c.EndSession(w, r); err != nil {
-		c.cfg.Logger.WarnContext(r.Context(), "could not delete a stored session", "error", err)
+		c.log.WarnContext(r.Context(), "could not delete a stored session", "error", err)
 	}
 	// A copy of a sealed cookie ends with it.
-	if err := c.marks.set(r.Context(), sessionMark(iss, sid), c.cfg.SessionLifetime); err != nil {
-		c.cfg.Logger.WarnContext(r.Context(), "could not mark a session as over", "error", err)
+	if err := c.sessions.revoke(r.Context(), sessionMark(iss, sid)); err != nil {
+		c.log.WarnContext(r.Context(), "could not mark a session as over", "error", err)
 	}
-	c.events.loggedOut(r.Context(), LoggedOutEvent{Subject: s.Subject(), AtProvider: true})
+	c.events.loggedOut(r.Context(), SessionEvent{
+		SessionID: s.ID(), Subject: s.Subject(), AtProvider: true})
 }

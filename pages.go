@@ -1,19 +1,22 @@
 package oidcrp
 
-// This file answers a browser about what failed, and holds the pages that a
-// person may meet when nobody replaced them: small, accessible, in French or
-// English, without anything from inside.
+// This file shows the pages that a person may meet: small, accessible, in French
+// or English, without anything from inside. An app can replace all of them.
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,58 +25,130 @@ import (
 	"github.com/oidcrp/oidcrp/internal/fetch"
 )
 
-// A Problem is what went wrong with a request, for [Config.ErrorHandler].
-type Problem struct {
+// Pages adapts the pages of this package to the app. The zero value shows plain
+// pages in French or English, by the browser's Accept-Language.
+type Pages struct {
+	// AppName is the app's name as people know it, shown on every page; if
+	// empty, none.
+	AppName string
+	// Contact is whom to ask for help, shown on error pages: an e-mail address,
+	// a URL, or any text. If empty, none.
+	Contact string
+	// Stylesheet is CSS that is added to the pages' own. It cannot load anything:
+	// the pages' Content-Security-Policy forbids it.
+	Stylesheet string
+	// Texts replaces texts, or adds languages: Texts["de"]["no_session.title"].
+	// A text that is missing in a language is taken from the built-in one, or
+	// from English. [New] refuses an unknown key, and names all of them.
+	Texts map[string]map[string]string
+	// Handler answers with a page, or with what takes its place for a script. It
+	// writes the status; headers such as Retry-After and HX-Redirect are set
+	// before. It may leave some pages to [DefaultPage]. If nil, DefaultPage.
+	Handler func(http.ResponseWriter, *http.Request, *Page)
+}
+
+// A Page is what this package has to say to a browser.
+type Page struct {
+	// Name is "error", "sign_out" (which asks whether to sign out) or
+	// "signed_out".
+	Name string
 	// Status is the HTTP status to answer with.
 	Status int
-	// Code says what happened; it may be shown.
+	// Language is that of the texts, such as "en" or "fr".
+	Language string
+	// Title and Paragraphs are plain text.
+	Title      string
+	Paragraphs []string
+	// Action is the path of the page's main button, and ActionLabel its text.
+	// With Post, the button posts a form.
+	Action, ActionLabel string
+	Post                bool
+	// HomeURL is the path of the app's start page, and HomeLabel the text of a
+	// link to it.
+	HomeURL, HomeLabel string
+	// AppName, Contact and Stylesheet are those of [Pages].
+	AppName, Contact, Stylesheet string
+	// ContactLabel goes before Contact.
+	ContactLabel string
+
+	// Code says what failed; it may be shown. It is empty, as are the fields that
+	// follow, unless Name is "error".
 	Code Code
-	// Incident is a random id that is also in the log, for a person to quote.
-	Incident string
-	// Err is the whole story, for the log only. It may be nil.
+	// Incident is a random id that is also in the log, for a person to quote, and
+	// IncidentLabel goes before it.
+	Incident, IncidentLabel string
+	// Err is the cause, for the log only.
 	Err error
 	// LoginURL is a path of this app that starts a new login and comes back.
 	LoginURL string
-	// HomeURL is the path of the app's start page.
-	HomeURL string
-	// RetryAfter is how long to wait before trying again; zero: not said.
+	// RetryAfter is how long to wait before trying again; zero if unknown.
 	RetryAfter time.Duration
-	// Explanation is what a [Requirement] has to say to the person, in their
-	// language; may be empty.
-	Explanation string
+	// Requirement is the Name of the [Requirement] that is not met, if any.
+	Requirement string
+}
+
+// statusClientClosedRequest is what many servers log for a request that its
+// caller gave up. Nobody receives it, and it counts as no outage.
+const statusClientClosedRequest = 499
+
+// statusOf returns the HTTP status that tells a browser about a code.
+func statusOf(code Code) int {
+	switch code {
+	case CodeNoSession, CodeLoginRequired:
+		return http.StatusUnauthorized
+	case CodeRequirementUnmet, CodeProviderError, CodeLoginRefused:
+		return http.StatusForbidden
+	case CodeInvalidRequest, CodeTransactionLost, CodeIssuerMismatch:
+		return http.StatusBadRequest
+	case CodeProviderUnavailable, CodeStoreUnavailable, CodeCookieKeysUnavailable:
+		return http.StatusServiceUnavailable
+	case CodeProviderInvalid, CodeClientRefused, CodeTokenRefused, CodeUserInfoRefused:
+		return http.StatusBadGateway
+	case CodeCanceled:
+		return statusClientClosedRequest
+	}
+	return http.StatusInternalServerError
 }
 
 // problem answers the browser about err.
 func (c *Client) problem(w http.ResponseWriter, r *http.Request, err error) {
-	c.answer(w, r, c.newProblem(r, err))
+	c.answer(w, r, c.errorPage(r, err))
 }
 
-func (c *Client) newProblem(r *http.Request, err error) *Problem {
-	p := &Problem{
-		Status:   statusOf(codeOf(err)),
-		Code:     codeOf(err),
-		Incident: randomText()[:12],
-		Err:      err,
-		LoginURL: c.LoginURL(c.tryAgainPath(r)),
-		HomeURL:  c.home(),
-	}
+// errorPage returns the page about err.
+func (c *Client) errorPage(r *http.Request, err error) *Page {
+	code := codeOf(err)
+	p := c.pages.page(r, "error", textKey(code))
+	p.Code, p.Status, p.Err = code, statusOf(code), err
+	p.Incident = randomText()[:12]
+	p.LoginURL = c.LoginURL(c.tryAgainPath(r))
+	p.Action = p.LoginURL
 	if p.Status == http.StatusServiceUnavailable {
 		p.RetryAfter = retryAfter(err)
 	}
-	var unmet *unmetError
-	if errors.As(err, &unmet) && unmet.requirement.Explain != nil {
-		p.Explanation = unmet.requirement.Explain(language(r))
+	explain := func(string) string { return "" }
+	if unmet, ok := asUnmet(err); ok {
+		p.Requirement = unmet.requirement.Name
+		if unmet.requirement.Explain != nil {
+			explain = unmet.requirement.Explain
+		}
+	}
+	if r, ok := asRefusal(err); ok && r.explain != nil {
+		explain = r.explain
+	}
+	if text := explain(p.Language); text != "" {
+		p.Paragraphs = []string{text}
 	}
 	return p
 }
 
-// answer logs p and has the ErrorHandler answer the browser.
-func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Problem) {
+// answer logs an error page and shows it.
+func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Page) {
 	level := slog.LevelWarn
-	if p.Code == CodeNoSession {
-		level = slog.LevelDebug // nobody signed in yet: the ordinary case
+	if p.Code == CodeNoSession || p.Code == CodeCanceled {
+		level = slog.LevelDebug // nobody signed in yet, or nobody waits: the ordinary case
 	}
-	c.cfg.Logger.LogAttrs(r.Context(), level, "request refused",
+	c.log.LogAttrs(r.Context(), level, "request refused",
 		slog.String("code", string(p.Code)), slog.String("incident", p.Incident),
 		slog.Int("status", p.Status), slog.String("path", clean(r.URL.Path, 300)), slog.Any("error", p.Err))
 	if p.RetryAfter > 0 {
@@ -84,7 +159,7 @@ func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Problem) {
 		// scheme for signing in by redirect.
 		w.Header().Set("WWW-Authenticate", "Cookie realm="+strconv.Quote(c.base.Host))
 	}
-	c.cfg.ErrorHandler(w, r, p)
+	c.pages.handler(w, r, p)
 }
 
 // retryAfter returns what the provider asked for, or a pause that a person
@@ -104,7 +179,7 @@ func (c *Client) tryAgainPath(r *http.Request) string {
 		return c.returnTo(formValue(r, "return_to"))
 	case r.URL.Path == c.paths.callback:
 		params, _ := callbackParameters(r)
-		ticket, _ := c.openState(params.Get("state"))
+		ticket, _ := c.logins.openState(params.Get("state"))
 		return c.returnTo(ticket.ReturnTo)
 	case kindOf(r) == navigation:
 		return c.returnTo(requestPath(r))
@@ -112,21 +187,109 @@ func (c *Client) tryAgainPath(r *http.Request) string {
 	return c.callerPage(r, "HX-Current-URL")
 }
 
-// statusOf returns the HTTP status that tells a browser about a code.
-func statusOf(code Code) int {
-	switch code {
-	case CodeNoSession, CodeLoginRequired:
-		return http.StatusUnauthorized
-	case CodeRequirementUnmet, CodeProviderError:
-		return http.StatusForbidden
-	case CodeInvalidRequest, CodeTransactionLost, CodeIssuerMismatch:
-		return http.StatusBadRequest
-	case CodeProviderUnavailable, CodeStoreUnavailable:
-		return http.StatusServiceUnavailable
-	case CodeProviderInvalid, CodeClientRefused, CodeTokenRefused, CodeUserInfoRefused:
-		return http.StatusBadGateway
+// confirmLogoutPage asks before logging out on the word of another site.
+func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, returnTo string) {
+	p := c.pages.page(r, "sign_out", "sign_out")
+	p.Action, p.Post = c.LogoutURL(returnTo), true
+	p.HomeLabel = c.pages.text(p.Language, "sign_out.stay")
+	c.pages.handler(w, r, p)
+}
+
+// signedOutPage is the end of a logout that leads nowhere else.
+func (c *Client) signedOutPage(w http.ResponseWriter, r *http.Request) {
+	p := c.pages.page(r, "signed_out", "signed_out")
+	p.Action = c.LoginURL("")
+	c.pages.handler(w, r, p)
+}
+
+// pages owns the texts of the pages and shows them.
+type pages struct {
+	Pages
+	home string // path of the app's start page
+}
+
+// newPages copies settings.
+func newPages(settings Pages, home string) *pages {
+	settings.Texts = maps.Clone(settings.Texts)
+	for language, texts := range settings.Texts {
+		settings.Texts[language] = maps.Clone(texts)
 	}
-	return http.StatusInternalServerError
+	return &pages{settings, home}
+}
+
+func (p *pages) handler(w http.ResponseWriter, r *http.Request, page *Page) {
+	if p.Handler != nil {
+		p.Handler(w, r, page)
+		return
+	}
+	DefaultPage(w, r, page)
+}
+
+// page returns a page with the texts that begin with key.
+func (p *pages) page(r *http.Request, name, key string) *Page {
+	language := p.language(r)
+	page := &Page{
+		Name: name, Status: http.StatusOK, Language: language,
+		Title:       p.text(language, key+".title"),
+		ActionLabel: p.text(language, key+".button"),
+		HomeURL:     p.home,
+		HomeLabel:   p.text(language, "home"),
+		AppName:     p.AppName, Stylesheet: p.Stylesheet,
+	}
+	for _, part := range []string{".what", ".next"} {
+		if text := p.text(language, key+part); text != "" {
+			page.Paragraphs = append(page.Paragraphs, text)
+		}
+	}
+	if name == "error" {
+		page.IncidentLabel = p.text(language, "incident")
+		page.Contact, page.ContactLabel = p.Contact, p.text(language, "contact")
+	}
+	return page
+}
+
+// text returns a text in a language, else in English.
+func (p *pages) text(language, key string) string {
+	return cmp.Or(p.Texts[language][key], builtinTexts[language][key],
+		p.Texts["en"][key], builtinTexts["en"][key])
+}
+
+// check returns what is wrong with the settings.
+func (p *Pages) check() error {
+	known := builtinTexts["en"]
+	for _, language := range slices.Sorted(maps.Keys(p.Texts)) {
+		if language == "" || language != strings.ToLower(language) {
+			return fmt.Errorf("Texts[%q]: write the language as a lower-case tag, such as \"de\"", language)
+		}
+		for _, key := range slices.Sorted(maps.Keys(p.Texts[language])) {
+			if _, ok := known[key]; !ok {
+				return fmt.Errorf("Texts[%q][%q] is not known; there are %s",
+					language, key, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			}
+		}
+	}
+	return nil
+}
+
+// language returns the language that r's Accept-Language prefers among those
+// that there are texts in, English if none.
+func (p *pages) language(r *http.Request) string {
+	best, bestQ := "en", 0.0
+	for item := range strings.SplitSeq(strings.ToLower(r.Header.Get("Accept-Language")), ",") {
+		tag, params, _ := strings.Cut(strings.TrimSpace(item), ";")
+		q := 1.0
+		if value, ok := strings.CutPrefix(strings.TrimSpace(params), "q="); ok {
+			q, _ = strconv.ParseFloat(value, 64)
+		}
+		tag = strings.TrimSpace(tag)
+		primary, _, _ := strings.Cut(tag, "-")
+		for _, candidate := range []string{tag, primary} {
+			if (builtinTexts[candidate] != nil || p.Texts[candidate] != nil) && q > bestQ {
+				best, bestQ = candidate, q
+			}
+		}
+	}
+	return best
 }
 
 //go:embed pages.html
@@ -135,223 +298,78 @@ var pagesHTML string
 //go:embed pages.css
 var pagesCSS string
 
-// pages returns the parsed template and the Content-Security-Policy that lets
-// the page's own style through, and nothing else.
-var pages = sync.OnceValues(func() (*template.Template, string) {
-	sum := sha256.Sum256([]byte(pagesCSS))
-	csp := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'sha256-" +
-		base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	return template.Must(template.New("page").Parse(pagesHTML)), csp
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Parse(pagesHTML))
 })
 
-// page is what the template shows.
-type page struct {
-	Language, Title string
-	CSS             template.CSS
-	Paragraphs      []string
-	// Action and Label make a button: a link, or a form when Post is set.
-	Action, Label, Back, BackLabel string
-	Post                           bool
-	Incident, IncidentLabel        string
-}
-
-func writePage(w http.ResponseWriter, r *http.Request, status int, p page) {
-	t, csp := pages()
-	p.CSS = template.CSS(pagesCSS)
-	p.Language = language(r)
-	var body bytes.Buffer
-	if err := t.Execute(&body, p); err != nil {
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Language", p.Language)
-	h.Set("Content-Security-Policy", csp)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "no-store")
-	h.Add("Vary", "Accept-Language")
-	h.Set("Content-Length", strconv.Itoa(body.Len()))
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		w.Write(body.Bytes())
-	}
-}
-
-// language returns "fr" or "en", whichever r's Accept-Language prefers.
-func language(r *http.Request) string {
-	best, bestQ := "en", 0.0
-	for item := range strings.SplitSeq(strings.ToLower(r.Header.Get("Accept-Language")), ",") {
-		tag, params, _ := strings.Cut(strings.TrimSpace(item), ";")
-		q := 1.0
-		if value, ok := strings.CutPrefix(strings.TrimSpace(params), "q="); ok {
-			q, _ = strconv.ParseFloat(value, 64)
-		}
-		tag, _, _ = strings.Cut(strings.TrimSpace(tag), "-")
-		if (tag == "fr" || tag == "en") && q > bestQ {
-			best, bestQ = tag, q
-		}
-	}
-	return best
-}
-
-// A text says one thing in both languages.
-type text struct{ en, fr string }
-
-func (t text) in(language string) string {
-	if language == "fr" {
-		return t.fr
-	}
-	return t.en
-}
-
-var (
-	signInLabel   = text{"Sign in", "Se connecter"}
-	tryAgainLabel = text{"Try again", "Réessayer"}
-	homeLabel     = text{"Home page", "Page d’accueil"}
-	incidentLabel = text{"Reference to give to support:", "Référence à indiquer au support\u00a0:"}
-)
-
-// An explanation is what the error page says about a code.
-type explanation struct {
-	title, what, next text
-	again             text // the button's label
-}
-
-var generalExplanation = explanation{
-	title: text{"Something went wrong", "Une erreur est survenue"},
-	what:  text{"Your sign-in could not be completed.", "Votre connexion n’a pas pu aboutir."},
-	next: text{"Please try again. If it keeps happening, contact the support of this service.",
-		"Veuillez réessayer. Si le problème persiste, contactez le support de ce service."},
-	again: tryAgainLabel,
-}
-
-var explanations = map[Code]explanation{
-	CodeNoSession: {
-		title: text{"You need to sign in", "Vous devez vous connecter"},
-		what: text{"This page is for people who are signed in. What you sent was not saved.",
-			"Cette page est réservée aux personnes connectées. Votre envoi n’a pas été enregistré."},
-		next:  text{"Sign in, then send it again.", "Connectez-vous, puis recommencez l’envoi."},
-		again: signInLabel,
-	},
-	CodeLoginRequired: {
-		title: text{"Please sign in again", "Veuillez vous reconnecter"},
-		what:  text{"Your sign-in has ended.", "Votre connexion est terminée."},
-		next:  text{"Sign in again to continue.", "Reconnectez-vous pour continuer."},
-		again: signInLabel,
-	},
-	CodeTransactionLost: {
-		title: text{"This sign-in can no longer be completed", "Cette connexion ne peut plus aboutir"},
-		what: text{"It was already used, it is too old, or this browser does not keep cookies for this site.",
-			"Elle a déjà servi, elle est trop ancienne, ou ce navigateur ne conserve pas les cookies de ce site."},
-		next: text{"Allow cookies for this site, then start again. Open the sign-in in one browser only.",
-			"Autorisez les cookies de ce site, puis recommencez, dans un seul navigateur."},
-		again: tryAgainLabel,
-	},
-	CodeProviderUnavailable: {
-		title: text{"Signing in is not possible at the moment", "La connexion est momentanément indisponible"},
-		what:  text{"The sign-in service does not answer.", "Le service de connexion ne répond pas."},
-		next:  text{"Please try again in a moment.", "Veuillez réessayer dans quelques instants."},
-		again: tryAgainLabel,
-	},
-	CodeStoreUnavailable: {
-		title: text{"This page is not available at the moment", "Cette page est momentanément indisponible"},
-		what: text{"Your session cannot be read right now. You have not been signed out.",
-			"Votre session est momentanément inaccessible. Vous n’avez pas été déconnecté."},
-		next:  text{"Please try again in a moment.", "Veuillez réessayer dans quelques instants."},
-		again: tryAgainLabel,
-	},
-	CodeProviderError: {
-		title: text{"The sign-in was not completed", "La connexion n’a pas abouti"},
-		what: text{"It was cancelled, or the sign-in service refused it.",
-			"Elle a été annulée, ou le service de connexion l’a refusée."},
-		next:  generalExplanation.next,
-		again: tryAgainLabel,
-	},
-	CodeRequirementUnmet: {
-		title: text{"You may not open this page", "Vous ne pouvez pas accéder à cette page"},
-		what: text{"Your account, or the way you signed in, does not meet what this page requires.",
-			"Votre compte, ou la façon dont vous vous êtes connecté, ne répond pas aux exigences de cette page."},
-		next: text{"Sign in with another account or a stronger method, or contact the support of this service.",
-			"Connectez-vous avec un autre compte ou une méthode plus sûre, ou contactez le support de ce service."},
-		again: text{"Sign in differently", "Se connecter autrement"},
-	},
-}
-
-// explain returns what to say about code.
-func explain(code Code) explanation {
-	if e, ok := explanations[code]; ok {
-		return e
-	}
-	return generalExplanation
-}
-
-// DefaultErrorHandler answers with a page in French or English, by
-// Accept-Language, or with an application/problem+json body (RFC 9457) for
-// whoever does not ask for HTML. Neither says anything about the inside of the
-// app; both carry the incident id.
-func DefaultErrorHandler(w http.ResponseWriter, r *http.Request, p *Problem) {
-	if kind := kindOf(r); kind == script || kind == htmx {
+// DefaultPage answers with a page, or with an application/problem+json body (RFC
+// 9457) for a script that does not ask for HTML. Neither says anything about the
+// inside of the app; both carry the incident id.
+func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
+	if kind := kindOf(r); p.Name == "error" && (kind == script || kind == htmx) {
 		writeProblemJSON(w, r, p)
 		return
 	}
-	lang := language(r)
-	e := explain(p.Code)
-	paragraphs := []string{e.what.in(lang), e.next.in(lang)}
-	if p.Explanation != "" {
-		paragraphs = []string{p.Explanation}
+	css := pagesCSS + p.Stylesheet
+	var body bytes.Buffer
+	err := pageTemplate().Execute(&body, struct {
+		*Page
+		CSS         template.CSS
+		ContactLink string
+	}{p, template.CSS(css), contactLink(p.Contact)})
+	if err != nil {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
 	}
-	writePage(w, r, p.Status, page{
-		Title: e.title.in(lang), Paragraphs: paragraphs,
-		Action: p.LoginURL, Label: e.again.in(lang),
-		Back: p.HomeURL, BackLabel: homeLabel.in(lang),
-		Incident: p.Incident, IncidentLabel: incidentLabel.in(lang),
-	})
+	sum := sha256.Sum256([]byte(css))
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", p.Language)
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'sha256-"+
+		base64.StdEncoding.EncodeToString(sum[:])+"'")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	write(w, r, p.Status, body.Bytes())
 }
 
-func writeProblemJSON(w http.ResponseWriter, r *http.Request, p *Problem) {
-	lang := language(r)
-	e := explain(p.Code)
+// contactLink returns where a link to contact leads, "" if it is mere text.
+func contactLink(contact string) string {
+	switch {
+	case strings.HasPrefix(contact, "https://"), strings.HasPrefix(contact, "http://"):
+		return contact
+	case strings.Count(contact, "@") == 1 && !strings.ContainsAny(contact, " :/<>"):
+		return "mailto:" + contact
+	}
+	return ""
+}
+
+func writeProblemJSON(w http.ResponseWriter, r *http.Request, p *Page) {
+	explanation := ""
+	if p.Requirement != "" || p.Code == CodeLoginRefused {
+		explanation = strings.Join(p.Paragraphs, " ")
+	}
 	body, _ := json.Marshal(struct { // strings and a number
-		Type     string `json:"type"`
-		Title    string `json:"title"`
-		Status   int    `json:"status"`
-		Detail   string `json:"detail,omitempty"`
-		Code     Code   `json:"code"`
-		LoginURL string `json:"login_url,omitempty"`
-		Incident string `json:"incident"`
-	}{"about:blank", e.title.in(lang), p.Status, p.Explanation, p.Code, p.LoginURL, p.Incident})
+		Type        string `json:"type"`
+		Title       string `json:"title"`
+		Status      int    `json:"status"`
+		Detail      string `json:"detail,omitempty"`
+		Code        string `json:"code"`
+		Requirement string `json:"requirement,omitempty"`
+		LoginURL    string `json:"login_url,omitempty"`
+		Incident    string `json:"incident"`
+	}{"about:blank", p.Title, p.Status, explanation, string(p.Code), p.Requirement, p.LoginURL, p.Incident})
+	w.Header().Set("Content-Type", "application/problem+json")
+	write(w, r, p.Status, body)
+}
+
+// write sends an answer that is for this browser alone.
+func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept-Language")
-	w.WriteHeader(p.Status)
+	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		w.Write(body)
 	}
-}
-
-// confirmLogoutPage asks before logging out on somebody else's word.
-func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, returnTo string) {
-	lang := language(r)
-	writePage(w, r, http.StatusOK, page{
-		Title:      text{"Sign out?", "Se déconnecter\u00a0?"}.in(lang),
-		Paragraphs: []string{text{"Do you want to sign out of this service?", "Voulez-vous vous déconnecter de ce service\u00a0?"}.in(lang)},
-		Action:     c.LogoutURL(returnTo), Post: true,
-		Label: text{"Sign out", "Se déconnecter"}.in(lang),
-		Back:  c.home(), BackLabel: text{"Stay signed in", "Rester connecté"}.in(lang),
-	})
-}
-
-// signedOutPage is the end of a logout that leads nowhere else.
-func (c *Client) signedOutPage(w http.ResponseWriter, r *http.Request) {
-	lang := language(r)
-	writePage(w, r, http.StatusOK, page{
-		Title:      text{"You are signed out", "Vous êtes déconnecté"}.in(lang),
-		Paragraphs: []string{text{"You may close this window.", "Vous pouvez fermer cette fenêtre."}.in(lang)},
-		Action:     c.LoginURL(""), Label: signInLabel.in(lang),
-		Back: c.home(), BackLabel: homeLabel.in(lang),
-	})
 }

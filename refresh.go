@@ -3,252 +3,247 @@ package oidcrp
 // This file uses the refresh token (OIDC Core 12).
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"log/slog"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"github.com/oidcrp/oidcrp/internal/once"
 )
 
-// Refresh uses the refresh token of the session that r carries, fetches
-// UserInfo again, and saves the session that follows from that on w. It
-// returns the new session.
-//
-// Requests of one session that come together share one refresh: in this process
-// always, on all replicas if they share a [Store]. The session's own lifetime is
-// not extended, and it continues as the same session: a refreshed ID Token must be
-// about the same person and login.
-//
-// It returns an [*Error]: [ErrNoSession]; [ErrLoginRequired] when there is no
-// refresh token ([Config.KeepTokens] is off, or the provider gave none) or the
-// provider does not take it any more; [ErrProviderUnavailable], after which the
-// old session is still good. If the provider failed only after it had answered
-// with new tokens, those are saved all the same, since the old refresh token may
-// be spent.
-func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, error) {
-	s, handle, err := c.loadSession(r)
-	if err != nil {
-		return nil, err
-	}
-	refreshed, err := c.refreshTogether(r.Context(), s, handle, true)
-	if refreshed != nil && !c.stored() {
-		err = cmp.Or(err, c.saveCookie(w, r, refreshed))
-	}
-	if err != nil {
-		return nil, fail("refresh", CodeProviderUnavailable, err)
-	}
-	return refreshed, nil
+// Tokens says what becomes of the access and refresh tokens. The zero value
+// drops them after the login.
+type Tokens struct {
+	// Keep keeps the access and refresh tokens in the session, for apps that
+	// call an API with them. If false, they are dropped after login.
+	Keep bool
+	// RefreshBefore makes Middleware refresh the tokens of a session in use when
+	// its access token expires within that time, if there is a refresh token and
+	// the provider said when the access token expires. If zero, only
+	// [Client.Refresh] and [Session.HTTPClient] refresh.
+	RefreshBefore time.Duration
+	// RefreshUserInfo makes a refresh by Middleware or HTTPClient fetch UserInfo
+	// again, as Client.Refresh always does. If false, the claims stay as they
+	// are.
+	RefreshUserInfo bool
+	// RefreshFailure says what becomes of a session that Middleware cannot
+	// refresh. The zero value is KeepSession.
+	RefreshFailure RefreshFailure
 }
 
-// refreshTogether refreshes the tokens of s, and then its claims from UserInfo if
-// userInfo is set, each once for all who ask at the same time or with the same old
-// tokens a moment later. What follows is in the Store already if sessions are kept
-// there; a session beside an error is the old one with new tokens.
-func (c *Client) refreshTogether(ctx context.Context, s *Session, handle string, userInfo bool) (*Session, error) {
+// refresher owns the refreshes: one at a time for each session, on all
+// replicas.
+type refresher struct {
+	flow     *flow
+	sessions *sessions
+	shared   *storage // for leases; nil without a Store
+	settings Tokens
+	timeout  time.Duration // of a refresh in all
+	events   *events
+	log      *slog.Logger
+	now      func() time.Time
+
+	running   once.Group[refreshed]     // by the session's tokens
+	downUntil atomic.Pointer[time.Time] // no automatic refresh before this time; nil: any time
+	failing   recently                  // sessions that the provider would not refresh
+}
+
+// refreshed is what came of a refresh: the provider has issued new tokens.
+type refreshed struct {
+	session  *Session // with the new tokens
+	userInfo bool     // its UserInfo claims are new, too
+	unsaved  error    // why the Store does not have it; nil: it has
+	stale    error    // why its claims are the old ones although new ones were asked for
+}
+
+// together refreshes the tokens of k, and then its claims from UserInfo if
+// userInfo is set: each once for all callers that ask at the same time, or with
+// the same old tokens a moment later. An error means that k keeps its tokens.
+func (f *refresher) together(ctx context.Context, k kept, userInfo bool) (refreshed, error) {
+	s := k.session
 	if s.tokens == nil || s.tokens.RefreshToken == "" {
-		return nil, failf("refresh", CodeLoginRequired, "the session has no refresh token")
+		return refreshed{}, failf("refresh", CodeLoginRequired, "the session has no refresh token")
 	}
-	key := refreshKey(s).String()
-	next, err := c.refreshOnce(ctx, key, func(ctx context.Context) (*Session, error) {
-		next, err := c.refreshAlone(ctx, s, handle)
-		if err == nil && userInfo {
-			next, err = c.renewUserInfo(ctx, s, next, handle)
+	key := tokenKey(s).String()
+	next, err := f.share(ctx, key, func(ctx context.Context) (refreshed, error) {
+		next, err := f.alone(ctx, k)
+		if err == nil && userInfo && next.unsaved == nil && next.stale == nil {
+			next, err = f.renewUserInfo(ctx, k, next)
 		}
-		c.refreshHappened(ctx, s, next, err)
+		f.report(ctx, s, next, err)
 		return next, err
 	})
-	var unsaved *unsavedError
-	if errors.As(err, &unsaved) {
-		next, err = c.saveLate(ctx, s, next, handle)
+	if err == nil && next.unsaved != nil {
+		next, err = f.saveLate(ctx, k, next)
 	}
-	if err != nil || !userInfo || next.withUserInfo {
+	if err != nil || !userInfo || next.userInfo || next.unsaved != nil || next.stale != nil {
 		return next, err
 	}
-	// Somebody had the tokens refreshed who did not want UserInfo.
-	return c.refreshOnce(ctx, key+" and UserInfo", func(ctx context.Context) (*Session, error) {
-		renewed, err := c.renewUserInfo(ctx, s, next, handle)
-		c.refreshHappened(ctx, s, renewed, err)
+	// Another caller had the tokens refreshed without UserInfo.
+	return f.share(ctx, key+" and UserInfo", func(ctx context.Context) (refreshed, error) {
+		renewed, err := f.renewUserInfo(ctx, k, next)
+		f.report(ctx, s, renewed, err)
 		return renewed, err
 	})
 }
 
-// refreshOnce does a step of a refresh once for all who wait for it.
-func (c *Client) refreshOnce(
-	ctx context.Context, key string, step func(context.Context) (*Session, error),
-) (*Session, error) {
-	keep := func(err error) bool {
-		var unsaved *unsavedError
-		return err == nil || errors.Is(err, ErrLoginRequired) || errors.As(err, &unsaved)
-	}
-	return c.refreshes.Do(ctx, key, c.now(), keep, func() (*Session, error) {
-		// One that waits longer must not be cut off by one that has gone.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.refreshTime())
+// share runs a step of a refresh once for all that wait for it.
+func (f *refresher) share(
+	ctx context.Context, key string, step func(context.Context) (refreshed, error),
+) (refreshed, error) {
+	// A step whose tokens were refreshed is not repeated: the old refresh token
+	// may be spent.
+	keep := func(err error) bool { return err == nil || errors.Is(err, CodeLoginRequired) }
+	next, err := f.running.Do(ctx, key, f.now(), keep, func() (refreshed, error) {
+		// A caller that waits longer must not be cut off by one that has gone.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.timeout)
 		defer cancel()
 		return step(ctx)
 	})
-}
-
-func (c *Client) refreshHappened(ctx context.Context, s, next *Session, err error) {
-	ev := SessionRefreshedEvent{Subject: s.Subject(), Err: err}
-	if err == nil {
-		ev.Rotated = next.tokens.RefreshToken != s.tokens.RefreshToken
-	}
-	c.events.sessionRefreshed(ctx, ev)
-}
-
-// unsavedError says that the Store did not take new tokens: only this process has
-// them, and it must not ask for others with the spent refresh token.
-type unsavedError struct{ cause error }
-
-func (e *unsavedError) Error() string { return e.cause.Error() }
-func (e *unsavedError) Unwrap() error { return e.cause }
-
-// saveLate puts away what a refresh made of s, for which the Store had failed.
-func (c *Client) saveLate(ctx context.Context, s, next *Session, handle string) (*Session, error) {
-	newer, err := c.newerSession(ctx, s, handle)
-	if err == nil && newer == nil {
-		err = c.keepRefreshed(ctx, s, next, handle)
-	}
-	switch {
-	case errors.Is(err, ErrNoSession):
-		return nil, err
-	case newer != nil:
-		return newer, nil
+	if err != nil && gaveUp(ctx) {
+		return refreshed{}, fail("refresh", CodeCanceled, err)
 	}
 	return next, err
 }
 
-// refreshTime is how long a refresh may take in all.
-func (c *Client) refreshTime() time.Duration { return 4 * c.cfg.ProviderTimeout }
-
-// refreshKey names the refresh of s. The access token is in it because some
-// providers let the refresh token stay the same, and the next refresh must ask
-// again.
-func refreshKey(s *Session) markKey {
-	return newMarkKey("refresh", s.id, s.tokens.AccessToken+"\x00"+s.tokens.RefreshToken)
+func (f *refresher) report(ctx context.Context, s *Session, next refreshed, err error) {
+	ev := SessionEvent{SessionID: s.ID(), Subject: s.Subject(), Err: err}
+	if err == nil {
+		ev.Err = errors.Join(next.unsaved, next.stale)
+		ev.Rotated = next.session.tokens.RefreshToken != s.tokens.RefreshToken
+	}
+	f.events.sessionRefreshed(ctx, ev)
 }
 
-// refreshAlone refreshes s while no other replica does, or takes what another
-// has just made of it.
-func (c *Client) refreshAlone(ctx context.Context, s *Session, handle string) (*Session, error) {
-	if c.cfg.Store == nil {
-		return c.refresh(ctx, s, handle)
+// saveLate keeps what a refresh made of k, for which the Store had failed. Only
+// this process has the new tokens, and the old refresh token may be spent.
+func (f *refresher) saveLate(ctx context.Context, k kept, next refreshed) (refreshed, error) {
+	newer, err := f.sessions.keeper.updated(ctx, k)
+	if err == nil && newer == nil {
+		err = f.sessions.keeper.update(ctx, k, next.session)
 	}
-	release, newer, err := c.leaseRefresh(ctx, s, handle)
+	switch {
+	case errors.Is(err, CodeNoSession):
+		return refreshed{}, err
+	case newer != nil:
+		return refreshed{session: newer}, nil
+	}
+	next.unsaved = err
+	return next, nil
+}
+
+// alone refreshes k while no other replica does, or takes what another has just
+// made of it.
+func (f *refresher) alone(ctx context.Context, k kept) (refreshed, error) {
+	if f.shared == nil {
+		return f.refresh(ctx, k)
+	}
+	release, newer, err := f.lease(ctx, k)
 	if err != nil {
-		return nil, err
+		return refreshed{}, err
 	}
 	defer release()
 	if newer == nil {
-		next, err := c.refresh(ctx, s, handle)
-		if !errors.Is(err, ErrLoginRequired) {
+		next, err := f.refresh(ctx, k)
+		if !errors.Is(err, CodeLoginRequired) {
 			return next, err
 		}
 		// Where the Store cannot hold a lease, two may have asked at once, and the
 		// provider took the refresh token from the other one.
-		if newer, _ = c.newerSession(ctx, s, handle); newer == nil {
-			return nil, err
+		if newer, _ = f.sessions.keeper.updated(ctx, k); newer == nil {
+			return refreshed{}, err
 		}
 	}
 	if newer.tokens.RefreshToken == "" {
-		return nil, failf("refresh", CodeLoginRequired, "the provider did not take the refresh token")
+		return refreshed{}, failf("refresh", CodeLoginRequired, "the provider did not take the refresh token")
 	}
-	return newer, nil
+	return refreshed{session: newer}, nil
 }
 
-// refresh asks the provider and checks what it answers. A session beside an
-// error is the old one with new tokens, to be saved.
-func (c *Client) refresh(ctx context.Context, s *Session, handle string) (*Session, error) {
-	m, err := c.effectiveMetadata(ctx)
+// refresh asks the provider, checks its answer, and keeps what follows.
+func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
+	s := k.session
+	m, err := f.flow.provider.metadata(ctx)
 	if err != nil {
-		return nil, err
+		return refreshed{}, err
 	}
-	tokens, err := c.requestTokens(ctx, m, url.Values{
+	tokens, err := f.flow.requestTokens(ctx, m, url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {s.tokens.RefreshToken},
 	})
 	if err != nil {
-		return nil, refreshRefusal(err)
+		return refreshed{}, refreshRefusal(err)
 	}
 	if tokens.refreshToken == "" { // RFC 6749 section 6: the old one stays
 		tokens.refreshToken = s.tokens.RefreshToken
 	}
-	next := s.copy()
-	next.tokens, next.tokensAt = tokens.token(), c.now()
-	next.seen = c.now().Truncate(time.Second)
-	renewed := next.copy()
-	err = c.renewIDToken(ctx, m, renewed, tokens)
-	down := errors.Is(err, ErrProviderUnavailable)
-	if err != nil && !down {
-		return nil, err
-	}
-	if down {
-		renewed = next
-	}
-	// The provider may have spent the old refresh token, so the new one is put
-	// away before anything else can go wrong.
-	saveErr := c.keepRefreshed(ctx, s, renewed, handle)
+	next := refreshed{session: s.copy()}
+	next.session.tokens, next.session.tokensAt = tokens.token(), f.now()
+	next.session.seen = f.now().Truncate(time.Second)
+	renewed, err := f.renewIDToken(ctx, m, next.session, tokens)
 	switch {
-	case errors.Is(saveErr, ErrNoSession):
-		return nil, saveErr
-	case saveErr != nil:
-		return renewed, &unsavedError{saveErr}
+	case errors.Is(err, CodeProviderUnavailable):
+		next.stale = err
+	case err != nil:
+		return refreshed{}, err
+	default:
+		next.session = renewed
 	}
-	return renewed, err
+	// The provider may have spent the old refresh token, so the new one is saved
+	// before anything else can go wrong.
+	err = f.sessions.keeper.update(ctx, k, next.session)
+	if errors.Is(err, CodeNoSession) {
+		return refreshed{}, err
+	}
+	next.unsaved = err
+	return next, nil
 }
 
-// renewIDToken puts the ID Token of tokens, if there is one, in the place of s's.
-func (c *Client) renewIDToken(ctx context.Context, m *Metadata, s *Session, tokens *tokenResponse) error {
+// renewIDToken returns s with the ID Token of tokens, if there is one, in place
+// of its own.
+func (f *refresher) renewIDToken(ctx context.Context, m *Metadata, s *Session, tokens *tokenResponse) (*Session, error) {
 	if tokens.idToken == "" {
-		return nil
+		return s, nil
 	}
-	token, err := c.verifyIDToken(ctx, m, tokens.idToken, &expectedIDToken{accessToken: tokens.accessToken})
+	token, err := f.flow.verifyIDToken(ctx, m, tokens.idToken, &expectedIDToken{accessToken: tokens.accessToken})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkSameLogin(token, s); err != nil {
-		return fail("refresh", CodeTokenRefused, err)
+		return nil, fail("refresh", CodeTokenRefused, err)
 	}
-	s.idToken = splitJWS(token.raw)
-	s.decodeLater()
-	if token.sid != "" { // a logout by the provider will name this one
-		s.marks[1] = sessionMark(token.issuer, token.sid)
-	}
-	if end := token.sessionExpiry; !end.IsZero() && (s.ceiling.IsZero() || end.Before(s.ceiling)) {
-		s.ceiling = end
-	}
-	if c.cfg.EndWithIDToken {
-		s.tokenEnd = token.expiry
-	}
-	return nil
+	return f.sessions.withIDToken(s, token), nil
 }
 
-// renewUserInfo returns next, which a refresh has made of s and which is put away,
-// with new claims from UserInfo; next itself beside an error that says nothing
-// about it.
-func (c *Client) renewUserInfo(ctx context.Context, s, next *Session, handle string) (*Session, error) {
-	m, err := c.effectiveMetadata(ctx)
+// renewUserInfo returns next, which a refresh has made of k and which is saved,
+// with new claims from UserInfo.
+func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (refreshed, error) {
+	m, err := f.flow.provider.metadata(ctx)
 	if err != nil {
-		return next, err
+		next.stale = err
+		return next, nil
 	}
-	userInfo, err := c.userInfo(ctx, m, next.tokens.AccessToken, next.Subject())
-	if errors.Is(err, ErrProviderUnavailable) {
-		return next, err
+	userInfo, err := f.flow.userInfo(ctx, m, next.session.tokens.AccessToken, next.session.Subject())
+	if errors.Is(err, CodeProviderUnavailable) {
+		next.stale = err
+		return next, nil
 	}
 	if err != nil {
-		return nil, err
+		return refreshed{}, err
 	}
-	renewed := next.copy()
-	renewed.userInfo, renewed.withUserInfo = userInfo, true
-	if err := c.keepRefreshed(ctx, s, renewed, handle); errors.Is(err, ErrNoSession) {
-		return nil, err
+	renewed := next.session.copy()
+	renewed.userInfo = userInfo
+	if err := f.sessions.keeper.update(ctx, k, renewed); errors.Is(err, CodeNoSession) {
+		return refreshed{}, err
 	} else if err != nil {
-		return next, err
+		next.stale = err
+		return next, nil
 	}
-	return renewed, nil
+	return refreshed{session: renewed, userInfo: true}, nil
 }
 
 // refreshRefusal turns a spent refresh token into what callers branch on.

@@ -32,70 +32,67 @@ const (
 	FailRequest
 )
 
-// refreshPause is how long a provider that is down is left alone by refreshes
-// that nobody asked for.
+// refreshPause is how long automatic refreshes leave a provider alone that is
+// down.
 const refreshPause = 10 * time.Second
 
-// refreshDue reports whether the access token of s ends within d, or within half
+// due reports whether the access token of s expires within d, or within half
 // its life if that is shorter: the provider chooses how long it lives.
-func (c *Client) refreshDue(s *Session, d time.Duration) bool {
+func (f *refresher) due(s *Session, d time.Duration) bool {
 	if s.tokens == nil || s.tokens.RefreshToken == "" || s.tokens.Expiry.IsZero() {
 		return false
 	}
-	return s.tokens.Expiry.Sub(c.now()) <= min(d, s.tokens.Expiry.Sub(s.tokensAt)/2)
+	return s.tokens.Expiry.Sub(f.now()) <= min(d, s.tokens.Expiry.Sub(s.tokensAt)/2)
 }
 
-// tokenEnded reports whether the access token of s is of no use any more.
-func (c *Client) tokenEnded(s *Session) bool {
-	return !s.tokens.Expiry.IsZero() && !c.now().Before(s.tokens.Expiry)
+// tokenExpired reports whether the access token of s can no longer be used.
+func (f *refresher) tokenExpired(s *Session) bool {
+	return !s.tokens.Expiry.IsZero() && !f.now().Before(s.tokens.Expiry)
 }
 
-// renew refreshes the session of a request if its tokens are about to end, and
-// deals with a failure as Config.RefreshFailure says.
-func (c *Client) renew(w http.ResponseWriter, r *http.Request, found *requestSession) {
+// renew refreshes the session of a request if its tokens are about to expire,
+// and handles a failure as Tokens.RefreshFailure says.
+func (f *refresher) renew(w http.ResponseWriter, r *http.Request, found *requestSession) {
 	s := found.session.Load()
-	if c.cfg.RefreshBefore <= 0 || !c.refreshDue(s, c.cfg.RefreshBefore) {
+	if f.settings.RefreshBefore <= 0 || !f.due(s, f.settings.RefreshBefore) {
 		return
 	}
-	next, err := c.refreshUnlessDown(r.Context(), s, found.handle)
-	if next != nil && c.tokenEnded(next) {
-		next = nil // it is of no more use than the old one
-	}
-	if next != nil {
-		// New tokens are good even if the claims could not be had, and even if
-		// only this process has them for now.
-		found.session.Store(next)
-		if !c.stored() {
-			if err := c.saveCookie(w, r, next); err != nil {
-				c.cfg.Logger.WarnContext(r.Context(), "could not save a session", "error", err)
-			}
+	k := kept{session: s, handle: found.handle}
+	next, err := f.unlessDown(r.Context(), k)
+	if err == nil && !f.tokenExpired(next.session) {
+		// New tokens are good even if the claims are stale, and even if only this
+		// process has them for now.
+		found.session.Store(next.session)
+		if err := f.sessions.keeper.deliver(w, r, next.session); err != nil {
+			f.log.WarnContext(r.Context(), "could not save a session", "error", err)
 		}
 		return
+	}
+	if err == nil {
+		err = errors.Join(next.stale, next.unsaved) // it is no more use than the old one
 	}
 	if err != nil && r.Context().Err() == nil {
-		c.refreshFailed(w, r, found, s, err)
+		f.failed(w, r, found, k, err)
 	}
 }
 
-// refreshFailed does with s what Config.RefreshFailure says.
-func (c *Client) refreshFailed(w http.ResponseWriter, r *http.Request, found *requestSession, s *Session, err error) {
+// failed does with the session of a request what Tokens.RefreshFailure says.
+func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *requestSession, k kept, err error) {
 	refused := refusedRefresh(err)
 	switch {
-	case errors.Is(err, ErrNoSession):
-		found.session.Store(nil)
-		found.err = err
-	case c.cfg.RefreshFailure == FailRequest:
-		found.err = err
-	case c.cfg.RefreshFailure == SignInAgain && refused:
-		if endErr := c.EndSession(w, r); endErr != nil {
-			c.cfg.Logger.WarnContext(r.Context(), "could not delete a stored session", "error", endErr)
+	case errors.Is(err, CodeNoSession):
+		found.lose(err)
+	case f.settings.RefreshFailure == FailRequest:
+		found.blocked = err
+	case f.settings.RefreshFailure == SignInAgain && refused:
+		if endErr := f.sessions.end(w, r); endErr != nil {
+			f.log.WarnContext(r.Context(), "could not delete a stored session", "error", endErr)
 		}
-		found.session.Store(nil)
-		found.err = err
-	case refused && !errors.Is(err, ErrProviderUnavailable):
-		c.endWithToken(w, r, found, s, err)
-	case c.tokenEnded(s):
-		found.err = err
+		found.lose(err)
+	case refused && !errors.Is(err, CodeProviderUnavailable):
+		f.endWithToken(w, r, found, k, err)
+	case f.tokenExpired(k.session):
+		found.blocked = err
 	}
 }
 
@@ -103,110 +100,85 @@ func (c *Client) refreshFailed(w http.ResponseWriter, r *http.Request, found *re
 // about the session, rather than that it cannot answer for now: 500 is what some
 // say when their own session is over.
 func refusedRefresh(err error) bool {
-	if errors.Is(err, ErrStoreUnavailable) || errors.Is(err, ErrNoSession) {
+	if outage(err) || errors.Is(err, CodeNoSession) {
 		return false
 	}
 	var answer *fetch.Error
 	var refusal *ProviderError
-	return !errors.Is(err, ErrProviderUnavailable) ||
+	return !errors.Is(err, CodeProviderUnavailable) ||
 		errors.As(err, &answer) && answer.StatusCode == http.StatusInternalServerError ||
 		errors.As(err, &refusal) && refusal.StatusCode == http.StatusInternalServerError
 }
 
-// endWithToken lets s, whose refresh token is of no use, end with its access
-// token.
-func (c *Client) endWithToken(w http.ResponseWriter, r *http.Request, found *requestSession, s *Session, cause error) {
-	if c.tokenEnded(s) {
-		found.session.Store(nil)
-		found.err = cause
+// endWithToken lets a session whose refresh token was refused end with its
+// access token.
+func (f *refresher) endWithToken(
+	w http.ResponseWriter, r *http.Request, found *requestSession, k kept, cause error,
+) {
+	if f.tokenExpired(k.session) {
+		found.lose(cause)
 		return
 	}
-	last := s.copy()
+	last := k.session.copy()
 	tokens := *last.tokens
 	tokens.RefreshToken = ""
 	last.tokens = &tokens
 	if last.ExpiresAt().After(tokens.Expiry) {
 		last.ceiling = tokens.Expiry
 	}
-	var err error
-	if c.stored() {
-		err = c.replaceStored(r.Context(), last, found.handle)
-	} else {
-		err = c.saveCookie(w, r, last)
-	}
-	if err != nil {
-		c.cfg.Logger.WarnContext(r.Context(), "could not save a session", "error", err)
+	if err := f.sessions.keeper.rewrite(w, r, k, last); err != nil {
+		f.log.WarnContext(r.Context(), "could not save a session", "error", err)
 	}
 	found.session.Store(last)
 }
 
-// refreshUnlessDown is refreshTogether for a refresh that nobody asked for: it
-// does not keep request after request waiting for a provider that is down, nor
-// ask it again and again about a session for which it failed.
-func (c *Client) refreshUnlessDown(ctx context.Context, s *Session, handle string) (*Session, error) {
-	now, key := c.now(), refreshKey(s)
-	if down := c.downUntil.Load(); down != nil && now.Before(*down) || c.refreshFailing.has(key, now) {
-		return nil, failf("refresh", CodeProviderUnavailable, "the provider failed a moment ago")
+// unlessDown is together for automatic refreshes: it does not keep request
+// after request waiting for a provider that is down, nor ask it repeatedly about
+// a session for which it failed.
+func (f *refresher) unlessDown(ctx context.Context, k kept) (refreshed, error) {
+	now, key := f.now(), tokenKey(k.session)
+	if down := f.downUntil.Load(); down != nil && now.Before(*down) || f.failing.has(key, now) {
+		return refreshed{}, failf("refresh", CodeProviderUnavailable, "the provider failed a moment ago")
 	}
-	next, err := c.refreshTogether(ctx, s, handle, c.cfg.RefreshUserInfo)
-	if next != nil || ctx.Err() != nil || !errors.Is(err, ErrProviderUnavailable) {
+	next, err := f.together(ctx, k, f.settings.RefreshUserInfo)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, CodeProviderUnavailable) {
 		return next, err
 	}
 	if refusedRefresh(err) {
-		c.refreshFailing.add(key, now, c.refreshFailing.turn())
+		f.failing.add(key, now, f.failing.turn())
 	} else {
-		c.downUntil.Store(new(c.now().Add(refreshPause)))
+		f.downUntil.Store(new(f.now().Add(refreshPause)))
 	}
 	return next, err
 }
 
 // HTTPClient returns a client for calls to an API on the person's behalf: its
 // requests carry the access token (RFC 6750 section 2.1). It needs
-// [Config.KeepTokens], and as ctx the context of the request that the session
-// came with, or one made from it.
+// [Tokens.Keep], and as ctx the context of the request that the session came
+// with, or one derived from it.
 //
-// A token about to end is refreshed first: before each request if sessions are
-// kept in a [Store]; else only here, so call HTTPClient before you write the
+// A token about to expire is refreshed first: before each request if sessions
+// are kept in a [Store]; else only here, so call HTTPClient before you write the
 // answer, which has to carry the session's new cookie. When that fails, requests
-// go on with the old token until it ends, and then return an [*Error]:
-// [ErrLoginRequired], [ErrProviderUnavailable], [ErrStoreUnavailable] or
-// [ErrNoSession]. With another ctx the token is sent as it is.
+// use the old token until it expires, and then return an [*Error]:
+// [CodeLoginRequired], [CodeProviderUnavailable], [CodeStoreUnavailable] or
+// [CodeNoSession]. With another ctx the token is sent as it is.
 //
-// The token goes to whatever URL a request is for: name only APIs that may have
-// it. It does not follow a redirect to another origin. The client has no limit in
-// time; set Timeout, or give requests a context.
+// The token is sent to whatever URL a request is for: call only APIs that may
+// have it. The client does not follow a redirect to another origin. It has no
+// timeout; set one, or give requests a context.
 func (s *Session) HTTPClient(ctx context.Context) *http.Client {
 	t := &tokenTransport{base: http.DefaultTransport}
 	t.session.Store(s)
 	found, ok := ctx.Value(sessionKey{}).(*requestSession)
-	if !ok {
-		return &http.Client{Transport: t, CheckRedirect: sameOriginRedirect}
-	}
-	if current := found.session.Load(); current != nil && current.id == s.id {
-		t.client, t.handle = found.client, found.handle
-		if found.refreshCookie != nil {
-			t.early = found.refreshCookie(ctx)
+	if ok && s != nil && found.refresher != nil {
+		if current := found.session.Load(); current != nil && current.id == s.id {
+			t.refresher, t.handle = found.refresher, found.handle
+			t.early = found.renewEarly(ctx)
+			t.session.Store(found.session.Load())
 		}
-		t.session.Store(found.session.Load())
 	}
 	return &http.Client{Transport: t, CheckRedirect: sameOriginRedirect}
-}
-
-// refreshCookie is what HTTPClient can do for a session in cookies while their
-// answer has not begun.
-func (c *Client) refreshCookie(ctx context.Context, w http.ResponseWriter, r *http.Request, found *requestSession) error {
-	found.mu.Lock()
-	defer found.mu.Unlock()
-	s := found.session.Load()
-	if !c.refreshDue(s, max(apiTokenLeft, c.cfg.RefreshBefore)) {
-		return nil
-	}
-	next, err := c.refreshUnlessDown(ctx, s, found.handle)
-	if next == nil {
-		return err
-	}
-	found.session.Store(next)
-	return c.saveCookie(w, r, next)
 }
 
 // sameOriginRedirect keeps a token from going where it was not sent.
@@ -223,11 +195,11 @@ func sameOriginRedirect(r *http.Request, via []*http.Request) error {
 
 // tokenTransport adds the access token of a session to requests.
 type tokenTransport struct {
-	base    http.RoundTripper
-	client  *Client // nil: nobody to refresh with
-	handle  string
-	early   error // why the refresh of a cookie session failed
-	session atomic.Pointer[Session]
+	base      http.RoundTripper
+	refresher *refresher // nil: nothing to refresh with
+	handle    string
+	early     error // why the refresh of a cookie session failed
+	session   atomic.Pointer[Session]
 }
 
 // RoundTrip sends r with the access token.
@@ -248,26 +220,26 @@ func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 const apiTokenLeft = 10 * time.Second
 
 func (t *tokenTransport) token(ctx context.Context) (string, error) {
-	s, c := t.session.Load(), t.client
-	if s.tokens == nil {
-		return "", failf("token", CodeLoginRequired, "the session has no tokens: Config.KeepTokens is off")
+	s, f := t.session.Load(), t.refresher
+	if s == nil || s.tokens == nil {
+		return "", failf("token", CodeLoginRequired, "the session has no tokens: set Tokens.Keep")
 	}
-	if c == nil {
+	if f == nil {
 		return s.tokens.AccessToken, nil
 	}
 	err := t.early
-	if c.stored() && c.refreshDue(s, max(apiTokenLeft, c.cfg.RefreshBefore)) {
-		var next *Session
-		if next, err = c.refreshUnlessDown(ctx, s, t.handle); next != nil {
-			t.session.Store(next)
-			return next.tokens.AccessToken, nil
+	if f.sessions.keeper.onServer() && f.due(s, max(apiTokenLeft, f.settings.RefreshBefore)) {
+		var next refreshed
+		if next, err = f.unlessDown(ctx, kept{session: s, handle: t.handle}); err == nil {
+			t.session.Store(next.session)
+			return next.session.tokens.AccessToken, nil
 		}
 	}
-	if !c.tokenEnded(s) {
+	if !f.tokenExpired(s) {
 		return s.tokens.AccessToken, nil
 	}
 	if err == nil {
-		return "", failf("token", CodeLoginRequired, "the access token has ended")
+		return "", failf("token", CodeLoginRequired, "the access token has expired")
 	}
 	return "", fail("token", CodeProviderUnavailable, err)
 }

@@ -1,7 +1,7 @@
 package oidcrp
 
-// This file holds the Session that an app sees, its stored form, and how it is
-// loaded and saved.
+// This file holds the Session that an app sees, its stored form, and the owner
+// of all sessions.
 
 import (
 	"context"
@@ -10,22 +10,24 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	josejson "github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/oauth2"
 
+	"github.com/oidcrp/oidcrp/internal/seal"
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
-// A Session says who is signed in, and how the provider came to know. It is
-// read-only and safe for concurrent use.
+// A Session says who is signed in, and how the provider authenticated them. It
+// is read-only and safe for concurrent use. The methods of a nil Session return
+// zero values. Printed or logged, it shows its id, issuer and subject only.
 type Session struct {
 	id       string    // 16 random bytes; names the session, opens nothing
 	created  time.Time // when the person signed in here
@@ -40,11 +42,18 @@ type Session struct {
 	idToken  storedJWS
 	userInfo []byte // compact JSON; nil when the provider has no UserInfo
 	tokens   *oauth2.Token
-	tokensAt time.Time // when they came
+	tokensAt time.Time // when they arrived
 
-	withUserInfo bool // a refresh fetched UserInfo, too; not stored
+	login *freshLogin // what StartSession has to do; nil for a session that was loaded
 
-	facts func() *facts // decoded when first asked for
+	decoded func() *facts // decoded on first use
+}
+
+// A freshLogin is what is left to do of the login that made a session.
+type freshLogin struct {
+	forget func(http.ResponseWriter) // deletes the login's cookie
+	event  LoginEvent
+	report sync.Once // guards the event: a double click makes one login
 }
 
 // storedJWS is a JWS with its parts decoded, a quarter shorter than its text.
@@ -66,39 +75,75 @@ var authenticationFacts = []string{
 	"exp", "iat", "nbf", "jti", "at_hash", "c_hash", "session_expiry",
 }
 
-// newSession makes the session that a login earned.
-func (c *Client) newSession(t *transaction, token *idToken, userInfo []byte, tokens *tokenResponse) *Session {
+// create makes the session that a login earned. stepUp and returnTo are the
+// login's own.
+func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 	id := make([]byte, 16)
 	rand.Read(id)
+	token := a.idToken
 	s := &Session{
-		id:       string(id),
-		created:  c.now().Truncate(time.Millisecond),
-		seen:     c.now().Truncate(time.Second),
-		stepUp:   t.StepUp,
-		returnTo: t.ReturnTo,
-		lifetime: c.cfg.SessionLifetime,
+		id: string(id),
+		// The session begins with the exchange of the code: a logout by the
+		// provider that arrives during it concerns this session, too.
+		created:  a.started.Truncate(time.Millisecond),
+		seen:     m.now().Truncate(time.Second),
+		stepUp:   stepUp,
+		returnTo: returnTo,
+		lifetime: m.settings.Lifetime,
 		idToken:  splitJWS(token.raw),
-		userInfo: userInfo,
+		userInfo: a.userInfo,
 		ceiling:  token.sessionExpiry,
 		marks:    [2]markKey{subjectMark(token.issuer, token.subject), namelessMark(token.issuer, token.subject)},
 	}
 	if token.sid != "" {
 		s.marks[1] = sessionMark(token.issuer, token.sid)
 	}
-	if c.cfg.EndWithIDToken {
+	if m.settings.EndWithIDToken {
 		s.tokenEnd = token.expiry
 	}
-	if c.cfg.KeepTokens {
-		s.tokens, s.tokensAt = tokens.token(), c.now()
+	if m.keepTokens {
+		s.tokens, s.tokensAt = a.tokens.token(), m.now()
 	}
 	s.decodeLater()
 	return s
 }
 
-func (t *tokenResponse) token() *oauth2.Token {
-	return &oauth2.Token{
-		AccessToken: t.accessToken, TokenType: "Bearer", RefreshToken: t.refreshToken, Expiry: t.expiry,
+// withIDToken returns s as a refreshed ID Token continues it.
+func (m *sessions) withIDToken(s *Session, token *idToken) *Session {
+	next := s.copy()
+	next.idToken = splitJWS(token.raw)
+	if token.sid != "" { // a logout by the provider will name this one
+		next.marks[1] = sessionMark(token.issuer, token.sid)
 	}
+	if end := token.sessionExpiry; !end.IsZero() && (next.ceiling.IsZero() || end.Before(next.ceiling)) {
+		next.ceiling = end
+	}
+	if m.settings.EndWithIDToken {
+		next.tokenEnd = token.expiry
+	}
+	return next
+}
+
+// NewSession returns a session with these claims, for tests of an app's
+// handlers: see [ContextWithSession]. claims is anything that encodes as a JSON
+// object, such as map[string]any{"sub": "alice", "acr": "eidas2"}; NewSession
+// panics if it does not. The session began now and is kept nowhere.
+func NewSession(claims any) *Session {
+	payload, err := json.Marshal(claims)
+	if err == nil {
+		_, err = strictjson.Object(payload)
+	}
+	if err != nil {
+		panic("oidcrp: NewSession: " + err.Error())
+	}
+	id := make([]byte, 16)
+	rand.Read(id)
+	s := &Session{
+		id: string(id), created: time.Now(), seen: time.Now(), lifetime: defaultLifetime,
+		idToken: storedJWS{payload: payload},
+	}
+	s.decodeLater()
+	return s
 }
 
 // splitJWS takes apart a JWS that has been verified, and so is well-formed.
@@ -118,7 +163,7 @@ func (j storedJWS) String() string {
 }
 
 func (s *Session) decodeLater() {
-	s.facts = sync.OnceValue(func() *facts {
+	s.decoded = sync.OnceValue(func() *facts {
 		// The types were checked when the token was verified.
 		members, _ := strictjson.Object(s.idToken.payload)
 		var f facts
@@ -133,41 +178,81 @@ func (s *Session) decodeLater() {
 	})
 }
 
-// Issuer and Subject together name the account (OIDC Core 5.7): key your own
-// data by both. An e-mail address changes hands and spelling.
+var noFacts facts
+
+func (s *Session) facts() *facts {
+	if s == nil {
+		return &noFacts
+	}
+	return s.decoded()
+}
+
+// Format writes the id, issuer and subject of s, whatever the verb.
+func (s *Session) Format(f fmt.State, _ rune) {
+	if s == nil {
+		fmt.Fprint(f, "Session(none)")
+		return
+	}
+	fmt.Fprintf(f, "Session(id %s, iss %q, sub %q)", s.ID(), s.Issuer(), s.Subject())
+}
+
+// LogValue returns the id, issuer and subject of s.
+func (s *Session) LogValue() slog.Value {
+	if s == nil {
+		return slog.GroupValue()
+	}
+	return slog.GroupValue(
+		slog.String("id", s.ID()), slog.String("iss", s.Issuer()), slog.String("sub", s.Subject()))
+}
+
+// Issuer and Subject together identify the account (OIDC Core 5.7): key your
+// own data by both. An e-mail address changes owner and spelling.
 func (s *Session) Issuer() string { return s.facts().Issuer }
 
 // Subject is the ID Token's sub, unique at its Issuer.
 func (s *Session) Subject() string { return s.facts().Subject }
 
-// ACR is the authentication context class that the provider attests, "" if it
-// says none.
+// ACR is the authentication context class that the provider attests; "" if
+// none.
 func (s *Session) ACR() string { return s.facts().ACR }
 
 // AMR are the authentication methods that the provider names; nil if none.
 func (s *Session) AMR() []string { return slices.Clone(s.facts().AMR) }
 
-// AuthTime is when the person last proved who they are, by the ID Token's
-// auth_time; the zero time if it says none.
+// AuthTime is when the person last authenticated, by the ID Token's auth_time;
+// the zero time if there is none.
 func (s *Session) AuthTime() time.Time { return s.facts().AuthTime.Truncate(time.Second) }
 
 // SID is the provider's identifier of its own session (OIDC Front-Channel
-// Logout 3), "" if it says none.
+// Logout 3); "" if none.
 func (s *Session) SID() string { return s.facts().SID }
 
-// ID names the session among those of this app, for an audit log and for
+// ID identifies the session among those of this app, for an audit log and for
 // [Client.RevokeSession]. It opens nothing, and stays the same when the tokens
 // are refreshed.
-func (s *Session) ID() string { return base64.RawURLEncoding.EncodeToString([]byte(s.id)) }
+func (s *Session) ID() string {
+	if s == nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(s.id))
+}
 
 // CreatedAt is when the person signed in here.
-func (s *Session) CreatedAt() time.Time { return s.created }
+func (s *Session) CreatedAt() time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	return s.created
+}
 
 // ExpiresAt is when the session ends even if it is used all the time: after
-// [Config.SessionLifetime], when the ID Token's session_expiry says (OpenID IPSIE
-// SL1), or when the ID Token itself ends if [Config.EndWithIDToken] is set,
-// whichever comes first.
+// [Sessions.Lifetime], when the ID Token's session_expiry says (OpenID IPSIE
+// SL1), or when the ID Token itself expires if [Sessions.EndWithIDToken] is
+// set, whichever comes first.
 func (s *Session) ExpiresAt() time.Time {
+	if s == nil {
+		return time.Time{}
+	}
 	end := s.created.Add(s.lifetime)
 	for _, limit := range []time.Time{s.ceiling, s.tokenEnd} {
 		if !limit.IsZero() && limit.Before(end) {
@@ -178,49 +263,74 @@ func (s *Session) ExpiresAt() time.Time {
 }
 
 // ReturnTo is the page that a login leads to: the local path that it started
-// with, or the start page. It is set on the Session that [Client.Callback] returns only.
-func (s *Session) ReturnTo() string { return s.returnTo }
+// with, or the start page. It is set only on the Session that
+// [Client.Callback] returns.
+func (s *Session) ReturnTo() string {
+	if s == nil {
+		return ""
+	}
+	return s.returnTo
+}
 
 // IDToken is the ID Token as it was received, for services that take it as an
 // id_token_hint. Do not use it as an access token.
-func (s *Session) IDToken() string { return s.idToken.String() }
+func (s *Session) IDToken() string {
+	if s == nil || s.idToken.header == nil {
+		return ""
+	}
+	return s.idToken.String()
+}
 
-// Token is the access token and, if the provider gave one, the refresh token.
-// It is nil unless [Config.KeepTokens] is set. Its Expiry is zero when the
-// provider did not say. It is not refreshed: see [Client.Refresh].
+// Token is the access token and, if the provider issued one, the refresh token.
+// It is nil unless [Tokens.Keep] is set. Its Expiry is zero when the provider
+// did not specify it. It is not refreshed: see [Client.Refresh].
 func (s *Session) Token() *oauth2.Token {
-	if s.tokens == nil {
+	if s == nil || s.tokens == nil {
 		return nil
 	}
 	t := *s.tokens
 	return &t
 }
 
-// Claims decodes what is known of the person into v, a pointer to a struct or
-// a map. The facts of the authentication (iss, sub, aud, azp, acr, amr,
+// Claims decodes the claims about the person into v, a pointer to a struct or a
+// map. The facts of the authentication (iss, sub, aud, azp, acr, amr,
 // auth_time, sid, nonce, and the token's own times) come from the ID Token
 // alone; every other claim comes from UserInfo or, failing that, from the ID
 // Token. Names match exactly: a field tagged "sub" is never filled by "SUB".
+// Otherwise it decodes as encoding/json does; json.Number keeps a number exact.
 //
-// Its error is an [*Error] with [CodeInternal]: a claim does not fit into v.
+// Its error is an [*Error]: [CodeInternal] when a claim does not fit into v,
+// [CodeNoSession] for a nil Session.
 func (s *Session) Claims(v any) error {
-	merged, err := s.merged()
-	if err != nil {
-		return fail("claims", CodeInternal, err)
+	if s == nil {
+		return &Error{Op: "claims", Code: CodeNoSession}
 	}
-	text := merged.AppendJSON(make([]byte, 0, len(s.idToken.payload)+len(s.userInfo)))
-	if err := josejson.Unmarshal(text, v); err != nil {
+	merged, err := s.merged()
+	if err == nil {
+		err = strictjson.Decode(merged, v)
+	}
+	if err != nil {
 		return fail("claims", CodeInternal, err)
 	}
 	return nil
 }
 
 // IDTokenClaims returns the ID Token's claims as JSON.
-func (s *Session) IDTokenClaims() json.RawMessage { return slices.Clone(s.idToken.payload) }
+func (s *Session) IDTokenClaims() json.RawMessage {
+	if s == nil {
+		return nil
+	}
+	return slices.Clone(s.idToken.payload)
+}
 
-// UserInfoClaims returns the UserInfo claims as JSON, nil when the provider
-// has no UserInfo endpoint.
-func (s *Session) UserInfoClaims() json.RawMessage { return slices.Clone(s.userInfo) }
+// UserInfoClaims returns the UserInfo claims as JSON; nil when the provider has
+// no UserInfo endpoint.
+func (s *Session) UserInfoClaims() json.RawMessage {
+	if s == nil {
+		return nil
+	}
+	return slices.Clone(s.userInfo)
+}
 
 // claim decodes one of the claims that Claims knows; nil when it is missing.
 func (s *Session) claim(name string) any {
@@ -270,20 +380,6 @@ func (s *Session) largestClaims() []string {
 	}
 	names := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int { return sizes[b] - sizes[a] })
 	return names[:min(len(names), 3)]
-}
-
-// ended says why s is no longer good at the time now, "" if it is.
-func (c *Client) ended(s *Session, now time.Time) string {
-	switch {
-	case !now.Before(s.ExpiresAt()):
-		return "past its lifetime"
-	case !c.stored() && now.Sub(s.seen) >= c.cfg.SessionIdleTimeout:
-		// In a Store, the entry's own expiry does this.
-		return "idle for too long"
-	case s.created.After(now.Add(5 * time.Minute)):
-		return "made in the future"
-	}
-	return ""
 }
 
 // The stored form of a session. A reader refuses a version that it does not
@@ -338,12 +434,12 @@ func unixOrZero(t time.Time) uint64 {
 var errSessionFormat = errors.New("stored in a form that this version does not read")
 
 // unmarshalSession reads what marshal wrote. The session shares b's memory.
-func (c *Client) unmarshalSession(b []byte) (*Session, error) {
+func unmarshalSession(b []byte, lifetime time.Duration) (*Session, error) {
 	d := sessionDecoder{rest: b}
 	if d.byte() != sessionFormat {
 		return nil, errSessionFormat
 	}
-	s := &Session{lifetime: c.cfg.SessionLifetime}
+	s := &Session{lifetime: lifetime}
 	s.created = d.milliTime()
 	s.seen, s.ceiling, s.tokenEnd = d.time(), d.time(), d.time()
 	for i := range s.marks {
@@ -429,167 +525,215 @@ func (d *sessionDecoder) milliTime() time.Time {
 	return time.UnixMilli(int64(v & (1<<50 - 1)))
 }
 
-// sessionKey is the context key of what Middleware found out about a request.
-type sessionKey struct{}
-
-// requestSession is that: the session, or why there is none.
-type requestSession struct {
-	client  *Client
-	session atomic.Pointer[Session]
-	handle  string // of a session in the Store
-	err     error
-	// refreshCookie refreshes the tokens of a session in cookies, if they are
-	// about to end, and sets its cookies on the answer to the request. It is nil
-	// where that cannot be.
-	refreshCookie func(context.Context) error
-	mu            sync.Mutex // held by refreshCookie
-}
-
-// SessionFromContext returns the session of the request that ctx belongs to.
-// It is nil, and false, when nobody is signed in or when the request did not
-// pass through [Client.Middleware] or [Client.RequireLogin]. A request that
-// passed through those of several Clients has the session of the last one;
-// [Client.Session] asks any of them.
-func SessionFromContext(ctx context.Context) (*Session, bool) {
-	found, ok := ctx.Value(sessionKey{}).(*requestSession)
-	if !ok {
-		return nil, false
-	}
-	s := found.session.Load()
-	return s, s != nil
-}
-
-// Session returns the session that r carries, also without Middleware; behind it,
-// what Middleware found for this request. Its errors are [ErrNoSession], why the
-// provider ended the session at a refresh (see [Config.RefreshFailure]), and, for a
-// failing [Store], [ErrStoreUnavailable].
-func (c *Client) Session(r *http.Request) (*Session, error) {
-	if found, ok := r.Context().Value(sessionKey{}).(*requestSession); ok && found.client == c {
-		if s := found.session.Load(); s != nil { // looked up once for a request
-			return s, nil
-		}
-		return nil, found.err
-	}
-	s, _, err := c.loadSession(r)
-	return s, err
-}
-
-// StartSession signs the person in: it sets the cookies of s on w, ends the
-// session that r may have carried, and forgets the login that led here. It
-// returns an [*Error]: [ErrStoreUnavailable], or [CodeSessionTooLarge] naming
-// the largest claims.
-func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session) error {
-	c.forgetLogin(w, r)
-	// A new login never continues an old session (session fixation), and it
-	// leaves nothing of it behind in the Store.
-	if err := c.dropSession(r, s); err != nil {
-		return err
-	}
-	return c.saveSession(w, r, s, "")
-}
-
-// forgetLogin deletes the cookie of the login that the callback r belongs to:
-// it is over, well or not, and its state must not work again.
-func (c *Client) forgetLogin(w http.ResponseWriter, r *http.Request) {
-	params, err := callbackParameters(r)
-	if err != nil {
-		return
-	}
-	name := c.transactionCookie(params.Get("state"))
-	if _, err := r.Cookie(name); err == nil {
-		c.deleteCookie(w, name, c.transactionSameSite())
-	}
-}
-
-// EndSession signs the person out of this app: the session that r carries is
-// deleted, and its cookies on w. The provider does not hear of it. Its error is
-// [ErrStoreUnavailable]; the cookies are deleted all the same.
-func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
-	c.deleteSessionCookies(w, r)
-	return c.dropSession(r, nil)
-}
-
-// dropSession ends the session that r carries; next is the one that follows it,
-// if any.
-func (c *Client) dropSession(r *http.Request, next *Session) error {
-	if c.stored() {
-		return c.dropStored(r)
-	}
-	return c.endCookie(r, next)
-}
-
-// loadSession returns the session and what saveSession needs to write it back.
-func (c *Client) loadSession(r *http.Request) (s *Session, handle string, err error) {
-	var over bool
-	if c.stored() {
-		s, handle, over, err = c.loadStored(r)
-	} else {
-		s, err = c.loadCookie(r)
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	if s == nil {
-		return nil, "", &Error{Op: "session", Code: CodeNoSession}
-	}
-	reason := c.ended(s, c.now())
-	if reason == "" && !c.stored() {
-		if over, err = c.marks.over(r.Context(), s); err != nil {
-			return nil, "", err
-		}
-	}
-	if over {
-		reason = "ended by a logout"
-	}
-	if reason != "" {
-		c.events.sessionRefused(r.Context(), reason)
-		return nil, "", failf("session", CodeNoSession, "%s", reason)
-	}
-	return s, handle, nil
-}
-
-// saveSession writes s to the browser, and to the Store under handle, or under
-// a new handle if that is empty.
-func (c *Client) saveSession(w http.ResponseWriter, r *http.Request, s *Session, handle string) error {
-	if c.stored() {
-		return c.saveStored(w, r, s, handle)
-	}
-	return c.saveCookie(w, r, s)
-}
-
-// rollInterval is how often a session that is in use is written down again:
-// once a minute, or more often where a minute is much of the idle timeout.
-func (c *Client) rollInterval() time.Duration {
-	return min(time.Minute, c.cfg.SessionIdleTimeout/4)
-}
-
-// roll notes that the session is in use, at most once every rollInterval.
-func (c *Client) roll(w http.ResponseWriter, r *http.Request, s *Session, handle string) {
-	now := c.now()
-	if c.stored() {
-		c.touchStored(w, r, s, handle)
-		return
-	}
-	if now.Sub(s.seen) < c.rollInterval() {
-		return
-	}
-	rolled := s.copy()
-	rolled.seen = now.Truncate(time.Second)
-	// A session that was small enough to be saved is small enough again.
-	_ = c.saveCookie(w, r, rolled)
-}
-
-// keepPrivate keeps an answer that sets the session's cookie out of caches that
-// others share, also where the app says nothing about caching.
-func keepPrivate(w http.ResponseWriter) {
-	if w.Header().Get("Cache-Control") == "" {
-		w.Header().Set("Cache-Control", "private")
-	}
-}
-
 // copy returns a Session that can be changed before anybody else sees it.
 func (s *Session) copy() *Session {
 	other := *s
+	other.login = nil
 	other.decodeLater()
 	return &other
+}
+
+// Sessions says how long sessions last and where they are kept. The zero value
+// keeps them for 12 hours, or until they were idle for one.
+type Sessions struct {
+	// Lifetime ends a session for good; if zero, 12 hours.
+	Lifetime time.Duration
+	// IdleTimeout ends a session that is not used; if zero, 1 hour.
+	IdleTimeout time.Duration
+	// InCookies keeps the sessions in sealed cookies even if there is a Store,
+	// which then holds only what all replicas must know: who was logged out,
+	// which Logout Tokens arrived, whose tokens are being refreshed. If false,
+	// sessions are kept in the Store when there is one.
+	InCookies bool
+	// StoreTimeout bounds one call of the Store; if zero, 2 seconds. When it
+	// passes, protected routes answer 503, and public ones go without the
+	// session.
+	StoreTimeout time.Duration
+	// RevocationDelay is how long this replica may take to notice a logout
+	// handled by another: after it looked for logouts of a session, it does not
+	// look again for that long. If zero, 1 second; if negative, it looks at every
+	// request.
+	RevocationDelay time.Duration
+	// EndWithIDToken ends a session when its ID Token expires, or the one that
+	// arrived with the last refresh. If false, the ID Token's exp only limits
+	// its use for a login.
+	EndWithIDToken bool
+}
+
+const (
+	defaultLifetime    = 12 * time.Hour
+	defaultIdleTimeout = time.Hour
+)
+
+// sessions owns the sessions: how long they last, what ends them, and the
+// keeper that keeps them.
+type sessions struct {
+	keeper     keeper
+	marks      *marks
+	settings   Sessions // with its defaults filled in
+	keepTokens bool
+	events     *events
+	now        func() time.Time
+}
+
+// newSessions makes the owner of the sessions. shared is nil without a Store.
+func newSessions(
+	settings Sessions, keepTokens bool, shared *storage, c *cookies, ev *events, now func() time.Time,
+) *sessions {
+	m := &sessions{settings: settings, keepTokens: keepTokens, events: ev, now: now}
+	store := shared
+	if shared == nil { // for the marks alone
+		store = newStorage(newMemoryStore(0, now), settings.StoreTimeout, now)
+	}
+	m.marks = newMarks(store, shared == nil, now, settings.RevocationDelay)
+	if shared != nil && !settings.InCookies {
+		m.keeper = &storeKeeper{sessions: m, cookies: c, store: shared, log: ev.log}
+	} else {
+		m.keeper = &cookieKeeper{sessions: m, cookies: c, shared: shared}
+	}
+	return m
+}
+
+// ready returns an error if the Store does not answer.
+func (m *sessions) ready(ctx context.Context) error {
+	if m.marks.local {
+		return nil
+	}
+	_, err := m.marks.store.get(ctx, markKey{}.String())
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// A keeper keeps sessions: in sealed cookies, or in a Store behind a handle in
+// a cookie.
+type keeper interface {
+	// load returns the session that r carries; kept.session is nil when there is
+	// none that can be used. A refused cookie is an event and no error.
+	load(r *http.Request) (kept, error)
+	// start keeps a new session and sets its cookies on w.
+	start(w http.ResponseWriter, r *http.Request, s *Session) error
+	// touch notes that k is in use, once in a while.
+	touch(w http.ResponseWriter, r *http.Request, k kept)
+	// rewrite keeps s in place of k, with w's cookies where those hold sessions.
+	rewrite(w http.ResponseWriter, r *http.Request, k kept, s *Session) error
+	// end ends the session that r carries, copies included; next is the one
+	// that follows it, if any.
+	end(r *http.Request, next *Session) error
+	// forget deletes the cookies of the session that r carries.
+	forget(w http.ResponseWriter, r *http.Request)
+
+	// update keeps what a refresh made of k where other requests and replicas
+	// find it before they refresh k themselves. Its error is [CodeNoSession] if
+	// k has ended in the meantime.
+	update(ctx context.Context, k kept, next *Session) error
+	// updated returns what update kept for k, nil if nothing. Its error is
+	// [CodeNoSession] if k has ended in the meantime.
+	updated(ctx context.Context, k kept) (*Session, error)
+	// deliver sets on w what the browser must have of an updated session.
+	deliver(w http.ResponseWriter, r *http.Request, s *Session) error
+	// onServer reports whether the sessions themselves are kept in the Store:
+	// they can then change when an answer has begun, and an idle one ends with
+	// its entry.
+	onServer() bool
+}
+
+// kept is a session and where it is kept.
+type kept struct {
+	session *Session
+	handle  string // in a Store
+	marks   lookup // the marks that were read with it, if any
+}
+
+// load returns the session that r carries. Its errors are [CodeNoSession], and
+// those of an outage.
+func (m *sessions) load(r *http.Request) (kept, error) {
+	k, err := m.keeper.load(r)
+	if err != nil {
+		return kept{}, err
+	}
+	if k.session == nil {
+		return kept{}, &Error{Op: "session", Code: CodeNoSession}
+	}
+	reason := m.ended(k.session)
+	if reason == "" {
+		over, err := m.marks.over(r.Context(), k.session, k.marks)
+		if err != nil {
+			return kept{}, err
+		}
+		if over {
+			reason = reasonLoggedOut
+		}
+	}
+	if reason != "" {
+		m.events.sessionRefused(r.Context(), SessionEvent{
+			SessionID: k.session.ID(), Subject: k.session.Subject(), Reason: reason})
+		return kept{}, failf("session", CodeNoSession, "the session is %s", strings.ReplaceAll(reason, "_", " "))
+	}
+	return k, nil
+}
+
+// ended returns why s can no longer be used now, "" if it can.
+func (m *sessions) ended(s *Session) string {
+	now := m.now()
+	switch {
+	case !now.Before(s.ExpiresAt()):
+		return reasonExpired
+	case !m.keeper.onServer() && now.Sub(s.seen) >= m.settings.IdleTimeout:
+		return reasonIdle
+	case s.created.After(now.Add(5 * time.Minute)):
+		return reasonFuture
+	}
+	return ""
+}
+
+// start signs a person in: a new login never continues an old session (session
+// fixation), and leaves nothing of it behind.
+func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) error {
+	if err := m.keeper.end(r, s); err != nil {
+		return err
+	}
+	return m.keeper.start(w, r, s)
+}
+
+// end signs the person out of this app: the session that r carries is ended,
+// copies included, and its cookies deleted on w.
+func (m *sessions) end(w http.ResponseWriter, r *http.Request) error {
+	m.keeper.forget(w, r)
+	return m.keeper.end(r, nil)
+}
+
+// revoke ends the sessions that key names, on all replicas.
+func (m *sessions) revoke(ctx context.Context, key markKey) error {
+	return m.marks.set(ctx, key, m.settings.Lifetime)
+}
+
+// refuseCookie reports a session cookie that cannot be used.
+func (m *sessions) refuseCookie(ctx context.Context, err error) {
+	m.events.sessionRefused(ctx, SessionEvent{Reason: refusalReason(err), Err: err})
+}
+
+// refusalReason names why a cookie or a stored value cannot be read.
+func refusalReason(err error) string {
+	var chunks *chunkError
+	switch {
+	case errors.As(err, &chunks):
+		return chunks.reason
+	case errors.Is(err, seal.ErrUnknownKey):
+		return reasonUnknownKey
+	case errors.Is(err, seal.ErrTampered):
+		return reasonTampered
+	}
+	return reasonMalformed
+}
+
+// touchInterval is how often a session that is in use is written down again:
+// once a minute, or more often where a minute is much of the idle timeout.
+func (s *Sessions) touchInterval() time.Duration { return min(time.Minute, s.IdleTimeout/4) }
+
+// tooLarge is the error about a session that does not fit.
+func (s *Session) tooLarge(size, limit int, where, mend string) error {
+	return failf("session", CodeSessionTooLarge,
+		"%d bytes are more than %s (%d); the largest claims are %q: %s", size, where, limit, s.largestClaims(), mend)
 }

@@ -1,168 +1,136 @@
 package oidcrp
 
-// This file keeps a session in sealed cookies, and is the one place that knows
-// how this package's cookies are named and set.
+// This file keeps a session in sealed cookies.
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
+	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
+	"time"
+
+	"github.com/oidcrp/oidcrp/internal/once"
 )
 
-const (
-	// maxCookie bounds one cookie with its name and attributes; browsers drop
-	// cookies over 4096 bytes (RFC 6265 section 6.1).
-	maxCookie = 3800
-	// maxSession bounds a sealed session; servers commonly refuse requests with
-	// more than 16 to 32 KiB of headers.
-	maxSession = 16 << 10
-	// maxChunks is how many cookies that makes, at most.
-	maxChunks = maxSession/maxCookie + 2
-)
-
-// cookieNames are the names, or beginnings of names, of one client's cookies.
-// They carry a short hash of issuer, client and prefix, so that several
-// Clients live in one app.
-type cookieNames struct {
-	session     string // followed by a number from the second cookie on
-	transaction string // followed by the hash of the state
-	logout      string
+// cookieKeeper keeps sessions in sealed cookies. What a refresh made of one is
+// handed to the other replicas through the Store, if there is one.
+type cookieKeeper struct {
+	*sessions
+	cookies *cookies
+	shared  *storage // nil without a Store
 }
 
-func newCookieNames(cfg Config, secure bool) cookieNames {
-	sum := sha256.Sum256([]byte(cfg.Issuer + "\x00" + cfg.ClientID + "\x00" + cfg.PathPrefix))
-	name := "oidcrp_" + base64.RawURLEncoding.EncodeToString(sum[:6])
-	if secure {
-		// The browser then refuses the cookie from any other host, also a
-		// subdomain, and over plain http (RFC 6265bis section 4.1.3.2).
-		name = "__Host-" + name
-	}
-	return cookieNames{session: name + "_s", transaction: name + "_t_", logout: name + "_o"}
-}
+func (k *cookieKeeper) onServer() bool { return false }
 
-// associated returns the data that ties a sealed value to its cookie, or other
-// purpose, and to this app's host.
-func (c *Client) associated(purpose string) []byte {
-	return []byte(purpose + "\x00" + c.base.Host)
-}
-
-// setCookie sets cookie with the attributes that all of ours have.
-func (c *Client) setCookie(w http.ResponseWriter, cookie *http.Cookie) {
-	cookie.Path = "/"
-	cookie.HttpOnly = true
-	cookie.Secure = c.secure
-	if cookie.SameSite == 0 {
-		cookie.SameSite = http.SameSiteLaxMode
-	}
-	http.SetCookie(w, cookie)
-}
-
-func (c *Client) deleteCookie(w http.ResponseWriter, name string, sameSite http.SameSite) {
-	c.setCookie(w, &http.Cookie{Name: name, MaxAge: -1, SameSite: sameSite})
-}
-
-// chunkName names the i-th cookie of a session.
-func (c *Client) chunkName(i int) string {
-	if i == 0 {
-		return c.cookies.session
-	}
-	return c.cookies.session + strconv.Itoa(i)
-}
-
-// saveCookie seals s into as many cookies as it takes. The first one's value
-// starts with their number, since a browser may still hold one too many.
-func (c *Client) saveCookie(w http.ResponseWriter, r *http.Request, s *Session) error {
-	text, err := c.ring.seal(s.marshal(), c.associated(c.cookies.session))
-	if err != nil {
-		return err
-	}
-	if len(text) > maxSession {
-		return failf("session", CodeSessionTooLarge,
-			"%d bytes are more than cookies can hold (%d); the largest claims are %q: "+
-				"ask for less, or set Config.Store", len(text), maxSession, s.largestClaims())
-	}
-	const attributes = len("=; Path=/; HttpOnly; Secure; SameSite=Lax")
-	room := maxCookie - len(c.chunkName(maxChunks)) - attributes
-	chunks := (1 + len(text) + room - 1) / room
-	text = strconv.Itoa(chunks) + text
-	for i := range chunks {
-		c.setSessionCookie(w, c.chunkName(i), text[i*room:min((i+1)*room, len(text))])
-	}
-	for i := chunks; i < maxChunks; i++ {
-		if _, err := r.Cookie(c.chunkName(i)); err == nil {
-			c.deleteCookie(w, c.chunkName(i), 0)
-		}
-	}
-	return nil
-}
-
-// setSessionCookie sets a cookie that goes when the browser is closed, as is
-// right on a shared machine. The limits in time are inside the value.
-func (c *Client) setSessionCookie(w http.ResponseWriter, name, value string) {
-	keepPrivate(w)
-	c.setCookie(w, &http.Cookie{Name: name, Value: value})
-}
-
-// loadCookie returns the session that r's cookies hold; nil when there is
-// none, or none that can be used. Why is an event, and no matter to the
-// browser.
-func (c *Client) loadCookie(r *http.Request) (*Session, error) {
-	text, err := c.joinChunks(r)
+// load returns the session that r's cookies hold.
+func (k *cookieKeeper) load(r *http.Request) (kept, error) {
+	text, err := k.cookies.readChunks(r)
 	if text == "" && err == nil {
-		return nil, nil
+		return kept{}, nil
 	}
 	var plain []byte
 	if err == nil {
-		plain, err = c.ring.open(text, c.associated(c.cookies.session))
+		plain, err = k.cookies.open(k.cookies.session, text)
 	}
 	var s *Session
 	if err == nil {
-		s, err = c.unmarshalSession(plain)
+		s, err = unmarshalSession(plain, k.settings.Lifetime)
 	}
-	if errors.Is(err, ErrStoreUnavailable) { // there are no keys yet
-		return nil, err
+	if outage(err) { // there are no cookie keys yet
+		return kept{}, err
 	}
 	if err != nil {
-		c.events.sessionRefused(r.Context(), err.Error())
+		k.refuseCookie(r.Context(), err)
+		return kept{}, nil
+	}
+	return kept{session: s}, nil
+}
+
+func (k *cookieKeeper) start(w http.ResponseWriter, r *http.Request, s *Session) error {
+	text, err := k.cookies.seal(k.cookies.session, s.marshal())
+	if err != nil {
+		return err
+	}
+	if len(text) > maxSessionText {
+		return s.tooLarge(len(text), maxSessionText, "cookies can hold", "request fewer claims, or set Config.Store")
+	}
+	k.cookies.putChunks(w, r, text)
+	return nil
+}
+
+func (k *cookieKeeper) touch(w http.ResponseWriter, r *http.Request, held kept) {
+	now := k.now()
+	if now.Sub(held.session.seen) < k.settings.touchInterval() {
+		return
+	}
+	touched := held.session.copy()
+	touched.seen = now.Truncate(time.Second)
+	// A session that was small enough to be saved is small enough again.
+	_ = k.start(w, r, touched)
+}
+
+func (k *cookieKeeper) rewrite(w http.ResponseWriter, r *http.Request, _ kept, s *Session) error {
+	return k.start(w, r, s)
+}
+
+func (k *cookieKeeper) deliver(w http.ResponseWriter, r *http.Request, s *Session) error {
+	return k.start(w, r, s)
+}
+
+// end marks the session in r's cookies as over, unless next belongs to the same
+// person: the cookies are deleted, but the answer to an earlier request that is
+// still on its way may set them again, and somebody may have copied them.
+func (k *cookieKeeper) end(r *http.Request, next *Session) error {
+	held, err := k.load(r)
+	s := held.session
+	if err != nil || s == nil || k.ended(s) != "" || next != nil && s.marks[0] == next.marks[0] {
+		return err
+	}
+	// A copy may have been refreshed, and so last longer than this one.
+	return k.marks.set(r.Context(), s.markKeys().session(), k.settings.Lifetime)
+}
+
+// update puts next where the other replicas look for it before they refresh the
+// session themselves.
+func (k *cookieKeeper) update(ctx context.Context, held kept, next *Session) error {
+	if k.shared == nil {
+		return nil
+	}
+	name := handoverName(held.session)
+	sealed, err := k.cookies.seal(name, next.marshal())
+	if err != nil {
+		return err
+	}
+	// The answer to an earlier request may still set the old cookie again.
+	keep := max(once.Memory, next.tokens.Expiry.Sub(k.now()))
+	return k.shared.set(ctx, name, []byte(sealed), min(keep, k.settings.Lifetime))
+}
+
+func (k *cookieKeeper) updated(ctx context.Context, held kept) (*Session, error) {
+	if k.shared == nil {
 		return nil, nil
 	}
-	return s, nil
+	name := handoverName(held.session)
+	sealed, err := k.shared.get(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	plain, err := k.cookies.open(name, string(sealed))
+	if err != nil {
+		k.refuseCookie(ctx, err)
+		return nil, nil
+	}
+	next, err := unmarshalSession(plain, k.settings.Lifetime)
+	if err != nil || next.id != held.session.id || next.tokens == nil {
+		return nil, nil
+	}
+	return next, nil
 }
 
-// joinChunks returns the sealed session, "" when there is none.
-func (c *Client) joinChunks(r *http.Request) (string, error) {
-	first, err := r.Cookie(c.cookies.session)
-	if err != nil || first.Value == "" {
-		return "", nil
-	}
-	chunks := int(first.Value[0] - '0')
-	if chunks < 1 || chunks > maxChunks {
-		return "", fmt.Errorf("split into %q cookies", clean(first.Value[:1], 1))
-	}
-	if chunks == 1 {
-		return first.Value[1:], nil
-	}
-	var b strings.Builder
-	b.WriteString(first.Value[1:])
-	for i := 1; i < chunks; i++ {
-		next, err := r.Cookie(c.chunkName(i))
-		if err != nil {
-			return "", fmt.Errorf("cookie %d of %d is missing", i+1, chunks)
-		}
-		b.WriteString(next.Value)
-	}
-	return b.String(), nil
+func handoverName(s *Session) string {
+	return newMarkKey("refreshed", s.id, tokenKey(s).String()).String()
 }
 
-// deleteSessionCookies deletes every cookie of the session that r carries.
-func (c *Client) deleteSessionCookies(w http.ResponseWriter, r *http.Request) {
-	for i := range maxChunks {
-		if _, err := r.Cookie(c.chunkName(i)); err == nil || i == 0 {
-			c.deleteCookie(w, c.chunkName(i), 0)
-		}
-	}
-}
+func (k *cookieKeeper) forget(w http.ResponseWriter, r *http.Request) { k.cookies.dropSession(w, r) }

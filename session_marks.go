@@ -9,7 +9,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,6 +31,13 @@ func namelessMark(issuer, sub string) markKey { return newMarkKey("sub without s
 func newMarkKey(kind, issuer, value string) markKey {
 	sum := sha256.Sum256([]byte("oidcrp mark\x00" + kind + "\x00" + issuer + "\x00" + value))
 	return markKey(sum[:16])
+}
+
+// tokenKey names the tokens of s. The access token is in it because some
+// providers let the refresh token stay the same, and the next refresh must ask
+// again.
+func tokenKey(s *Session) markKey {
+	return newMarkKey("refresh", s.id, s.tokens.AccessToken+"\x00"+s.tokens.RefreshToken)
 }
 
 func (k markKey) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
@@ -65,6 +71,14 @@ func (m *marks) set(ctx context.Context, key markKey, ttl time.Duration) error {
 // idle reports whether there can be no mark at all.
 func (m *marks) idle() bool { return m.local && !m.used.Load() }
 
+// A lookup is what was read of the marks about one session. The zero value
+// holds nothing.
+type lookup struct {
+	keys   sessionMarks
+	values [][]byte // of keys.names(), in their order; nil: not read
+	turn   uint64   // of recent, before they were read
+}
+
 // due returns the keys of the marks to look up for a session, nil when it was
 // found without a mark a moment ago.
 func (m *marks) due(keys sessionMarks) []string {
@@ -74,41 +88,66 @@ func (m *marks) due(keys sessionMarks) []string {
 	return keys.names()
 }
 
-// over reports whether a logout has ended s.
-func (m *marks) over(ctx context.Context, s *Session) (bool, error) {
-	keys := m.due(s.markKeys())
-	if keys == nil {
-		return false, nil
+// readWith returns the Store's entry for key, nil when there is none. If the
+// Store can read several keys in one round trip and cookie names the session's
+// marks, those are read with it.
+func (m *marks) readWith(ctx context.Context, key string, cookie handleCookie) ([]byte, lookup, error) {
+	l := lookup{keys: cookie.hint, turn: m.recent.turn()}
+	var names []string
+	if cookie.hinted && m.store.readsMany() {
+		names = m.due(cookie.hint)
 	}
-	turn := m.recent.turn()
-	values, err := m.store.getMany(ctx, keys)
+	values, err := m.store.getMany(ctx, append([]string{key}, names...))
 	if err != nil {
-		return false, err
+		return nil, lookup{}, err
 	}
-	return m.judge(s, values, turn), nil
+	if names != nil {
+		l.values = values[1:]
+	}
+	return values[0], l, nil
 }
 
-// judge reports whether one of values, the marks about s, ends it. If none does,
-// they are not looked up again for a moment.
-func (m *marks) judge(s *Session, values [][]byte, turn uint64) bool {
-	for i, value := range values {
-		// A value of another form counts for nothing: taken for a mark, it
-		// would end each new login too, and send the person round and round.
+// over reports whether a logout has ended s. It asks the Store, unless read
+// holds the answer or s was found without a mark a moment ago.
+func (m *marks) over(ctx context.Context, s *Session, read lookup) (bool, error) {
+	keys := s.markKeys()
+	if read.values == nil || read.keys != keys {
+		names := m.due(keys)
+		if names == nil {
+			return false, nil
+		}
+		read = lookup{keys: keys, turn: m.recent.turn()}
+		var err error
+		if read.values, err = m.store.getMany(ctx, names); err != nil {
+			return false, err
+		}
+	}
+	if read.ends(s) {
+		return true, nil
+	}
+	m.recent.add(keys.session(), m.now(), read.turn)
+	return false, nil
+}
+
+// ends reports whether one of the marks ends s.
+func (l lookup) ends(s *Session) bool {
+	for i, value := range l.values {
+		// A value of another form counts for nothing: taken for a mark, it would
+		// end each new login too, and the person could never sign in.
 		if len(value) != 8 {
 			continue
 		}
 		// A mark about this one session ends it whatever the clocks say.
-		own := i == len(values)-1 && s.id != ""
+		own := i == len(l.values)-1 && s.id != ""
 		if own || s.created.UnixMilli() <= int64(binary.BigEndian.Uint64(value)) {
 			return true
 		}
 	}
-	m.recent.add(s.markKeys().session(), m.now(), turn)
 	return false
 }
 
 // first reports whether the token named by issuer and jti has not been seen
-// within ttl, and takes note of it.
+// within ttl, and notes it.
 func (m *marks) first(ctx context.Context, issuer, jti string, ttl time.Duration) (bool, error) {
 	return m.store.add(ctx, newMarkKey("jti", issuer, jti).String(), []byte(randomText()), ttl)
 }
@@ -140,8 +179,8 @@ func (k sessionMarks) names() []string {
 	return names
 }
 
-// String returns the keys as text for a cookie; they tell nothing to whoever
-// does not know the session anyway.
+// String returns the keys as text for a cookie. They are hashes, and tell nothing
+// to anybody who does not know the session already.
 func (k sessionMarks) String() string {
 	return base64.RawURLEncoding.EncodeToString(slices.Concat(k[0][:], k[1][:], k[2][:]))
 }
@@ -179,8 +218,8 @@ func (r *recently) has(key markKey, now time.Time) bool {
 	return ok && since >= 0 && since < r.delay
 }
 
-// turn is to be asked for before a look-up, and given to add after it: what was
-// looked up before a mark was set here must not hide the mark.
+// turn must be called before a lookup, and its result passed to add after it:
+// what was looked up before a mark was set here must not hide the mark.
 func (r *recently) turn() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -193,7 +232,7 @@ func (r *recently) add(key markKey, now time.Time, turn uint64) {
 	if turn != r.turns || r.delay <= 0 {
 		return
 	}
-	// Two maps in turn, so that what is too old goes without being looked for.
+	// Two maps in turn, so that old entries go without a search.
 	if since := now.Sub(r.since); r.young == nil || since < 0 || since >= r.delay {
 		r.old, r.young, r.since = r.young, make(map[markKey]time.Time), now
 	}
@@ -205,52 +244,4 @@ func (r *recently) forget() {
 	defer r.mu.Unlock()
 	r.young, r.old = nil, nil
 	r.turns++
-}
-
-// RevokeSubject ends every session of a person that began before now, on every
-// replica that shares the [Store], whether it is kept there or in cookies;
-// without a Store, in this process. A login that comes after it is not affected,
-// as far as the clocks of the replicas agree. The provider does not hear of it,
-// and may sign the person in again without a word: take their access away first.
-//
-// It returns an [*Error]: [CodeInvalidRequest] if issuer is not [Config.Issuer]
-// or subject is empty, or [ErrStoreUnavailable].
-func (c *Client) RevokeSubject(ctx context.Context, issuer, subject string) error {
-	if issuer != c.cfg.Issuer || subject == "" {
-		return failf("revoke", CodeInvalidRequest, "no subject of %s", c.cfg.Issuer)
-	}
-	return c.revoke(ctx, subjectMark(issuer, subject), c.cfg.SessionLifetime)
-}
-
-// RevokeSession ends the session with that [Session.ID] as RevokeSubject ends
-// all of a person's. A session that is over already is no error. It returns an
-// [*Error]: [CodeInvalidRequest] if id is no session's, or [ErrStoreUnavailable].
-func (c *Client) RevokeSession(ctx context.Context, id string) error {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)
-	if err != nil || len(raw) != len(markKey{}) {
-		return failf("revoke", CodeInvalidRequest, "not the id of a session")
-	}
-	return c.revoke(ctx, markKey(raw), c.cfg.SessionLifetime)
-}
-
-func (c *Client) revoke(ctx context.Context, key markKey, ttl time.Duration) error {
-	if err := c.marks.set(ctx, key, ttl); err != nil {
-		return err
-	}
-	c.cfg.Logger.InfoContext(ctx, "sessions revoked", "mark", key.String())
-	return nil
-}
-
-// endCookie takes note that the session in r's cookies is over, unless next is of
-// the same person: the cookies are deleted, but the answer to an earlier request
-// that is still on its way may set them once more, and somebody may have copied
-// them.
-func (c *Client) endCookie(r *http.Request, next *Session) error {
-	s, err := c.loadCookie(r)
-	now := c.now()
-	if err != nil || s == nil || c.ended(s, now) != "" || next != nil && s.marks[0] == next.marks[0] {
-		return err
-	}
-	// A copy may have been refreshed, and so last longer than this one.
-	return c.marks.set(r.Context(), s.markKeys().session(), c.cfg.SessionLifetime)
 }

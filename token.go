@@ -1,111 +1,75 @@
 package oidcrp
 
 // This file takes the authentication response (OIDC Core 3.1.2.5 to 3.1.2.7)
-// and exchanges its code for tokens (OIDC Core 3.1.3). The client proves
-// itself in one place for every endpoint that asks for it.
+// and exchanges its code for tokens (OIDC Core 3.1.3).
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
+	"golang.org/x/oauth2"
 
-	"github.com/oidcrp/oidcrp/internal/fetch"
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
-// Callback takes the provider's answer in r, exchanges the code, verifies the
-// ID Token, calls UserInfo and returns the session that follows from all that.
-// Nothing is sent to the browser: [Client.StartSession] does that next.
-//
-// The same answer may arrive twice, from a double click or a reload: the code
-// is spent once, and both calls return the same session. ctx bounds only the
-// wait; the exchange goes on for a reload that is waiting for it too.
-//
-// It returns an [*Error]. Its code says what happened: [ErrTransactionLost]
-// when this browser has no such login, [CodeProviderError] with a
-// [*ProviderError] when the provider refused, [CodeTokenRefused] with a
-// [*TokenError], [ErrProviderUnavailable] when the provider failed half way.
-func (c *Client) Callback(ctx context.Context, r *http.Request) (*Session, error) {
-	response, err := readAuthenticationResponse(r)
-	if err != nil {
-		return nil, err
-	}
-	t, err := c.findTransaction(r, response.state)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.checkResponseIssuer(ctx, response); err != nil {
-		return nil, err
-	}
-	if response.err != nil {
-		return nil, providerRefusal(response.err)
-	}
-	if response.code == "" {
-		return nil, failf("callback", CodeInvalidRequest, "neither code nor error")
-	}
-	// A result is kept even if it is an error: the code may be spent.
-	keep := func(error) bool { return true }
-	s, err := c.callbacks.Do(ctx, c.transactionCookie(response.state), c.now(), keep, func() (*Session, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*c.cfg.ProviderTimeout)
-		defer cancel()
-		return c.completeLogin(ctx, t, response.code)
-	})
-	if ctx.Err() != nil && s == nil {
-		return nil, fail("callback", CodeProviderUnavailable, err)
-	}
-	if err != nil {
-		return nil, fail("callback", CodeInternal, err)
-	}
-	return s, nil
+// flow owns the protocol of a login: the authentication request, the exchange
+// of the code, and the checks of what the provider answers.
+type flow struct {
+	provider            *provider
+	rules               *rules
+	registration        *Registration
+	clientID            string
+	scopes              []string
+	responseMode        string
+	userInfoTokenInBody bool
+	now                 func() time.Time
 }
 
-// completeLogin goes from the code to the session.
-func (c *Client) completeLogin(ctx context.Context, t *transaction, code string) (*Session, error) {
-	m, err := c.effectiveMetadata(ctx)
+// authenticated is what a login learned, all of it verified.
+type authenticated struct {
+	idToken  *idToken
+	userInfo []byte // compact JSON; nil when the provider has no UserInfo endpoint
+	tokens   *tokenResponse
+	started  time.Time // when the code was about to be exchanged
+	// How long the three steps took.
+	exchange, verification, userInfoCall time.Duration
+}
+
+// authenticate goes from the code to the person: exchange, ID Token, UserInfo,
+// each checked before the next.
+func (f *flow) authenticate(
+	ctx context.Context, code, verifier string, expected expectedIDToken,
+) (*authenticated, error) {
+	m, err := f.provider.metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
-	started := c.now()
-	tokens, err := c.exchange(ctx, m, code, t.Verifier)
-	if err != nil {
+	a := &authenticated{started: f.now()}
+	if a.tokens, err = f.exchange(ctx, m, code, verifier); err != nil {
 		return nil, err
 	}
-	exchanged := c.now()
-	idToken, err := c.verifyIDToken(ctx, m, tokens.idToken, &expectedIDToken{
-		nonce: t.Nonce, acr: t.ACR, maxAge: t.MaxAge, accessToken: tokens.accessToken,
-	})
-	if err != nil {
+	exchanged := f.now()
+	expected.accessToken = a.tokens.accessToken
+	if a.idToken, err = f.verifyIDToken(ctx, m, a.tokens.idToken, &expected); err != nil {
 		return nil, err
 	}
-	verified := c.now()
-	userInfo, err := c.userInfo(ctx, m, tokens.accessToken, idToken.subject)
-	if err != nil {
+	verified := f.now()
+	if a.userInfo, err = f.userInfo(ctx, m, a.tokens.accessToken, a.idToken.subject); err != nil {
 		return nil, err
 	}
-	session := c.newSession(t, idToken, userInfo, tokens)
-	// The session begins with the code: a logout by the provider that came while
-	// all this went on is about it, too.
-	session.created = started.Truncate(time.Millisecond)
-	c.events.loginSucceeded(ctx, LoginSucceededEvent{
-		Subject: idToken.subject, ACR: idToken.acr, AMR: idToken.amr,
-		Exchange: exchanged.Sub(started), Verification: verified.Sub(exchanged), UserInfo: c.now().Sub(verified),
-	})
-	return session, nil
+	a.exchange, a.verification = exchanged.Sub(a.started), verified.Sub(exchanged)
+	a.userInfoCall = f.now().Sub(verified)
+	return a, nil
 }
 
 // An authenticationResponse is what came back on the redirect URI.
 type authenticationResponse struct {
+	params      url.Values
 	state, code string
 	iss         string
 	hasIss      bool
@@ -129,6 +93,7 @@ func readAuthenticationResponse(r *http.Request) (*authenticationResponse, error
 		}
 	}
 	response := &authenticationResponse{
+		params: params,
 		state:  params.Get("state"),
 		code:   params.Get("code"),
 		iss:    params.Get("iss"),
@@ -158,15 +123,15 @@ func callbackParameters(r *http.Request) (url.Values, error) {
 
 // checkResponseIssuer is RFC 9207 section 2.4: the defence against an answer
 // that another provider sent.
-func (c *Client) checkResponseIssuer(ctx context.Context, response *authenticationResponse) error {
+func (f *flow) checkResponseIssuer(ctx context.Context, response *authenticationResponse) error {
 	if response.hasIss {
-		if response.iss != c.cfg.Issuer {
+		if response.iss != f.rules.issuer {
 			return failf("callback", CodeIssuerMismatch,
-				"iss is %q, expected %q", clean(response.iss, 200), c.cfg.Issuer)
+				"iss is %q, expected %q", clean(response.iss, 200), f.rules.issuer)
 		}
 		return nil
 	}
-	m, err := c.effectiveMetadata(ctx)
+	m, err := f.provider.metadata(ctx)
 	if err != nil {
 		return err
 	}
@@ -194,15 +159,22 @@ func providerRefusal(refusal *ProviderError) error {
 // tokenResponse is what the token endpoint answered (RFC 6749 section 5.1).
 type tokenResponse struct {
 	accessToken, refreshToken, idToken string
-	expiry                             time.Time // zero: not said
+	expiry                             time.Time // zero: not specified
+}
+
+// token returns t as an app gets it.
+func (t *tokenResponse) token() *oauth2.Token {
+	return &oauth2.Token{
+		AccessToken: t.accessToken, TokenType: "Bearer", RefreshToken: t.refreshToken, Expiry: t.expiry,
+	}
 }
 
 // exchange redeems the code, once.
-func (c *Client) exchange(ctx context.Context, m *Metadata, code, verifier string) (*tokenResponse, error) {
-	return c.requestTokens(ctx, m, url.Values{
+func (f *flow) exchange(ctx context.Context, m *Metadata, code, verifier string) (*tokenResponse, error) {
+	return f.requestTokens(ctx, m, url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
-		"redirect_uri":  {c.cfg.RedirectURI},
+		"redirect_uri":  {f.registration.RedirectURI},
 		"code_verifier": {verifier},
 	})
 }
@@ -214,12 +186,12 @@ func (c *Client) exchange(ctx context.Context, m *Metadata, code, verifier strin
 // form, puts the whole body into its error, and has no place for a client
 // assertion in a refresh; and because pushed authorization requests and
 // revocation need the same client authentication.
-func (c *Client) requestTokens(ctx context.Context, m *Metadata, form url.Values) (*tokenResponse, error) {
-	members, err := c.authenticatedPost(ctx, m, "token", m.TokenEndpoint, form, http.StatusOK)
+func (f *flow) requestTokens(ctx context.Context, m *Metadata, form url.Values) (*tokenResponse, error) {
+	members, err := f.provider.post(ctx, m, "token", m.TokenEndpoint, form, http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
-	t, err := readTokenResponse(members, c.now())
+	t, err := readTokenResponse(members, f.now())
 	if err != nil {
 		return nil, fail("token", CodeProviderInvalid, err)
 	}
@@ -252,191 +224,4 @@ func readTokenResponse(members strictjson.Members, now time.Time) (*tokenRespons
 		t.expiry = now.Add(time.Duration(n) * time.Second)
 	}
 	return &t, nil
-}
-
-// authenticatedPost posts form to one of the provider's endpoints, with the
-// client's authentication, and returns the members of the JSON answer. An
-// error answer becomes a [*ProviderError]. name is the endpoint's in errors;
-// want is the status of success, beside 200.
-func (c *Client) authenticatedPost(
-	ctx context.Context, m *Metadata, name, endpoint string, form url.Values, want int,
-) (strictjson.Members, error) {
-	header := make(http.Header)
-	if err := c.authenticate(m, form, header); err != nil {
-		return nil, err
-	}
-	answer, err := c.http.Do(ctx, fetch.Request{
-		Method: http.MethodPost,
-		URL:    endpoint,
-		Header: header,
-		Form:   form,
-		Accept: "application/json", // some providers answer errors in HTML otherwise
-	})
-	if err != nil {
-		return nil, failFetch(name, err)
-	}
-	if answer.StatusCode != want && answer.StatusCode != http.StatusOK {
-		return nil, errorAnswer(name, answer)
-	}
-	if answer.MediaType != "application/json" {
-		return nil, failf(name, CodeProviderInvalid,
-			"the answer is %q, not application/json", clean(answer.MediaType, 60))
-	}
-	members, err := strictjson.Object(answer.Body)
-	if err != nil {
-		return nil, fail(name, CodeProviderInvalid, err)
-	}
-	if code, _, _ := members.String("error"); code != "" { // some answer errors with status 200
-		return nil, errorAnswer(name, answer)
-	}
-	return members, nil
-}
-
-// errorAnswer reads the error that an endpoint answered (RFC 6749 section 5.2).
-func errorAnswer(name string, answer *fetch.Response) error {
-	members, err := strictjson.Object(answer.Body)
-	if err != nil {
-		return failf(name, CodeProviderInvalid, "status %d without a JSON error", answer.StatusCode)
-	}
-	code, _, _ := members.String("error")
-	description, _, _ := members.String("error_description")
-	uri, _, _ := members.String("error_uri")
-	if code == "" {
-		return failf(name, CodeProviderInvalid, "status %d without an error code", answer.StatusCode)
-	}
-	refusal := newProviderError(name, answer.StatusCode, code, description, uri)
-	return fail(name, refusal.code(), refusal)
-}
-
-// authenticate adds the client's proof to a request (OIDC Core 9, RFC 6749
-// section 2.3, RFC 7523). The method is settled beforehand: trying one after
-// the other would spend the code twice.
-func (c *Client) authenticate(m *Metadata, form url.Values, header http.Header) error {
-	method, err := c.authMethod(m)
-	if err != nil {
-		return err
-	}
-	if method == "client_secret_basic" {
-		// Both halves are form-urlencoded first (RFC 6749 section 2.3.1).
-		r := http.Request{Header: header}
-		r.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(c.cfg.ClientSecret))
-		return nil
-	}
-	form.Set("client_id", c.cfg.ClientID)
-	switch method {
-	case "client_secret_post":
-		form.Set("client_secret", c.cfg.ClientSecret)
-	case "client_secret_jwt", "private_key_jwt":
-		assertion, err := c.clientAssertion(method)
-		if err != nil {
-			return fail("token", CodeInternal, err)
-		}
-		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-		form.Set("client_assertion", assertion)
-	}
-	return nil
-}
-
-// authMethod returns the configured method, else the first of basic and post
-// that the provider advertises; a provider that advertises nothing means basic
-// (OIDC Discovery 3).
-func (c *Client) authMethod(m *Metadata) (string, error) {
-	if c.cfg.TokenEndpointAuthMethod != "" {
-		return c.cfg.TokenEndpointAuthMethod, nil
-	}
-	offered := m.TokenEndpointAuthMethodsSupported
-	if len(offered) == 0 {
-		return "client_secret_basic", nil
-	}
-	for _, method := range []string{"client_secret_basic", "client_secret_post"} {
-		if slices.Contains(offered, method) {
-			return method, nil
-		}
-	}
-	return "", failf("token", CodeUnsupported,
-		"the provider takes %s; say which in TokenEndpointAuthMethod", quoteList(offered))
-}
-
-// assertionLifetime is short: an assertion is used at once, and once.
-const assertionLifetime = time.Minute
-
-// clientAssertion makes the JWT of RFC 7523 section 3. Its audience is the
-// issuer, which names the provider the same at every endpoint.
-func (c *Client) clientAssertion(method string) (string, error) {
-	key, err := assertionKey(&c.cfg, method)
-	if err != nil {
-		return "", err
-	}
-	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType("JWT"))
-	if err != nil {
-		return "", err
-	}
-	now := c.now()
-	return jwt.Signed(signer).Claims(struct {
-		Issuer   string `json:"iss"`
-		Subject  string `json:"sub"`
-		Audience string `json:"aud"`
-		ID       string `json:"jti"`
-		IssuedAt int64  `json:"iat"`
-		Expiry   int64  `json:"exp"`
-	}{
-		c.cfg.ClientID, c.cfg.ClientID, c.cfg.Issuer, randomText(), now.Unix(), now.Add(assertionLifetime).Unix(),
-	}).Serialize()
-}
-
-// assertionKey returns the key and the algorithm that sign the client's
-// assertions by method.
-func assertionKey(cfg *Config, method string) (jose.SigningKey, error) {
-	alg := cfg.TokenEndpointAuthSigningAlg
-	if method == "client_secret_jwt" {
-		if alg == "" {
-			alg = "HS256"
-		}
-		if macSizes[alg] == 0 {
-			return jose.SigningKey{}, errors.New("client_secret_jwt is signed with HS256, HS384 or HS512")
-		}
-		return jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: []byte(cfg.ClientSecret)}, nil
-	}
-	for _, key := range cfg.ClientKeys {
-		fits := signingAlgs(key)
-		if alg == "" && len(fits) > 0 {
-			return jose.SigningKey{Algorithm: jose.SignatureAlgorithm(fits[0]), Key: key}, nil
-		}
-		if slices.Contains(fits, alg) {
-			return jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: key}, nil
-		}
-	}
-	return jose.SigningKey{}, errors.New("none of ClientKeys signs with that algorithm")
-}
-
-// signingAlgs returns the algorithms that key can sign with: its own alg if it
-// says one, else those of its type, the usual one first. A key for encryption
-// has none.
-func signingAlgs(key jose.JSONWebKey) []string {
-	var algs []string
-	switch k := key.Key.(type) {
-	case *rsa.PrivateKey:
-		algs = []string{"RS256", "PS256", "RS384", "PS384", "RS512", "PS512"}
-	case ed25519.PrivateKey:
-		algs = []string{"EdDSA"}
-	case *ecdsa.PrivateKey:
-		algs = map[int][]string{256: {"ES256"}, 384: {"ES384"}, 521: {"ES512"}}[k.Curve.Params().BitSize]
-	}
-	return slices.DeleteFunc(algs, func(alg string) bool {
-		return key.Use == "enc" || key.Algorithm != "" && key.Algorithm != alg
-	})
-}
-
-// checkAssertionAlg reports what is wrong with the keys of the jwt methods.
-func checkAssertionAlg(cfg *Config) error {
-	method := cfg.TokenEndpointAuthMethod
-	if method != "client_secret_jwt" && (method != "private_key_jwt" || len(cfg.ClientKeys) == 0) {
-		return nil
-	}
-	key, err := assertionKey(cfg, method)
-	if err != nil {
-		return err
-	}
-	_, err = jose.NewSigner(key, nil)
-	return err
 }

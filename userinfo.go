@@ -24,24 +24,24 @@ const userInfoName = "UserInfo"
 // userInfo returns the claims about the person that accessToken stands for,
 // as compact JSON, or nil when the provider has no UserInfo endpoint. They are
 // about subject, the verified ID Token's, or refused.
-func (c *Client) userInfo(ctx context.Context, m *Metadata, accessToken, subject string) ([]byte, error) {
+func (f *flow) userInfo(ctx context.Context, m *Metadata, accessToken, subject string) ([]byte, error) {
 	if m.UserInfoEndpoint == "" {
 		return nil, nil
 	}
-	request := fetch.Request{URL: m.UserInfoEndpoint, Accept: c.userInfoAccept()}
-	if c.cfg.UserInfoTokenInBody {
+	request := fetch.Request{URL: m.UserInfoEndpoint, Accept: f.userInfoAccept()}
+	if f.userInfoTokenInBody {
 		request.Form = url.Values{"access_token": {accessToken}}
 	} else {
 		request.Header = http.Header{"Authorization": {"Bearer " + accessToken}}
 	}
-	answer, err := c.http.Do(ctx, request)
+	answer, err := f.provider.http.Do(ctx, request)
 	if err != nil {
 		return nil, failFetch("userinfo", err)
 	}
 	if answer.StatusCode != http.StatusOK {
 		return nil, userInfoError(answer)
 	}
-	claims, err := c.userInfoClaims(ctx, m, answer)
+	claims, err := f.userInfoClaims(ctx, m, answer)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +66,8 @@ func (c *Client) userInfo(ctx context.Context, m *Metadata, accessToken, subject
 // userInfoAccept is a JWT alone where one was registered, since plain JSON would
 // be refused: some providers sign or not by this header, and know no lists in
 // it. Some answer errors in HTML without one.
-func (c *Client) userInfoAccept() string {
-	if c.cfg.UserInfoSignedResponseAlg != "" || c.cfg.UserInfoEncryptedResponseAlg != "" {
+func (f *flow) userInfoAccept() string {
+	if f.registration.UserInfoSignedResponseAlg != "" || f.registration.UserInfoEncryptedResponseAlg != "" {
 		return "application/jwt"
 	}
 	return "application/json, application/jwt;q=0.5"
@@ -94,27 +94,27 @@ func bearerError(header http.Header) string {
 }
 
 // userInfoClaims returns the answer's JSON, verified first if it is a JWT.
-func (c *Client) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Response) ([]byte, error) {
+func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Response) ([]byte, error) {
 	switch answer.MediaType {
 	case "application/json":
-		if alg := c.cfg.UserInfoEncryptedResponseAlg; alg != "" {
+		if alg := f.registration.UserInfoEncryptedResponseAlg; alg != "" {
 			return nil, fail("userinfo", CodeUserInfoRefused,
 				refuse(userInfoName, "alg", "a token encrypted with "+alg, "plain JSON"))
 		}
-		return c.plainUserInfo(answer.Body)
+		return f.plainUserInfo(answer.Body)
 	case "application/jwt":
-		inner, err := c.decrypt(userInfoName, strings.TrimSpace(string(answer.Body)),
-			c.cfg.UserInfoEncryptedResponseAlg, c.cfg.UserInfoEncryptedResponseEnc)
+		inner, err := f.provider.secrets.decrypt(userInfoName, strings.TrimSpace(string(answer.Body)),
+			f.registration.UserInfoEncryptedResponseAlg, f.registration.UserInfoEncryptedResponseEnc)
 		if err != nil {
 			return nil, fail("userinfo", CodeUserInfoRefused, err)
 		}
 		// What is encrypted without being signed is bare JSON, whatever the
 		// header's cty says, so the content decides. What is not encrypted is
 		// a JWT, as its media type says.
-		if c.cfg.UserInfoEncryptedResponseAlg != "" && strings.HasPrefix(strings.TrimSpace(inner), "{") {
-			return c.plainUserInfo([]byte(inner))
+		if f.registration.UserInfoEncryptedResponseAlg != "" && strings.HasPrefix(strings.TrimSpace(inner), "{") {
+			return f.plainUserInfo([]byte(inner))
 		}
-		return c.verifyUserInfo(ctx, m, inner)
+		return f.verifyUserInfo(ctx, m, inner)
 	}
 	return nil, failf("userinfo", CodeUserInfoRefused,
 		"the answer is %q, not application/json or application/jwt", clean(answer.MediaType, 60))
@@ -122,8 +122,8 @@ func (c *Client) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.
 
 // plainUserInfo accepts claims that nobody signed, unless a signature was
 // agreed on.
-func (c *Client) plainUserInfo(claims []byte) ([]byte, error) {
-	if alg := c.cfg.UserInfoSignedResponseAlg; alg != "" {
+func (f *flow) plainUserInfo(claims []byte) ([]byte, error) {
+	if alg := f.registration.UserInfoSignedResponseAlg; alg != "" {
 		return nil, fail("userinfo", CodeUserInfoRefused,
 			refuse(userInfoName, "alg", fmt.Sprintf("a JWT signed with %s", alg), "plain JSON"))
 	}
@@ -133,34 +133,39 @@ func (c *Client) plainUserInfo(claims []byte) ([]byte, error) {
 // verifyUserInfo checks a signed answer (OIDC Core 5.3.2, 5.3.4): iss and aud
 // as the specification has them, which a signature alone does not replace, and
 // exp if there is one.
-func (c *Client) verifyUserInfo(ctx context.Context, m *Metadata, compact string) ([]byte, error) {
-	refused := func(check, expected, got string) error {
-		return fail("userinfo", CodeUserInfoRefused, refuse(userInfoName, check, expected, got))
-	}
-	algs := c.idTokenAlgs(m)
-	if alg := c.cfg.UserInfoSignedResponseAlg; alg != "" {
+func (f *flow) verifyUserInfo(ctx context.Context, m *Metadata, compact string) ([]byte, error) {
+	algs := f.rules.idTokenAlgs(m)
+	if alg := f.registration.UserInfoSignedResponseAlg; alg != "" {
 		algs = []string{alg}
 	}
-	payload, _, err := c.keys.verify(ctx, userInfoName, compact, algs)
+	payload, _, err := f.provider.keys.verify(ctx, userInfoName, compact, algs)
 	if err != nil {
 		return nil, fail("userinfo", CodeUserInfoRefused, err)
 	}
+	if err := f.rules.userInfo(payload); err != nil {
+		return nil, fail("userinfo", CodeUserInfoRefused, err)
+	}
+	return payload, nil
+}
+
+// userInfo checks the claims that protect a signed answer.
+func (ru *rules) userInfo(payload []byte) error {
 	members, err := strictjson.Object(payload)
 	if err != nil {
-		return nil, fail("userinfo", CodeUserInfoRefused, err)
+		return err
 	}
 	iss, _, issErr := members.String("iss")
 	aud, _, audErr := members.StringOrStrings("aud")
 	exp, hasExp, expErr := members.Time("exp")
 	switch {
 	case errors.Join(issErr, audErr, expErr) != nil:
-		return nil, fail("userinfo", CodeUserInfoRefused, errors.Join(issErr, audErr, expErr))
-	case iss != c.cfg.Issuer:
-		return nil, refused("iss", fmt.Sprintf("%q", c.cfg.Issuer), iss)
-	case !slices.Contains(aud, c.cfg.ClientID) || slices.ContainsFunc(aud, c.untrusted):
-		return nil, refused("aud", fmt.Sprintf("%q", c.cfg.ClientID), strings.Join(aud, " "))
-	case hasExp && !c.now().Add(-c.cfg.ClockSkew).Before(exp):
-		return nil, fail("userinfo", CodeUserInfoRefused, refuseTime(userInfoName, "exp", "a time to come", exp))
+		return errors.Join(issErr, audErr, expErr)
+	case iss != ru.issuer:
+		return refuse(userInfoName, "iss", fmt.Sprintf("%q", ru.issuer), iss)
+	case !slices.Contains(aud, ru.clientID) || slices.ContainsFunc(aud, ru.untrusted):
+		return refuse(userInfoName, "aud", fmt.Sprintf("%q", ru.clientID), strings.Join(aud, " "))
+	case hasExp && !ru.now().Add(-ru.skew).Before(exp):
+		return refuseTime(userInfoName, "exp", "a time to come", exp)
 	}
-	return payload, nil
+	return nil
 }

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// MemoryStore is a [Store] in this process's memory, for tests and for apps
+// memoryStore is a [Store] in this process's memory, for tests and for apps
 // that run as one process. Its sessions end with the process. The zero value
 // is ready to use; it must not be copied.
 //
 // It runs nothing in the background: what has expired is dropped as new entries
 // come. A million sessions of 1 KiB are about 1.2 GB.
-type MemoryStore struct {
+type memoryStore struct {
 	// MaxEntries bounds the number of entries; if zero, 1,048,576. A store that
 	// is full makes room for a new entry by dropping one that would expire soon:
 	// the first of a 64th part of the store. So it is somebody who has been idle
@@ -40,7 +40,7 @@ const (
 	maxDrops = 4
 )
 
-// A memoryShard is a part of a MemoryStore with a lock of its own.
+// A memoryShard is a part of a memoryStore with a lock of its own.
 type memoryShard struct {
 	mu       sync.Mutex
 	entries  map[string]*memoryEntry // guarded by mu
@@ -58,14 +58,12 @@ var (
 	memoryEpoch = time.Now()
 	memorySeed  = maphash.MakeSeed()
 
-	_ TouchStore   = (*MemoryStore)(nil)
-	_ AddStore     = (*MemoryStore)(nil)
-	_ GetManyStore = (*MemoryStore)(nil)
+	_ SharedStore = (*memoryStore)(nil)
 )
 
 // Get returns the value of key, which the caller must not change, or
 // [ErrNotFound].
-func (m *MemoryStore) Get(_ context.Context, key string) ([]byte, error) {
+func (m *memoryStore) Get(_ context.Context, key string) ([]byte, error) {
 	value := m.get(key, m.clock())
 	if value == nil {
 		return nil, ErrNotFound
@@ -75,7 +73,7 @@ func (m *MemoryStore) Get(_ context.Context, key string) ([]byte, error) {
 
 // GetMany returns the values of keys, in their order, nil for a key that is not
 // there. The caller must not change them.
-func (m *MemoryStore) GetMany(_ context.Context, keys []string) ([][]byte, error) {
+func (m *memoryStore) GetMany(_ context.Context, keys []string) ([][]byte, error) {
 	now, values := m.clock(), make([][]byte, len(keys))
 	for i, key := range keys {
 		values[i] = m.get(key, now)
@@ -84,7 +82,7 @@ func (m *MemoryStore) GetMany(_ context.Context, keys []string) ([][]byte, error
 }
 
 // get returns nil for a key that is not there, and for no other.
-func (m *MemoryStore) get(key string, now time.Duration) []byte {
+func (m *memoryStore) get(key string, now time.Duration) []byte {
 	shard := m.shard(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -95,18 +93,18 @@ func (m *MemoryStore) get(key string, now time.Duration) []byte {
 }
 
 // Set keeps a copy of value under key for ttl.
-func (m *MemoryStore) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
+func (m *memoryStore) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
 	m.put(key, value, ttl, true)
 	return nil
 }
 
 // Add keeps a copy of value under key for ttl, unless key is there.
-func (m *MemoryStore) Add(_ context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
+func (m *memoryStore) Add(_ context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
 	return m.put(key, value, ttl, false), nil
 }
 
 // Touch makes key expire ttl from now.
-func (m *MemoryStore) Touch(_ context.Context, key string, ttl time.Duration) error {
+func (m *memoryStore) Touch(_ context.Context, key string, ttl time.Duration) error {
 	now, shard := m.clock(), m.shard(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -118,7 +116,7 @@ func (m *MemoryStore) Touch(_ context.Context, key string, ttl time.Duration) er
 }
 
 // Delete forgets key.
-func (m *MemoryStore) Delete(_ context.Context, key string) error {
+func (m *memoryStore) Delete(_ context.Context, key string) error {
 	shard := m.shard(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -130,7 +128,7 @@ func (m *MemoryStore) Delete(_ context.Context, key string) error {
 
 // put sets key, if it is not there or may be replaced, and reports whether it
 // did.
-func (m *MemoryStore) put(key string, value []byte, ttl time.Duration, replace bool) bool {
+func (m *memoryStore) put(key string, value []byte, ttl time.Duration, replace bool) bool {
 	now, shard := m.clock(), m.shard(key)
 	expires := expiry(now, ttl)
 	value = append(make([]byte, 0, len(value)), value...)
@@ -166,7 +164,7 @@ func (m *MemoryStore) put(key string, value []byte, ttl time.Duration, replace b
 
 // live returns key's entry, or nil when it is not there or has expired. The
 // caller holds the shard's mu, as for the other methods that take a shard.
-func (m *MemoryStore) live(shard *memoryShard, key string, now time.Duration) *memoryEntry {
+func (m *memoryStore) live(shard *memoryShard, key string, now time.Duration) *memoryEntry {
 	entry := shard.entries[key]
 	if entry != nil && entry.expires <= now {
 		m.drop(shard, entry)
@@ -175,14 +173,14 @@ func (m *MemoryStore) live(shard *memoryShard, key string, now time.Duration) *m
 	return entry
 }
 
-func (m *MemoryStore) drop(shard *memoryShard, entry *memoryEntry) {
+func (m *memoryStore) drop(shard *memoryShard, entry *memoryEntry) {
 	heap.Remove(&shard.byExpiry, entry.index)
 	delete(shard.entries, entry.key)
 	m.count.Add(-1)
 }
 
 // dropExpired drops some of what has expired.
-func (m *MemoryStore) dropExpired(shard *memoryShard, now time.Duration) {
+func (m *memoryStore) dropExpired(shard *memoryShard, now time.Duration) {
 	for range maxDrops {
 		if len(shard.byExpiry) == 0 || shard.byExpiry[0].expires > now {
 			return
@@ -193,7 +191,7 @@ func (m *MemoryStore) dropExpired(shard *memoryShard, now time.Duration) {
 
 // dropElsewhere makes room for an entry that is alone in its shard, by dropping
 // one of another's. The caller holds no lock.
-func (m *MemoryStore) dropElsewhere(alone *memoryShard) {
+func (m *memoryStore) dropElsewhere(alone *memoryShard) {
 	for i := range m.shards {
 		shard := &m.shards[i]
 		if shard == alone {
@@ -211,11 +209,11 @@ func (m *MemoryStore) dropElsewhere(alone *memoryShard) {
 	}
 }
 
-func (m *MemoryStore) shard(key string) *memoryShard {
+func (m *memoryStore) shard(key string) *memoryShard {
 	return &m.shards[maphash.String(memorySeed, key)%memoryShards]
 }
 
-func (m *MemoryStore) bound() int64 {
+func (m *memoryStore) bound() int64 {
 	if m.MaxEntries <= 0 {
 		return defaultMaxEntries
 	}
@@ -223,7 +221,7 @@ func (m *MemoryStore) bound() int64 {
 }
 
 // clock returns the time since memoryEpoch.
-func (m *MemoryStore) clock() time.Duration {
+func (m *memoryStore) clock() time.Duration {
 	if m.now == nil {
 		return time.Since(memoryEpoch)
 	}
@@ -260,4 +258,11 @@ func (h *memoryHeap) Pop() any {
 	(*h)[last] = nil // for the garbage collector
 	*h = (*h)[:last]
 	return entry
+}
+
+// NewMemoryStore is interim.
+func NewMemoryStore(maxEntries int) SharedStore { return newMemoryStore(maxEntries, nil) }
+
+func newMemoryStore(maxEntries int, now func() time.Time) *memoryStore {
+	return &memoryStore{MaxEntries: maxEntries, now: now}
 }

@@ -11,6 +11,24 @@ import (
 	"time"
 )
 
+// A Store keeps sessions on the server.
+type Store interface {
+	Get(ctx context.Context, key string) ([]byte, error)
+	Set(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	Delete(ctx context.Context, key string) error
+}
+
+// SharedStore is interim.
+type SharedStore interface {
+	Store
+	Touch(ctx context.Context, key string, ttl time.Duration) error
+	Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error)
+	GetMany(ctx context.Context, keys []string) ([][]byte, error)
+}
+
+// ErrNotFound is what a [Store] returns for a key that it does not hold.
+var ErrNotFound = errors.New("oidcrp: not found")
+
 // storage is a Store as this package uses it. Its errors are ErrNotFound and,
 // for anything else, an [*Error] with CodeStoreUnavailable.
 type storage struct {
@@ -37,7 +55,16 @@ func (s *storage) do(ctx context.Context, call func(context.Context) error) erro
 	if err == nil || errors.Is(err, ErrNotFound) {
 		return err
 	}
+	if gaveUp(ctx) {
+		return fail("session", CodeCanceled, err)
+	}
 	return fail("session", CodeStoreUnavailable, err)
+}
+
+// canTouch reports whether touch can do it.
+func (s *storage) canTouch() bool {
+	_, ok := s.store.(SharedStore)
+	return ok
 }
 
 func (s *storage) get(ctx context.Context, key string) (value []byte, err error) {
@@ -52,7 +79,7 @@ func (s *storage) get(ctx context.Context, key string) (value []byte, err error)
 // round trip if the Store can do that.
 func (s *storage) getMany(ctx context.Context, keys []string) (values [][]byte, err error) {
 	err = s.do(ctx, func(ctx context.Context) (err error) {
-		if many, ok := s.store.(GetManyStore); ok {
+		if many, ok := s.store.(SharedStore); ok {
 			values, err = many.GetMany(ctx, keys)
 			switch {
 			case errors.Is(err, ErrNotFound):
@@ -75,7 +102,7 @@ func (s *storage) getMany(ctx context.Context, keys []string) (values [][]byte, 
 
 // readsMany reports whether getMany is one round trip.
 func (s *storage) readsMany() bool {
-	_, ok := s.store.(GetManyStore)
+	_, ok := s.store.(SharedStore)
 	return ok
 }
 
@@ -85,7 +112,7 @@ func (s *storage) set(ctx context.Context, key string, value []byte, ttl time.Du
 
 // touch reports false if the Store cannot do it.
 func (s *storage) touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
-	store, ok := s.store.(TouchStore)
+	store, ok := s.store.(SharedStore)
 	if !ok {
 		return false, nil
 	}
@@ -96,7 +123,7 @@ func (s *storage) touch(ctx context.Context, key string, ttl time.Duration) (boo
 // call at the same moment may both be told that they were first.
 func (s *storage) add(ctx context.Context, key string, value []byte, ttl time.Duration) (added bool, err error) {
 	err = s.do(ctx, func(ctx context.Context) (err error) {
-		if store, ok := s.store.(AddStore); ok {
+		if store, ok := s.store.(SharedStore); ok {
 			added, err = store.Add(ctx, key, value, ttl)
 			return err
 		}

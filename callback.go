@@ -1,0 +1,148 @@
+package oidcrp
+
+// This file takes the browser back from the provider.
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+)
+
+// Callback takes the provider's answer in r, exchanges the code, verifies the
+// ID Token, calls UserInfo, runs [Config.OnLogin] and returns the resulting
+// session. Nothing is sent to the browser: call [Client.StartSession] next, or
+// [Client.RecoverLogin] with the error.
+//
+// The same answer may arrive twice, from a double click or a reload: the code
+// is spent once, and both calls return the same session. ctx bounds only the
+// wait; the exchange goes on for a reload that is waiting for it, too.
+//
+// It returns an [*Error]. Its code says what happened: [CodeTransactionLost]
+// when this browser has no such login, [CodeProviderError] with a
+// [*ProviderError] when the provider refused, [CodeTokenRefused] with a
+// [*TokenError], [CodeProviderUnavailable] when the provider failed half way,
+// [CodeLoginRefused] when OnLogin did not let the person in.
+func (c *Client) Callback(ctx context.Context, r *http.Request) (*Session, error) {
+	pending, err := c.logins.read(r)
+	if err != nil {
+		return nil, err
+	}
+	return pending.complete(ctx, r)
+}
+
+// StartSession signs a person in with a session that [Client.Callback]
+// returned: it sets its cookies on w, ends the session that r may have carried,
+// and forgets the login that led here. It returns an [*Error]:
+// [CodeStoreUnavailable], [CodeCookieKeysUnavailable], or
+// [CodeSessionTooLarge] naming the largest claims.
+func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session) error {
+	if s.login != nil {
+		s.login.forget(w)
+	}
+	if err := c.sessions.start(w, r, s); err != nil {
+		login := ""
+		if s.login != nil {
+			login = s.login.event.Login
+		}
+		c.events.loginRefused(r.Context(), login, err)
+		return err
+	}
+	if s.login != nil {
+		s.login.report.Do(func() { c.events.loginSucceeded(r.Context(), s.login.event) })
+	}
+	return nil
+}
+
+// RecoverLogin deals with an error that [Client.Callback] returned for r, so
+// that nobody meets a dead end that can be avoided. It returns where to send
+// the browser: a person who is signed in already goes to their page, and a
+// login that was lost, because its cookie is gone or it was finished before,
+// starts again, once. Otherwise it forgets the login and returns the error to
+// report.
+func (c *Client) RecoverLogin(w http.ResponseWriter, r *http.Request, cause error) (string, error) {
+	pending, err := c.logins.read(r)
+	if err != nil {
+		c.events.loginRefused(r.Context(), "", cause)
+		return "", cause
+	}
+	return c.recoverLogin(w, r, pending, cause)
+}
+
+func (c *Client) recoverLogin(
+	w http.ResponseWriter, r *http.Request, pending *pendingLogin, cause error,
+) (string, error) {
+	if !errors.Is(cause, CodeTransactionLost) {
+		pending.forget(w)
+		c.events.loginRefused(r.Context(), pending.id(), cause)
+		return "", cause
+	}
+	params, ticket := pending.response.params, pending.ticket
+	if r.Method == http.MethodPost && pending.ours {
+		// A post from the provider's site arrives without SameSite=Lax cookies,
+		// so ask again as a page load, which has them.
+		return c.absolute(c.paths.callback) + "?" + c.repeated(params).Encode(), nil
+	}
+	_, err := c.Session(r)
+	switch {
+	case err == nil:
+		if !pending.ours { // of another Client on the same paths, perhaps
+			c.log.InfoContext(r.Context(), "callback for a login that this client did not start")
+		}
+		return c.absolute(c.returnTo(ticket.ReturnTo)), nil
+	case outage(err):
+		cause = err
+	case pending.ours && !ticket.Restart && !params.Has("error"):
+		// The code is thrown away unused.
+		location, err := c.beginLogin(w, r, &AuthOptions{ReturnTo: ticket.ReturnTo}, true)
+		return location, err // begin has reported the error
+	}
+	c.events.loginRefused(r.Context(), pending.id(), cause)
+	return "", cause
+}
+
+// repeated returns what a page load repeats of a posted answer. If the login's
+// cookie is SameSite=None and still did not arrive, it is lost: the code is of
+// no use any more, and has no business in a URL.
+func (c *Client) repeated(params url.Values) url.Values {
+	names := []string{"state", "iss", "error", "error_description"}
+	if c.logins.sameSite == http.SameSiteLaxMode {
+		names = append(names, "code")
+	}
+	again := make(url.Values)
+	for _, name := range names {
+		if params.Has(name) {
+			again.Set(name, params.Get(name))
+		}
+	}
+	return again
+}
+
+func (c *Client) handleCallback(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodGet, http.MethodPost) {
+		return
+	}
+	pending, err := c.logins.read(r)
+	if err != nil {
+		c.events.loginRefused(r.Context(), "", err)
+		c.problem(w, r, err)
+		return
+	}
+	// This goroutine stays with the exchange when its browser goes away, since
+	// a reload may be waiting for it, and spares it one of its own.
+	session, err := pending.complete(context.WithoutCancel(r.Context()), r)
+	if err != nil {
+		location, err := c.recoverLogin(w, r, pending, err)
+		if err != nil {
+			c.problem(w, r, err)
+			return
+		}
+		c.redirect(w, r, location)
+		return
+	}
+	if err := c.StartSession(w, r, session); err != nil {
+		c.problem(w, r, err)
+		return
+	}
+	c.redirect(w, r, c.absolute(session.ReturnTo()))
+}

@@ -1,0 +1,207 @@
+package oidcrp
+
+// This file authenticates the client at the provider's endpoints, in one place
+// for all that ask for it (OIDC Core 9).
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/oidcrp/oidcrp/internal/fetch"
+	josekit "github.com/oidcrp/oidcrp/internal/jose"
+	"github.com/oidcrp/oidcrp/internal/strictjson"
+)
+
+// clientAuth proves who the client is.
+type clientAuth struct {
+	issuer, clientID, secret string
+	method, alg              string // as registered; may be empty
+	keys                     []jose.JSONWebKey
+	now                      func() time.Time
+}
+
+// post posts form to one of the provider's endpoints, with the client's
+// authentication, and returns the members of the JSON answer. An error answer
+// becomes a [*ProviderError]. name is the endpoint's in errors; want is the
+// status of success, beside 200.
+func (p *provider) post(
+	ctx context.Context, m *Metadata, name, endpoint string, form url.Values, want int,
+) (strictjson.Members, error) {
+	answer, err := p.authenticated(ctx, m, name, endpoint, form)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != want && answer.StatusCode != http.StatusOK {
+		return nil, errorAnswer(name, answer)
+	}
+	if answer.MediaType != "application/json" {
+		return nil, failf(name, CodeProviderInvalid,
+			"the answer is %q, not application/json", clean(answer.MediaType, 60))
+	}
+	members, err := strictjson.Object(answer.Body)
+	if err != nil {
+		return nil, fail(name, CodeProviderInvalid, err)
+	}
+	if code, _, _ := members.String("error"); code != "" { // some answer errors with status 200
+		return nil, errorAnswer(name, answer)
+	}
+	return members, nil
+}
+
+// authenticated posts form with the client's authentication.
+func (p *provider) authenticated(
+	ctx context.Context, m *Metadata, name, endpoint string, form url.Values,
+) (*fetch.Response, error) {
+	header := make(http.Header)
+	if err := p.auth.add(m, form, header); err != nil {
+		return nil, err
+	}
+	answer, err := p.http.Do(ctx, fetch.Request{
+		Method: http.MethodPost,
+		URL:    endpoint,
+		Header: header,
+		Form:   form,
+		Accept: "application/json", // some providers answer errors in HTML otherwise
+	})
+	if err != nil {
+		return nil, failFetch(name, err)
+	}
+	return answer, nil
+}
+
+// errorAnswer reads the error that an endpoint answered (RFC 6749 section 5.2).
+func errorAnswer(name string, answer *fetch.Response) error {
+	members, err := strictjson.Object(answer.Body)
+	if err != nil {
+		return failf(name, CodeProviderInvalid, "status %d without a JSON error", answer.StatusCode)
+	}
+	code, _, _ := members.String("error")
+	description, _, _ := members.String("error_description")
+	uri, _, _ := members.String("error_uri")
+	if code == "" {
+		return failf(name, CodeProviderInvalid, "status %d without an error code", answer.StatusCode)
+	}
+	refusal := newProviderError(name, answer.StatusCode, code, description, uri)
+	return fail(name, refusal.code(), refusal)
+}
+
+// add adds the client's proof to a request (OIDC Core 9, RFC 6749 section 2.3,
+// RFC 7523). The method is settled beforehand: trying one after the other would
+// spend the code twice.
+func (a *clientAuth) add(m *Metadata, form url.Values, header http.Header) error {
+	method, err := a.methodFor(m)
+	if err != nil {
+		return err
+	}
+	if method == "client_secret_basic" {
+		// Both halves are form-urlencoded first (RFC 6749 section 2.3.1).
+		r := http.Request{Header: header}
+		r.SetBasicAuth(url.QueryEscape(a.clientID), url.QueryEscape(a.secret))
+		return nil
+	}
+	form.Set("client_id", a.clientID)
+	switch method {
+	case "client_secret_post":
+		form.Set("client_secret", a.secret)
+	case "client_secret_jwt", "private_key_jwt":
+		assertion, err := a.assertion(method)
+		if err != nil {
+			return fail("token", CodeInternal, err)
+		}
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", assertion)
+	}
+	return nil
+}
+
+// methodFor returns the registered method, else the first of basic and post
+// that the provider advertises; a provider that advertises nothing means basic
+// (OIDC Discovery 3).
+func (a *clientAuth) methodFor(m *Metadata) (string, error) {
+	if a.method != "" {
+		return a.method, nil
+	}
+	offered := m.TokenEndpointAuthMethodsSupported
+	if len(offered) == 0 {
+		return "client_secret_basic", nil
+	}
+	for _, method := range []string{"client_secret_basic", "client_secret_post"} {
+		if slices.Contains(offered, method) {
+			return method, nil
+		}
+	}
+	return "", failf("token", CodeUnsupported,
+		"the provider takes %s: set Registration.TokenEndpointAuthMethod to the one that was agreed on", quoteList(offered))
+}
+
+// assertionLifetime is short: an assertion is used at once, and once.
+const assertionLifetime = time.Minute
+
+// assertion makes the JWT of RFC 7523 section 3. Its audience is the issuer,
+// which names the provider the same at every endpoint.
+func (a *clientAuth) assertion(method string) (string, error) {
+	key, err := a.signingKey(method)
+	if err != nil {
+		return "", err
+	}
+	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return "", err
+	}
+	now := a.now()
+	return jwt.Signed(signer).Claims(struct {
+		Issuer   string `json:"iss"`
+		Subject  string `json:"sub"`
+		Audience string `json:"aud"`
+		ID       string `json:"jti"`
+		IssuedAt int64  `json:"iat"`
+		Expiry   int64  `json:"exp"`
+	}{
+		a.clientID, a.clientID, a.issuer, randomText(), now.Unix(), now.Add(assertionLifetime).Unix(),
+	}).Serialize()
+}
+
+// signingKey returns the key and the algorithm that sign the assertions of
+// method.
+func (a *clientAuth) signingKey(method string) (jose.SigningKey, error) {
+	alg := a.alg
+	if method == "client_secret_jwt" {
+		if alg == "" {
+			alg = "HS256"
+		}
+		if !josekit.IsMAC(alg) {
+			return jose.SigningKey{}, errors.New("client_secret_jwt is signed with HS256, HS384 or HS512")
+		}
+		return jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: []byte(a.secret)}, nil
+	}
+	for _, key := range a.keys {
+		fits := josekit.SigningAlgs(key)
+		if alg == "" && len(fits) > 0 {
+			return jose.SigningKey{Algorithm: jose.SignatureAlgorithm(fits[0]), Key: key}, nil
+		}
+		if slices.Contains(fits, alg) {
+			return jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: key}, nil
+		}
+	}
+	return jose.SigningKey{}, errors.New("none of ClientKeys signs with that algorithm")
+}
+
+// checkAlg returns what is wrong with the keys of the jwt methods.
+func (a *clientAuth) checkAlg() error {
+	if a.method != "client_secret_jwt" && (a.method != "private_key_jwt" || len(a.keys) == 0) {
+		return nil
+	}
+	key, err := a.signingKey(a.method)
+	if err != nil {
+		return err
+	}
+	_, err = jose.NewSigner(key, nil)
+	return err
+}

@@ -1,0 +1,523 @@
+package oidcrp
+
+// This file holds the configuration, its defaults and its checks.
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	josekit "github.com/oidcrp/oidcrp/internal/jose"
+)
+
+// Config says which provider to trust, how this client is registered there, and
+// how long people stay signed in. Issuer, ClientID, BaseURL, CookieKeys and, for
+// most providers, ClientSecret are required. [New] copies it.
+//
+// Printed, logged or encoded as JSON, it shows no secret.
+type Config struct {
+	// Issuer is the provider's issuer identifier, exactly as the provider
+	// writes it: a trailing slash matters (OIDC Discovery 4.3). It must be an
+	// https URL; http is accepted for a loopback host only.
+	Issuer string
+	// ClientID and ClientSecret are what the provider issued at registration.
+	// ClientSecret is empty for the methods that need none.
+	ClientID     string
+	ClientSecret string
+	// BaseURL is where people reach the app, such as
+	// "https://app.example.gouv.fr". Its host binds the cookies, and its scheme
+	// must be https unless the host is a loopback one. Behind a reverse proxy it
+	// is the proxy's address; no URL is made from a request's own host. A path in
+	// it must reach the app: the proxy may not strip it. If empty, it is the
+	// origin of Registration.RedirectURI.
+	BaseURL string
+	// PathPrefix is the path, below BaseURL, of the client's own handlers:
+	// login, callback, logout, logout/callback, backchannel-logout,
+	// frontchannel-logout, initiate (a login that another party starts) and
+	// jwks (the client's public keys). If empty, "/auth/". Several Clients in
+	// one app, such as one for each provider, need one each.
+	PathPrefix string
+	// CookieKeys provides the keys that seal the cookies: [Keys] or [KeyFile].
+	CookieKeys KeySource
+
+	// Scopes is what every login asks for; "openid" is added if missing. If
+	// nil, "openid profile email".
+	Scopes []string
+	// ResponseMode is "query" or "form_post". If empty, the parameter is not
+	// sent, which means query (OAuth 2.0 Multiple Response Types 2.1).
+	ResponseMode string
+	// Login is what every login adds to its authentication request. A login's
+	// own options take precedence.
+	Login AuthOptions
+	// OnLogin runs once for each login, when the provider's answers have been
+	// verified and before the session exists: to set up the account, or to
+	// refuse it by returning an error made with [Refuse]. Any other error fails
+	// the login as a fault of the app. r is the callback request; ctx does not
+	// end with it, but has a time limit of its own. If nil, everybody whom the
+	// provider authenticated is let in.
+	OnLogin func(ctx context.Context, r *http.Request, s *Session) error
+
+	// Store keeps the sessions on the server. If nil, a session is one sealed
+	// cookie, and the server keeps nothing.
+	Store Store
+	// Registration is what was agreed with the provider.
+	Registration Registration
+	// Sessions says how long sessions last and where they are kept.
+	Sessions Sessions
+	// Tokens says what becomes of the access and refresh tokens.
+	Tokens Tokens
+	// Provider says what to know and to trust of the provider beyond its issuer.
+	Provider Provider
+	// Pages adapts the pages that people may meet.
+	Pages Pages
+
+	// Logger receives the log; if nil, slog.Default().
+	Logger *slog.Logger
+	// Trace holds hooks for auditing and metrics. The zero value has none.
+	Trace Trace
+	// Now is the clock; if nil, time.Now. It is for tests.
+	Now func() time.Time
+	// Validate adds rules of one provider to the mistakes that are found before
+	// the first login. [New] calls it with the Config as it will be used, its
+	// defaults filled in, and reports its error beside its own findings;
+	// [Client.Require] calls it again for a route that has requirements, and
+	// panics with its error. It must not change what the Config refers to. If
+	// nil, there are no further rules.
+	Validate func(cfg Config, requirements ...Requirement) error
+
+	fromEnv bool // made by ConfigFromEnv: errors name variables
+}
+
+// Format writes the Config as JSON without its secrets, whatever the verb.
+func (c Config) Format(s fmt.State, _ rune) {
+	text, err := json.Marshal(c)
+	if err != nil {
+		text = []byte("{}")
+	}
+	fmt.Fprintf(s, "Config%s", text)
+}
+
+// MarshalJSON returns the settings that hold no secret.
+func (c Config) MarshalJSON() ([]byte, error) {
+	secret := ""
+	if c.ClientSecret != "" {
+		secret = "hidden"
+	}
+	return json.Marshal(struct {
+		Issuer, ClientID, ClientSecret, BaseURL, PathPrefix string
+		Scopes                                              []string
+		ResponseMode                                        string
+		Store                                               string `json:",omitempty"`
+		Registration                                        Registration
+		Sessions                                            Sessions
+		Tokens                                              Tokens
+	}{
+		c.Issuer, c.ClientID, secret, c.BaseURL, c.PathPrefix,
+		c.Scopes, c.ResponseMode, typeName(c.Store), c.Registration, c.Sessions, c.Tokens,
+	})
+}
+
+// typeName names what kind of value v is, "" for none.
+func typeName(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprintf("%T", v)
+}
+
+// normalize returns cfg with its defaults filled in and everything that the
+// caller could still change copied, the parsed base URL, and what is wrong.
+func normalize(cfg Config) (Config, *url.URL, []error) {
+	f := &findings{fromEnv: cfg.fromEnv}
+	defaults(&cfg)
+	checkIssuer(cfg.Issuer, f)
+	base := checkURLs(&cfg, f)
+	checkClient(&cfg, f)
+	checkAlgs(&cfg, f)
+	checkEncryption(&cfg, f)
+	checkProvider(&cfg, f)
+	checkSessions(&cfg, f)
+	if err := cfg.Login.validate(); err != nil {
+		f.add("Login", "cannot be used: %w", err)
+	}
+	if err := cfg.Pages.check(); err != nil {
+		f.add("Pages", "cannot be used: %w", err)
+	}
+	return cfg, base, f.problems
+}
+
+// findings collects what is wrong with a Config.
+type findings struct {
+	fromEnv  bool
+	problems []error
+}
+
+// add names a field, and the variable that sets it for a Config from the
+// environment.
+func (f *findings) add(field, format string, args ...any) {
+	name := field
+	if variable := variableOf(field); f.fromEnv && variable != "" {
+		name = variable + " (" + field + ")"
+	}
+	f.problems = append(f.problems, fmt.Errorf(name+" "+format, args...))
+}
+
+// validateFurther returns what [Config.Validate] finds, without the words around
+// it that the caller adds itself.
+func validateFurther(cfg Config, requirements ...Requirement) error {
+	if cfg.Validate == nil {
+		return nil
+	}
+	err := cfg.Validate(cfg, requirements...)
+	if e, ok := err.(*Error); ok && e.Code == CodeConfig && e.Err != nil {
+		return e.Err
+	}
+	return err
+}
+
+func defaults(cfg *Config) {
+	cfg.PathPrefix = cmp.Or(cfg.PathPrefix, "/auth/")
+	if cfg.Scopes == nil {
+		cfg.Scopes = []string{"openid", "profile", "email"}
+	}
+	// One text with several scopes in it is what an environment variable gives.
+	cfg.Scopes = strings.Fields(strings.Join(cfg.Scopes, " "))
+	if !slices.Contains(cfg.Scopes, "openid") {
+		cfg.Scopes = slices.Insert(cfg.Scopes, 0, "openid")
+	}
+	cfg.Login = cfg.Login.clone()
+	r, p, s := &cfg.Registration, &cfg.Provider, &cfg.Sessions
+	r.ClientKeys = slices.Clone(r.ClientKeys)
+	josekit.NameKeys(r.ClientKeys)
+	r.ClientCertificates = slices.Clone(r.ClientCertificates)
+	p.TrustedAudiences = slices.Clone(p.TrustedAudiences)
+	p.ClockSkew = cmp.Or(p.ClockSkew, time.Minute)
+	p.Timeout = cmp.Or(p.Timeout, 10*time.Second)
+	s.Lifetime = cmp.Or(s.Lifetime, defaultLifetime)
+	s.IdleTimeout = cmp.Or(s.IdleTimeout, defaultIdleTimeout)
+	s.StoreTimeout = cmp.Or(s.StoreTimeout, 2*time.Second)
+	s.RevocationDelay = cmp.Or(s.RevocationDelay, time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+}
+
+func checkIssuer(issuer string, f *findings) {
+	if issuer == "" {
+		f.add("Issuer", "is empty")
+		return
+	}
+	if strings.HasSuffix(issuer, "/.well-known/openid-configuration") {
+		f.add("Issuer", "%q is the metadata's address: remove /.well-known/openid-configuration", issuer)
+		return
+	}
+	// OIDC Discovery 3: "no query or fragment components".
+	checkOrigin("Issuer", issuer, f)
+}
+
+// checkOrigin returns raw parsed; nil if it is not an absolute URL without user,
+// query and fragment. An unprotected one is reported, too.
+func checkOrigin(field, raw string, f *findings) *url.URL {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(raw, "?#") {
+		f.add(field, "%q must be an absolute URL without user, query and fragment", withoutUser(raw))
+		return nil
+	}
+	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		f.add(field, "%q must be https (http is for loopback hosts only)", raw)
+	}
+	return u
+}
+
+// withoutUser returns a URL fit for an error: what stands before an @ may be a
+// password.
+func withoutUser(raw string) string {
+	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
+		raw = "…" + raw[i:]
+	}
+	return clean(raw, 200)
+}
+
+// checkURLs settles BaseURL, PathPrefix and the URIs of the registration.
+func checkURLs(cfg *Config, f *findings) *url.URL {
+	base := checkBaseURL(cfg, f)
+	prefix, slash := strings.CutSuffix(cfg.PathPrefix, "/")
+	if !slash || prefix == "/" || !isCleanPath(prefix) {
+		f.add("PathPrefix", "%q must be a clean path that starts and ends with a slash and is not the root", cfg.PathPrefix)
+		cfg.PathPrefix = "/auth/" // so that the rest can be checked
+	}
+	if base == nil {
+		return &url.URL{}
+	}
+	origin := base.Scheme + "://" + base.Host
+	cfg.PathPrefix = base.Path + cfg.PathPrefix
+	// The middleware answers every request for its own paths, so none of them
+	// may be the app's home page or another's.
+	taken := []string{"", "/", base.Path, base.Path + "/", cfg.PathPrefix + "login", cfg.PathPrefix + "logout"}
+	for _, field := range registeredURIs(&cfg.Registration) {
+		*field.uri = cmp.Or(*field.uri, origin+cfg.PathPrefix+field.path)
+		u, err := url.Parse(*field.uri)
+		switch {
+		case err != nil || u.Scheme+"://"+u.Host != origin || u.User != nil || strings.Contains(*field.uri, "#"):
+			f.add(field.name, "%q must be an absolute URL without user and fragment on BaseURL's origin, %s",
+				withoutUser(*field.uri), origin)
+		case slices.Contains(taken, u.Path):
+			f.add(field.name, "%q has the path of another page: give it one of its own", *field.uri)
+		default:
+			taken = append(taken, u.Path)
+		}
+	}
+	return base
+}
+
+// A registeredURI is a URI of the registration, and its path below PathPrefix
+// by default.
+type registeredURI struct {
+	name, path string
+	uri        *string
+}
+
+func registeredURIs(r *Registration) []registeredURI {
+	return []registeredURI{
+		{"Registration.RedirectURI", "callback", &r.RedirectURI},
+		{"Registration.PostLogoutRedirectURI", "logout/callback", &r.PostLogoutRedirectURI},
+		{"Registration.InitiateLoginURI", "initiate", &r.InitiateLoginURI},
+		{"Registration.BackchannelLogoutURI", "backchannel-logout", &r.BackchannelLogoutURI},
+		{"Registration.FrontchannelLogoutURI", "frontchannel-logout", &r.FrontchannelLogoutURI},
+		{"Registration.JWKSURI", "jwks", &r.JWKSURI},
+	}
+}
+
+// checkBaseURL returns BaseURL parsed, without slashes at its end; nil if it
+// cannot be used.
+func checkBaseURL(cfg *Config, f *findings) *url.URL {
+	if redirect := cfg.Registration.RedirectURI; cfg.BaseURL == "" && redirect != "" {
+		if u, err := url.Parse(redirect); err == nil && u.Host != "" {
+			cfg.BaseURL = u.Scheme + "://" + u.Host
+		}
+	}
+	if cfg.BaseURL == "" {
+		f.add("BaseURL", "is empty")
+		return nil
+	}
+	base := checkOrigin("BaseURL", strings.TrimRight(cfg.BaseURL, "/"), f)
+	if base != nil && base.Path != "" && (!isCleanPath(base.Path) || base.RawPath != "") {
+		f.add("BaseURL", "%q must have a clean path without escapes", cfg.BaseURL)
+	}
+	return base
+}
+
+// isCleanPath reports whether p, which has no slash at its end, is a path that
+// has one spelling only, in a URL as in a request.
+func isCleanPath(p string) bool {
+	return strings.HasPrefix(p, "/") && path.Clean(p) == p && (&url.URL{Path: p}).EscapedPath() == p
+}
+
+// checkClient checks the client's credentials against its method.
+func checkClient(cfg *Config, f *findings) {
+	if cfg.ClientID == "" {
+		f.add("ClientID", "is empty")
+	}
+	r := &cfg.Registration
+	if r.TokenEndpointAuthMethod == "" && cfg.ClientSecret == "" && len(r.ClientKeys) > 0 {
+		r.TokenEndpointAuthMethod = "private_key_jwt"
+	}
+	switch method := r.TokenEndpointAuthMethod; method {
+	case "", "client_secret_basic", "client_secret_post", "client_secret_jwt":
+		if cfg.ClientSecret == "" {
+			f.add("ClientSecret", "is empty (for a public client, set Registration.TokenEndpointAuthMethod to %q)", "none")
+		}
+	case "private_key_jwt":
+		if len(r.ClientKeys) == 0 {
+			f.add("Registration.ClientKeys", "is empty, and private_key_jwt needs a key")
+		}
+	case "tls_client_auth", "self_signed_tls_client_auth":
+		if len(r.ClientCertificates) == 0 {
+			f.add("Registration.ClientCertificates", "is empty, and %s needs a certificate", method)
+		}
+	case "none":
+	default:
+		f.add("Registration.TokenEndpointAuthMethod", "%q is not known (client_secret_basic, client_secret_post, "+
+			"client_secret_jwt, private_key_jwt, tls_client_auth, self_signed_tls_client_auth, none)", method)
+	}
+	checkCertificates(cfg, f)
+	for i, key := range r.ClientKeys {
+		if !key.Valid() || key.IsPublic() {
+			f.add("Registration.ClientKeys", "[%d] is not a private key", i)
+		}
+	}
+	switch cfg.ResponseMode {
+	case "", "query", "form_post":
+	default:
+		f.add("ResponseMode", "%q is not supported (query, form_post)", cfg.ResponseMode)
+	}
+}
+
+func checkCertificates(cfg *Config, f *findings) {
+	const field = "Registration.ClientCertificates"
+	certificates := cfg.Registration.ClientCertificates
+	for i := range certificates {
+		certificate := &certificates[i]
+		if certificate.PrivateKey == nil || len(certificate.Certificate) == 0 {
+			f.add(field, "[%d] lacks its certificate or its private key", i)
+			continue
+		}
+		leaf, err := x509.ParseCertificate(certificate.Certificate[0])
+		if err != nil {
+			f.add(field, "[%d] cannot be read", i)
+			continue
+		}
+		if !certifies(leaf, certificate.PrivateKey) {
+			f.add(field, "[%d] does not belong to its private key", i)
+		}
+		certificate.Leaf = leaf
+	}
+	if cfg.Provider.Transport == nil || len(certificates) == 0 {
+		return
+	}
+	if _, ok := cfg.Provider.Transport.(*http.Transport); !ok {
+		f.add("Provider.Transport", "must be an *http.Transport to present ClientCertificates")
+	}
+}
+
+// certifies reports whether private is the key of leaf. Otherwise the provider
+// would find out, in the middle of a login.
+func certifies(leaf *x509.Certificate, private crypto.PrivateKey) bool {
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		return false
+	}
+	public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(leaf.PublicKey)
+}
+
+// checkAlgs checks the algorithm pins. A secret shorter than the hash would
+// make the HMAC weaker than its name (RFC 7518 section 3.2).
+func checkAlgs(cfg *Config, f *findings) {
+	r := &cfg.Registration
+	hmac := func(field, alg string) {
+		if need := josekit.MinSecret(alg); len(cfg.ClientSecret) < need {
+			f.add(field, "%s needs a ClientSecret of %d bytes or more", alg, need)
+		}
+	}
+	for _, field := range []struct{ name, alg string }{
+		{"Registration.IDTokenSignedResponseAlg", r.IDTokenSignedResponseAlg},
+		{"Registration.UserInfoSignedResponseAlg", r.UserInfoSignedResponseAlg},
+	} {
+		if field.alg != "" && !josekit.Supported(field.alg) {
+			f.add(field.name, "%q is not supported", field.alg)
+		}
+		hmac(field.name, field.alg)
+	}
+	auth := clientAuth{
+		secret: cfg.ClientSecret, keys: r.ClientKeys,
+		method: r.TokenEndpointAuthMethod, alg: r.TokenEndpointAuthSigningAlg,
+	}
+	if err := auth.checkAlg(); err != nil {
+		f.add("Registration.TokenEndpointAuthSigningAlg", "%q cannot be used: %w", r.TokenEndpointAuthSigningAlg, err)
+	}
+	if r.TokenEndpointAuthMethod == "client_secret_jwt" {
+		hmac("Registration.TokenEndpointAuthMethod", cmp.Or(r.TokenEndpointAuthSigningAlg, "HS256"))
+	}
+}
+
+// checkEncryption checks the registration's encryption against the keys.
+func checkEncryption(cfg *Config, f *findings) {
+	r := &cfg.Registration
+	for _, field := range []struct{ name, alg, enc string }{
+		{"Registration.IDTokenEncryptedResponse", r.IDTokenEncryptedResponseAlg, r.IDTokenEncryptedResponseEnc},
+		{"Registration.UserInfoEncryptedResponse", r.UserInfoEncryptedResponseAlg, r.UserInfoEncryptedResponseEnc},
+	} {
+		kind := josekit.EncryptionKeyType(field.alg)
+		switch {
+		case field.alg == "" && field.enc != "":
+			f.add(field.name+"Enc", "is set without an Alg")
+		case field.alg != "" && kind == "":
+			f.add(field.name+"Alg", "%q is not supported", field.alg)
+		case field.enc != "" && !josekit.SupportsEnc(field.enc):
+			f.add(field.name+"Enc", "%q is not supported", field.enc)
+		case kind == "oct" && cfg.ClientSecret == "":
+			f.add(field.name+"Alg", "%s needs a ClientSecret", field.alg)
+		case (kind == "RSA" || kind == "EC") && !slices.ContainsFunc(r.ClientKeys, func(key jose.JSONWebKey) bool {
+			return josekit.Decrypts(key, field.alg)
+		}):
+			f.add(field.name+"Alg", "%s needs a key among ClientKeys that fits it", field.alg)
+		}
+	}
+}
+
+// maxClockSkew bounds Provider.ClockSkew.
+const maxClockSkew = 5 * time.Minute
+
+func checkProvider(cfg *Config, f *findings) {
+	p := &cfg.Provider
+	if p.ClockSkew < 0 || p.ClockSkew > maxClockSkew {
+		f.add("Provider.ClockSkew", "%v must be between 0 and 5 minutes", p.ClockSkew)
+	}
+	if p.Timeout < 0 {
+		f.add("Provider.Timeout", "%v is negative", p.Timeout)
+	}
+	if p.RootCAs != nil && p.Transport != nil {
+		f.add("Provider.RootCAs", "and Provider.Transport are both set: put the RootCAs into the Transport")
+	}
+	if p.Metadata != nil {
+		p.Metadata = p.Metadata.clone()
+		if err := validateMetadata(p.Metadata, cfg.Issuer); err != nil {
+			f.add("Provider.Metadata", "cannot be used: %w", err)
+		}
+	}
+}
+
+func checkSessions(cfg *Config, f *findings) {
+	if cfg.CookieKeys == nil {
+		f.add("CookieKeys", "is empty: give at least one key of 32 random bytes, with Keys or KeyFile")
+	}
+	if keys, ok := cfg.CookieKeys.(fixedKeys); ok {
+		for _, err := range keys.check() {
+			f.add("CookieKeys", "%w", err)
+		}
+	}
+	if cfg.Tokens.RefreshBefore > 0 && !cfg.Tokens.Keep {
+		f.add("Tokens.RefreshBefore", "needs Tokens.Keep")
+	}
+	if cfg.Tokens.RefreshFailure < KeepSession || cfg.Tokens.RefreshFailure > FailRequest {
+		f.add("Tokens.RefreshFailure", "%d is not known", cfg.Tokens.RefreshFailure)
+	}
+	for _, field := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"Sessions.Lifetime", cfg.Sessions.Lifetime}, {"Sessions.IdleTimeout", cfg.Sessions.IdleTimeout},
+		{"Sessions.StoreTimeout", cfg.Sessions.StoreTimeout}, {"Tokens.RefreshBefore", cfg.Tokens.RefreshBefore},
+	} {
+		if field.d < 0 {
+			f.add(field.name, "%v is negative", field.d)
+		}
+	}
+}
+
+// isLoopback reports whether host names this machine itself, where plain http
+// stays on it.
+func isLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761 section 6.3
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,184 @@
+package oidcrp
+
+// This file is the one place that seals, names, sets, reads and deletes a
+// cookie.
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// maxCookie bounds one cookie with its name and attributes; browsers drop
+	// cookies over 4096 bytes (RFC 6265 section 6.1).
+	maxCookie = 3800
+	// maxSessionText bounds a sealed session; servers commonly refuse requests
+	// with more than 16 to 32 KiB of headers.
+	maxSessionText = 16 << 10
+	// maxChunks is how many cookies that makes, at most.
+	maxChunks = maxSessionText/maxCookie + 2
+)
+
+// cookies owns the cookies of one client: its names carry a short hash of
+// issuer, client and path, so that several Clients live in one app, and its
+// seals are tied to the same three and to the app's host.
+type cookies struct {
+	keys     *cookieKeys
+	secure   bool   // cookies are Secure and __Host-
+	identity string // issuer, client id, paths and host
+
+	session     string // name; followed by a number from the second cookie on
+	transaction string // name; followed by the hash of the state
+	logout      string // name
+}
+
+func newCookies(keys *cookieKeys, issuer, clientID, pathPrefix, host string, secure bool) *cookies {
+	client := issuer + "\x00" + clientID + "\x00" + pathPrefix
+	sum := sha256.Sum256([]byte(client))
+	name := "oidcrp_" + base64.RawURLEncoding.EncodeToString(sum[:6])
+	if secure {
+		// The browser then refuses the cookie from any other host, including
+		// subdomains, and over plain http (RFC 6265bis section 4.1.3.2).
+		name = "__Host-" + name
+	}
+	return &cookies{
+		keys: keys, secure: secure, identity: client + "\x00" + host,
+		session: name + "_s", transaction: name + "_t_", logout: name + "_o",
+	}
+}
+
+// associated returns the data that ties a sealed value to its purpose, such as
+// a cookie's name, and to this client.
+func (c *cookies) associated(purpose string) []byte {
+	return []byte(purpose + "\x00" + c.identity)
+}
+
+// seal returns plain sealed for purpose, as text fit for a cookie. Its error is
+// [CodeCookieKeysUnavailable].
+func (c *cookies) seal(purpose string, plain []byte) (string, error) {
+	return c.keys.seal(plain, c.associated(purpose))
+}
+
+// open returns what seal was given. Its error is [CodeCookieKeysUnavailable],
+// or one of package seal.
+func (c *cookies) open(purpose, text string) ([]byte, error) {
+	return c.keys.open(text, c.associated(purpose))
+}
+
+// put sets a cookie with the attributes that all of them have. maxAge zero
+// means a cookie that ends with the browser's session; sameSite zero means Lax.
+func (c *cookies) put(w http.ResponseWriter, name, value string, maxAge time.Duration, sameSite http.SameSite) {
+	if sameSite == 0 {
+		sameSite = http.SameSiteLaxMode
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: int(maxAge / time.Second),
+		HttpOnly: true, Secure: c.secure, SameSite: sameSite,
+	})
+}
+
+// drop deletes a cookie that was set with the same sameSite.
+func (c *cookies) drop(w http.ResponseWriter, name string, sameSite http.SameSite) {
+	c.put(w, name, "", -time.Second, sameSite)
+}
+
+// read returns a cookie's value, "" when r has none of that name.
+func (c *cookies) read(r *http.Request, name string) string {
+	cookie, err := r.Cookie(name)
+	if err != nil {
+		return ""
+	}
+	return cookie.Value
+}
+
+// has reports whether r has a cookie of that name, even an empty one.
+func (c *cookies) has(r *http.Request, name string) bool {
+	_, err := r.Cookie(name)
+	return err == nil
+}
+
+// chunkName names the i-th cookie of a session.
+func (c *cookies) chunkName(i int) string {
+	if i == 0 {
+		return c.session
+	}
+	return c.session + strconv.Itoa(i)
+}
+
+// putSession sets a session's cookie, which ends when the browser is closed, as
+// is right on a shared machine. The limits in time are inside the value.
+func (c *cookies) putSession(w http.ResponseWriter, name, value string) {
+	keepPrivate(w)
+	c.put(w, name, value, 0, 0)
+}
+
+// keepPrivate keeps an answer that sets the session's cookie out of shared
+// caches, even where the app says nothing about caching.
+func keepPrivate(w http.ResponseWriter) {
+	if w.Header().Get("Cache-Control") == "" {
+		w.Header().Set("Cache-Control", "private")
+	}
+}
+
+// putChunks sets as many session cookies as text takes, which is at most
+// maxSessionText bytes. The first one's value starts with their number, since
+// a browser may still hold one too many; those that r holds beyond it are
+// deleted.
+func (c *cookies) putChunks(w http.ResponseWriter, r *http.Request, text string) {
+	const attributes = len("=; Path=/; HttpOnly; Secure; SameSite=Lax")
+	room := maxCookie - len(c.chunkName(maxChunks)) - attributes
+	chunks := (1 + len(text) + room - 1) / room
+	text = strconv.Itoa(chunks) + text
+	for i := range chunks {
+		c.putSession(w, c.chunkName(i), text[i*room:min((i+1)*room, len(text))])
+	}
+	for i := chunks; i < maxChunks; i++ {
+		if c.has(r, c.chunkName(i)) {
+			c.drop(w, c.chunkName(i), 0)
+		}
+	}
+}
+
+// readChunks returns what putChunks was given, "" when there is no session
+// cookie.
+func (c *cookies) readChunks(r *http.Request) (string, error) {
+	first := c.read(r, c.session)
+	if first == "" {
+		return "", nil
+	}
+	chunks := int(first[0] - '0')
+	if chunks < 1 || chunks > maxChunks {
+		return "", &chunkError{reasonMalformed, fmt.Sprintf("split into %q cookies", clean(first[:1], 1))}
+	}
+	if chunks == 1 {
+		return first[1:], nil
+	}
+	var b strings.Builder
+	b.WriteString(first[1:])
+	for i := 1; i < chunks; i++ {
+		if !c.has(r, c.chunkName(i)) {
+			return "", &chunkError{reasonIncomplete, fmt.Sprintf("cookie %d of %d is missing", i+1, chunks)}
+		}
+		b.WriteString(c.read(r, c.chunkName(i)))
+	}
+	return b.String(), nil
+}
+
+// chunkError says why the cookies of a session do not make one value.
+type chunkError struct{ reason, text string }
+
+func (e *chunkError) Error() string { return e.text }
+
+// dropSession deletes every session cookie that r carries.
+func (c *cookies) dropSession(w http.ResponseWriter, r *http.Request) {
+	for i := range maxChunks {
+		if i == 0 || c.has(r, c.chunkName(i)) {
+			c.drop(w, c.chunkName(i), 0)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package oidcrp
+
+// This file starts logins: for the app, for its own login path, and for another
+// party.
+
+import (
+	"net/http"
+)
+
+// LoginURL returns the path that starts a login and leads back to returnTo, a
+// path of this app such as "/dossiers/12?tab=2". A returnTo that is no local
+// path is left out.
+func (c *Client) LoginURL(returnTo string) string {
+	if returnTo = localPath(returnTo); returnTo == c.home() {
+		returnTo = "" // where a login leads anyway
+	}
+	return withParameter(c.paths.login, "return_to", returnTo)
+}
+
+// BeginLogin sets the cookie of a new login on w and returns the URL of the
+// provider to send the browser to. opts may be nil; what it leaves open is that
+// of [Config.Login].
+//
+// It returns an [*Error]: [CodeConfig] for opts that cannot be sent,
+// [CodeProviderUnavailable] when the provider is down, [CodeProviderInvalid]
+// when its metadata cannot be used, [CodeUnsupported] for a required acr value
+// that it does not list, [CodeProviderError] when it refuses a pushed request,
+// [CodeCookieKeysUnavailable], or [CodeCanceled]. No cookie has been set then.
+func (c *Client) BeginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOptions) (string, error) {
+	return c.beginLogin(w, r, opts, false)
+}
+
+func (c *Client) beginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOptions, restart bool) (string, error) {
+	if opts == nil {
+		opts = &AuthOptions{}
+	}
+	asked := opts.over(c.login)
+	asked.ReturnTo = c.returnTo(asked.ReturnTo)
+	return c.logins.begin(w, r, &asked, restart)
+}
+
+// Login starts a login and sends the browser to the provider, or answers with
+// the reason why that cannot be done. opts may be nil. Use it for a login of
+// your own making; the middleware's login path is Login with return_to.
+func (c *Client) Login(w http.ResponseWriter, r *http.Request, opts *AuthOptions) {
+	location, err := c.BeginLogin(w, r, opts)
+	if err != nil {
+		c.problem(w, r, err)
+		return
+	}
+	c.redirect(w, r, location)
+}
+
+func (c *Client) handleLogin(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodGet, http.MethodPost) || !c.loadsPage(w, r) {
+		return
+	}
+	options := new(AuthOptions)
+	// step_up names a demand of this app's own, for a login that a script
+	// could not start itself.
+	if d, ok := c.demands.get(formValue(r, "step_up")); ok {
+		previous, _ := c.Session(r) // nil is as good
+		options = d.options(previous, c.now())
+	}
+	options.ReturnTo = formValue(r, "return_to")
+	c.Login(w, r, options)
+}
+
+// loadsPage reports whether a login can follow from r, and answers it if not:
+// an image or a script's request cannot show a login page, and another site
+// could make a browser collect cookies with them.
+func (c *Client) loadsPage(w http.ResponseWriter, r *http.Request) bool {
+	kind := kindOf(r)
+	if kind != htmx && (kind != script || r.Header.Get("Sec-Fetch-Mode") == "") {
+		return true
+	}
+	stepUp := formValue(r, "step_up")
+	if _, ok := c.demands.get(stepUp); !ok {
+		stepUp = ""
+	}
+	c.sendToLogin(w, r, stepUp, &Error{Op: "login", Code: CodeNoSession})
+	return false
+}
+
+// handleInitiate starts a login that another party asks for, usually the
+// provider's own portal (OIDC Core 4). Nothing of what it says is trusted: iss
+// must be this client's issuer, target_link_uri a page of this app, and of the
+// rest only login_hint is passed on.
+func (c *Client) handleInitiate(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodGet, http.MethodPost) || !c.loadsPage(w, r) {
+		return
+	}
+	_ = formValue(r, "iss") // parses the form within its bound
+	for _, name := range []string{"iss", "login_hint", "target_link_uri"} {
+		if len(r.Form[name]) > 1 {
+			c.problem(w, r, failf("initiate", CodeInvalidRequest, "parameter %s given twice", name))
+			return
+		}
+	}
+	if iss := r.Form.Get("iss"); iss != c.issuer {
+		c.problem(w, r, failf("initiate", CodeIssuerMismatch, "iss is %q, expected %q", clean(iss, 200), c.issuer))
+		return
+	}
+	options := &AuthOptions{ReturnTo: c.ownPage(r.Form.Get("target_link_uri"))}
+	if hint := r.Form.Get("login_hint"); len(hint) <= maxLoginHint {
+		options.LoginHint = hint
+	}
+	c.Login(w, r, options)
+}
+
+// maxLoginHint bounds what another party may put into our request.
+const maxLoginHint = 255

@@ -1,0 +1,345 @@
+package oidcrp
+
+// This file keeps the logins under way: what a browser has to bring back from
+// the provider, and what came of a code that was exchanged.
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/oidcrp/oidcrp/internal/once"
+)
+
+const (
+	transactionLifetime = time.Hour
+	maxTransactions     = 5
+	// maxTransactionsSize bounds the values of all their cookies together.
+	// Links on another site could otherwise make this app's cookies larger than
+	// servers and proxies accept, which is often 8 KiB.
+	maxTransactionsSize = 6 << 10
+	// ticketLifetime is how old a state may be to restart a lost login: the
+	// provider's page may have stayed open over a weekend.
+	ticketLifetime = 7 * 24 * time.Hour
+	// maxTicketReturnTo bounds what the provider's URLs have to carry.
+	maxTicketReturnTo = 300
+)
+
+// logins owns the logins under way.
+type logins struct {
+	cookies  *cookies
+	flow     *flow
+	sessions *sessions
+	events   *events
+	now      func() time.Time
+	onLogin  func(context.Context, *http.Request, *Session) error // may be nil
+	sameSite http.SameSite                                        // of the transactions' cookies
+	timeout  time.Duration                                        // from the code to the session
+
+	results once.Group[*Session] // by transaction cookie
+}
+
+// A transaction is one login under way. It is sealed into a cookie of its own,
+// so that tabs do not disturb each other, and found again by the state.
+type transaction struct {
+	Nonce    string   `json:"n"`
+	Verifier string   `json:"v"`
+	ReturnTo string   `json:"r,omitempty"`
+	ACR      []string `json:"a,omitempty"` // the ID Token must name one of them
+	MaxAge   *int64   `json:"m,omitempty"` // seconds
+	Issuer   string   `json:"i"`
+	StepUp   string   `json:"u,omitempty"`
+	Started  int64    `json:"t"` // Unix seconds
+	size     int      // of the cookie's value
+}
+
+func (t *transaction) age(now time.Time) time.Duration { return now.Sub(time.Unix(t.Started, 0)) }
+
+// A ticket is what the state parameter holds, sealed: enough to start a lost
+// login again, and only once.
+type ticket struct {
+	ID       string `json:"i"` // 32 random bytes, base64url
+	Started  int64  `json:"t"`
+	ReturnTo string `json:"r,omitempty"`
+	Restart  bool   `json:"x,omitempty"` // this login is itself a restart
+}
+
+// begin starts a login: it sets the cookie of one that asks for asked on w, and
+// returns the URL of the provider to send the browser to.
+func (l *logins) begin(w http.ResponseWriter, r *http.Request, asked *AuthOptions, restart bool) (string, error) {
+	location, err := l.tryBegin(w, r, asked, restart)
+	if err != nil {
+		l.events.loginRefused(r.Context(), "", err)
+	}
+	return location, err
+}
+
+func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOptions, restart bool) (string, error) {
+	ctx := r.Context()
+	if err := asked.validate(); err != nil {
+		return "", failf("login", CodeConfig, "AuthOptions: %w", err)
+	}
+	request, err := l.flow.prepare(ctx, asked)
+	if err != nil {
+		return "", err
+	}
+	t := &transaction{
+		Nonce:    randomText(),
+		Verifier: oauth2.GenerateVerifier(),
+		ReturnTo: asked.ReturnTo,
+		ACR:      request.acr.accept,
+		MaxAge:   request.maxAge(),
+		Issuer:   l.flow.rules.issuer,
+		StepUp:   asked.stepUp,
+		Started:  l.now().Unix(),
+	}
+	state, err := l.newState(t, restart)
+	if err != nil {
+		return "", fail("login", CodeInternal, err)
+	}
+	location, err := request.location(ctx, request.parameters(state, t.Nonce, t.Verifier))
+	if err != nil {
+		return "", err
+	}
+	name := l.cookieName(state)
+	if err := l.remember(w, r, name, t); err != nil {
+		return "", fail("login", CodeInternal, err)
+	}
+	l.events.loginStarted(ctx, LoginEvent{
+		Login: l.id(name), ReturnTo: t.ReturnTo, ACRValues: request.acr.ask, Prompt: asked.Prompt, Restart: restart,
+	})
+	return location, nil
+}
+
+// newState seals the ticket that travels as the state parameter. It is tied to
+// this client by the prefix of its cookies' names, which is itself no cookie's
+// name.
+func (l *logins) newState(t *transaction, restart bool) (string, error) {
+	back := ticket{ID: randomText(), Started: t.Started, ReturnTo: t.ReturnTo, Restart: restart}
+	if len(back.ReturnTo) > maxTicketReturnTo {
+		back.ReturnTo = ""
+	}
+	plain, err := json.Marshal(back)
+	if err != nil {
+		return "", err
+	}
+	return l.cookies.seal(l.cookies.transaction, plain)
+}
+
+// openState returns the ticket of a state that this client sealed.
+func (l *logins) openState(state string) (ticket, bool) {
+	var t ticket
+	plain, err := l.cookies.open(l.cookies.transaction, state)
+	if err != nil || json.Unmarshal(plain, &t) != nil {
+		return ticket{}, false
+	}
+	return t, l.now().Sub(time.Unix(t.Started, 0)) <= ticketLifetime
+}
+
+// cookieName names the cookie of the login that sent state.
+func (l *logins) cookieName(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return l.cookies.transaction + base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// id names a login in events and logs, by its cookie.
+func (l *logins) id(cookieName string) string {
+	return strings.TrimPrefix(cookieName, l.cookies.transaction)
+}
+
+// remember seals t into its cookie and drops the oldest of the others beyond
+// the limit, as well as those that cannot be opened any more.
+func (l *logins) remember(w http.ResponseWriter, r *http.Request, name string, t *transaction) error {
+	plain, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	value, err := l.cookies.seal(name, plain)
+	if err != nil {
+		return err
+	}
+	pending := l.pending(r)
+	size := len(value)
+	for _, t := range pending {
+		size += t.size
+	}
+	for _, old := range slices.SortedFunc(maps.Keys(pending), func(a, b string) int {
+		return cmp.Compare(pending[a].Started, pending[b].Started)
+	}) {
+		if len(pending) >= maxTransactions || size > maxTransactionsSize ||
+			pending[old].age(l.now()) > transactionLifetime {
+			l.cookies.drop(w, old, l.sameSite)
+			size -= pending[old].size
+			delete(pending, old)
+		}
+	}
+	l.cookies.put(w, name, value, transactionLifetime, l.sameSite)
+	return nil
+}
+
+// pending returns the logins under way in this browser by cookie name; one that
+// cannot be opened is zero, and so too old.
+func (l *logins) pending(r *http.Request) map[string]*transaction {
+	pending := make(map[string]*transaction)
+	for _, cookie := range r.Cookies() {
+		if !strings.HasPrefix(cookie.Name, l.cookies.transaction) {
+			continue
+		}
+		t, err := l.openTransaction(cookie.Name, cookie.Value)
+		if err != nil {
+			t = new(transaction)
+		}
+		t.size = len(cookie.Value)
+		pending[cookie.Name] = t
+	}
+	return pending
+}
+
+func (l *logins) openTransaction(name, value string) (*transaction, error) {
+	plain, err := l.cookies.open(name, value)
+	if err != nil {
+		return nil, err
+	}
+	t := new(transaction)
+	if err := json.Unmarshal(plain, t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// A pendingLogin is a login that the provider answered, as this browser brought
+// the answer back.
+type pendingLogin struct {
+	logins      *logins
+	response    *authenticationResponse
+	cookie      string // its name
+	hasCookie   bool
+	transaction *transaction // nil when lost
+	lost        error        // why there is none
+	ticket      ticket
+	ours        bool // this client sealed the state
+}
+
+// read returns the login that r's parameters answer. Its errors are
+// [CodeInvalidRequest] and those of an outage.
+func (l *logins) read(r *http.Request) (*pendingLogin, error) {
+	response, err := readAuthenticationResponse(r)
+	if err != nil {
+		return nil, err
+	}
+	p := &pendingLogin{logins: l, response: response, cookie: l.cookieName(response.state)}
+	p.hasCookie = l.cookies.has(r, p.cookie)
+	p.transaction, p.lost = l.find(r, p.cookie)
+	if outage(p.lost) {
+		return nil, p.lost
+	}
+	p.ticket, p.ours = l.openState(response.state)
+	return p, nil
+}
+
+// find returns the transaction of a cookie. Its error is [CodeTransactionLost],
+// or an outage.
+func (l *logins) find(r *http.Request, name string) (*transaction, error) {
+	if !l.cookies.has(r, name) {
+		return nil, failf("callback", CodeTransactionLost, "this browser has no login with that state")
+	}
+	t, err := l.openTransaction(name, l.cookies.read(r, name))
+	switch {
+	case outage(err):
+		return nil, err
+	case err != nil:
+		return nil, failf("callback", CodeTransactionLost, "transaction cookie: %w", err)
+	}
+	if age := t.age(l.now()); age > transactionLifetime {
+		return nil, failf("callback", CodeTransactionLost, "the login was started %v ago", age.Round(time.Second))
+	}
+	if t.Issuer != l.flow.rules.issuer {
+		return nil, failf("callback", CodeTransactionLost, "the login was started at another provider")
+	}
+	return t, nil
+}
+
+// id names the login in events and logs.
+func (p *pendingLogin) id() string {
+	if p.lost != nil && !p.ours {
+		return ""
+	}
+	return p.logins.id(p.cookie)
+}
+
+// forget deletes the login's cookie: it is over, well or not, and its state
+// must not work again.
+func (p *pendingLogin) forget(w http.ResponseWriter) {
+	if p.hasCookie {
+		p.logins.cookies.drop(w, p.cookie, p.logins.sameSite)
+	}
+}
+
+// complete goes from the provider's answer to the session. The code is spent
+// once, however often the answer arrives. ctx bounds only the wait.
+func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session, error) {
+	l := p.logins
+	if p.lost != nil {
+		return nil, p.lost
+	}
+	if err := l.flow.checkResponseIssuer(ctx, p.response); err != nil {
+		return nil, err
+	}
+	if p.response.err != nil {
+		return nil, providerRefusal(p.response.err)
+	}
+	if p.response.code == "" {
+		return nil, failf("callback", CodeInvalidRequest, "neither code nor error")
+	}
+	// A result is kept even if it is an error: the code may be spent.
+	keep := func(error) bool { return true }
+	s, err := l.results.Do(ctx, p.cookie, l.now(), keep, func() (*Session, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
+		defer cancel()
+		return p.exchange(ctx, r)
+	})
+	switch {
+	case s == nil && gaveUp(ctx):
+		return nil, fail("callback", CodeCanceled, err)
+	case s == nil && ctx.Err() != nil:
+		return nil, fail("callback", CodeProviderUnavailable, err)
+	case err != nil:
+		return nil, fail("callback", CodeInternal, err)
+	}
+	return s, nil
+}
+
+// exchange spends the code.
+func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session, error) {
+	l, t := p.logins, p.transaction
+	a, err := l.flow.authenticate(ctx, p.response.code, t.Verifier, expectedIDToken{
+		nonce: t.Nonce, acr: t.ACR, maxAge: t.MaxAge,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := l.sessions.create(a, t.StepUp, t.ReturnTo)
+	s.login = &freshLogin{forget: p.forget, event: LoginEvent{
+		Login: p.id(), SessionID: s.ID(), Subject: a.idToken.subject, ACR: a.idToken.acr, AMR: a.idToken.amr,
+		Exchange: a.exchange, Verification: a.verification, UserInfo: a.userInfoCall,
+	}}
+	if l.onLogin == nil {
+		return s, nil
+	}
+	if err := l.onLogin(ctx, r, s); err != nil {
+		if _, ok := asRefusal(err); ok {
+			return nil, fail("on_login", CodeLoginRefused, err)
+		}
+		return nil, fail("on_login", CodeInternal, err)
+	}
+	return s, nil
+}

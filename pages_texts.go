@@ -1,0 +1,141 @@
+package oidcrp
+
+// This file holds what the pages say, in English and French.
+
+// textKey returns the beginning of the keys of the texts about code.
+func textKey(code Code) string {
+	if code == CodeCookieKeysUnavailable {
+		code = CodeStoreUnavailable // for the person, the same
+	}
+	if _, ok := builtinTexts["en"][string(code)+".title"]; ok {
+		return string(code)
+	}
+	return "general"
+}
+
+// builtinTexts are the texts by language and key. A page has a title, says
+// what happened and what to do next, and has a button.
+var builtinTexts = map[string]map[string]string{
+	"en": {
+		"home":     "Home page",
+		"incident": "Reference to give to support:",
+		"contact":  "Support:",
+
+		"general.title":  "Something went wrong",
+		"general.what":   "Your sign-in could not be completed.",
+		"general.next":   "Please try again. If it keeps happening, contact the support of this service.",
+		"general.button": "Try again",
+
+		"no_session.title":  "You need to sign in",
+		"no_session.what":   "This page is for people who are signed in. What you sent was not saved.",
+		"no_session.next":   "Sign in, then send it again.",
+		"no_session.button": "Sign in",
+
+		"login_required.title":  "Please sign in again",
+		"login_required.what":   "Your sign-in has ended.",
+		"login_required.next":   "Sign in again to continue.",
+		"login_required.button": "Sign in",
+
+		"transaction_lost.title":  "This sign-in can no longer be completed",
+		"transaction_lost.what":   "It was already used, it is too old, or this browser does not keep cookies for this site.",
+		"transaction_lost.next":   "Allow cookies for this site, then start again. Open the sign-in in one browser only.",
+		"transaction_lost.button": "Try again",
+
+		"provider_unavailable.title":  "Signing in is not possible at the moment",
+		"provider_unavailable.what":   "The sign-in service does not answer.",
+		"provider_unavailable.next":   "Please try again in a moment.",
+		"provider_unavailable.button": "Try again",
+
+		"store_unavailable.title":  "This page is not available at the moment",
+		"store_unavailable.what":   "Your session cannot be read right now. You have not been signed out.",
+		"store_unavailable.next":   "Please try again in a moment.",
+		"store_unavailable.button": "Try again",
+
+		"provider_error.title":  "The sign-in was not completed",
+		"provider_error.what":   "It was cancelled, or the sign-in service refused it.",
+		"provider_error.next":   "Please try again. If it keeps happening, contact the support of this service.",
+		"provider_error.button": "Try again",
+
+		"requirement_unmet.title":  "You may not open this page",
+		"requirement_unmet.what":   "Your account, or the way you signed in, does not meet what this page requires.",
+		"requirement_unmet.next":   "Sign in with another account or a stronger method, or contact the support of this service.",
+		"requirement_unmet.button": "Sign in differently",
+
+		"login_refused.title":  "You cannot sign in to this service",
+		"login_refused.what":   "Your account was recognised, but it has no access to this service.",
+		"login_refused.next":   "Sign in with another account, or contact the support of this service.",
+		"login_refused.button": "Sign in differently",
+
+		"sign_out.title":  "Sign out?",
+		"sign_out.what":   "Do you want to sign out of this service?",
+		"sign_out.next":   "",
+		"sign_out.button": "Sign out",
+		"sign_out.stay":   "Stay signed in",
+
+		"signed_out.title":  "You are signed out",
+		"signed_out.what":   "You may close this window.",
+		"signed_out.next":   "",
+		"signed_out.button": "Sign in",
+	},
+	"fr": {
+		"home":     "Page d’accueil",
+		"incident": "Référence à indiquer au support\u00a0:",
+		"contact":  "Support\u00a0:",
+
+		"general.title":  "Une erreur est survenue",
+		"general.what":   "Votre connexion n’a pas pu aboutir.",
+		"general.next":   "Veuillez réessayer. Si le problème persiste, contactez le support de ce service.",
+		"general.button": "Réessayer",
+
+		"no_session.title":  "Vous devez vous connecter",
+		"no_session.what":   "Cette page est réservée aux personnes connectées. Votre envoi n’a pas été enregistré.",
+		"no_session.next":   "Connectez-vous, puis recommencez l’envoi.",
+		"no_session.button": "Se connecter",
+
+		"login_required.title":  "Veuillez vous reconnecter",
+		"login_required.what":   "Votre connexion est terminée.",
+		"login_required.next":   "Reconnectez-vous pour continuer.",
+		"login_required.button": "Se connecter",
+
+		"transaction_lost.title":  "Cette connexion ne peut plus aboutir",
+		"transaction_lost.what":   "Elle a déjà servi, elle est trop ancienne, ou ce navigateur ne conserve pas les cookies de ce site.",
+		"transaction_lost.next":   "Autorisez les cookies de ce site, puis recommencez, dans un seul navigateur.",
+		"transaction_lost.button": "Réessayer",
+
+		"provider_unavailable.title":  "La connexion est momentanément indisponible",
+		"provider_unavailable.what":   "Le service de connexion ne répond pas.",
+		"provider_unavailable.next":   "Veuillez réessayer dans quelques instants.",
+		"provider_unavailable.button": "Réessayer",
+
+		"store_unavailable.title":  "Cette page est momentanément indisponible",
+		"store_unavailable.what":   "Votre session est momentanément inaccessible. Vous n’avez pas été déconnecté.",
+		"store_unavailable.next":   "Veuillez réessayer dans quelques instants.",
+		"store_unavailable.button": "Réessayer",
+
+		"provider_error.title":  "La connexion n’a pas abouti",
+		"provider_error.what":   "Elle a été annulée, ou le service de connexion l’a refusée.",
+		"provider_error.next":   "Veuillez réessayer. Si le problème persiste, contactez le support de ce service.",
+		"provider_error.button": "Réessayer",
+
+		"requirement_unmet.title":  "Vous ne pouvez pas accéder à cette page",
+		"requirement_unmet.what":   "Votre compte, ou la façon dont vous vous êtes connecté, ne répond pas aux exigences de cette page.",
+		"requirement_unmet.next":   "Connectez-vous avec un autre compte ou une méthode plus sûre, ou contactez le support de ce service.",
+		"requirement_unmet.button": "Se connecter autrement",
+
+		"login_refused.title":  "Vous ne pouvez pas vous connecter à ce service",
+		"login_refused.what":   "Votre compte a été reconnu, mais il n’a pas accès à ce service.",
+		"login_refused.next":   "Connectez-vous avec un autre compte, ou contactez le support de ce service.",
+		"login_refused.button": "Se connecter autrement",
+
+		"sign_out.title":  "Se déconnecter\u00a0?",
+		"sign_out.what":   "Voulez-vous vous déconnecter de ce service\u00a0?",
+		"sign_out.next":   "",
+		"sign_out.button": "Se déconnecter",
+		"sign_out.stay":   "Rester connecté",
+
+		"signed_out.title":  "Vous êtes déconnecté",
+		"signed_out.what":   "Vous pouvez fermer cette fenêtre.",
+		"signed_out.next":   "",
+		"signed_out.button": "Se connecter",
+	},
+}

@@ -1,0 +1,102 @@
+package oidcrp
+
+// This file tells what kind of request this is, and reads it within bounds.
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A requestKind is who made a request, and so what answer it can use.
+type requestKind int
+
+const (
+	navigation requestKind = iota // a page load by GET
+	submission                    // a page load by another method: a form
+	script                        // fetch, XMLHttpRequest, a WebSocket, an event stream, a prefetch, HEAD
+	htmx                          // a request by htmx, which can be sent elsewhere
+)
+
+// kindOf tells by Fetch Metadata, else by what a browser's page load accepts.
+func kindOf(r *http.Request) requestKind {
+	h := r.Header
+	html := strings.Contains(h.Get("Accept"), "text/html")
+	switch mode := h.Get("Sec-Fetch-Mode"); {
+	case h.Get("HX-Request") == "true":
+		return htmx
+	case h.Get("Upgrade") != "" || r.Method == http.MethodHead || isPrefetch(r) || isForeignFrame(h):
+		return script
+	case mode != "" && mode != "navigate":
+		return script
+	case mode == "" && (!html || h.Get("X-Requested-With") != ""):
+		return script
+	case r.Method == http.MethodGet:
+		return navigation
+	}
+	return submission
+}
+
+// isPartOfPage reports whether the answer is an image, a style and the like.
+// Apps let shared caches keep those, and a cache that keeps the session's cookie
+// with them gives it to everybody.
+func isPartOfPage(h http.Header) bool {
+	switch h.Get("Sec-Fetch-Dest") {
+	case "audio", "font", "image", "manifest", "script", "style", "track", "video":
+		return true
+	}
+	return false
+}
+
+// isForeignFrame reports whether another site's page has a frame for the answer.
+// A browser keeps the session's cookie out of it, so nobody can sign in there.
+func isForeignFrame(h http.Header) bool {
+	switch h.Get("Sec-Fetch-Dest") {
+	case "iframe", "frame", "embed", "object", "fencedframe":
+		return h.Get("Sec-Fetch-Site") == "cross-site"
+	}
+	return false
+}
+
+// isPrefetch reports whether a browser asks ahead of a click that may never
+// come. Such a request must not start or finish a login.
+func isPrefetch(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") ||
+		strings.EqualFold(r.Header.Get("Purpose"), "prefetch") ||
+		strings.EqualFold(r.Header.Get("X-Moz"), "prefetch")
+}
+
+// requestPath returns the path and query that the browser asked for, also
+// behind http.StripPrefix.
+func requestPath(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		return r.RequestURI
+	}
+	return r.URL.RequestURI()
+}
+
+// allow reports whether r has one of methods and no prefetch's purpose, and
+// answers it if not.
+func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	if !slices.Contains(methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		return false
+	}
+	if isPrefetch(r) {
+		w.WriteHeader(http.StatusNoContent)
+		return false
+	}
+	return true
+}
+
+// maxForm bounds the forms that are posted to the client's own paths.
+const maxForm = 64 << 10
+
+// formValue is r.FormValue with a bound on the body.
+func formValue(r *http.Request, name string) string {
+	if r.Form == nil && r.Body != nil {
+		r.Body = http.MaxBytesReader(nil, r.Body, maxForm)
+	}
+	return r.FormValue(name)
+}

@@ -1,0 +1,211 @@
+package oidcrp
+
+// This file decides whether a session meets what a route requires.
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Requirement is what a route demands of a session beyond being one: see
+// [Client.Require]. [ACR], [MaxAge] and [Claim] make the usual ones; a package
+// for one provider can make its own.
+type Requirement struct {
+	// Name says what is required, such as `acr "eidas2" or "eidas3"`. It appears
+	// in the log and in answers to scripts, and identifies the requirement: two
+	// that differ must not share it. It is required: Require panics without it.
+	Name string
+	// Met reports whether the session meets the requirement at the time now. It
+	// is required: Require panics without it.
+	Met func(s *Session, now time.Time) bool
+	// Ask adds to a login what may make it meet the requirement, such as
+	// [AuthOptions.RequireACR]. If nil, the login is an ordinary one.
+	Ask func(*AuthOptions)
+	// Explain tells the person why access is refused and what to do, as plain
+	// text in the language of the page, such as "en" or "fr". If nil, the page
+	// explains it in general words.
+	Explain func(language string) string
+}
+
+// ACR requires the provider to attest one of these authentication context
+// classes. Values match exactly: name every one that is good enough, higher ones
+// included.
+func ACR(values ...string) Requirement {
+	values = slices.Clone(values)
+	return Requirement{
+		Name: fmt.Sprintf("acr %q", values),
+		Met:  func(s *Session, _ time.Time) bool { return slices.Contains(values, s.ACR()) },
+		Ask: func(o *AuthOptions) {
+			// Two such requirements on one route leave what suits both.
+			if o.RequireACR == nil {
+				o.RequireACR = slices.Clone(values)
+			}
+			o.RequireACR = slices.DeleteFunc(o.RequireACR, func(acr string) bool { return !slices.Contains(values, acr) })
+		},
+	}
+}
+
+// MaxAge requires the person to have authenticated within the last d, by the ID
+// Token's auth_time. A session without auth_time does not meet it.
+func MaxAge(d time.Duration) Requirement {
+	return Requirement{
+		Name: "max_age " + d.String(),
+		Met: func(s *Session, now time.Time) bool {
+			at := s.AuthTime()
+			return !at.IsZero() && now.Sub(at) <= d && at.Sub(now) <= maxClockSkew
+		},
+		Ask: func(o *AuthOptions) { o.MaxAge = &d },
+	}
+}
+
+// Claim requires the claim of that name to be one of values, or to be an array
+// that holds one of them; without values, to be present and not empty. Providers
+// return only what they are asked for: see [Config.Scopes] and
+// [AuthOptions.Claims].
+func Claim(name string, values ...string) Requirement {
+	values = slices.Clone(values)
+	return Requirement{
+		Name: fmt.Sprintf("claim %s %q", name, values),
+		Met: func(s *Session, _ time.Time) bool {
+			return claimHas(s.claim(name), values)
+		},
+	}
+}
+
+func claimHas(claim any, values []string) bool {
+	switch claim := claim.(type) {
+	case string:
+		return claim != "" && (len(values) == 0 || slices.Contains(values, claim))
+	case []any:
+		return slices.ContainsFunc(claim, func(v any) bool { return claimHas(v, values) })
+	case map[string]any:
+		return len(values) == 0 && len(claim) > 0
+	case bool:
+		if len(values) == 0 { // email_verified: false
+			return claim
+		}
+	case nil:
+		return false
+	}
+	return len(values) == 0 || slices.Contains(values, fmt.Sprint(claim))
+}
+
+// A demand is all the requirements of one route.
+type demand struct {
+	requirements []Requirement
+	key          string // "" when there are none
+}
+
+// newDemand panics on a requirement without a Name or Met: the app is wired in
+// a way that cannot work.
+func newDemand(requirements []Requirement) demand {
+	d := demand{requirements: slices.Clone(requirements)}
+	if len(requirements) == 0 {
+		return d
+	}
+	h := sha256.New()
+	for i, requirement := range requirements {
+		switch {
+		case requirement.Name == "":
+			panic(fmt.Sprintf("oidcrp: requirement %d has no Name, which tells it from others", i+1))
+		case requirement.Met == nil:
+			panic("oidcrp: the requirement " + requirement.Name + " has no Met")
+		}
+		fmt.Fprintf(h, "%q\n", requirement.Name)
+	}
+	d.key = base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:6])
+	return d
+}
+
+// demands are the demands of an app's routes by key, for the logins that a
+// script could not start itself.
+type demands struct {
+	mu    sync.RWMutex
+	byKey map[string]demand // guarded by mu
+}
+
+// maxDemands bounds them, for an app that calls Require for every request.
+const maxDemands = 1000
+
+func (ds *demands) add(d demand) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if ds.byKey == nil {
+		ds.byKey = make(map[string]demand)
+	}
+	if len(ds.byKey) < maxDemands {
+		ds.byKey[d.key] = d
+	}
+}
+
+func (ds *demands) get(key string) (demand, bool) {
+	ds.mu.RLock()
+	defer ds.mu.RUnlock()
+	d, ok := ds.byKey[key]
+	return d, ok
+}
+
+// unmet returns the first requirement that s does not meet at the time now.
+func (d demand) unmet(s *Session, now time.Time) *Requirement {
+	for i := range d.requirements {
+		if !d.requirements[i].Met(s, now) {
+			return &d.requirements[i]
+		}
+	}
+	return nil
+}
+
+// options returns what a login asks for to meet the demand. previous is the
+// session that does not meet it, if any: its own latest steps up are
+// remembered, so that routes with contradicting requirements do not send the
+// browser to the provider again and again.
+func (d demand) options(previous *Session, now time.Time) *AuthOptions {
+	o := &AuthOptions{stepUp: d.key}
+	for _, requirement := range d.requirements {
+		if requirement.Ask != nil {
+			requirement.Ask(o)
+		}
+	}
+	if previous != nil && now.Sub(previous.created) < 5*time.Minute {
+		steps := append(strings.Fields(previous.stepUp), d.key)
+		o.stepUp = strings.Join(steps[max(0, len(steps)-4):], " ")
+	}
+	return o
+}
+
+// unmetError says which requirement a session does not meet.
+type unmetError struct {
+	requirement *Requirement
+	again       bool // a login that asked for it has already failed
+}
+
+func (e *unmetError) Error() string { return "the session does not meet: " + e.requirement.Name }
+
+// asUnmet returns the unmetError in err's chain.
+func asUnmet(err error) (*unmetError, bool) {
+	var unmet *unmetError
+	ok := errors.As(err, &unmet)
+	return unmet, ok
+}
+
+// check decides whether s may pass at the time now: nil, or an [*Error] with
+// [CodeNoSession] or [CodeRequirementUnmet], the latter with an unmetError.
+func (d demand) check(s *Session, now time.Time) error {
+	if s == nil {
+		return &Error{Op: "require", Code: CodeNoSession}
+	}
+	unmet := d.unmet(s, now)
+	if unmet == nil {
+		return nil
+	}
+	// A login that was to meet the demand and did not even do so when it was
+	// new would not do better now.
+	again := slices.Contains(strings.Fields(s.stepUp), d.key) && d.unmet(s, s.created) != nil
+	return fail("require", CodeRequirementUnmet, &unmetError{requirement: unmet, again: again})
+}

@@ -1,0 +1,126 @@
+package oidcrp
+
+// This file puts the session of a request into its context.
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// sessionKey is the context key of a [requestSession].
+type sessionKey struct{}
+
+// requestSession is what is known of a request's session.
+type requestSession struct {
+	session atomic.Pointer[Session]
+	handle  string // of a session in the Store
+	none    error  // why there is no session
+	blocked error  // why protected routes must fail although there may be one
+
+	refresher *refresher // of the Client that looked; nil for ContextWithSession
+
+	// renewOn refreshes the tokens of a session in cookies, if they are about to
+	// expire, and sets its cookies on the answer to the request. It is nil for
+	// other sessions.
+	renewOn func(context.Context) error
+	mu      sync.Mutex // held by renewOn
+}
+
+// lose ends the request's session.
+func (found *requestSession) lose(why error) {
+	found.session.Store(nil)
+	found.none = why
+}
+
+// renewEarly refreshes a session in cookies while its answer has not begun.
+func (found *requestSession) renewEarly(ctx context.Context) error {
+	if found.renewOn == nil {
+		return nil
+	}
+	found.mu.Lock()
+	defer found.mu.Unlock()
+	return found.renewOn(ctx)
+}
+
+// SessionFromContext returns the session of the request that ctx belongs to.
+// It is nil, and false, when nobody is signed in or when the request did not
+// pass through [Client.Middleware], [Client.RequireLogin] or [Client.Require].
+// A request that passed through those of several Clients has the session of the
+// last one; [Client.Session] works for any of them.
+func SessionFromContext(ctx context.Context) (*Session, bool) {
+	found, ok := ctx.Value(sessionKey{}).(*requestSession)
+	if !ok {
+		return nil, false
+	}
+	s := found.session.Load()
+	return s, s != nil
+}
+
+// ContextWithSession returns a context with a session in it, for tests of an
+// app's handlers: see [NewSession]. Every Client takes it for the session of a
+// request with this context, whatever cookies the request has; requirements are
+// checked as usual. A nil s means that nobody is signed in.
+func ContextWithSession(ctx context.Context, s *Session) context.Context {
+	found := &requestSession{none: &Error{Op: "session", Code: CodeNoSession}}
+	found.session.Store(s)
+	return context.WithValue(ctx, sessionKey{}, found)
+}
+
+// found returns what is known of r's session, if this Client, or a test, has
+// put it into the context.
+func (f *refresher) found(ctx context.Context) (*requestSession, bool) {
+	found, ok := ctx.Value(sessionKey{}).(*requestSession)
+	if !ok || found.refresher != nil && found.refresher != f {
+		return nil, false
+	}
+	return found, true
+}
+
+// attach returns r with what is known of its session in its context, looked up
+// once for each request and client. With touch, the session is refreshed if need
+// be, and counts as used.
+func (f *refresher) attach(w http.ResponseWriter, r *http.Request, touch bool) (*http.Request, *requestSession) {
+	if found, ok := f.found(r.Context()); ok {
+		return r, found
+	}
+	found := f.lookUp(r)
+	if found.session.Load() != nil && touch {
+		f.renew(w, r, found)
+		if s := found.session.Load(); s != nil {
+			f.sessions.keeper.touch(w, r, kept{session: s, handle: found.handle})
+		}
+		if !f.sessions.keeper.onServer() {
+			found.renewOn = func(ctx context.Context) error { return f.renewCookie(ctx, w, r, found) }
+		}
+	}
+	return r.WithContext(context.WithValue(r.Context(), sessionKey{}, found)), found
+}
+
+// lookUp returns what is known of r's session.
+func (f *refresher) lookUp(r *http.Request) *requestSession {
+	k, err := f.sessions.load(r)
+	found := &requestSession{refresher: f, handle: k.handle, none: err}
+	if err != nil && !errors.Is(err, CodeNoSession) {
+		found.blocked = err // the person may well be signed in
+	}
+	found.session.Store(k.session)
+	return found
+}
+
+// renewCookie is what HTTPClient can do for a session in cookies. The caller
+// holds found.mu.
+func (f *refresher) renewCookie(ctx context.Context, w http.ResponseWriter, r *http.Request, found *requestSession) error {
+	s := found.session.Load()
+	if !f.due(s, max(apiTokenLeft, f.settings.RefreshBefore)) {
+		return nil
+	}
+	next, err := f.unlessDown(ctx, kept{session: s, handle: found.handle})
+	if err != nil {
+		return err
+	}
+	found.session.Store(next.session)
+	return f.sessions.keeper.deliver(w, r, next.session)
+}
