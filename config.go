@@ -450,7 +450,7 @@ func checkEncryption(cfg *Config, f *findings) {
 			f.add(field.name+"Enc", "is set without an Alg")
 		case field.alg != "" && kind == "":
 			f.add(field.name+"Alg", "%q is not supported", field.alg)
-		case field.enc != "" && !josekit.SupportsEnc(field.enc):
+		case field.enc != "" && field.alg != "" && !josekit.SupportsEncryption(field.alg, field.enc):
 			f.add(field.name+"Enc", "%q is not supported", field.enc)
 		case kind == "oct" && cfg.ClientSecret == "":
 			f.add(field.name+"Alg", "%s needs a ClientSecret", field.alg)

@@ -60,7 +60,7 @@ func newKeySet(p *provider, secret string) *keySet {
 		absent: make(map[string]time.Time),
 	}
 	k.document.Load = k.load
-	k.document.Now = now
+	k.document.Now = p.now
 	k.document.Patience = keysPatience
 	k.document.MaxStale = keysMaxStale
 	k.document.RenewEvery = renewEvery

@@ -1,44 +1,89 @@
 package oidcrp
 
-// This file stands between the rest of the package and a Store: every call is
-// bounded in time, every failure is told from "not there", and a Store that
-// hangs does not make each request wait for it.
+// This file defines what a Store promises, and stands between a Store and the rest
+// of the package: it bounds every call in time, tells an outage from a key that
+// does not exist, and does not let every request wait for a Store that hangs.
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
 
-// A Store keeps sessions on the server.
-type Store interface {
-	Get(ctx context.Context, key string) ([]byte, error)
-	Set(ctx context.Context, key string, value []byte, ttl time.Duration) error
-	Delete(ctx context.Context, key string) error
-}
-
-// SharedStore is interim.
-type SharedStore interface {
-	Store
-	Touch(ctx context.Context, key string, ttl time.Duration) error
-	Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error)
-	GetMany(ctx context.Context, keys []string) ([][]byte, error)
-}
-
 // ErrNotFound is what a [Store] returns for a key that it does not hold.
 var ErrNotFound = errors.New("oidcrp: not found")
 
-// storage is a Store as this package uses it. Its errors are ErrNotFound and,
-// for anything else, an [*Error] with CodeStoreUnavailable.
+// A Store keeps sessions on the server. A key is the hash of a secret that only the
+// browser holds, and the value is sealed with that secret: reading a Store reveals
+// nothing about the people in it and does not let the reader sign in as any of them.
+//
+// Keys are at most 43 characters of A-Z, a-z, 0-9, "-" and "_", and are
+// case-sensitive. A value is about 1 KiB of binary data, and at most 256 KiB and 64
+// bytes.
+//
+// An implementation must be safe for concurrent use, and what one replica has
+// written must be visible to every other at once: a person whose session is not
+// found is not signed in. It must return when ctx ends, or a slow Store holds up the
+// app. Any error other than [ErrNotFound] counts as an outage; protected pages then
+// answer 503, and nobody is signed out.
+//
+// Package storetest tests an implementation. One that several replicas share should
+// be a [SharedStore].
+type Store interface {
+	// Get returns the value of key, which the caller does not modify. For a key that
+	// was never set, was deleted or has expired it returns an error that matches
+	// [ErrNotFound] with [errors.Is].
+	Get(ctx context.Context, key string) ([]byte, error)
+	// Set stores value under key and replaces any earlier value and expiry. The entry
+	// expires after ttl: not before, and at most a few seconds later. Set must copy
+	// value if it keeps it in memory.
+	Set(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	// Delete removes key. It returns nil if key does not exist.
+	Delete(ctx context.Context, key string) error
+}
+
+// A SharedStore is a [Store] for apps that run as several replicas. With a plain
+// Store the app works as well, with these weaknesses:
+//
+//   - Without Touch, a session in use is extended by writing its value again, so of
+//     two requests that change the session at the same moment one may be lost.
+//   - Without Add, two replicas that refresh the tokens of one session at the same
+//     moment may both ask the provider. If it issues a new refresh token each time,
+//     it may take the second request for theft and end the session. Two replicas
+//     that receive the same Logout Token at the same moment may both accept it.
+//   - Without GetMany, a session and the logouts that could have ended it take a
+//     round trip each.
+type SharedStore interface {
+	Store
+	// Touch makes key expire after ttl from now and leaves its value. It returns nil
+	// if key does not exist.
+	Touch(ctx context.Context, key string, ttl time.Duration) error
+	// Add stores value under key for ttl and returns true, in one step that no other
+	// call can interrupt. If key exists, Add changes nothing and returns false.
+	//
+	// A Store that retries after a lost response may find its own value. It then
+	// returns true: callers never add the same value twice, unless both mean the same.
+	Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error)
+	// GetMany returns the values of keys in their order, nil for a key that does not
+	// exist, in one round trip if possible. An empty value is not nil.
+	GetMany(ctx context.Context, keys []string) ([][]byte, error)
+}
+
+// storage is a Store as the rest of the package uses it. Its errors are
+// ErrNotFound and, for every other failure, an [*Error]: with CodeCanceled if the
+// caller gave up, with CodeStoreUnavailable otherwise.
 type storage struct {
 	store   Store
+	shared  SharedStore // store, if it is one; else nil
 	timeout time.Duration
 	breaker breaker
 }
 
 func newStorage(store Store, timeout time.Duration, now func() time.Time) *storage {
-	return &storage{store: store, timeout: timeout, breaker: breaker{now: now}}
+	shared, _ := store.(SharedStore)
+	return &storage{store: store, shared: shared, timeout: timeout, breaker: breaker{now: now}}
 }
 
 func (s *storage) do(ctx context.Context, call func(context.Context) error) error {
@@ -49,22 +94,16 @@ func (s *storage) do(ctx context.Context, call func(context.Context) error) erro
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err := call(bounded)
-	if ctx.Err() == nil { // a caller that went away says nothing about the Store
+	if ctx.Err() == nil { // a caller that has gone away says nothing about the Store
 		s.breaker.settle(probe, err != nil && bounded.Err() != nil)
 	}
-	if err == nil || errors.Is(err, ErrNotFound) {
+	switch {
+	case err == nil || errors.Is(err, ErrNotFound):
 		return err
-	}
-	if gaveUp(ctx) {
+	case errors.Is(ctx.Err(), context.Canceled):
 		return fail("session", CodeCanceled, err)
 	}
 	return fail("session", CodeStoreUnavailable, err)
-}
-
-// canTouch reports whether touch can do it.
-func (s *storage) canTouch() bool {
-	_, ok := s.store.(SharedStore)
-	return ok
 }
 
 func (s *storage) get(ctx context.Context, key string) (value []byte, err error) {
@@ -75,19 +114,13 @@ func (s *storage) get(ctx context.Context, key string) (value []byte, err error)
 	return value, err
 }
 
-// getMany returns the values of keys, nil for each that is not there: in one
-// round trip if the Store can do that.
+// getMany returns the values of keys, nil for each that does not exist. With a plain
+// Store it makes one call for each key, within the time limit of one.
 func (s *storage) getMany(ctx context.Context, keys []string) (values [][]byte, err error) {
 	err = s.do(ctx, func(ctx context.Context) (err error) {
-		if many, ok := s.store.(SharedStore); ok {
-			values, err = many.GetMany(ctx, keys)
-			switch {
-			case errors.Is(err, ErrNotFound):
-				err = errors.New("GetMany returned ErrNotFound, where it has nil for that")
-			case err == nil && len(values) != len(keys):
-				err = errors.New("GetMany returned another number of values than it was given keys")
-			}
-			return err
+		if s.shared != nil {
+			values, err = s.shared.GetMany(ctx, keys)
+			return checkMany(keys, values, err)
 		}
 		values = make([][]byte, len(keys))
 		for i, key := range keys {
@@ -100,37 +133,48 @@ func (s *storage) getMany(ctx context.Context, keys []string) (values [][]byte, 
 	return values, err
 }
 
-// readsMany reports whether getMany is one round trip.
-func (s *storage) readsMany() bool {
-	_, ok := s.store.(SharedStore)
-	return ok
+// checkMany returns the error of a GetMany that returned values and err for keys. An
+// implementation's mistake must not look like keys that do not exist.
+func checkMany(keys []string, values [][]byte, err error) error {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return errors.New("GetMany returned ErrNotFound, but must return nil values for keys that do not exist")
+	case err == nil && len(values) != len(keys):
+		return fmt.Errorf("GetMany returned %d values for %d keys", len(values), len(keys))
+	}
+	return err
 }
+
+// readsMany reports whether getMany is one round trip.
+func (s *storage) readsMany() bool { return s.shared != nil }
 
 func (s *storage) set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return s.do(ctx, func(ctx context.Context) error { return s.store.Set(ctx, key, value, ttl) })
 }
 
-// touch reports false if the Store cannot do it.
+// canTouch reports whether touch does anything.
+func (s *storage) canTouch() bool { return s.shared != nil }
+
+// touch is Touch of a SharedStore. It reports false if the Store is not one.
 func (s *storage) touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
-	store, ok := s.store.(SharedStore)
-	if !ok {
+	if s.shared == nil {
 		return false, nil
 	}
-	return true, s.do(ctx, func(ctx context.Context) error { return store.Touch(ctx, key, ttl) })
+	return true, s.do(ctx, func(ctx context.Context) error { return s.shared.Touch(ctx, key, ttl) })
 }
 
-// add is AddStore's Add. With a Store that cannot do it in one step, two that
-// call at the same moment may both be told that they were first.
+// add is Add of a SharedStore. With a plain Store, two calls at the same moment may
+// both return true.
 func (s *storage) add(ctx context.Context, key string, value []byte, ttl time.Duration) (added bool, err error) {
 	err = s.do(ctx, func(ctx context.Context) (err error) {
-		if store, ok := s.store.(SharedStore); ok {
-			added, err = store.Add(ctx, key, value, ttl)
+		if s.shared != nil {
+			added, err = s.shared.Add(ctx, key, value, ttl)
 			return err
 		}
 		_, err = s.store.Get(ctx, key)
 		if errors.Is(err, ErrNotFound) {
-			added = true
-			return s.store.Set(ctx, key, value, ttl)
+			err = s.store.Set(ctx, key, value, ttl)
+			added = err == nil
 		}
 		return err
 	})
@@ -142,17 +186,19 @@ func (s *storage) delete(ctx context.Context, key string) error {
 }
 
 const (
-	// hangsBeforeOpen is after how many calls in a row that took too long a
-	// Store counts as hanging, and breakerPause how long it is then left alone.
+	// hangsBeforeOpen is the number of consecutive calls that must time out before
+	// the breaker opens, and breakerPause the time between the calls that it then
+	// lets through.
 	hangsBeforeOpen = 3
 	breakerPause    = time.Second
 )
 
-var errStoreHangs = errors.New("the store does not answer in time; it is asked again in a moment")
+var errStoreHangs = errors.New("the store does not answer in time; it will be tried again in a moment")
 
 // A breaker keeps requests from waiting, one after the other, for a Store that
-// hangs: after some that did, it lets one through a second, until one comes
-// back in time. Failures that come at once cost nothing and do not count.
+// hangs: it opens after some timeouts in a row and then lets one call through per
+// breakerPause, until one returns in time. An error that comes at once costs nothing
+// and does not count.
 type breaker struct {
 	now func() time.Time
 
@@ -161,8 +207,8 @@ type breaker struct {
 	retryAt time.Time // when the next call may try; guarded by mu
 }
 
-// admit reports whether a call may go ahead, and whether it is the one that
-// finds out if the Store is back.
+// admit reports whether a call may go ahead, and whether it is the probe that finds
+// out if the Store is back. Pass probe to settle.
 func (b *breaker) admit() (probe, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -176,6 +222,8 @@ func (b *breaker) admit() (probe, ok bool) {
 	return false, false
 }
 
+// settle records how a call ended. Only a probe can close the breaker: a call that
+// began before it opened may still return in time.
 func (b *breaker) settle(probe, hung bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

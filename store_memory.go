@@ -12,33 +12,39 @@ import (
 	"time"
 )
 
-// memoryStore is a [Store] in this process's memory, for tests and for apps
-// that run as one process. Its sessions end with the process. The zero value
-// is ready to use; it must not be copied.
+// NewMemoryStore returns a Store in the memory of this process, for tests and for
+// apps that run as one process. Its sessions end with the process.
 //
-// It runs nothing in the background: what has expired is dropped as new entries
-// come. A million sessions of 1 KiB are about 1.2 GB.
-type memoryStore struct {
-	// MaxEntries bounds the number of entries; if zero, 1,048,576. A store that
-	// is full makes room for a new entry by dropping one that would expire soon:
-	// the first of a 64th part of the store. So it is somebody who has been idle
-	// for long that has to sign in again, and the note of a logout, which is kept
-	// for as long as a session can last, is the last to go. Set it before the
-	// first use.
-	MaxEntries int
-
-	now    func() time.Time // the clock of tests; nil is time.Now
-	count  atomic.Int64     // of entries in all shards
-	shards [memoryShards]memoryShard
+// It holds at most maxEntries entries; 0 means 1,048,576. To make room for a new
+// entry, a full store drops one that would expire soon: the first to expire in a
+// 64th part of the store. So it is a person who has been idle for long who must sign
+// in again, and the record of a logout, which is kept for as long as a session can
+// last, is the last to go.
+//
+// It starts no goroutine: expired entries are dropped as new ones come. A million
+// sessions of 1 KiB take about 1.2 GB.
+func NewMemoryStore(maxEntries int) SharedStore {
+	return newMemoryStore(maxEntries, time.Now)
 }
 
 const (
 	memoryShards      = 64
 	defaultMaxEntries = 1 << 20
-	// maxDrops bounds what one call drops of what has expired. More than one, so
+	// maxDrops bounds how many expired entries one call drops. More than one, so
 	// that a store in use catches up.
 	maxDrops = 4
 )
+
+// A memoryStore is a SharedStore in memory. Its methods ignore ctx: they do not wait
+// for anything.
+type memoryStore struct {
+	maxEntries int64
+	now        func() time.Time
+	epoch      time.Time // when the store was made
+	seed       maphash.Seed
+	count      atomic.Int64 // of entries in all shards
+	shards     [memoryShards]memoryShard
+}
 
 // A memoryShard is a part of a memoryStore with a lock of its own.
 type memoryShard struct {
@@ -50,19 +56,17 @@ type memoryShard struct {
 type memoryEntry struct {
 	key     string
 	value   []byte        // replaced, never changed
-	expires time.Duration // since memoryEpoch: a third of the size of a time.Time
+	expires time.Duration // since the store's epoch: a third of the size of a time.Time
 	index   int           // in byExpiry
 }
 
-var (
-	memoryEpoch = time.Now()
-	memorySeed  = maphash.MakeSeed()
+func newMemoryStore(maxEntries int, now func() time.Time) *memoryStore {
+	if maxEntries <= 0 {
+		maxEntries = defaultMaxEntries
+	}
+	return &memoryStore{maxEntries: int64(maxEntries), now: now, epoch: now(), seed: maphash.MakeSeed()}
+}
 
-	_ SharedStore = (*memoryStore)(nil)
-)
-
-// Get returns the value of key, which the caller must not change, or
-// [ErrNotFound].
 func (m *memoryStore) Get(_ context.Context, key string) ([]byte, error) {
 	value := m.get(key, m.clock())
 	if value == nil {
@@ -71,8 +75,6 @@ func (m *memoryStore) Get(_ context.Context, key string) ([]byte, error) {
 	return value, nil
 }
 
-// GetMany returns the values of keys, in their order, nil for a key that is not
-// there. The caller must not change them.
 func (m *memoryStore) GetMany(_ context.Context, keys []string) ([][]byte, error) {
 	now, values := m.clock(), make([][]byte, len(keys))
 	for i, key := range keys {
@@ -81,7 +83,7 @@ func (m *memoryStore) GetMany(_ context.Context, keys []string) ([][]byte, error
 	return values, nil
 }
 
-// get returns nil for a key that is not there, and for no other.
+// get returns nil for a key that does not exist, and for no other.
 func (m *memoryStore) get(key string, now time.Duration) []byte {
 	shard := m.shard(key)
 	shard.mu.Lock()
@@ -92,18 +94,15 @@ func (m *memoryStore) get(key string, now time.Duration) []byte {
 	return nil
 }
 
-// Set keeps a copy of value under key for ttl.
 func (m *memoryStore) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
 	m.put(key, value, ttl, true)
 	return nil
 }
 
-// Add keeps a copy of value under key for ttl, unless key is there.
 func (m *memoryStore) Add(_ context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
 	return m.put(key, value, ttl, false), nil
 }
 
-// Touch makes key expire ttl from now.
 func (m *memoryStore) Touch(_ context.Context, key string, ttl time.Duration) error {
 	now, shard := m.clock(), m.shard(key)
 	shard.mu.Lock()
@@ -115,7 +114,6 @@ func (m *memoryStore) Touch(_ context.Context, key string, ttl time.Duration) er
 	return nil
 }
 
-// Delete forgets key.
 func (m *memoryStore) Delete(_ context.Context, key string) error {
 	shard := m.shard(key)
 	shard.mu.Lock()
@@ -126,8 +124,8 @@ func (m *memoryStore) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// put sets key, if it is not there or may be replaced, and reports whether it
-// did.
+// put stores a copy of value, unless key exists and must not be replaced, and
+// reports whether it did.
 func (m *memoryStore) put(key string, value []byte, ttl time.Duration, replace bool) bool {
 	now, shard := m.clock(), m.shard(key)
 	expires := expiry(now, ttl)
@@ -143,7 +141,7 @@ func (m *memoryStore) put(key string, value []byte, ttl time.Duration, replace b
 		}
 		return replace
 	}
-	full := m.count.Add(1) > m.bound()
+	full := m.count.Add(1) > m.maxEntries
 	if full && len(shard.byExpiry) > 0 {
 		m.drop(shard, shard.byExpiry[0])
 		full = false
@@ -162,8 +160,8 @@ func (m *memoryStore) put(key string, value []byte, ttl time.Duration, replace b
 	return true
 }
 
-// live returns key's entry, or nil when it is not there or has expired. The
-// caller holds the shard's mu, as for the other methods that take a shard.
+// live returns key's entry, or nil if it does not exist or has expired. The caller
+// holds shard.mu, as for drop and dropExpired.
 func (m *memoryStore) live(shard *memoryShard, key string, now time.Duration) *memoryEntry {
 	entry := shard.entries[key]
 	if entry != nil && entry.expires <= now {
@@ -179,7 +177,7 @@ func (m *memoryStore) drop(shard *memoryShard, entry *memoryEntry) {
 	m.count.Add(-1)
 }
 
-// dropExpired drops some of what has expired.
+// dropExpired drops some of the entries that have expired.
 func (m *memoryStore) dropExpired(shard *memoryShard, now time.Duration) {
 	for range maxDrops {
 		if len(shard.byExpiry) == 0 || shard.byExpiry[0].expires > now {
@@ -189,8 +187,8 @@ func (m *memoryStore) dropExpired(shard *memoryShard, now time.Duration) {
 	}
 }
 
-// dropElsewhere makes room for an entry that is alone in its shard, by dropping
-// one of another's. The caller holds no lock.
+// dropElsewhere makes room for an entry that is alone in its shard by dropping one
+// of another shard. The caller holds no lock.
 func (m *memoryStore) dropElsewhere(alone *memoryShard) {
 	for i := range m.shards {
 		shard := &m.shards[i]
@@ -210,23 +208,11 @@ func (m *memoryStore) dropElsewhere(alone *memoryShard) {
 }
 
 func (m *memoryStore) shard(key string) *memoryShard {
-	return &m.shards[maphash.String(memorySeed, key)%memoryShards]
+	return &m.shards[maphash.String(m.seed, key)%memoryShards]
 }
 
-func (m *memoryStore) bound() int64 {
-	if m.MaxEntries <= 0 {
-		return defaultMaxEntries
-	}
-	return int64(m.MaxEntries)
-}
-
-// clock returns the time since memoryEpoch.
-func (m *memoryStore) clock() time.Duration {
-	if m.now == nil {
-		return time.Since(memoryEpoch)
-	}
-	return m.now().Sub(memoryEpoch)
-}
+// clock returns the time since the store's epoch.
+func (m *memoryStore) clock() time.Duration { return m.now().Sub(m.epoch) }
 
 func expiry(now, ttl time.Duration) time.Duration {
 	if ttl > 0 && now > math.MaxInt64-ttl {
@@ -258,11 +244,4 @@ func (h *memoryHeap) Pop() any {
 	(*h)[last] = nil // for the garbage collector
 	*h = (*h)[:last]
 	return entry
-}
-
-// NewMemoryStore is interim.
-func NewMemoryStore(maxEntries int) SharedStore { return newMemoryStore(maxEntries, nil) }
-
-func newMemoryStore(maxEntries int, now func() time.Time) *memoryStore {
-	return &memoryStore{MaxEntries: maxEntries, now: now}
 }

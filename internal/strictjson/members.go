@@ -14,13 +14,13 @@ import (
 
 // Members holds the members of an object that [Object] has checked.
 //
-// Its methods read one member each. A member that is null counts as absent:
-// OIDC Core 5.3.2 wants claims without a value to be left out, and providers
-// that write null mean just that. A member of any other type than the one asked
-// for is an error, never converted.
+// Most of its methods read one member. A member that is null counts as absent:
+// OIDC Core 5.3.2 says to omit a claim without a value, and providers that write
+// null mean the same. A member of another type than the method's is an error; it
+// is never converted.
 type Members map[string]json.RawMessage
 
-// Has reports whether name is there and not null.
+// Has reports whether name is present and not null.
 func (m Members) Has(name string) bool {
 	raw, ok := m[name]
 	return ok && !bytes.Equal(raw, []byte("null"))
@@ -99,17 +99,24 @@ func (m Members) Time(name string) (value time.Time, present bool, err error) {
 
 // AppendJSON appends the members to b as one JSON object, sorted by name.
 func (m Members) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	for i, name := range slices.Sorted(maps.Keys(m)) {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(appendQuoted(b, name), ':')
-		// go-jose's decoder makes an error, which it drops, of every value that
-		// a comma follows at once.
-		b = append(append(b, m[name]...), ' ')
+	b, _ = appendMembers(b, m, whole) // of the values as they are, which cannot fail
+	return b
+}
+
+// names returns the names in order.
+func (m Members) names() []string {
+	names := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m))
+	slices.Sort(names)
+	return names
+}
+
+// size returns about how many bytes the members take as JSON.
+func (m Members) size() int {
+	n := len("{}")
+	for name, raw := range m {
+		n += len(name) + len(raw) + len(`"":,`)
 	}
-	return append(b, '}')
+	return n
 }
 
 func appendQuoted(b []byte, name string) []byte {

@@ -1,8 +1,9 @@
-// Package strictjson reads JSON that decides something: claims, metadata,
-// keys, token responses. Two readers of one document must not come to
-// different conclusions, so what encoding/json lets pass is refused here: a
-// member given twice, a name in another case, text that is not UTF-8, anything
-// after the value, nesting without end (RFC 8259 section 4, RFC 7519 section 4).
+// Package strictjson reads the JSON that a relying party decides by: claims,
+// metadata, keys, token responses. Two readers of one document must not come to
+// different conclusions, so [Object] refuses what encoding/json accepts: a member
+// given twice, text that is not UTF-8, and nesting without a limit (RFC 8259
+// section 4, RFC 7519 section 4). [Members] and [Decode] match member names
+// exactly, where encoding/json ignores their case.
 package strictjson
 
 import (
@@ -13,39 +14,25 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth is how deeply arrays and objects may be nested in each other.
+// MaxDepth is how deeply arrays and objects may be nested; the outermost object
+// is the first level.
 const MaxDepth = 32
 
-// Check reports whether data is exactly one JSON value in valid UTF-8, with no
-// member name given twice in an object and with arrays and objects nested at
-// most maxDepth deep. Names are compared as they read after unescaping, so that
-// "sub" and "s\u0075b" are the same name. Its errors give a place, not text.
-func Check(data []byte, maxDepth int) error {
-	_, err := scan(data, maxDepth, false)
-	return err
-}
-
-// Object checks data, which must be an object, and returns its members by exact
-// name. The values share memory with data.
+// Object returns the members of data by exact name. Data must be one JSON object
+// in valid UTF-8, without a member name given twice in any object and with at
+// most [MaxDepth] levels. Names are compared after unescaping, so "sub" and
+// "s\u0075b" are the same name. Its errors name a byte offset and quote nothing.
+// The values share memory with data.
 func Object(data []byte) (Members, error) {
-	return scan(data, MaxDepth, true)
-}
-
-// scan checks data; with object set, data must be an object, whose members it
-// returns.
-func scan(data []byte, maxDepth int, object bool) (Members, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("not valid UTF-8")
 	}
-	s := &scanner{data: data, text: string(data), depth: maxDepth}
+	s := &scanner{data: data, text: string(data), depth: MaxDepth}
 	s.space()
-	var members Members
-	if object {
-		if s.peek() != '{' {
-			return nil, errors.New("not a JSON object")
-		}
-		members = make(Members)
+	if s.peek() != '{' {
+		return nil, errors.New("not a JSON object")
 	}
+	members := make(Members)
 	if err := s.value(members); err != nil {
 		return nil, err
 	}
@@ -56,10 +43,10 @@ func scan(data []byte, maxDepth int, object bool) (Members, error) {
 	return members, nil
 }
 
-// scanner walks over one document. It recurses, but no deeper than depth says.
+// A scanner walks over one document. It recurses at most depth levels.
 type scanner struct {
 	data  []byte
-	text  string // data once more, for names to be cut from
+	text  string // data as a string; member names are substrings of it
 	pos   int
 	depth int // how many more levels may be opened
 }
@@ -115,11 +102,9 @@ func (s *scanner) object(members Members) error {
 			s.pos = start
 			return s.fail("a member is given twice")
 		}
-		s.space()
-		if !s.word(":") {
-			return s.fail("a colon is missing")
+		if err := s.colon(); err != nil {
+			return err
 		}
-		s.space()
 		start = s.pos
 		if err := s.value(nil); err != nil {
 			return err
@@ -162,11 +147,8 @@ func (s *scanner) next(end byte, first bool) (done bool, err error) {
 
 // name passes over a member name and returns it unescaped.
 func (s *scanner) name() (string, error) {
-	if s.peek() != '"' {
-		return "", s.fail("a member name is missing")
-	}
 	start := s.pos
-	raw, err := s.string()
+	raw, err := s.rawName()
 	if err != nil {
 		return "", err
 	}
@@ -174,6 +156,24 @@ func (s *scanner) name() (string, error) {
 		return s.text[start+1 : s.pos-1], nil
 	}
 	return unquote(raw)
+}
+
+// rawName passes over a member name and returns it as written.
+func (s *scanner) rawName() ([]byte, error) {
+	if s.peek() != '"' {
+		return nil, s.fail("a member name is missing")
+	}
+	return s.string()
+}
+
+// colon passes over the colon after a member name.
+func (s *scanner) colon() error {
+	s.space()
+	if !s.word(":") {
+		return s.fail("a colon is missing")
+	}
+	s.space()
+	return nil
 }
 
 // string passes over a string and returns it as written, quotes included.

@@ -1,0 +1,198 @@
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+)
+
+// Decode decodes members into v as [json.Unmarshal] decodes an object, except
+// that member names match exactly, also in nested objects: a field tagged "sub"
+// is never filled by "SUB". A value that decodes itself ([json.Unmarshaler])
+// receives its JSON as it is. Members that fit nowhere are ignored.
+//
+// Its errors are those of encoding/json, which may quote a value that does not
+// fit.
+func Decode(members Members, v any) error {
+	text, err := selected(members, reflect.ValueOf(v))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, v)
+}
+
+// selected returns the object that is left of members when every member is
+// dropped that v has no place for under exactly its name.
+func selected(members Members, v reflect.Value) ([]byte, error) {
+	if !v.IsValid() {
+		return []byte("{}"), nil // for the error of json.Unmarshal
+	}
+	s, v := shapeOf(v.Type()).target(v)
+	if s.kind == structShape {
+		return s.appendFields(make([]byte, 0, 512), members, v)
+	}
+	values := whole
+	if s.kind == mapShape {
+		values = s.elem
+	}
+	return appendMembers(make([]byte, 0, members.size()), members, values)
+}
+
+// appendFields appends the members that are fields of the struct v, which is
+// invalid if it does not exist yet.
+func (s *shape) appendFields(b []byte, members Members, v reflect.Value) (_ []byte, err error) {
+	b = append(b, '{')
+	empty := len(b)
+	for i := range s.fields {
+		f := &s.fields[i]
+		raw, ok := members[f.name]
+		if !ok {
+			continue
+		}
+		if len(b) > empty {
+			b = append(b, ',')
+		}
+		b = append(b, f.key...)
+		if b, err = f.shape.appendValue(b, raw, f.in(v)); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, '}'), nil
+}
+
+// appendMembers appends all members, sorted by name; s is the shape of their values.
+func appendMembers(b []byte, members Members, s *shape) (_ []byte, err error) {
+	b = append(b, '{')
+	for i, name := range members.names() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendQuoted(b, name), ':')
+		if b, err = s.appendValue(b, members[name], reflect.Value{}); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, '}'), nil
+}
+
+// appendValue appends what is left of raw, which is to be decoded into v of the
+// shape s; v is invalid if it does not exist yet.
+func (s *shape) appendValue(b []byte, raw json.RawMessage, v reflect.Value) ([]byte, error) {
+	if s.kind == wholeShape {
+		return append(b, raw...), nil
+	}
+	w := selection{scanner: scanner{data: raw, text: string(raw), depth: MaxDepth}, out: b}
+	err := w.copy(s, v)
+	return w.out, err
+}
+
+// A selection copies a JSON value and leaves out the members that encoding/json
+// would match by another case.
+type selection struct {
+	scanner
+	out []byte
+}
+
+// copy copies the next value, which is to be decoded into v of the shape s; v is
+// invalid if it does not exist yet.
+func (w *selection) copy(s *shape, v reflect.Value) error {
+	s, v = s.target(v)
+	switch c := w.peek(); {
+	case c == '{' && s.kind == structShape:
+		return w.nested(func() error { return w.copyStruct(s, v) })
+	case c == '{' && s.kind == mapShape:
+		return w.nested(func() error { return w.copyMap(s) })
+	case c == '[' && s.kind == listShape:
+		return w.nested(func() error { return w.copyList(s, v) })
+	}
+	start := w.pos
+	err := w.value(nil)
+	w.out = append(w.out, w.data[start:w.pos]...)
+	return err
+}
+
+func (w *selection) copyStruct(s *shape, v reflect.Value) error {
+	return w.copyMembers(func(name []byte) (*shape, reflect.Value, bool) {
+		f := s.byName[string(name)]
+		if f == nil {
+			return nil, reflect.Value{}, false
+		}
+		return f.shape, f.in(v), true
+	})
+}
+
+func (w *selection) copyMap(s *shape) error {
+	return w.copyMembers(func([]byte) (*shape, reflect.Value, bool) { return s.elem, reflect.Value{}, true })
+}
+
+// copyMembers copies the members of an object for which place reports true, each
+// for the value and the shape that place returns.
+func (w *selection) copyMembers(place func(name []byte) (*shape, reflect.Value, bool)) error {
+	w.out = append(w.out, '{')
+	empty := len(w.out)
+	for first := true; ; first = false {
+		if done, err := w.next('}', first); done || err != nil {
+			w.out = append(w.out, '}')
+			return err
+		}
+		raw, name, err := w.member()
+		if err != nil {
+			return err
+		}
+		s, v, ok := place(name)
+		if !ok {
+			if err := w.value(nil); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(w.out) > empty {
+			w.out = append(w.out, ',')
+		}
+		w.out = append(append(w.out, raw...), ':')
+		if err := w.copy(s, v); err != nil {
+			return err
+		}
+	}
+}
+
+// member passes over a member's name and colon. It returns the name as written
+// and unescaped.
+func (w *selection) member() (raw, name []byte, err error) {
+	if raw, err = w.rawName(); err != nil {
+		return nil, nil, err
+	}
+	if name = raw[1 : len(raw)-1]; bytes.IndexByte(name, '\\') >= 0 {
+		text, err := unquote(raw)
+		if err != nil {
+			return nil, nil, err
+		}
+		name = []byte(text)
+	}
+	return raw, name, w.colon()
+}
+
+// copyList copies an array. Its elements are decoded into those that v has
+// already, as far as these go.
+func (w *selection) copyList(s *shape, v reflect.Value) error {
+	if v.IsValid() && v.Kind() == reflect.Slice {
+		v = v.Slice(0, v.Cap()) // encoding/json uses all of it
+	}
+	w.out = append(w.out, '[')
+	for i := 0; ; i++ {
+		if done, err := w.next(']', i == 0); done || err != nil {
+			w.out = append(w.out, ']')
+			return err
+		}
+		if i > 0 {
+			w.out = append(w.out, ',')
+		}
+		var element reflect.Value
+		if v.IsValid() && i < v.Len() {
+			element = v.Index(i)
+		}
+		if err := w.copy(s.elem, element); err != nil {
+			return err
+		}
+	}
+}
