@@ -16,8 +16,8 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// An app is a relying party written by hand on go-oidc and x/oauth2, as small as it
-// can be: one sign-in at a time.
+// An app is a minimal relying party on go-oidc and x/oauth2. It handles one login at a
+// time.
 type app struct {
 	*httptest.Server
 	provider *oidc.Provider
@@ -27,7 +27,7 @@ type app struct {
 	exchange []oauth2.AuthCodeOption // of every token request
 	client   *http.Client
 
-	mu       sync.Mutex // guards what the last sign-in left
+	mu       sync.Mutex // guards the state of the last login
 	secret   string     // its PKCE verifier
 	token    *oauth2.Token
 	idToken  *oidc.IDToken
@@ -44,7 +44,7 @@ func newApp(t *testing.T, p *oidctest.Provider, algs ...string) *app {
 	return a
 }
 
-// openApp registers nothing: the provider's client must accept loopback addresses.
+// openApp starts an app. The provider's client must accept loopback redirect URIs.
 func openApp(t *testing.T, p *oidctest.Provider, client *http.Client, algs ...string) (*app, error) {
 	a := &app{client: client}
 	a.client.Transport = &bounded{a.client.Transport}
@@ -66,8 +66,7 @@ func openApp(t *testing.T, p *oidctest.Provider, client *http.Client, algs ...st
 	return a, nil
 }
 
-// bounded keeps a client from reading more than a megabyte, which go-oidc leaves to
-// its caller.
+// bounded limits responses to one megabyte, which go-oidc leaves to its caller.
 type bounded struct{ http.RoundTripper }
 
 func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -110,7 +109,7 @@ func (a *app) authURL() string {
 	return a.config.AuthCodeURL("the-state", options...)
 }
 
-// finish does what a callback does, with the checks that go-oidc has.
+// finish handles the callback with the checks of go-oidc.
 func (a *app) finish(r *http.Request) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

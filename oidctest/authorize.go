@@ -7,10 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
-// An authRequest is an authentication request that passed the checks (OIDC Core
-// 3.1.2.1). It lives on in the login page.
+// An authRequest is a validated authentication request (OIDC Core 3.1.2.1). The
+// provider keeps it while the login page is open.
 type authRequest struct {
 	id           string
 	client       *Client
@@ -30,7 +32,7 @@ type authRequest struct {
 	expires      time.Time
 }
 
-// A session is the provider's own memory of a browser: single sign-on.
+// A session is the provider's single sign-on session of a browser.
 type session struct {
 	id       string // the cookie
 	sid      string // the claim
@@ -39,7 +41,7 @@ type session struct {
 	amr      []string
 	authTime time.Time
 	expires  time.Time
-	clients  map[string]*Client // who got an ID Token in it
+	clients  map[string]*Client // the clients that the user signed in to
 }
 
 // serveAuthorization implements OIDC Core 3.1.2.
@@ -53,8 +55,8 @@ func (p *Provider) serveAuthorization(r *http.Request) *response {
 	}
 	a, err := p.trustedTarget(params)
 	if err != nil {
-		// Without a client and a redirect URI of its own there is nobody to
-		// redirect to (RFC 6749 section 4.1.2.1).
+		// Without a valid client and redirect URI the error must not be sent by
+		// redirect (RFC 6749 section 4.1.2.1).
 		return errorPage(r, http.StatusBadRequest, err)
 	}
 	a.locale = localeOf(r)
@@ -67,10 +69,11 @@ func (p *Provider) serveAuthorization(r *http.Request) *response {
 	return p.decide(r, a)
 }
 
-// trustedTarget finds out where an answer, good or bad, may be sent to.
+// trustedTarget validates the client and the redirect URI. Once they are valid, every
+// other error is sent to the redirect URI.
 func (p *Provider) trustedTarget(params url.Values) (*authRequest, *oauthError) {
 	if name := repeated(params); name != "" {
-		return nil, invalidRequest(name + " is there more than once")
+		return nil, invalidRequest("duplicate parameter " + name)
 	}
 	client := p.client(params.Get("client_id"))
 	if client == nil {
@@ -81,7 +84,7 @@ func (p *Provider) trustedTarget(params url.Values) (*authRequest, *oauthError) 
 		return nil, invalidRequest("redirect_uri is not registered for this client")
 	}
 	a := &authRequest{
-		id: randomString(16), client: client, redirectURI: uri, state: params.Get("state"),
+		id: wire.RandomString(16), client: client, redirectURI: uri, state: params.Get("state"),
 		responseMode: "query", expires: p.now().Add(time.Hour),
 	}
 	if params.Get("response_mode") == "form_post" {
@@ -90,7 +93,7 @@ func (p *Provider) trustedTarget(params url.Values) (*authRequest, *oauthError) 
 	return a, nil
 }
 
-// parse reads the rest of the request; its errors go to the redirect URI.
+// parse reads the rest of the request.
 func (p *Provider) parse(a *authRequest, params url.Values) *oauthError {
 	for _, name := range []string{"request", "request_uri", "registration"} {
 		if params.Has(name) {
@@ -120,11 +123,11 @@ func (p *Provider) parse(a *authRequest, params url.Values) *oauthError {
 	if err := p.parsePKCE(a, params); err != nil {
 		return err
 	}
-	return parseWishes(a, params)
+	return parseAuthentication(a, params)
 }
 
-// parsePKCE implements RFC 7636 section 4.3; plain, the default of that section, is
-// refused.
+// parsePKCE implements RFC 7636 section 4.3. It refuses the method plain, which is the
+// default of that section.
 func (p *Provider) parsePKCE(a *authRequest, params url.Values) *oauthError {
 	a.challenge = params.Get("code_challenge")
 	method := params.Get("code_challenge_method")
@@ -136,16 +139,16 @@ func (p *Provider) parsePKCE(a *authRequest, params url.Values) *oauthError {
 	case a.challenge != "" && method != "S256":
 		return invalidRequest("code_challenge_method must be S256")
 	case a.challenge != "" && len(a.challenge) != 43:
-		return invalidRequest("code_challenge must be a SHA-256 in base64url")
+		return invalidRequest("code_challenge must be a SHA-256 hash in base64url")
 	}
 	return nil
 }
 
-// parseWishes reads how the person is to be authenticated.
-func parseWishes(a *authRequest, params url.Values) *oauthError {
+// parseAuthentication reads the parameters that say how to authenticate the user.
+func parseAuthentication(a *authRequest, params url.Values) *oauthError {
 	a.prompt = strings.Fields(params.Get("prompt"))
 	if len(a.prompt) > 1 && slices.Contains(a.prompt, "none") {
-		return invalidRequest("prompt none must be alone")
+		return invalidRequest("prompt none must be the only value")
 	}
 	if text := params.Get("max_age"); text != "" {
 		seconds, err := strconv.ParseUint(text, 10, 31)
@@ -157,14 +160,14 @@ func parseWishes(a *authRequest, params url.Values) *oauthError {
 	}
 	var err error
 	if a.claims, err = parseClaimsRequest(params.Get("claims")); err != nil {
-		return invalidRequest("claims is not valid JSON of the form of OIDC Core 5.5")
+		return invalidRequest("claims is not a JSON object as OIDC Core 5.5 defines it")
 	}
 	a.acr = demandedACR(params.Get("acr_values"), a.claims)
 	return nil
 }
 
-// decide answers a sound request: by the session there is, by the login page, or by
-// the persona who needs none.
+// decide answers a valid request with the existing session, with the login page, or
+// for the AutoLogin persona.
 func (p *Provider) decide(r *http.Request, a *authRequest) *response {
 	s := p.session(r)
 	interactive := len(a.prompt) > 0 && a.prompt[0] != "none"
@@ -172,7 +175,7 @@ func (p *Provider) decide(r *http.Request, a *authRequest) *response {
 		return p.grantCode(a, s)
 	}
 	if slices.Contains(a.prompt, "none") {
-		return p.fail(a, failure("login_required", "there is no session that suits"))
+		return p.fail(a, failure("login_required", "no session satisfies the request"))
 	}
 	if p.cfg.AutoLogin != "" {
 		return p.signIn(r, a, p.persona(p.cfg.AutoLogin))
@@ -181,7 +184,8 @@ func (p *Provider) decide(r *http.Request, a *authRequest) *response {
 	return p.loginPage(a)
 }
 
-// suits reports whether the session is fresh, strong and of the right person.
+// suits reports whether the session is recent enough, has the requested level, and
+// belongs to the user of id_token_hint.
 func (p *Provider) suits(s *session, a *authRequest) bool {
 	if a.maxAge != nil && (*a.maxAge == 0 || p.now().Sub(s.authTime) > *a.maxAge) {
 		return false
@@ -194,7 +198,7 @@ func (p *Provider) suits(s *session, a *authRequest) bool {
 	return a.acr.metBy(s) || !a.acr.essential && slices.Contains(a.prompt, "none")
 }
 
-// signIn opens a session for the persona and answers the request with a code.
+// signIn starts a session for the persona and answers the request with a code.
 func (p *Provider) signIn(r *http.Request, a *authRequest, persona *Persona) *response {
 	acr, ok := persona.reach(a.acr)
 	if !ok {
@@ -202,14 +206,14 @@ func (p *Provider) signIn(r *http.Request, a *authRequest, persona *Persona) *re
 	}
 	s := p.newSession(p.session(r), persona, acr)
 	res := p.grantCode(a, s)
-	res.header.Add("Set-Cookie", p.cookie(s.id, 0).String())
+	res.Header.Add("Set-Cookie", p.cookie(s.id, 0).String())
 	return res
 }
 
-// newSession opens a session in the place of the browser's old one, if any.
+// newSession starts a session, which replaces the browser's old one if there is one.
 func (p *Provider) newSession(old *session, persona *Persona, acr string) *session {
 	s := &session{
-		id: randomString(32), sid: p.randomValue(16), persona: persona, acr: acr, amr: persona.AMR,
+		id: wire.RandomString(32), sid: p.randomValue(16), persona: persona, acr: acr, amr: persona.AMR,
 		authTime: p.now(), expires: p.now().Add(p.cfg.SessionTTL), clients: make(map[string]*Client),
 	}
 	if acr != persona.ACR {
@@ -219,7 +223,7 @@ func (p *Provider) newSession(old *session, persona *Persona, acr string) *sessi
 		delete(p.sessions, old.id)
 	}
 	if old != nil && old.persona == persona {
-		// The same person again: who is signed in where is still worth knowing.
+		// The same user: a later logout must still notify the earlier clients.
 		s.sid, s.clients = old.sid, old.clients
 	}
 	p.sessions[s.id] = s
@@ -230,7 +234,7 @@ func (p *Provider) newSession(old *session, persona *Persona, acr string) *sessi
 func (p *Provider) grantCode(a *authRequest, s *session) *response {
 	s.clients[a.client.ID] = a.client
 	c := &code{
-		value: randomString(24), redirectURI: a.redirectURI, challenge: a.challenge,
+		value: wire.RandomString(24), redirectURI: a.redirectURI, challenge: a.challenge,
 		expires: p.now().Add(p.cfg.CodeTTL),
 		grant: &grant{client: a.client, persona: s.persona, scopes: a.scopes, claims: a.claims,
 			nonce: a.nonce, acr: s.acr, amr: s.amr, authTime: s.authTime, sid: s.sid,
@@ -246,7 +250,7 @@ func (p *Provider) fail(a *authRequest, err *oauthError) *response {
 	return res
 }
 
-// respond sends the browser back to the client, in the response mode it asked for.
+// respond sends the browser back to the client in the requested response mode.
 func (p *Provider) respond(a *authRequest, params url.Values) *response {
 	if a.state != "" {
 		params.Set("state", a.state)
@@ -255,11 +259,11 @@ func (p *Provider) respond(a *authRequest, params url.Values) *response {
 		params.Set("iss", p.cfg.Issuer) // RFC 9207 section 2
 	}
 	if p.cfg.SessionState && params.Has("code") {
-		params.Set("session_state", randomString(16)+"."+randomString(8))
+		params.Set("session_state", wire.RandomString(16)+"."+wire.RandomString(8))
 	}
 	for _, f := range p.faults {
-		if f.authorization != nil {
-			f.authorization(p, params)
+		if f.Authorization != nil {
+			f.Authorization(p.site, params)
 		}
 	}
 	if a.responseMode == "form_post" {
@@ -268,20 +272,21 @@ func (p *Provider) respond(a *authRequest, params url.Values) *response {
 	return redirect(withParams(a.redirectURI, params))
 }
 
-// cookieName differs between providers, for cookies do not know ports.
+// cookieName depends on the issuer, because cookies are shared between the ports of a
+// host.
 func (p *Provider) cookieName() string {
-	return "oidctest_session_" + halfHash("RS256", p.cfg.Issuer)[:8]
+	return "oidctest_session_" + wire.HalfHash("RS256", p.cfg.Issuer)[:8]
 }
 
 func (p *Provider) cookie(value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
 		Name: p.cookieName(), Value: value, Path: p.base + "/", MaxAge: maxAge,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		Secure: strings.HasPrefix(p.root, "https:"),
+		Secure: strings.HasPrefix(p.cfg.Issuer, "https:"),
 	}
 }
 
-// session returns the live session of the browser, or nil.
+// session returns the browser's session, or nil if it has none that is still valid.
 func (p *Provider) session(r *http.Request) *session {
 	cookie, err := r.Cookie(p.cookieName())
 	if err != nil {

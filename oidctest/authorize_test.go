@@ -32,7 +32,7 @@ func parts(t *testing.T, compact any) (header, payload map[string]any) {
 	return header, payload
 }
 
-// A clock stands still until it is told to go on.
+// A clock advances only when Advance is called.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time // guarded by mu
@@ -52,7 +52,7 @@ func (c *clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-func TestRequestsThatAreRefusedAtTheRedirectURI(t *testing.T) {
+func TestAuthorization_ErrorsGoToTheRedirectURI(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", RequirePKCE: true, Clients: []oidctest.Client{
 		{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, Scopes: []string{"openid", "profile", "email"}}}})
@@ -73,11 +73,11 @@ func TestRequestsThatAreRefusedAtTheRedirectURI(t *testing.T) {
 		{"a short challenge", "invalid_request", authRequest("code_challenge", "short")},
 
 		{"prompt none beside login", "invalid_request", authRequest("prompt", "none login")},
-		{"a max_age that is no number", "invalid_request", authRequest("max_age", "-1")},
-		{"claims that are no JSON", "invalid_request", authRequest("claims", "{")},
+		{"a max_age that is not a number", "invalid_request", authRequest("max_age", "-1")},
+		{"claims that are not JSON", "invalid_request", authRequest("claims", "{")},
 		{"a request object", "request_not_supported", authRequest("request", "e30.e30.")},
 		{"no session for prompt none", "login_required", authRequest("prompt", "none")},
-		{"an essential acr nobody reaches", "access_denied", authRequest("scope", "openid",
+		{"an essential acr out of reach", "access_denied", authRequest("scope", "openid",
 			"claims", `{"id_token":{"acr":{"essential":true,"value":"eidas3"}}}`)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestRequestsThatAreRefusedAtTheRedirectURI(t *testing.T) {
 	}
 }
 
-func TestRequestsThatAreNeverRedirected(t *testing.T) {
+func TestAuthorization_UntrustedRequestsAreNotRedirected(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{
 		{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, RedirectURIs: []string{callback}},
@@ -125,7 +125,7 @@ func TestRequestsThatAreNeverRedirected(t *testing.T) {
 	}
 }
 
-func TestSingleSignOn(t *testing.T) {
+func TestAuthorization_SessionSatisfiesMaxAgeAndPrompt(t *testing.T) {
 	t.Parallel()
 	now := newClock()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Now: now.Now})
@@ -158,7 +158,7 @@ func TestSingleSignOn(t *testing.T) {
 	}
 }
 
-func TestPromptNoneIsOfTheHintedPerson(t *testing.T) {
+func TestAuthorization_PromptNoneRequiresTheHintedUser(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
 	c := newRaw(t, p)
@@ -172,7 +172,7 @@ func TestPromptNoneIsOfTheHintedPerson(t *testing.T) {
 	}
 }
 
-func TestLevels(t *testing.T) {
+func TestAuthorization_ACRIsTheRequestedLevelWithinReach(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
 	for _, row := range []struct {
@@ -191,7 +191,7 @@ func TestLevels(t *testing.T) {
 			t.Parallel()
 			c := newRaw(t, p)
 			if row.wantACR == "eidas2" {
-				c.code() // so that there is a session that is too weak
+				c.code() // creates a session at eidas1
 			}
 			pairs := []string{row.param, row.value}
 			if row.param == "" {
@@ -209,97 +209,7 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-func TestClaimsOnRequest(t *testing.T) {
-	t.Parallel()
-	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", ClaimsOnRequest: true})
-	c := newRaw(t, p)
-	for _, row := range []struct{ claim, param, value string }{
-		{"acr", "acr_values", "eidas1"},
-		{"acr", "claims", `{"id_token":{"acr":null}}`},
-		{"amr", "claims", `{"id_token":{"amr":{"essential":true}}}`},
-		{"auth_time", "max_age", "3600"},
-		{"auth_time", "claims", `{"id_token":{"auth_time":null}}`},
-		{"email", "claims", `{"id_token":{"email":null}}`},
-	} {
-		if v, ok := claims(t, c.tokens()["id_token"])[row.claim]; ok {
-			t.Errorf("%s is %v though nobody asked", row.claim, v)
-		}
-		if _, ok := claims(t, c.tokens(row.param, row.value)["id_token"])[row.claim]; !ok {
-			t.Errorf("%s is missing though %s asked", row.claim, row.param)
-		}
-	}
-}
-
-func TestScopesReleaseClaims(t *testing.T) {
-	t.Parallel()
-	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "zoe", Personas: []oidctest.Persona{{
-		Subject: "zoe", Name: "Zoé",
-		Claims: map[string]any{"email": "zoe@example.org", "siret": "1", "chorusdt:societe": "2", "phone_number": "3"},
-	}}})
-	c := newRaw(t, p)
-	for _, row := range []struct{ scope, param, want string }{
-		{"openid", "", "sub"},
-		{"openid profile", "", "name sub"},
-		{"openid email siret", "", "email siret sub"},
-		{"openid chorusdt", "", "chorusdt:societe sub"},
-		{"openid phone", "", "phone_number sub"},
-		{"openid", `{"userinfo":{"email":null}}`, "email sub"},
-	} {
-		tokens := c.tokens("scope", row.scope, "claims", row.param)
-		var got []string
-		for _, name := range []string{"chorusdt:societe", "email", "name", "phone_number", "siret", "sub"} {
-			if _, ok := c.userInfo(tokens["access_token"].(string)).json[name]; ok {
-				got = append(got, name)
-			}
-		}
-		if strings.Join(got, " ") != row.want {
-			t.Errorf("scope %q, claims %s: got %v, want %s", row.scope, row.param, got, row.want)
-		}
-	}
-}
-
-func TestPushedRequests(t *testing.T) {
-	t.Parallel()
-	now := newClock()
-	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", RequirePAR: true, Now: now.Now,
-		Clients: []oidctest.Client{{ID: oidctest.ClientID, Secret: oidctest.ClientSecret}, {ID: "other"}}})
-	c := newRaw(t, p)
-	if r := c.get(oidctest.EndpointAuthorization, authRequest()); r.back.Get("error") != "invalid_request" {
-		t.Errorf("a request that was not pushed: %v", r.back)
-	}
-	push := func() string {
-		r := c.post(oidctest.EndpointPAR, authRequest("client_secret", oidctest.ClientSecret))
-		if r.status != http.StatusCreated || r.json["expires_in"] != 60.0 {
-			t.Fatalf("got %d %s", r.status, r.body)
-		}
-		return r.json["request_uri"].(string)
-	}
-	open := func(clientID, uri string) reply {
-		return c.get(oidctest.EndpointAuthorization, url.Values{"client_id": {clientID}, "request_uri": {uri}})
-	}
-	uri := push()
-	code := open(oidctest.ClientID, uri).back.Get("code")
-	if r := c.post(oidctest.EndpointToken, tokenRequest(code)); r.status != http.StatusOK {
-		t.Errorf("got %d %s", r.status, r.body)
-	}
-	if r := open(oidctest.ClientID, uri); r.status != http.StatusBadRequest {
-		t.Errorf("the second use: %d", r.status)
-	}
-	if r := open("other", push()); r.status != http.StatusBadRequest {
-		t.Errorf("the use by another client: %d", r.status)
-	}
-	uri = push()
-	now.Advance(time.Minute)
-	if r := open(oidctest.ClientID, uri); r.status != http.StatusBadRequest {
-		t.Errorf("the use after a minute: %d", r.status)
-	}
-
-	c.wantError(c.post(oidctest.EndpointPAR, authRequest()), http.StatusUnauthorized, "invalid_client")
-	bad := authRequest("client_secret", oidctest.ClientSecret, "response_type", "token")
-	c.wantError(c.post(oidctest.EndpointPAR, bad), http.StatusBadRequest, "unsupported_response_type")
-}
-
-func TestFormPost(t *testing.T) {
+func TestAuthorization_FormPost(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
 	a := newApp(t, p)
@@ -313,11 +223,11 @@ func TestFormPost(t *testing.T) {
 	}
 }
 
-func TestFormPostPageIsEscaped(t *testing.T) {
+func TestAuthorization_FormPostPageIsEscaped(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
 	c := newRaw(t, p)
-	c.client.Transport = p.HTTPClient().Transport // shows the page
+	c.client.Transport = p.HTTPClient().Transport // does not submit the form
 	r := c.get(oidctest.EndpointAuthorization, authRequest("response_mode", "form_post", "state", `"><script>x</script>`))
 	if strings.Contains(r.body, "<script>x") || !strings.Contains(r.body, "&lt;script&gt;x") {
 		t.Errorf("got the page %s", r.body)

@@ -13,22 +13,22 @@ import (
 	"testing"
 )
 
-// Browser returns a client that does what a browser does between an application and
-// the provider: it keeps cookies, follows redirects, prefers HTML unless a request has
-// an Accept header of its own, submits the page of the form_post response mode, and
-// loads the frames of the front-channel logout page. It trusts the server's
-// certificate. The login page it shows like any other; see [Provider.Visit].
+// Browser returns a client that behaves like a browser between an application and the
+// provider: it keeps cookies, follows redirects, sends the Accept header of a browser
+// unless the request has one, submits the page of the form_post response mode, and loads
+// the frames of the front-channel logout page. It trusts the server's certificate. It
+// does not fill in the login page; see [Provider.Visit].
 func (p *Provider) Browser() *http.Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		panic("oidctest: " + err.Error()) // never without options
+		panic("oidctest: " + err.Error()) // cookiejar.New does not fail without options
 	}
 	return &http.Client{Jar: jar, Transport: &browserTransport{next: p.transport(), jar: jar}}
 }
 
-// Visit opens a page of an application in a browser made by [Provider.Browser] and,
-// when that leads to the login page, signs in there as the persona. It returns the
-// answer at the end of all redirects, for the caller to close.
+// Visit opens a page of an application in a browser made by [Provider.Browser]. If that
+// leads to the login page, Visit signs in as the persona. It returns the response at the
+// end of all redirects; the caller must close its body.
 func (p *Provider) Visit(browser *http.Client, appURL, persona string) (*http.Response, error) {
 	res, err := browser.Get(appURL)
 	if err != nil {
@@ -45,14 +45,14 @@ func (p *Provider) Visit(browser *http.Client, appURL, persona string) (*http.Re
 	return res, nil
 }
 
-// SignIn returns a browser that is signed in to an application as the persona. It
-// opens appURL, which should lead to the provider, such as the application's login
-// path or a protected page; with Config.AutoLogin the persona may be empty. The test
-// ends when the way does not end in a 2xx answer of the application.
+// SignIn returns a browser that is signed in to an application as the persona. It opens
+// appURL, which must lead to the provider: the application's login path or a protected
+// page. The persona may be empty if Config.AutoLogin is set. SignIn fails the test if
+// the login does not end at a 2xx response of the application.
 func (p *Provider) SignIn(t testing.TB, appURL, persona string) *http.Client {
 	t.Helper()
 	browser := p.Browser()
-	asked := p.Count(EndpointAuthorization)
+	before := p.Count(EndpointAuthorization)
 	res, err := p.Visit(browser, appURL, persona)
 	if err != nil {
 		t.Fatal(err)
@@ -61,18 +61,18 @@ func (p *Provider) SignIn(t testing.TB, appURL, persona string) *http.Client {
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 2000))
 	ended := fmt.Sprintf("it ended at %s with %s\n%s", res.Request.URL.Redacted(), res.Status, body)
 	switch {
-	case p.Count(EndpointAuthorization) == asked:
-		t.Fatalf("oidctest: signing in as %q: %s never led to the provider; %s", persona, appURL, ended)
-	case strings.HasPrefix(res.Request.URL.String(), p.root+"/"):
+	case p.Count(EndpointAuthorization) == before:
+		t.Fatalf("oidctest: signing in as %q: %s did not lead to the provider; %s", persona, appURL, ended)
+	case strings.HasPrefix(res.Request.URL.String(), p.site.Root+"/"):
 		t.Fatalf("oidctest: signing in as %q: the provider did not send the browser back; %s",
 			persona, ended)
 	case res.StatusCode < 200 || res.StatusCode > 299:
-		t.Fatalf("oidctest: signing in as %q: the application refused; %s", persona, ended)
+		t.Fatalf("oidctest: signing in as %q: the application refused the login; %s", persona, ended)
 	}
 	return browser
 }
 
-// A form is one of the provider's own pages, read back.
+// A form is the form on one of the provider's pages.
 type form struct {
 	action string
 	fields url.Values
@@ -85,8 +85,8 @@ var (
 	inputTag    = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 )
 
-// readForm returns the form of that kind in an answer, or nil. The body can be read
-// again unless there is one.
+// readForm returns the form of that kind in a response, or nil. If it returns nil, the
+// body can be read again.
 func readForm(res *http.Response, kind string) (*form, error) {
 	body, err := readPage(res)
 	if err != nil {
@@ -104,8 +104,8 @@ func readForm(res *http.Response, kind string) (*form, error) {
 	return page, nil
 }
 
-// readPage returns the body of an answer in HTML, and nil for any other. It can be
-// read again.
+// readPage returns the body of an HTML response, and nil for any other response. The
+// body can be read again.
 func readPage(res *http.Response) ([]byte, error) {
 	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
 		return nil, nil
@@ -122,15 +122,15 @@ func readPage(res *http.Response) ([]byte, error) {
 	return body, nil
 }
 
-// A browserTransport asks for pages, submits those of form_post and loads the frames
-// of others. An http.Client knows redirects only, so the answer to the form is handed
-// up as the answer to the page.
+// A browserTransport requests pages, submits the form of form_post pages and loads the
+// frames of other pages. Because an http.Client only follows redirects, the response to
+// the form is returned as the response to the page.
 type browserTransport struct {
 	next http.RoundTripper
 	jar  http.CookieJar
 }
 
-// acceptPages is what tells a page load from a request by script.
+// acceptPages distinguishes a page load from a request by a script.
 const acceptPages = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 func (t *browserTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -161,14 +161,14 @@ func (t *browserTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		}
 	}
 	if next := continueTag.FindSubmatch(body); len(frames) > 0 && next != nil {
-		// What the page's script does, as far as an http.Client can.
+		// The page's script would follow the link.
 		res.StatusCode, res.Status = http.StatusSeeOther, "303 See Other"
 		res.Header.Set("Location", html.UnescapeString(string(next[1])))
 	}
 	return res, nil
 }
 
-// load loads a frame of a page, cookies included, and drops what it shows.
+// load loads a frame of a page with its cookies, and discards its content.
 func (t *browserTransport) load(page *http.Request, src string) error {
 	frame, err := http.NewRequestWithContext(page.Context(), http.MethodGet, browserURL(src), nil)
 	if err != nil {
@@ -189,15 +189,15 @@ func (t *browserTransport) load(page *http.Request, src string) error {
 	return nil
 }
 
-// browserURL returns a URL as a browser requests it: without its fragment, and with
-// what may not stand in a query escaped.
+// browserURL returns a URL as a browser requests it: without its fragment, and with the
+// characters escaped that are not allowed in a query.
 func browserURL(src string) string {
 	src, _, _ = strings.Cut(src, "#")
 	return strings.NewReplacer(" ", "%20", `"`, "%22", "<", "%3C", ">", "%3E", "'", "%27").Replace(src)
 }
 
-// submit posts the form as a browser would, with the cookies for its target, and makes
-// the answer's addresses absolute, for the client will take them to be the page's.
+// submit posts the form as a browser would, with the cookies of its target. It makes the
+// Location of the response absolute, because the client resolves it against the page.
 func (t *browserTransport) submit(page *http.Request, f *form) (*http.Response, error) {
 	body := strings.NewReader(f.fields.Encode())
 	post, err := http.NewRequestWithContext(page.Context(), http.MethodPost, f.action, body)

@@ -9,9 +9,10 @@ import (
 	"testing"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-// A failing notes what a test would have ended with.
+// A failing records the message with which a test would fail.
 type failing struct {
 	testing.TB
 	message string
@@ -26,7 +27,7 @@ func (f *failing) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// failure returns what SignIn says.
+// failure returns the message with which SignIn fails, or "".
 func failure(t *testing.T, p *oidctest.Provider, appURL, persona string) string {
 	t.Helper()
 	f := &failing{TB: t}
@@ -39,7 +40,7 @@ func failure(t *testing.T, p *oidctest.Provider, appURL, persona string) string 
 	return f.message
 }
 
-func TestSignInSaysWhatWentWrong(t *testing.T) {
+func TestSignIn_SaysWhatWentWrong(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{})
 	a := newApp(t, p)
@@ -48,15 +49,15 @@ func TestSignInSaysWhatWentWrong(t *testing.T) {
 	}))
 	t.Cleanup(elsewhere.Close)
 	for _, row := range []struct{ name, url, persona, want string }{
-		{"an app that does not ask", elsewhere.URL, "alice", "never led to the provider; it ended at " + elsewhere.URL + " with 200 OK\njust a page"},
+		{"an app without login", elsewhere.URL, "alice", "did not lead to the provider; it ended at " + elsewhere.URL + " with 200 OK\njust a page"},
 		{"an unknown persona", a.URL + "/login", "nobody", "did not send the browser back; it ended at " + p.Issuer() + "/login with 400"},
-		{"an app that is not there", "http://127.0.0.1:1/", "alice", "visiting http://127.0.0.1:1/"},
+		{"an app that is not running", "http://127.0.0.1:1/", "alice", "visiting http://127.0.0.1:1/"},
 	} {
 		if got := failure(t, p, row.url, row.persona); !strings.Contains(got, row.want) {
 			t.Errorf("%s: got %q, want %q", row.name, got, row.want)
 		}
 	}
-	p.Misbehave(oidctest.IDTokenWrongAud)
+	p.Misbehave(fault.IDTokenWrongAud)
 	if got := failure(t, p, a.URL+"/login", "alice"); !strings.Contains(got, "the application refused") ||
 		!strings.Contains(got, "403 Forbidden\n") || !strings.Contains(got, "audience") {
 		t.Errorf("an ID Token for another: got %q", got)
@@ -67,7 +68,7 @@ func TestSignInSaysWhatWentWrong(t *testing.T) {
 	}
 }
 
-func TestTheBrowserKeepsTheProvidersSession(t *testing.T) {
+func TestBrowser_KeepsTheProvidersSession(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []oidctest.Config{{}, {TLS: true}, {Issuer: "/api/v2/"}} {
 		p := oidctest.NewServer(t, cfg)
@@ -75,6 +76,25 @@ func TestTheBrowserKeepsTheProvidersSession(t *testing.T) {
 		browser := p.SignIn(t, a.URL+"/login", "chloe")
 		if status, body := get(t, browser, a.URL+"/login"); status != http.StatusOK || body != "hello chloe" {
 			t.Errorf("%s: the second sign-in ended with %d %s", p.Issuer(), status, body)
+		}
+	}
+}
+
+func TestSignIn_AtTheLoginPage(t *testing.T) {
+	t.Parallel()
+	p := oidctest.NewServer(t, oidctest.Config{})
+	a := newApp(t, p)
+	browser := p.SignIn(t, a.URL+"/login", "bruno")
+	if status, body := get(t, browser, a.URL+"/welcome"); status != http.StatusOK || body != "hello bruno" {
+		t.Errorf("got %d %q, want 200 hello bruno", status, body)
+	}
+	if a.userInfo.Email != "bruno@example.org" {
+		t.Errorf("email is %q", a.userInfo.Email)
+	}
+	for _, endpoint := range []string{oidctest.EndpointDiscovery, oidctest.EndpointJWKS,
+		oidctest.EndpointAuthorization, oidctest.EndpointLogin, oidctest.EndpointToken, oidctest.EndpointUserInfo} {
+		if n := p.Count(endpoint); n != 1 {
+			t.Errorf("%s was asked %d times, want once", endpoint, n)
 		}
 	}
 }

@@ -17,7 +17,7 @@ var scopeClaims = map[string][]string{
 	"phone":   {"phone_number", "phone_number_verified"},
 }
 
-// protocolClaims say something about the sign-in and not about the person.
+// protocolClaims describe the login and not the user.
 var protocolClaims = []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr",
 	"amr", "azp", "sid"}
 
@@ -31,8 +31,8 @@ func standardScope(claim string) string {
 	return ""
 }
 
-// released reports whether one of the scopes gives away the claim: the standard one,
-// the one of the same name, or for "family:member" the scope "family".
+// released reports whether one of the scopes releases the claim: its standard scope,
+// a scope of the same name, or for a claim "family:member" the scope "family".
 func released(claim string, scopes []string) bool {
 	family, _, _ := strings.Cut(claim, ":")
 	return slices.Contains(scopes, claim) || slices.Contains(scopes, family) ||
@@ -72,15 +72,15 @@ func parseClaimsRequest(text string) (claimsRequest, error) {
 	return request, err
 }
 
-// An acrDemand is what a request wants of the Authentication Context Class.
+// An acrDemand is what a request says about the Authentication Context Class.
 type acrDemand struct {
-	values    []string // any of these, the most wanted first
+	values    []string // in order of preference
 	essential bool
-	mentioned bool // something asks to see the acr
+	mentioned bool // acr is requested as a claim
 }
 
-// demandedACR reads acr_values and the claims parameter. An essential request of the
-// claims parameter decides alone (OIDC Core 5.5.1.1).
+// demandedACR reads acr_values and the claims parameter. Values in the claims parameter
+// take precedence (OIDC Core 5.5.1.1).
 func demandedACR(acrValues string, claims claimsRequest) acrDemand {
 	demand := acrDemand{values: strings.Fields(acrValues), mentioned: acrValues != ""}
 	request, asked := claims.IDToken["acr"]
@@ -107,8 +107,8 @@ func demandedACR(acrValues string, claims claimsRequest) acrDemand {
 	return demand
 }
 
-// metBy reports whether a session is as good as a sign-in could be. Levels have no
-// order: a value is asked for or it is not.
+// metBy reports whether a new login would not give a better level than the session has.
+// Levels have no order: a value is requested or it is not.
 func (d acrDemand) metBy(s *session) bool {
 	if len(d.values) == 0 || slices.Contains(d.values, s.acr) {
 		return true
@@ -117,7 +117,8 @@ func (d acrDemand) metBy(s *session) bool {
 	return !d.essential && !slices.Contains(d.values, reachable)
 }
 
-// reach returns the level at which the persona signs in under the demand.
+// reach returns the level at which the persona signs in, and false if that level does
+// not satisfy an essential demand.
 func (persona *Persona) reach(d acrDemand) (acr string, ok bool) {
 	if len(d.values) == 0 || slices.Contains(d.values, persona.ACR) {
 		return persona.ACR, true

@@ -14,39 +14,39 @@ import (
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// assertionAlgs are the algorithms a client assertion may be signed with.
+// assertionAlgs are the signature algorithms accepted for client assertions.
 var assertionAlgs = []string{
 	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 	"HS256", "HS384", "HS512",
 }
 
-// credentials are what a request shows of its client.
+// credentials are the client credentials in a request.
 type credentials struct {
 	method     string
 	id, secret string
 	assertion  string
 }
 
-// authenticate finds the client of a request and checks that it proved to be it, by
-// the one method it is registered for (OIDC Core 9, RFC 6749 section 2.3).
+// authenticate returns the client of a request after it verified the credentials. The
+// client must use the method it is registered for (OIDC Core 9, RFC 6749 section 2.3).
 func (p *Provider) authenticate(r *http.Request) (*Client, *oauthError) {
 	if name := repeated(r.PostForm); name != "" {
-		return nil, invalidRequest(name + " is there more than once")
+		return nil, invalidRequest("duplicate parameter " + name)
 	}
 	if r.URL.Query().Has("client_secret") {
 		return nil, invalidRequest("client_secret must not be in the URL")
 	}
-	shown, err := credentialsOf(r)
+	creds, err := credentialsOf(r)
 	if err != nil {
 		return nil, err
 	}
 	refused := badClient("client authentication failed")
-	client := p.client(shown.id)
+	client := p.client(creds.id)
 	if client == nil {
 		return nil, refused
 	}
-	method, proved := p.proof(r, client, shown)
-	if !proved {
+	method, ok := p.verifyClient(r, client, creds)
+	if !ok {
 		return nil, refused
 	}
 	if !slices.Contains(client.authMethods(), method) {
@@ -55,42 +55,42 @@ func (p *Provider) authenticate(r *http.Request) (*Client, *oauthError) {
 	return client, nil
 }
 
-// credentialsOf reads the one method a request uses; more are refused (RFC 6749
-// section 2.3).
+// credentialsOf reads the credentials of a request. A request must not use more than
+// one method (RFC 6749 section 2.3).
 func credentialsOf(r *http.Request) (*credentials, *oauthError) {
 	form := r.PostForm
-	shown := &credentials{method: "none", id: form.Get("client_id")}
+	creds := &credentials{method: "none", id: form.Get("client_id")}
 	methods := 0
 	if header := r.Header.Get("Authorization"); header != "" {
 		id, secret, ok := basicCredentials(header)
-		if !ok || (shown.id != "" && shown.id != id) {
-			return nil, badClient("the Authorization header cannot be used")
+		if !ok || (creds.id != "" && creds.id != id) {
+			return nil, badClient("the Authorization header is not valid")
 		}
 		methods++
-		shown.method, shown.id, shown.secret = "client_secret_basic", id, secret
+		creds.method, creds.id, creds.secret = "client_secret_basic", id, secret
 	}
 	if form.Has("client_secret") {
 		methods++
-		shown.method, shown.secret = "client_secret_post", form.Get("client_secret")
+		creds.method, creds.secret = "client_secret_post", form.Get("client_secret")
 	}
 	if form.Has("client_assertion") {
 		methods++
 		if form.Get("client_assertion_type") != assertionType {
 			return nil, invalidRequest("client_assertion_type must be " + assertionType)
 		}
-		shown.method, shown.assertion = "client_assertion", form.Get("client_assertion")
-		if shown.id == "" {
-			shown.id = assertedSubject(shown.assertion)
+		creds.method, creds.assertion = "client_assertion", form.Get("client_assertion")
+		if creds.id == "" {
+			creds.id = assertedSubject(creds.assertion)
 		}
 	}
 	if methods > 1 {
 		return nil, invalidRequest("more than one client authentication method is used")
 	}
-	return shown, nil
+	return creds, nil
 }
 
-// basicCredentials reads an Authorization header whose halves are form-urlencoded
-// (RFC 6749 section 2.3.1).
+// basicCredentials reads an Authorization header of the scheme Basic. The client id and
+// the secret are form-urlencoded (RFC 6749 section 2.3.1).
 func basicCredentials(header string) (id, secret string, ok bool) {
 	scheme, encoded, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Basic") {
@@ -98,7 +98,7 @@ func basicCredentials(header string) (id, secret string, ok bool) {
 	}
 	decoded, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil || strings.Count(string(decoded), ":") != 1 {
-		return "", "", false // a colon of the secret arrives as %3A
+		return "", "", false // a colon in the secret is encoded as %3A
 	}
 	id, secret, _ = strings.Cut(string(decoded), ":")
 	id, idErr := url.QueryUnescape(id)
@@ -106,26 +106,28 @@ func basicCredentials(header string) (id, secret string, ok bool) {
 	return id, secret, idErr == nil && secretErr == nil
 }
 
-// proof returns the registered name of the method used and whether it convinces.
-func (p *Provider) proof(r *http.Request, client *Client, shown *credentials) (string, bool) {
-	switch shown.method {
+// verifyClient returns the registered name of the method used, and whether the
+// credentials are valid.
+func (p *Provider) verifyClient(r *http.Request, client *Client, creds *credentials) (string, bool) {
+	switch creds.method {
 	case "client_secret_basic", "client_secret_post":
-		return shown.method, client.Secret != "" &&
-			subtle.ConstantTimeCompare([]byte(client.Secret), []byte(shown.secret)) == 1
+		return creds.method, client.Secret != "" &&
+			subtle.ConstantTimeCompare([]byte(client.Secret), []byte(creds.secret)) == 1
 	case "client_assertion":
-		return p.assertionProof(client, shown.assertion, p.root+strings.TrimPrefix(r.URL.Path, p.base))
+		endpoint := p.site.Root + strings.TrimPrefix(r.URL.Path, p.base)
+		return p.verifyAssertion(client, creds.assertion, endpoint)
 	}
 	switch client.TokenEndpointAuthMethod {
 	case "tls_client_auth", "self_signed_tls_client_auth":
 		elsewhere := p.cfg.MTLSEndpointAliases && !strings.HasPrefix(r.Host, mtlsHost+":")
-		return client.TokenEndpointAuthMethod, !elsewhere && certificateProof(r, client)
+		return client.TokenEndpointAuthMethod, !elsewhere && verifyCertificate(r, client)
 	}
 	return "none", true
 }
 
-// certificateProof implements RFC 8705 sections 2.1 and 2.2. The server does not
-// check chains: the certificate authorities of a test are nobody's.
-func certificateProof(r *http.Request, client *Client) bool {
+// verifyCertificate implements RFC 8705 sections 2.1 and 2.2, without verifying the
+// certificate chain: test certificates have no authority.
+func verifyCertificate(r *http.Request, client *Client) bool {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return false
 	}
@@ -153,7 +155,7 @@ type assertion struct {
 	IssuedAt  float64  `json:"iat"`
 }
 
-// An audience is a string or an array of them (RFC 7519 section 4.1.3).
+// An audience is a string or an array of strings (RFC 7519 section 4.1.3).
 type audience []string
 
 func (a *audience) UnmarshalJSON(b []byte) error {
@@ -165,9 +167,10 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(a))
 }
 
-// assertionProof checks a client assertion sent to an endpoint.
-func (p *Provider) assertionProof(client *Client, compact, endpoint string) (string, bool) {
-	payload, method := verifyAssertion(client, compact)
+// verifyAssertion verifies a client assertion sent to an endpoint, and returns the
+// method that it stands for.
+func (p *Provider) verifyAssertion(client *Client, compact, endpoint string) (string, bool) {
+	payload, method := assertionPayload(client, compact)
 	if payload == nil {
 		return "", false
 	}
@@ -190,9 +193,9 @@ func (p *Provider) assertionProof(client *Client, compact, endpoint string) (str
 	return method, true
 }
 
-// verifyAssertion returns the payload of a well-signed assertion and the method it
-// amounts to, or nil.
-func verifyAssertion(client *Client, compact string) (payload []byte, method string) {
+// assertionPayload returns the payload of a client assertion and the method that it
+// stands for, or nil if the signature does not verify.
+func assertionPayload(client *Client, compact string) (payload []byte, method string) {
 	algs := make([]jose.SignatureAlgorithm, len(assertionAlgs))
 	for i, alg := range assertionAlgs {
 		algs[i] = jose.SignatureAlgorithm(alg)
@@ -219,14 +222,15 @@ func verifyAssertion(client *Client, compact string) (payload []byte, method str
 	return nil, ""
 }
 
-// assertedSubject returns the sub of an assertion nobody has verified yet: it says
-// which client's keys to verify it with.
+// assertedSubject returns the sub of an assertion that is not verified yet. It
+// identifies the client whose keys verify the assertion.
 func assertedSubject(compact string) string {
 	sub, _ := unverifiedClaims(compact)["sub"].(string)
 	return sub
 }
 
-// unverifiedClaims returns what a JWT says of itself; nil if it says nothing.
+// unverifiedClaims returns the claims of a JWT without verifying it, or nil if it
+// cannot be decoded.
 func unverifiedClaims(compact string) map[string]any {
 	parts := strings.Split(compact, ".")
 	if len(parts) != 3 {

@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -14,6 +13,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +23,7 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// oddSecret has everything that form-urlencoding is there for.
+// oddSecret contains the characters that form-urlencoding must escape.
 const oddSecret = `secret with: %25 + & = "é" and enough characters`
 
 func basic(id, secret string) http.Header {
@@ -31,12 +31,12 @@ func basic(id, secret string) http.Header {
 	return http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(text))}}
 }
 
-// anonymous is a token request without client authentication.
+// anonymous returns a token request without client authentication.
 func anonymous(code string, pairs ...string) url.Values {
 	return with(tokenRequest(code, "client_id", "", "client_secret", ""), pairs...)
 }
 
-func TestSecretsInTheHeaderAndInTheForm(t *testing.T) {
+func TestClientAuth_Secrets(t *testing.T) {
 	t.Parallel()
 	secret := func(id, method string) oidctest.Client {
 		return oidctest.Client{ID: id, Secret: oddSecret, TokenEndpointAuthMethod: method}
@@ -119,7 +119,7 @@ func ecKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-func TestClientAssertions(t *testing.T) {
+func TestClientAuth_Assertions(t *testing.T) {
 	t.Parallel()
 	now := newClock()
 	key := ecKey(t)
@@ -195,7 +195,7 @@ func certificate(t *testing.T, name string) (tls.Certificate, *x509.Certificate)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, cert
 }
 
-func TestClientCertificates(t *testing.T) {
+func TestClientAuth_Certificates(t *testing.T) {
 	t.Parallel()
 	pair, cert := certificate(t, "the-client")
 	other, _ := certificate(t, "another-client")
@@ -227,105 +227,7 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
-func TestTheCertificateIsTheServers(t *testing.T) {
-	t.Parallel()
-	p := oidctest.NewServer(t, oidctest.Config{TLS: true})
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(p.Certificate()) {
-		t.Fatalf("not PEM: %s", p.Certificate())
-	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
-	res, err := (&http.Client{Transport: transport}).Get(p.Endpoint(oidctest.EndpointDiscovery))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	if plain := oidctest.NewServer(t, oidctest.Config{}).Certificate(); plain != nil {
-		t.Errorf("without TLS there is a certificate: %s", plain)
-	}
-}
-
-func TestEncryptedTokens(t *testing.T) {
-	t.Parallel()
-	key := ecKey(t)
-	for _, row := range []struct {
-		alg, enc string
-		key      any
-	}{
-		{"ECDH-ES", "A256GCM", key},
-		{"ECDH-ES+A128KW", "", key},
-		{"A128KW", "", sha(oddSecret)[:16]},
-		{"dir", "A256GCM", sha(oddSecret)},
-	} {
-		t.Run(row.alg, func(t *testing.T) {
-			t.Parallel()
-			p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{{
-				ID: oidctest.ClientID, Secret: oddSecret,
-				JWKS:                         jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Use: "enc"}}},
-				IDTokenEncryptedResponseAlg:  row.alg,
-				IDTokenEncryptedResponseEnc:  row.enc,
-				UserInfoEncryptedResponseAlg: row.alg,
-				UserInfoEncryptedResponseEnc: row.enc,
-			}}})
-			c := newRaw(t, p)
-			r := c.post(oidctest.EndpointToken, tokenRequest(c.code(), "client_secret", oddSecret))
-			inner := decrypt(t, r.json["id_token"].(string), row.key)
-			if got := claims(t, inner)["sub"]; got != "alice" {
-				t.Errorf("the sub of the ID Token is %v", got)
-			}
-			res := c.userInfo(r.json["access_token"].(string))
-			if kind := res.header.Get("Content-Type"); kind != "application/jwt;charset=UTF-8" {
-				t.Errorf("the type of UserInfo is %s", kind)
-			}
-			var info map[string]any
-			if err := json.Unmarshal([]byte(decrypt(t, res.body, row.key)), &info); err != nil || info["sub"] != "alice" {
-				t.Errorf("UserInfo is %v, %v", info, err)
-			}
-		})
-	}
-}
-
-func decrypt(t *testing.T, compact string, key any) string {
-	t.Helper()
-	jwe, err := jose.ParseEncryptedCompact(compact,
-		[]jose.KeyAlgorithm{jose.ECDH_ES, jose.ECDH_ES_A128KW, jose.A128KW, jose.DIRECT},
-		[]jose.ContentEncryption{jose.A256GCM, jose.A128CBC_HS256})
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain, err := jwe.Decrypt(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(plain)
-}
-
-func TestHMACTokens(t *testing.T) {
-	t.Parallel()
-	for _, alg := range []string{"HS256", "HS384", "HS512"} {
-		t.Run(alg, func(t *testing.T) {
-			t.Parallel()
-			secret := oddSecret + oddSecret
-			p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{{
-				ID: oidctest.ClientID, Secret: secret, IDTokenSignedResponseAlg: alg}}})
-			c := newRaw(t, p)
-			r := c.post(oidctest.EndpointToken, tokenRequest(c.code(), "client_secret", secret))
-			jws, err := jose.ParseSignedCompact(r.json["id_token"].(string), []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := jws.Verify([]byte(secret)); err != nil {
-				t.Error(err)
-			}
-			hint := url.Values{"id_token_hint": {r.json["id_token"].(string)}}
-			if r := c.get(oidctest.EndpointEndSession, hint); r.status != http.StatusOK {
-				t.Errorf("as a hint: %d %s", r.status, r.body)
-			}
-		})
-	}
-}
-
-func TestXOAuth2SendsWhatIsExpected(t *testing.T) {
+func TestClientAuth_AcceptsXOAuth2(t *testing.T) {
 	t.Parallel()
 	for method, style := range map[string]oauth2.AuthStyle{
 		"client_secret_basic": oauth2.AuthStyleInHeader,
@@ -343,7 +245,26 @@ func TestXOAuth2SendsWhatIsExpected(t *testing.T) {
 	}
 }
 
-func sha(secret string) []byte {
-	sum := sha256.Sum256([]byte(secret))
-	return sum[:]
+func TestClientAuth_CertificatesOnlyAtTheMTLSAlias(t *testing.T) {
+	t.Parallel()
+	pair, _ := certificate(t, "client")
+	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", TLS: true, MTLSEndpointAliases: true,
+		Clients: []oidctest.Client{{ID: "mtls", TokenEndpointAuthMethod: "tls_client_auth", TLSClientAuthSubjectDN: "CN=client"}}})
+	c := newRaw(t, p)
+	client := p.HTTPClient()
+	client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{pair}
+	usual := p.Endpoint(oidctest.EndpointToken)
+	for endpoint, want := range map[string]int{
+		usual: http.StatusUnauthorized,
+		strings.Replace(usual, "127.0.0.1", "localhost", 1): http.StatusOK,
+	} {
+		res, err := client.PostForm(endpoint, anonymous(c.code("client_id", "mtls"), "client_id", "mtls"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s answered %s, want %d", endpoint, res.Status, want)
+		}
+	}
 }

@@ -14,92 +14,94 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// The client a provider has when [Config.Clients] is empty.
+// The client of a provider whose [Config.Clients] is empty.
 const (
 	ClientID     = "client"
 	ClientSecret = "secret-of-at-least-32-characters-long"
 )
 
-// Config describes a provider. The zero value is a whole one: one client
+// Config describes a provider. The zero value is a complete provider with one client
 // ([ClientID], [ClientSecret]), three personas and a login page.
 type Config struct {
-	// Issuer is the issuer identifier, kept byte for byte: it may have a path and may
+	// Issuer is the issuer identifier, used byte for byte: it may have a path and may
 	// end in a slash. If empty, it is the URL of the server that [Start] opens. If it
-	// begins with a slash, it is that URL followed by this path.
+	// starts with a slash, it is that URL followed by this path.
 	Issuer string
 
 	// Clients are the registered relying parties. If empty, there is one with
-	// ClientID and ClientSecret that may come back to any loopback address.
+	// ClientID and ClientSecret, and every loopback URL is a valid redirect URI for it.
 	Clients []Client
 
-	// Personas are the people who can sign in. If empty, see [DefaultPersonas].
+	// Personas are the users who can sign in. If empty, they are [DefaultPersonas].
 	Personas []Persona
 
-	// AutoLogin is the subject of the persona who is signed in without a page.
-	// If empty, the login page asks.
+	// AutoLogin is the subject of the persona who is signed in without the login
+	// page. If empty, the provider shows the login page.
 	AutoLogin string
 
 	// Now is the provider's clock. If nil, it is time.Now.
 	Now func() time.Time
 
-	// TLS makes Start serve https, with a certificate made on the spot; see
+	// TLS makes Start serve https with a new self-signed certificate; see
 	// [Provider.HTTPClient] and [Provider.Certificate].
 	TLS bool
 
-	// IDTokenSigningAlgValuesSupported is what discovery says. If empty: ES256,
-	// RS256 and what the clients are registered with. A key is made for each.
+	// IDTokenSigningAlgValuesSupported is the member of the discovery document. If
+	// empty: ES256, RS256 and the algorithms of the clients. The provider has a key
+	// for each.
 	IDTokenSigningAlgValuesSupported []string
 
-	// ACRValuesSupported is what discovery says. If empty: every acr of the personas.
+	// ACRValuesSupported is the member of the discovery document. If empty: every acr
+	// of the personas.
 	ACRValuesSupported []string
 
-	// Metadata is laid over the discovery document, member by member; a nil value
-	// removes one, and a string that begins with a slash is a URL under the issuer.
+	// Metadata replaces members of the discovery document. A nil value removes the
+	// member; a string that starts with a slash becomes a URL under the issuer.
 	Metadata map[string]any
 
 	// HTTPClient sends logout tokens to the clients. If nil, it is http.DefaultClient.
 	HTTPClient *http.Client
 
-	// CacheControl is the header of the discovery document and the JWK Set. If
-	// empty, it is "public, max-age=600".
+	// CacheControl is the Cache-Control header of the discovery document and of the
+	// JWK Set. If empty, it is "public, max-age=600".
 	CacheControl string
 
-	// Lifetimes. If zero: a minute for codes, an hour for access tokens, ID Tokens
-	// and pushed requests, 12 hours for refresh tokens and the provider's session.
+	// Lifetimes. If zero: one minute for codes, one hour for access tokens and ID
+	// Tokens, 12 hours for refresh tokens and the provider's session.
 	CodeTTL, AccessTokenTTL, IDTokenTTL, RefreshTokenTTL, SessionTTL time.Duration
 
-	// ClaimsOnRequest leaves acr, amr, auth_time and sid out of the ID Token unless
-	// something asks for them: acr_values or the claims parameter for acr, the claims
-	// parameter for amr, max_age for auth_time, a logout URI for sid.
+	// ClaimsOnRequest omits acr, amr, auth_time and sid from the ID Token unless they
+	// are requested: acr by acr_values or the claims parameter, amr by the claims
+	// parameter, auth_time by max_age or the claims parameter, sid by a logout URI of
+	// the client.
 	ClaimsOnRequest bool
 
-	// Paths are the places of endpoints under the issuer that are not where they
-	// usually are, by endpoint: EndpointJWKS: "/keys".
+	// Paths overrides the paths of endpoints under the issuer, by endpoint, such as
+	// EndpointJWKS: "/keys".
 	Paths map[string]string
 
-	// MTLSEndpointAliases announces a token endpoint on the host "localhost" beside
-	// the usual one (RFC 8705 section 5), and takes client certificates only there.
-	// Needs TLS.
+	// MTLSEndpointAliases advertises a second token endpoint on the host "localhost"
+	// (RFC 8705 section 5). Client certificates are accepted only there. Requires TLS.
 	MTLSEndpointAliases bool
 
-	RequirePKCE     bool // refuses a request without code_challenge
-	RequirePAR      bool // refuses a request that was not pushed (RFC 9126 section 5)
-	TokenInBody     bool // takes the access token at UserInfo as a form parameter only
-	SessionState    bool // announces check_session_iframe and sends session_state
-	OddKeys         bool // adds keys to the JWK Set that nobody can use
-	OddValues       bool // makes sid and refresh tokens of spaces and punctuation too
-	NoKeyAlg        bool // leaves alg out of the JWK Set
-	NoPKCEMetadata  bool // does not advertise PKCE, and checks it all the same
-	NoIssParameter  bool // neither advertises nor sends iss (RFC 9207)
-	NoPAR           bool // has no pushed authorization request endpoint
-	NoRevocation    bool // has no revocation endpoint
-	NoEndSession    bool // has no end_session_endpoint
-	NoRefreshToken  bool // issues no refresh token
-	NoExpiresIn     bool // leaves expires_in out of token responses
-	NoUserInfoTimes bool // leaves iat and exp out of a signed UserInfo response
+	RequirePKCE     bool // refuse requests without code_challenge
+	RequirePAR      bool // refuse requests that were not pushed (RFC 9126 section 5)
+	TokenInBody     bool // accept the access token at UserInfo only as a form parameter
+	SessionState    bool // advertise check_session_iframe and send session_state
+	OddKeys         bool // add unusable keys to the JWK Set
+	OddValues       bool // put spaces and punctuation in sid and refresh tokens
+	NoKeyAlg        bool // omit alg from the JWK Set
+	NoPKCEMetadata  bool // do not advertise PKCE, but verify it
+	NoIssParameter  bool // neither advertise nor send iss (RFC 9207)
+	NoPAR           bool // have no pushed authorization request endpoint
+	NoRevocation    bool // have no revocation endpoint
+	NoEndSession    bool // have no end_session_endpoint
+	NoRefreshToken  bool // issue no refresh tokens
+	NoExpiresIn     bool // omit expires_in from token responses
+	NoUserInfoTimes bool // omit iat and exp from signed UserInfo responses
 }
 
-// A Client is one registered relying party (OpenID Connect Registration 2).
+// A Client is a registered relying party (OpenID Connect Registration 2).
 type Client struct {
 	ID     string
 	Secret string // empty: a public client, unless it has JWKS
@@ -109,17 +111,17 @@ type Client struct {
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
 
-	// TokenEndpointAuthMethod is the only method accepted. If empty:
-	// client_secret_basic or client_secret_post for a client with a secret,
-	// private_key_jwt for one with JWKS alone, none for one with neither.
+	// TokenEndpointAuthMethod is the only accepted method. If empty:
+	// client_secret_basic and client_secret_post for a client with a Secret,
+	// private_key_jwt for a client with JWKS only, none for a client with neither.
 	TokenEndpointAuthMethod string
 
-	// TLSClientAuthSubjectDN is the subject that tls_client_auth expects (RFC 8705
-	// section 2.1.2), as pkix.Name.String writes it. Needs Config.TLS.
+	// TLSClientAuthSubjectDN is the certificate subject that tls_client_auth expects
+	// (RFC 8705 section 2.1.2), as formatted by pkix.Name.String. Requires Config.TLS.
 	TLSClientAuthSubjectDN string
 
-	// JWKS holds the public keys of the client: for private_key_jwt, for encryption,
-	// and with x5c for self_signed_tls_client_auth.
+	// JWKS holds the client's public keys: for private_key_jwt, for encryption, and
+	// with x5c for self_signed_tls_client_auth.
 	JWKS jose.JSONWebKeySet
 
 	IDTokenSignedResponseAlg     string // empty: RS256
@@ -129,40 +131,40 @@ type Client struct {
 	UserInfoEncryptedResponseAlg string // empty: not encrypted
 	UserInfoEncryptedResponseEnc string // empty: A128CBC-HS256
 
-	// Scopes are the scopes the client may ask for. If empty, any.
+	// Scopes are the scopes that the client may request. If empty, any.
 	Scopes []string
 
-	// BackChannelLogoutURI receives a logout token when a session of the provider
-	// ends. If empty, none is sent.
+	// BackChannelLogoutURI receives a logout token when the provider's session ends.
+	// If empty, none is sent.
 	BackChannelLogoutURI string
 
-	// FrontChannelLogoutURI is loaded in a frame when a session of the provider ends,
-	// with iss and sid if FrontChannelLogoutSessionRequired is set. If empty, there
-	// is no frame.
+	// FrontChannelLogoutURI is loaded in a frame when the provider's session ends,
+	// with iss and sid if FrontChannelLogoutSessionRequired is set. If empty, no frame
+	// is loaded.
 	FrontChannelLogoutURI             string
 	FrontChannelLogoutSessionRequired bool
 }
 
-// A Persona is someone who can sign in.
+// A Persona is a user who can sign in.
 type Persona struct {
 	Subject string
-	Name    string // on the login page and, unless Claims has one, in the claim "name"
+	Name    string // on the login page; also the claim "name" unless Claims has one
 
-	// Claims are the person's, beside sub. One is released by its scope (OIDC Core
-	// 5.4), by a scope of its own name, or by the claims parameter.
+	// Claims are the user's claims, without sub. A claim is released by its scope (OIDC
+	// Core 5.4), by a scope of the same name, or by the claims parameter.
 	Claims map[string]any
 
-	ACR string   // how the person signs in when nothing is asked; empty: no acr
+	ACR string   // the level without acr_values; empty: no acr
 	AMR []string // empty: no amr
 
-	// StepUpACRs are the other levels the person reaches when they are asked for; amr
-	// gains "mfa" then.
+	// StepUpACRs are further levels that the user reaches when they are requested. The
+	// provider then adds "mfa" to amr.
 	StepUpACRs []string
 }
 
-// DefaultPersonas returns the people a provider knows when Config.Personas is empty:
-// "alice" signs in with a password and can step up to eidas2, "bruno" signs in with
-// two factors, "chloe" only ever has a password.
+// DefaultPersonas returns the personas of a provider whose Config.Personas is empty:
+// "alice" signs in with a password (eidas1) and can step up to eidas2, "bruno" signs in
+// with two factors (eidas2), "chloe" signs in with a password and cannot step up.
 func DefaultPersonas() []Persona {
 	person := func(sub, given, family, siret string) Persona {
 		return Persona{Subject: sub, Name: given + " " + family, ACR: "eidas1", AMR: []string{"pwd"},
@@ -184,7 +186,7 @@ func DefaultPersonas() []Persona {
 	return []Persona{alice, bruno, chloe}
 }
 
-// withDefaults returns the config with every zero replaced, or what is wrong with it.
+// withDefaults validates the Config and returns it with every default filled in.
 func (cfg Config) withDefaults() (Config, error) {
 	if err := checkIssuer(cfg.Issuer); err != nil {
 		return cfg, err
@@ -227,16 +229,16 @@ func (cfg Config) withDefaults() (Config, error) {
 	return cfg, nil
 }
 
-// paths returns the places of the endpoints by path.
+// paths returns the endpoints by path.
 func (cfg *Config) paths() map[string]string {
-	places := make(map[string]string, len(paths))
+	endpoints := make(map[string]string, len(paths))
 	for path, endpoint := range paths {
-		if own := cfg.Paths[endpoint]; own != "" {
-			path = own
+		if override := cfg.Paths[endpoint]; override != "" {
+			path = override
 		}
-		places[path] = endpoint
+		endpoints[path] = endpoint
 	}
-	return places
+	return endpoints
 }
 
 func checkIssuer(issuer string) error {
@@ -246,7 +248,7 @@ func checkIssuer(issuer string) error {
 	}
 	web := u.Scheme == "http" || u.Scheme == "https"
 	if !web || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("oidctest: Config.Issuer: want an http or https URL "+
+		return fmt.Errorf("oidctest: Config.Issuer: expected an http or https URL "+
 			"without query and fragment, got %q", issuer)
 	}
 	return nil
@@ -255,13 +257,14 @@ func checkIssuer(issuer string) error {
 // complete fills in the client's defaults.
 func (c *Client) complete() error {
 	if c.ID == "" {
-		return errors.New("oidctest: Config.Clients: a client without ID")
+		return errors.New("oidctest: Config.Clients: a client has no ID")
 	}
 	if c.IDTokenSignedResponseAlg == "" {
 		c.IDTokenSignedResponseAlg = "RS256"
 	}
 	if strings.HasPrefix(c.IDTokenSignedResponseAlg, "HS") && c.Secret == "" {
-		return fmt.Errorf("oidctest: client %q: %s needs a Secret", c.ID, c.IDTokenSignedResponseAlg)
+		return fmt.Errorf("oidctest: Config.Clients: client %q: %s requires a Secret",
+			c.ID, c.IDTokenSignedResponseAlg)
 	}
 	return nil
 }
@@ -282,7 +285,7 @@ func (c *Client) authMethods() []string {
 func (cfg *Config) checkPersonas() error {
 	for _, p := range cfg.Personas {
 		if p.Subject == "" {
-			return errors.New("oidctest: Config.Personas: a persona without Subject")
+			return errors.New("oidctest: Config.Personas: a persona has no Subject")
 		}
 	}
 	known := func(p Persona) bool { return p.Subject == cfg.AutoLogin }
@@ -310,8 +313,8 @@ func clientAlgs(clients []Client) []string {
 	return slices.DeleteFunc(slices.Compact(algs), func(v string) bool { return v == "" })
 }
 
-// signingAlgs returns the algorithms that need a key: ES256 and RS256 always, so that
-// there is another one to confuse with.
+// signingAlgs returns the algorithms that need a key. ES256 and RS256 are always among
+// them, because faults that change the algorithm use the other one.
 func (cfg *Config) signingAlgs() []string {
 	algs := append(clientAlgs(cfg.Clients), cfg.IDTokenSigningAlgValuesSupported...)
 	slices.Sort(algs)
@@ -320,7 +323,8 @@ func (cfg *Config) signingAlgs() []string {
 	})
 }
 
-// allows reports whether uri is one of the registered ones.
+// allows reports whether uri is registered. Without registered URIs, every loopback URL
+// is.
 func allows(registered []string, uri string) bool {
 	if len(registered) > 0 {
 		return slices.Contains(registered, uri)

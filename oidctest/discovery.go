@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
 // serveDiscovery implements OpenID Connect Discovery 4.
@@ -15,8 +17,8 @@ func (p *Provider) serveDiscovery(r *http.Request) *response {
 		return res
 	}
 	res := jsonResponse(http.StatusOK, p.metadata())
-	res.header.Set("Cache-Control", p.cfg.CacheControl)
-	res.header.Del("Pragma")
+	res.Header.Set("Cache-Control", p.cfg.CacheControl)
+	res.Header.Del("Pragma")
 	return res
 }
 
@@ -54,7 +56,7 @@ func (p *Provider) metadata() map[string]any {
 	p.optionalMetadata(m)
 	for name, v := range p.cfg.Metadata {
 		if path, ok := v.(string); ok && strings.HasPrefix(path, "/") {
-			v = p.root + path
+			v = p.site.Root + path
 		}
 		m[name] = v
 	}
@@ -62,7 +64,7 @@ func (p *Provider) metadata() map[string]any {
 	return m
 }
 
-// optionalMetadata adds what a switch can take away.
+// optionalMetadata adds the members that depend on the Config.
 func (p *Provider) optionalMetadata(m map[string]any) {
 	if !p.cfg.NoPKCEMetadata {
 		m["code_challenge_methods_supported"] = []string{"S256"}
@@ -74,7 +76,7 @@ func (p *Provider) optionalMetadata(m map[string]any) {
 		m["end_session_endpoint"] = p.Endpoint(EndpointEndSession)
 	}
 	if p.cfg.SessionState {
-		m["check_session_iframe"] = p.root + "/session/check"
+		m["check_session_iframe"] = p.site.Root + "/session/check"
 	}
 	if p.cfg.MTLSEndpointAliases {
 		m["mtls_endpoint_aliases"] = map[string]any{
@@ -89,13 +91,14 @@ func (p *Provider) optionalMetadata(m map[string]any) {
 	}
 }
 
-// mtlsHost is where client certificates are taken with Config.MTLSEndpointAliases.
+// mtlsHost is the only host that accepts client certificates if
+// Config.MTLSEndpointAliases is set.
 const mtlsHost = "localhost"
 
 func otherHost(endpoint string) string {
 	u, err := url.Parse(endpoint)
 	if err != nil {
-		panic("oidctest: an endpoint of our own: " + err.Error())
+		panic("oidctest: parsing an endpoint: " + err.Error())
 	}
 	u.Host = net.JoinHostPort(mtlsHost, u.Port())
 	return u.String()
@@ -110,7 +113,7 @@ func (p *Provider) authMethods() []string {
 	return slices.Compact(methods)
 }
 
-// claimNames returns every claim that some persona has.
+// claimNames returns the claims of the protocol and of all personas.
 func (p *Provider) claimNames() []string {
 	names := map[string]bool{"name": true}
 	for _, name := range []string{"sub", "iss", "acr", "amr", "auth_time", "sid"} {
@@ -124,7 +127,8 @@ func (p *Provider) claimNames() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// scopes returns the standard scopes, and one for each claim that they do not cover.
+// scopes returns the standard scopes and a scope for every claim that they do not
+// cover.
 func (p *Provider) scopes() []string {
 	scopes := []string{"openid", "profile", "email", "phone", "address", "offline_access"}
 	var own []string
@@ -141,21 +145,21 @@ func (p *Provider) serveJWKS(r *http.Request) *response {
 	if res := onlyMethods(r, http.MethodGet, http.MethodHead); res != nil {
 		return res
 	}
-	keys := p.keys.jwks()
+	keys := p.site.Keys.JWKS()
 	if p.cfg.NoKeyAlg {
 		for _, k := range keys {
 			delete(k.(map[string]any), "alg")
 		}
 	}
 	if p.cfg.OddKeys {
-		keys = append(oddKeys(), keys...)
+		keys = append(wire.OddKeys(), keys...)
 	}
-	return &response{
-		status: http.StatusOK,
-		json:   map[string]any{"keys": keys},
-		header: http.Header{
+	return &response{Response: wire.Response{
+		Status: http.StatusOK,
+		JSON:   map[string]any{"keys": keys},
+		Header: http.Header{
 			"Content-Type":  {"application/jwk-set+json"},
 			"Cache-Control": {p.cfg.CacheControl},
 		},
-	}
+	}}
 }

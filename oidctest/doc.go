@@ -1,21 +1,28 @@
-// Package oidctest is an OpenID Provider that runs inside a test, or inside an example
-// program that should work without one. It is a real provider as far as a relying
-// party can see: discovery, PKCE, a login page, signed tokens, UserInfo, refresh,
-// logout. What it does not do is authenticate anybody: whoever reaches it can be any
-// of its personas, so it listens on 127.0.0.1 only and belongs on no network.
+// Package oidctest is an OpenID Provider for tests. It runs inside the test, or inside
+// an example program that must work without a real provider. A relying party can use it
+// like any other provider: it has discovery, PKCE, a login page, signed tokens,
+// UserInfo, refresh and logout. It authenticates nobody: every visitor can sign in as
+// any of its personas. It therefore listens on 127.0.0.1 only; never expose it to a
+// network.
 //
 // # Testing an application
 //
 //	func TestDossiers(t *testing.T) {
 //		provider := oidctest.NewServer(t, oidctest.Config{})
-//		app := httptest.NewUnstartedServer(nil) // has its address already, for BaseURL
-//		app.Config.Handler = newHandler(oidcrp.Config{
+//		app := httptest.NewUnstartedServer(nil) // already has an address, for BaseURL
+//		key := make([]byte, 32)
+//		rand.Read(key)
+//		client, err := oidcrp.New(oidcrp.Config{
 //			Issuer:       provider.Issuer(),
 //			ClientID:     oidctest.ClientID,
 //			ClientSecret: oidctest.ClientSecret,
 //			BaseURL:      "http://" + app.Listener.Addr().String(),
-//			CookieKeys:   [][]byte{make([]byte, 32)},
+//			CookieKeys:   oidcrp.Keys(key),
 //		})
+//		if err != nil {
+//			t.Fatal(err)
+//		}
+//		app.Config.Handler = client.Middleware(client.RequireLogin(dossiers))
 //		app.Start()
 //		defer app.Close()
 //		browser := provider.SignIn(t, app.URL+"/dossiers/", "alice")
@@ -23,30 +30,24 @@
 //		…
 //	}
 //
-// [NewServer] starts a provider on a free port and stops it with the test.
-// [Provider.SignIn] opens the application's page, follows it to the provider, chooses
-// the persona there, and follows the way back; the client it returns has the session.
-// [Provider.Requests] tells what reached the provider meanwhile.
+// [NewServer] starts a provider on a free port and closes it when the test ends.
+// [Provider.SignIn] opens a page of the application, signs in as the persona on the
+// provider's login page, and returns an http.Client that has the session.
+// [Provider.Requests] returns the requests that the provider received.
 //
 // # Testing a relying party
 //
-// [Provider.Misbehave] makes the provider commit named faults: an ID Token for another
-// audience, a UserInfo answer about somebody else, a discovery document that never
-// ends. Each says what a sound relying party does, so one test can walk the catalogue:
+// [Provider.Misbehave] makes the provider commit faults of the catalogue in package
+// [github.com/oidcrp/oidcrp/oidctest/fault]: an ID Token for another audience, UserInfo
+// about another user, a discovery document without end.
 //
-//	for _, fault := range oidctest.Faults() {
-//		provider.Misbehave(fault)
-//		…
-//		if fault.Verdict == oidctest.Reject && signedIn {
-//			t.Errorf("%s: %s", fault.Name, fault.Doc)
-//		}
-//	}
+//	provider.Misbehave(fault.IDTokenWrongAud)
 //
-// [Provider.Violations] tells what the relying party itself did wrong meanwhile, as a
-// conformance suite would count it.
+// [Provider.Violations] returns the mistakes of the relying party itself, as a
+// conformance suite would report them.
 //
-// For what the catalogue lacks there are [Provider.Handle], which puts another handler
-// in the place of an endpoint, and [Provider.SignClaims], which signs anything.
+// For anything that the catalogue lacks, [Provider.Handle] replaces the handler of an
+// endpoint and [Provider.SignClaims] signs arbitrary claims.
 //
 // # Testing a session store
 //
@@ -54,8 +55,8 @@
 //
 // # Reading the source
 //
-// The files follow the way of a sign-in: config, provider, server, discovery, keys,
-// par, authorize, login, clientauth, token, userinfo, logout; then browser, record,
-// violations, and the faults. What tests session stores is in the files store, store_probe
-// and store_checks.
+// The files follow the course of a login: config, provider, server, discovery, par,
+// authorize, login, clientauth, token, userinfo, logout; then browser, record and
+// violations. The keys, tokens and responses that faults change are in internal/wire.
+// What tests session stores is in the files store, store_probe and store_checks.
 package oidctest

@@ -9,17 +9,18 @@ import (
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-// newHandler stands for an application that signs people in.
+// newHandler stands for an application with a login.
 func newHandler(cfg oidcrp.Config) http.Handler { return http.NotFoundHandler() }
 
-// A test of an application starts the provider, tells the application about it, and
-// comes back with a browser that is signed in.
+// A test of an application starts a provider, configures the application for it, and
+// gets a browser that is signed in.
 func ExampleProvider_SignIn() {
 	_ = func(t *testing.T) { // func TestDossiers(t *testing.T)
 		provider := oidctest.NewServer(t, oidctest.Config{})
-		app := httptest.NewUnstartedServer(nil) // has its address already, for BaseURL
+		app := httptest.NewUnstartedServer(nil) // already has an address, for BaseURL
 		app.Config.Handler = newHandler(oidcrp.Config{
 			Issuer:       provider.Issuer(),
 			ClientID:     oidctest.ClientID,
@@ -47,7 +48,7 @@ func ExampleProvider_Misbehave() {
 	}
 	defer provider.Close()
 
-	provider.Misbehave(oidctest.JWKSEmpty)
+	provider.Misbehave(fault.JWKSEmpty)
 	res, err := http.Get(provider.Endpoint(oidctest.EndpointJWKS))
 	if err != nil {
 		fmt.Println(err)
@@ -55,9 +56,9 @@ func ExampleProvider_Misbehave() {
 	}
 	defer res.Body.Close()
 	body, _ := io.ReadAll(res.Body)
-	fmt.Println(oidctest.JWKSEmpty.Doc)
+	fmt.Println(fault.JWKSEmpty.Doc)
 	fmt.Println(string(body))
 	// Output:
-	// the set has no key
+	// the set has no keys
 	// {"keys":[]}
 }

@@ -1,7 +1,6 @@
 package oidctest_test
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,8 +12,8 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// A framed client notes what its front-channel logout page was asked, and greets at
-// its post-logout page.
+// A framed client records the requests to its front-channel logout page, and reports on
+// its post-logout page whether the session is over.
 type framed struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -41,7 +40,7 @@ func newFramed(t *testing.T) *framed {
 	return f
 }
 
-func TestFrontChannelLogoutLoadsAFrame(t *testing.T) {
+func TestFrontChannelLogout_LoadsAFrame(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name           string
@@ -50,7 +49,7 @@ func TestFrontChannelLogoutLoadsAFrame(t *testing.T) {
 	}{
 		{"without a session", false, false, false, false},
 		{"with iss and sid", true, false, true, true},
-		{"with an odd sid that nobody encoded", true, true, true, false},
+		{"with an odd sid that is not escaped", true, true, true, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +86,7 @@ func TestFrontChannelLogoutLoadsAFrame(t *testing.T) {
 	}
 }
 
-func TestALogoutWithFramesAndNoWayBackStaysThere(t *testing.T) {
+func TestFrontChannelLogout_WithoutRedirectURIStaysAtTheProvider(t *testing.T) {
 	t.Parallel()
 	f := newFramed(t)
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{{
@@ -106,7 +105,7 @@ func TestALogoutWithFramesAndNoWayBackStaysThere(t *testing.T) {
 	}
 }
 
-func TestLogoutAnswers(t *testing.T) {
+func TestLogoutAnswers_HaveStatusAndHeader(t *testing.T) {
 	t.Parallel()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -120,7 +119,7 @@ func TestLogoutAnswers(t *testing.T) {
 		{ID: "plain", Secret: oidctest.ClientSecret, BackChannelLogoutURI: app.URL},
 	}})
 	if len(p.LogoutAnswers()) != 0 {
-		t.Error("there are answers before there is a question")
+		t.Error("there are answers before a logout token was sent")
 	}
 	for _, id := range []string{oidctest.ClientID, "plain"} {
 		if _, err := p.SendLogout(t.Context(), id, "alice", ""); err != nil {
@@ -133,29 +132,5 @@ func TestLogoutAnswers(t *testing.T) {
 	}
 	if answers[0].URI != app.URL || answers[0].Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("the answer is %v", answers[0])
-	}
-}
-
-func TestCertificatesAreTakenAtTheAliasOnly(t *testing.T) {
-	t.Parallel()
-	pair, _ := certificate(t, "client")
-	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", TLS: true, MTLSEndpointAliases: true,
-		Clients: []oidctest.Client{{ID: "mtls", TokenEndpointAuthMethod: "tls_client_auth", TLSClientAuthSubjectDN: "CN=client"}}})
-	c := newRaw(t, p)
-	client := p.HTTPClient()
-	client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{pair}
-	usual := p.Endpoint(oidctest.EndpointToken)
-	for endpoint, want := range map[string]int{
-		usual: http.StatusUnauthorized,
-		strings.Replace(usual, "127.0.0.1", "localhost", 1): http.StatusOK,
-	} {
-		res, err := client.PostForm(endpoint, anonymous(c.code("client_id", "mtls"), "client_id", "mtls"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-		if res.StatusCode != want {
-			t.Errorf("%s answered %s, want %d", endpoint, res.Status, want)
-		}
 	}
 }

@@ -12,10 +12,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
-// The style and the script stand in the pages word for word, and their hashes in the
-// Content-Security-Policy.
+// The style and the scripts are inline, and the Content-Security-Policy allows them by
+// their hashes.
 const (
 	pageStyle = `:root{color-scheme:light dark;--line:#6a6a6a;--accent:#3b4db8}
 @media (prefers-color-scheme:dark){:root{--line:#8c8c8c;--accent:#a3afff}}
@@ -47,8 +49,8 @@ var pages = template.Must(template.New("pages").Funcs(template.FuncMap{
 	"wait":   func() template.JS { return waitScript },
 }).Parse(pageSource))
 
-// pagePolicy says nothing about form-action: browsers apply it to the redirects after
-// the form as well, and those go wherever the relying party sends people.
+// pagePolicy has no form-action: browsers apply that directive to the redirects after
+// the form too, and the relying party chooses where they lead.
 var pagePolicy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s' '%s'; "+
 	"base-uri 'none'; frame-ancestors 'none'",
 	sourceHash(pageStyle), sourceHash(pageScript), sourceHash(waitScript))
@@ -58,7 +60,7 @@ func sourceHash(source string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// A page is what every template needs.
+// A page is the data of every template.
 type page struct {
 	Lang   string
 	Title  string
@@ -103,13 +105,13 @@ var wordsOf = map[string]words{
 	},
 }
 
-// localeOf returns "fr" or "en", by ui_locales and then by the browser's languages,
-// taken in the order they are listed.
+// localeOf returns the first of ui_locales, then of the browser's languages in the order
+// of the header, that the pages are available in, and "en" otherwise.
 func localeOf(r *http.Request) string {
-	wishes := strings.Fields(r.Form.Get("ui_locales"))
-	wishes = append(wishes, strings.Split(r.Header.Get("Accept-Language"), ",")...)
-	for _, wish := range wishes {
-		tag, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(wish)), ";")
+	locales := strings.Fields(r.Form.Get("ui_locales"))
+	locales = append(locales, strings.Split(r.Header.Get("Accept-Language"), ",")...)
+	for _, locale := range locales {
+		tag, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(locale)), ";")
 		language, _, _ := strings.Cut(tag, "-")
 		if _, ok := wordsOf[language]; ok {
 			return language
@@ -122,19 +124,19 @@ func render(name string, status int, data page) *response {
 	data.Words = wordsOf[data.Lang]
 	var body bytes.Buffer
 	if err := pages.ExecuteTemplate(&body, name, data); err != nil {
-		panic("oidctest: the page " + name + ": " + err.Error())
+		panic("oidctest: rendering the page " + name + ": " + err.Error())
 	}
-	return &response{status: status, body: body.Bytes(), header: http.Header{
+	return &response{Response: wire.Response{Status: status, Body: body.Bytes(), Header: http.Header{
 		"Content-Type":            {"text/html; charset=utf-8"},
 		"Content-Security-Policy": {pagePolicy},
 		"Cache-Control":           {"no-store"},
 		"Referrer-Policy":         {"no-referrer"},
 		"X-Content-Type-Options":  {"nosniff"},
 		"Vary":                    {"Accept-Language"},
-	}}
+	}}}
 }
 
-// loginPage asks which persona to be.
+// loginPage lets the user choose a persona.
 func (p *Provider) loginPage(a *authRequest) *response {
 	data := page{
 		Lang: a.locale, Title: wordsOf[a.locale].SignIn, Action: p.Endpoint(EndpointLogin),
@@ -151,11 +153,11 @@ func (p *Provider) loginPage(a *authRequest) *response {
 	return render("login", http.StatusOK, data)
 }
 
-// facts returns what tells one persona from another, in a line.
+// facts returns one line that distinguishes the persona from the others.
 func (persona *Persona) facts() string {
 	facts := []string{persona.Subject}
 	if persona.Name == "" {
-		facts = nil // the subject is the name then
+		facts = nil // the page shows the subject as the name
 	}
 	if email, ok := persona.Claims["email"].(string); ok {
 		facts = append(facts, email)
@@ -174,8 +176,8 @@ func (persona *Persona) facts() string {
 	return strings.Join(facts, " · ")
 }
 
-// serveLogin receives what the login page posts. The same page may be sent again: a
-// person who goes back chooses anew.
+// serveLogin receives the form of the login page. The same form may be submitted again,
+// after the browser's back button.
 func (p *Provider) serveLogin(r *http.Request) *response {
 	if res := onlyMethods(r, http.MethodPost); res != nil {
 		return res
@@ -183,10 +185,10 @@ func (p *Provider) serveLogin(r *http.Request) *response {
 	a := p.interactions[r.PostForm.Get("interaction")]
 	if a == nil || !p.now().Before(a.expires) {
 		return errorPage(r, http.StatusBadRequest,
-			invalidRequest("this sign-in is not known or has expired"))
+			invalidRequest("this login is unknown or has expired"))
 	}
 	if r.PostForm.Has("cancel") {
-		return p.fail(a, failure("access_denied", "the person cancelled"))
+		return p.fail(a, failure("access_denied", "the user cancelled"))
 	}
 	persona := p.persona(r.PostForm.Get("persona"))
 	if persona == nil {
@@ -206,17 +208,17 @@ func formPostPage(a *authRequest, params url.Values) *response {
 	return render("form_post", http.StatusOK, data)
 }
 
-// framesPage loads the clients' logout pages and then sends the browser on to target,
-// if that is not empty.
+// framesPage loads the clients' logout pages in frames, and then sends the browser to
+// target unless that is empty.
 func framesPage(r *http.Request, frames []string, target string) *response {
 	lang := localeOf(r)
 	res := render("frames", http.StatusOK, page{Lang: lang, Title: wordsOf[lang].SignedOut,
 		Text: wordsOf[lang].SignedOutMore, Frames: frames, Action: target})
-	res.header.Set("Content-Security-Policy", pagePolicy+"; frame-src *")
+	res.Header.Set("Content-Security-Policy", pagePolicy+"; frame-src *")
 	return res
 }
 
-// errorPage is for the person, when there is no trusted place to send them.
+// errorPage shows an error that must not be sent by redirect.
 func errorPage(r *http.Request, status int, err *oauthError) *response {
 	lang := localeOf(r)
 	res := render("message", status, page{Lang: lang, Title: wordsOf[lang].Refused,

@@ -24,7 +24,7 @@ func (c *raw) page(request url.Values, header http.Header) (body, interaction st
 	return r.body, found[1]
 }
 
-func TestTheLoginPage(t *testing.T) {
+func TestLoginPage_SignsInOrCancels(t *testing.T) {
 	t.Parallel()
 	now := newClock()
 	p := oidctest.NewServer(t, oidctest.Config{Now: now.Now})
@@ -39,7 +39,7 @@ func TestTheLoginPage(t *testing.T) {
 	if r := choose("persona", "chloe"); r.back.Get("code") == "" {
 		t.Errorf("chosen: %d %v", r.status, r.back)
 	}
-	// The back button shows the page again, and the choice is made anew.
+	// After the back button the same form can be submitted again.
 	r := choose("persona", "bruno")
 	tokens := c.post(oidctest.EndpointToken, tokenRequest(r.back.Get("code"))).json
 	if sub := claims(t, tokens["id_token"])["sub"]; sub != "bruno" {
@@ -57,7 +57,7 @@ func TestTheLoginPage(t *testing.T) {
 	}
 }
 
-func TestTheLoginPageComesAgainForMore(t *testing.T) {
+func TestLoginPage_ReturnsForAHigherLevel(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{})
 	c := newRaw(t, p)
@@ -76,10 +76,10 @@ func TestTheLoginPageComesAgainForMore(t *testing.T) {
 			c.page(authRequest(pairs...), nil)
 		})
 	}
-	c.code("acr_values", "eidas3") // nobody reaches it, and it is only a wish
+	c.code("acr_values", "eidas3") // out of reach, and not essential
 }
 
-func TestTheLoginPageIsSafeAndClear(t *testing.T) {
+func TestLoginPage_IsEscapedAndLocalized(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{Personas: []oidctest.Persona{
 		{Subject: `"><script>alert(1)</script>`, Name: "<b>Mallory</b>", Claims: map[string]any{"email": "m@example.org"}},

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
 // serveEndSession implements OpenID Connect RP-Initiated Logout 1.0.
@@ -38,8 +40,9 @@ func (p *Provider) serveEndSession(r *http.Request) *response {
 	return res
 }
 
-// logoutClient returns who asks, by id_token_hint and by client_id; both may be
-// absent. An expired hint is as good as another (RP-Initiated Logout 1.0 section 4).
+// logoutClient returns the client that id_token_hint or client_id identifies, and the
+// claims of the hint. Both are nil without these parameters. An expired hint is valid
+// (RP-Initiated Logout 1.0 section 4).
 func (p *Provider) logoutClient(r *http.Request) (*Client, map[string]any, *oauthError) {
 	id := r.Form.Get("client_id")
 	var hint map[string]any
@@ -61,10 +64,10 @@ func (p *Provider) logoutClient(r *http.Request) (*Client, map[string]any, *oaut
 	return client, hint, nil
 }
 
-// signedOut answers the browser once the session s, if any, is over.
+// signedOut answers the browser after the logout from the session s, which may be nil.
 func (p *Provider) signedOut(r *http.Request, target string, s *session) *response {
 	if target != "" {
-		target = p.wayBack(r, target)
+		target = p.postLogoutURL(r, target)
 	}
 	if frames := p.frames(s); len(frames) > 0 {
 		return framesPage(r, frames, target)
@@ -77,21 +80,21 @@ func (p *Provider) signedOut(r *http.Request, target string, s *session) *respon
 	return redirect(target)
 }
 
-// wayBack returns the registered URI with the state that the client sent.
-func (p *Provider) wayBack(r *http.Request, target string) string {
+// postLogoutURL returns the registered URI with the client's state.
+func (p *Provider) postLogoutURL(r *http.Request, target string) string {
 	params := url.Values{}
 	if state := r.Form.Get("state"); state != "" {
 		params.Set("state", state)
 	}
 	for _, f := range p.faults {
-		if f.postLogout != nil {
-			f.postLogout(p, params)
+		if f.PostLogout != nil {
+			f.PostLogout(params)
 		}
 	}
 	return withParams(target, params)
 }
 
-// frames returns the URLs that the clients of a session want loaded (Front-Channel
+// frames returns the front-channel logout URLs of the session's clients (Front-Channel
 // Logout 1.0 section 3).
 func (p *Provider) frames(s *session) []string {
 	var frames []string
@@ -105,7 +108,7 @@ func (p *Provider) frames(s *session) []string {
 			frames = append(frames, uri)
 		case p.cfg.OddValues:
 			iss := withParams(uri, url.Values{"iss": {p.cfg.Issuer}})
-			frames = append(frames, iss+"&sid="+s.sid) // as some do
+			frames = append(frames, iss+"&sid="+s.sid) // some providers do not escape it
 		default:
 			frames = append(frames, withParams(uri, url.Values{"iss": {p.cfg.Issuer}, "sid": {s.sid}}))
 		}
@@ -113,8 +116,8 @@ func (p *Provider) frames(s *session) []string {
 	return frames
 }
 
-// endingSession returns the browser's session, or the hint's when there is no cookie;
-// nil if there is none.
+// endingSession returns the browser's session, or without a cookie the session of the
+// hint, or nil.
 func (p *Provider) endingSession(r *http.Request, hint map[string]any) *session {
 	if s := p.session(r); s != nil {
 		return s
@@ -127,10 +130,11 @@ func (p *Provider) endingSession(r *http.Request, hint map[string]any) *session 
 	return nil
 }
 
-// endSession ends a session, and has the clients told before the browser is answered.
+// endSession ends a session. The clients receive their logout tokens before the
+// response is sent.
 func (p *Provider) endSession(res *response, s *session) {
 	delete(p.sessions, s.id)
-	res.header.Add("Set-Cookie", p.cookie("", -1).String())
+	res.Header.Add("Set-Cookie", p.cookie("", -1).String())
 	messages := make(map[string]string) // BackChannelLogoutURI to logout token
 	for _, client := range s.clients {
 		if client.BackChannelLogoutURI != "" {
@@ -139,13 +143,13 @@ func (p *Provider) endSession(res *response, s *session) {
 	}
 	res.before = func(ctx context.Context) {
 		for uri, token := range messages {
-			p.postLogoutToken(ctx, uri, token) // a client that is down keeps nobody signed in
+			p.postLogoutToken(ctx, uri, token) // an unreachable client does not stop the logout
 		}
 	}
 }
 
-// EndSessions ends every session of a subject at the provider, without telling any
-// client. The next authentication request meets the login page.
+// EndSessions ends the provider's sessions of a subject without notifying the clients.
+// The next authentication request shows the login page.
 func (p *Provider) EndSessions(subject string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -156,20 +160,22 @@ func (p *Provider) EndSessions(subject string) {
 	}
 }
 
-// LogoutToken returns a sound logout token (Back-Channel Logout 1.0 section 2.4) for
-// a client; sub or sid may be empty. Active faults on logout tokens apply.
+// LogoutToken returns a logout token for a client (Back-Channel Logout 1.0 section 2.4).
+// An empty sub or sid is left out. The faults of logout tokens in force apply. It panics
+// if the client is unknown.
 func (p *Provider) LogoutToken(clientID, sub, sid string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	client := p.client(clientID)
 	if client == nil {
-		panic("oidctest: no client is called " + clientID)
+		panic("oidctest: unknown client " + clientID)
 	}
 	return p.logoutToken(client, sub, sid)
 }
 
-// SendLogout posts a logout token to the client's BackChannelLogoutURI and returns
-// the status it answered with.
+// SendLogout posts a logout token to the client's BackChannelLogoutURI and returns the
+// status of the response. An empty sub or sid is left out. It returns an error if the
+// client has no such URI or cannot be reached.
 func (p *Provider) SendLogout(ctx context.Context, clientID, sub, sid string) (int, error) {
 	client := p.client(clientID)
 	if client == nil || client.BackChannelLogoutURI == "" {
@@ -183,7 +189,7 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 func (p *Provider) logoutToken(client *Client, sub, sid string) string {
 	now := p.now()
 	claims := map[string]any{
-		"iss": p.cfg.Issuer, "aud": client.ID, "jti": randomString(16),
+		"iss": p.cfg.Issuer, "aud": client.ID, "jti": wire.RandomString(16),
 		"iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(),
 		"events": map[string]any{logoutEvent: map[string]any{}},
 	}
@@ -194,41 +200,41 @@ func (p *Provider) logoutToken(client *Client, sub, sid string) string {
 		claims["sid"] = sid
 	}
 	t := p.newToken(client, client.IDTokenSignedResponseAlg, claims)
-	t.header["typ"] = "logout+jwt"
+	t.Header["typ"] = "logout+jwt"
 	for _, f := range p.faults {
-		if f.logoutToken != nil {
-			f.logoutToken(t)
+		if f.LogoutToken != nil {
+			f.LogoutToken(t)
 		}
 	}
-	signed := mustSign(t, nil)
+	signed := t.MustSign()
 	if client.IDTokenEncryptedResponseAlg == "" {
 		return signed
 	}
 	encrypted, err := encrypt(signed, client, client.IDTokenEncryptedResponseAlg,
 		client.IDTokenEncryptedResponseEnc, "JWT")
 	if err != nil {
-		panic(err.Error()) // the same was done for the ID Token
+		panic(err.Error()) // the ID Token was encrypted in the same way
 	}
 	return encrypted
 }
 
-// A LogoutAnswer is what a client answered to a logout token.
+// A LogoutAnswer is a client's response to a logout token.
 type LogoutAnswer struct {
 	URI    string
 	Status int
 	Header http.Header
 }
 
-// LogoutAnswers returns what the clients answered to logout tokens so far, oldest
-// first, those that could not be reached left out.
+// LogoutAnswers returns the clients' responses to logout tokens so far, oldest first.
+// Clients that could not be reached are left out.
 func (p *Provider) LogoutAnswers() []LogoutAnswer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.answers)
 }
 
-// postLogoutToken implements Back-Channel Logout 1.0 section 2.5. Clients have to
-// ignore the other parameter.
+// postLogoutToken implements Back-Channel Logout 1.0 section 2.5. Clients must ignore
+// the other parameter.
 func (p *Provider) postLogoutToken(ctx context.Context, uri, token string) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -250,8 +256,8 @@ func (p *Provider) postLogoutToken(ctx context.Context, uri, token string) (stat
 	return res.StatusCode, nil
 }
 
-// readIDToken returns the claims of an ID Token this provider signed, however long
-// ago.
+// readIDToken returns the claims of an ID Token signed by this provider. The token may
+// have expired.
 func (p *Provider) readIDToken(compact string) (map[string]any, error) {
 	parts := strings.Split(compact, ".")
 	if len(parts) != 3 {
@@ -274,10 +280,10 @@ func (p *Provider) readIDToken(compact string) (map[string]any, error) {
 	return claims, nil
 }
 
-// verifyOwn checks a signature against every key the provider ever had.
+// verifyOwn verifies a signature with the provider's current and earlier keys.
 func (p *Provider) verifyOwn(compact string, claims map[string]any) error {
 	algs := []jose.SignatureAlgorithm{jose.HS256, jose.HS384, jose.HS512}
-	for _, alg := range p.keys.algs {
+	for _, alg := range p.site.Keys.Algs {
 		algs = append(algs, jose.SignatureAlgorithm(alg))
 	}
 	jws, err := jose.ParseSignedCompact(compact, algs)
@@ -294,10 +300,10 @@ func (p *Provider) verifyOwn(compact string, claims map[string]any) error {
 		_, err = jws.Verify([]byte(client.Secret))
 		return err
 	}
-	k := p.keys.byKID(header.KeyID)
-	if k == nil || k.alg != header.Algorithm {
+	k := p.site.Keys.ByKID(header.KeyID)
+	if k == nil || k.Alg != header.Algorithm {
 		return errors.New("no such key")
 	}
-	_, err = jws.Verify(k.private.Public())
+	_, err = jws.Verify(k.Private.Public())
 	return err
 }

@@ -15,14 +15,14 @@ import (
 
 const bye = "http://127.0.0.1/bye"
 
-func TestLogoutSendsTheBrowserBack(t *testing.T) {
+func TestLogout_SendsTheBrowserBack(t *testing.T) {
 	t.Parallel()
 	now := newClock()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Now: now.Now, Clients: []oidctest.Client{
 		{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, PostLogoutRedirectURIs: []string{bye}}, {ID: "other"}}})
 	hint := newRaw(t, p).tokens()["id_token"].(string)
-	now.Advance(24 * time.Hour) // an expired hint is a hint
-	p.RotateKeys()              // and so is one signed by a withdrawn key
+	now.Advance(24 * time.Hour) // an expired hint is accepted
+	p.RotateKeys()              // and so is one signed with an old key
 	forged := p.ForgedToken("RS256", p.KeyID("RS256"), p.IDTokenClaims(oidctest.ClientID, "alice"))
 	for _, row := range []struct {
 		name   string
@@ -32,15 +32,15 @@ func TestLogoutSendsTheBrowserBack(t *testing.T) {
 	}{
 		{"with hint and state", []string{"id_token_hint", hint, "post_logout_redirect_uri", bye, "state", "s"}, 303, "s"},
 		{"with client_id", []string{"client_id", oidctest.ClientID, "post_logout_redirect_uri", bye}, 303, ""},
-		{"without a way back", []string{"id_token_hint", hint}, 200, ""},
+		{"without a redirect URI", []string{"id_token_hint", hint}, 200, ""},
 		{"without anything", nil, 200, ""},
 
 		{"to a URI that is not registered", []string{"id_token_hint", hint, "post_logout_redirect_uri", bye + "/"}, 400, ""},
-		{"to a URI of nobody", []string{"post_logout_redirect_uri", bye}, 400, ""},
+		{"to a URI without a client", []string{"post_logout_redirect_uri", bye}, 400, ""},
 		{"with an unknown client", []string{"client_id", "unknown"}, 400, ""},
 		{"with a hint for another client", []string{"id_token_hint", hint, "client_id", "other"}, 400, ""},
 		{"with a forged hint", []string{"id_token_hint", forged, "post_logout_redirect_uri", bye}, 400, ""},
-		{"with a hint that is no token", []string{"id_token_hint", "x"}, 400, ""},
+		{"with a hint that is not a token", []string{"id_token_hint", "x"}, 400, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -60,8 +60,8 @@ func TestLogoutSendsTheBrowserBack(t *testing.T) {
 	}
 }
 
-// A listener receives logout tokens, and like a real relying party fetches the keys
-// before it answers.
+// A listener receives logout tokens. Like a real relying party, it fetches the keys
+// before it responds.
 type listener struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -82,7 +82,7 @@ func newListener(t *testing.T, keys func() string) *listener {
 	return l
 }
 
-func TestLogoutTellsTheClientsOfTheSession(t *testing.T) {
+func TestLogout_NotifiesTheClientsOfTheSession(t *testing.T) {
 	t.Parallel()
 	var p *oidctest.Provider
 	keys := func() string { return p.Endpoint(oidctest.EndpointJWKS) }
@@ -113,7 +113,7 @@ func TestLogoutTellsTheClientsOfTheSession(t *testing.T) {
 	}
 }
 
-func TestLogoutOfASessionWithoutItsCookie(t *testing.T) {
+func TestLogout_WithoutTheSessionCookie(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
 	c := newRaw(t, p)

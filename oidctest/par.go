@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
-// A pushedRequest waits for its one use (RFC 9126 section 2.2).
+// A pushedRequest can be used once (RFC 9126 section 2.2).
 type pushedRequest struct {
 	params  url.Values
 	expires time.Time
@@ -36,13 +38,13 @@ func (p *Provider) servePAR(r *http.Request) *response {
 	if err != nil {
 		return jsonError(err)
 	}
-	uri := requestURIPrefix + randomString(24)
+	uri := requestURIPrefix + wire.RandomString(24)
 	p.pushed[uri] = &pushedRequest{params: params, expires: p.now().Add(time.Minute)}
 	return jsonResponse(http.StatusCreated, map[string]any{"request_uri": uri, "expires_in": 60})
 }
 
-// unpush returns the parameters of an authorization request: those pushed before when
-// there is a request_uri, which works once (RFC 9126 section 4).
+// unpush returns the parameters of an authorization request. If it has a request_uri,
+// they are the pushed ones, and the request_uri becomes invalid (RFC 9126 section 4).
 func (p *Provider) unpush(form url.Values) (url.Values, *oauthError) {
 	uri := form.Get("request_uri")
 	if uri == "" {

@@ -7,30 +7,33 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest/fault"
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
-// The names of the endpoints, as [Request] and [Provider.Handle] use them.
+// The names of the endpoints, for [Request], [Provider.Endpoint], [Provider.Handle] and
+// the faults of package fault.
 const (
-	EndpointDiscovery     = "discovery"
-	EndpointJWKS          = "jwks"
-	EndpointAuthorization = "authorization"
-	EndpointLogin         = "login" // where the login page posts to
-	EndpointPAR           = "par"
-	EndpointToken         = "token"
-	EndpointUserInfo      = "userinfo"
-	EndpointRevocation    = "revocation"
-	EndpointEndSession    = "end_session"
-	EndpointElsewhere     = "elsewhere" // what a redirect fault leads to
-	EndpointUnknown       = "unknown"   // any other path
+	EndpointDiscovery     = wire.EndpointDiscovery
+	EndpointJWKS          = wire.EndpointJWKS
+	EndpointAuthorization = wire.EndpointAuthorization
+	EndpointLogin         = wire.EndpointLogin // receives the form of the login page
+	EndpointPAR           = wire.EndpointPAR
+	EndpointToken         = wire.EndpointToken
+	EndpointUserInfo      = wire.EndpointUserInfo
+	EndpointRevocation    = wire.EndpointRevocation
+	EndpointEndSession    = wire.EndpointEndSession
+	EndpointElsewhere     = wire.EndpointElsewhere // the target of fault.Redirected
+	EndpointUnknown       = wire.EndpointUnknown   // any other path
 )
 
-// paths are the endpoints' places under the issuer. They are not the ones a relying
-// party might guess.
+// paths are the default paths of the endpoints under the issuer. They are not the ones
+// that a relying party might guess.
 var paths = map[string]string{
 	"/.well-known/openid-configuration": EndpointDiscovery,
 	"/jwks":                             EndpointJWKS,
@@ -43,30 +46,29 @@ var paths = map[string]string{
 	"/session/end":                      EndpointEndSession,
 }
 
-// A Provider is an OpenID Provider. It is an http.Handler that answers at the paths
-// of its issuer. All methods may be called from several goroutines.
+// A Provider is an OpenID Provider. It is an http.Handler for the paths under its
+// issuer. All methods are safe for concurrent use.
 type Provider struct {
 	cfg     Config
 	clients []Client
-	paths   map[string]string // like the variable, with those of the config
-	base    string            // the issuer's path without the last slash
-	root    string            // the issuer without the last slash
+	paths   map[string]string // endpoints by path, with Config.Paths applied
+	base    string            // the issuer's path without its trailing slash
+	site    *wire.Site
 	server  *server
 
-	mu sync.Mutex // guards everything below
+	mu sync.Mutex // guards everything below, and site.Keys
 
-	keys         *keyRing
 	codes        map[string]*code
 	access       map[string]*accessToken
 	refresh      map[string]*refreshToken
 	sessions     map[string]*session
 	interactions map[string]*authRequest
 	pushed       map[string]*pushedRequest
-	assertions   map[string]bool // the jti of every client assertion seen
-	verifiers    map[string]bool // every code_verifier seen
-	issued       map[string]bool // every ID Token, before it was encrypted
+	assertions   map[string]bool // the jti of every client assertion received
+	verifiers    map[string]bool // every code_verifier received
+	issued       map[string]bool // every ID Token issued, before encryption
 
-	faults     []Fault
+	faults     []misbehaviour
 	overrides  map[string]http.HandlerFunc
 	down       bool
 	requests   []*Request
@@ -74,9 +76,9 @@ type Provider struct {
 	answers    []LogoutAnswer
 }
 
-// New returns a provider for mounting in a server of one's own. Config.Issuer must be
-// the absolute URL under which the provider will be reached, and the paths must
-// arrive whole, without http.StripPrefix.
+// New returns a provider to mount in your own server. Config.Issuer must be the absolute
+// URL under which clients reach the provider, and requests must arrive with the full
+// path, without http.StripPrefix. New returns an error if the Config is invalid.
 func New(cfg Config) (*Provider, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -86,13 +88,17 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("oidctest: Config.Issuer: %w", err)
 	}
-	p := &Provider{
-		cfg:          cfg,
-		clients:      cfg.Clients,
-		paths:        cfg.paths(),
-		base:         strings.TrimSuffix(issuer.Path, "/"),
-		root:         strings.TrimSuffix(cfg.Issuer, "/"),
-		keys:         &keyRing{algs: cfg.signingAlgs()},
+	keys, err := wire.NewKeyRing(cfg.signingAlgs())
+	if err != nil {
+		return nil, err
+	}
+	return &Provider{
+		cfg:     cfg,
+		clients: cfg.Clients,
+		paths:   cfg.paths(),
+		base:    strings.TrimSuffix(issuer.Path, "/"),
+		site: &wire.Site{Issuer: cfg.Issuer, Root: strings.TrimSuffix(cfg.Issuer, "/"),
+			Now: cfg.Now, Keys: keys},
 		codes:        make(map[string]*code),
 		access:       make(map[string]*accessToken),
 		refresh:      make(map[string]*refreshToken),
@@ -103,11 +109,7 @@ func New(cfg Config) (*Provider, error) {
 		verifiers:    make(map[string]bool),
 		issued:       make(map[string]bool),
 		overrides:    make(map[string]http.HandlerFunc),
-	}
-	if err := p.keys.rotate(false); err != nil {
-		return nil, err
-	}
-	return p, nil
+	}, nil
 }
 
 // Start returns a provider that listens on a free port of 127.0.0.1 until Close.
@@ -133,8 +135,8 @@ func Start(cfg Config) (*Provider, error) {
 	return p, nil
 }
 
-// NewServer is Start for tests: it ends the test on an error, and the test's end
-// closes the provider.
+// NewServer calls [Start] for a test and closes the provider when the test ends. It
+// fails the test on an error.
 func NewServer(t testing.TB, cfg Config) *Provider {
 	t.Helper()
 	p, err := Start(cfg)
@@ -149,8 +151,8 @@ func NewServer(t testing.TB, cfg Config) *Provider {
 	return p
 }
 
-// Close stops the server that Start opened, and breaks off what it is answering. It
-// does nothing to a provider made by New.
+// Close stops the server opened by Start and aborts the requests in progress. It does
+// nothing for a provider made by New.
 func (p *Provider) Close() error {
 	if p.server == nil {
 		return nil
@@ -161,56 +163,52 @@ func (p *Provider) Close() error {
 // Issuer returns the issuer identifier.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
 
-// Endpoint returns the URL of an endpoint by its name, such as [EndpointToken].
-// It panics when there is no endpoint of that name.
+// Endpoint returns the URL of an endpoint, such as [EndpointToken]. It panics if no
+// endpoint has that name.
 func (p *Provider) Endpoint(name string) string {
 	for path, endpoint := range p.paths {
 		if endpoint == name {
-			return p.root + path
+			return p.site.Root + path
 		}
 	}
-	panic("oidctest: no endpoint is called " + name)
+	panic("oidctest: unknown endpoint " + name)
 }
 
-// RotateKeys gives the provider new keys with new key ids and withdraws the old ones
-// from the JWK Set.
+// RotateKeys replaces the provider's keys with new keys under new key ids and removes
+// the old keys from the JWK Set.
 func (p *Provider) RotateKeys() { p.rotate(false) }
 
-// RotateKeysKeepingOld gives the provider new keys to sign with, and leaves the old
-// ones in the JWK Set behind them.
+// RotateKeysKeepingOld gives the provider new keys to sign with and keeps the old ones
+// in the JWK Set, after the new ones.
 func (p *Provider) RotateKeysKeepingOld() { p.rotate(true) }
 
 func (p *Provider) rotate(keepOld bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mustRotate(keepOld)
+	p.site.Keys.MustRotate(keepOld)
 }
 
-func (p *Provider) mustRotate(keepOld bool) {
-	if err := p.keys.rotate(keepOld); err != nil {
-		panic(err.Error()) // the algorithms were accepted by New
-	}
-}
-
-// KeyID returns the key id that the provider signs with for alg, or "" without one.
+// KeyID returns the id of the key with which the provider signs for alg, or "" if it
+// has none.
 func (p *Provider) KeyID(alg string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if k := p.keys.current[alg]; k != nil {
-		return k.kid
+	if k := p.site.Keys.Current[alg]; k != nil {
+		return k.KID
 	}
 	return ""
 }
 
-// SetDown makes every endpoint answer 503 Service Unavailable, or ends that.
+// SetDown makes every endpoint answer 503 Service Unavailable while down is true.
 func (p *Provider) SetDown(down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.down = down
 }
 
-// Handle puts h in the place of an endpoint, such as [EndpointUserInfo]; nil puts the
-// provider's own back. The request's form is parsed when h is called.
+// Handle replaces the handler of an endpoint, such as [EndpointUserInfo], with h. If h
+// is nil, it restores the provider's own. The request's form is parsed before h is
+// called.
 func (p *Provider) Handle(endpoint string, h http.HandlerFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -221,12 +219,21 @@ func (p *Provider) Handle(endpoint string, h http.HandlerFunc) {
 	p.overrides[endpoint] = h
 }
 
-// Misbehave makes the provider commit the given faults, and no others, from now on.
-// Without faults it behaves again.
-func (p *Provider) Misbehave(faults ...Fault) {
+// A misbehaviour is a fault in force.
+type misbehaviour struct {
+	endpoint string
+	wire.Effect
+}
+
+// Misbehave makes the provider commit the given faults from now on, instead of the
+// faults of an earlier call. Without arguments the provider behaves correctly again.
+func (p *Provider) Misbehave(faults ...fault.Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.faults = append([]Fault(nil), faults...)
+	p.faults = nil
+	for _, f := range faults {
+		p.faults = append(p.faults, misbehaviour{f.Endpoint, wire.EffectOf(f)})
+	}
 }
 
 // now returns the time on the provider's clock.
@@ -263,7 +270,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request := p.record(endpoint, r)
 	w = &recorder{ResponseWriter: w, p: p, request: request}
 	if formErr != nil {
-		jsonError(failure("invalid_request", "the form cannot be read")).write(w, r)
+		jsonError(failure("invalid_request", "the form cannot be parsed")).Write(w)
 		return
 	}
 	if endpoint == EndpointElsewhere {
@@ -273,8 +280,12 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.handler(answered)(w, r)
 }
 
-// endpointOf returns the name under which a request is recorded and the endpoint that
-// answers it. They differ at the end of a redirect fault.
+// elsewherePath comes between the issuer and an endpoint's path in the target of
+// fault.Redirected.
+const elsewherePath = "/elsewhere"
+
+// endpointOf returns the endpoint under which a request is recorded and the endpoint
+// that answers it. They differ for the target of fault.Redirected.
 func (p *Provider) endpointOf(path string) (recorded, answers string) {
 	rest, under := strings.CutPrefix(path, p.base)
 	elsewhere, redirected := strings.CutPrefix(rest, elsewherePath)
@@ -288,7 +299,29 @@ func (p *Provider) endpointOf(path string) (recorded, answers string) {
 	return endpoint, endpoint
 }
 
-// handler returns what answers an endpoint now.
+// redirectElsewhere redirects to the provider's own response, on the same server under
+// another host name. A client that follows gets a correct response and has sent its
+// request, with everything in it, to another host.
+func (p *Provider) redirectElsewhere(w http.ResponseWriter, r *http.Request) {
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host, port = r.Host, "80"
+	}
+	other := "localhost"
+	if host == other {
+		other = "127.0.0.1"
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	target := *r.URL
+	target.Scheme, target.Host = scheme, net.JoinHostPort(other, port)
+	target.Path = p.base + elsewherePath + strings.TrimPrefix(r.URL.Path, p.base)
+	http.Redirect(w, r, target.String(), http.StatusTemporaryRedirect)
+}
+
+// handler returns the current handler of an endpoint.
 func (p *Provider) handler(endpoint string) http.HandlerFunc {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -301,21 +334,25 @@ func (p *Provider) handler(endpoint string) http.HandlerFunc {
 		return h
 	}
 	for _, f := range p.faults {
-		if f.serve != nil && f.Endpoint == endpoint {
-			return f.serve
+		switch {
+		case f.endpoint != endpoint:
+		case f.Redirect:
+			return p.redirectElsewhere
+		case f.Serve != nil:
+			return f.Serve
 		}
 	}
 	return p.own(endpoint)
 }
 
-// own returns the provider's own answer at an endpoint, faults included.
+// own returns the provider's own handler of an endpoint, with faults applied.
 func (p *Provider) own(endpoint string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		res := p.answer(endpoint, r)
 		if res.before != nil {
 			res.before(r.Context())
 		}
-		res.write(w, r)
+		res.Write(w)
 	}
 }
 
@@ -324,10 +361,10 @@ func (p *Provider) answer(endpoint string, r *http.Request) *response {
 	defer p.mu.Unlock()
 	p.inspect(endpoint, r)
 	res := p.route(endpoint, r)
-	p.notice(endpoint, res)
+	p.inspectResponse(endpoint, res)
 	for _, f := range p.faults {
-		if f.response != nil && f.Endpoint == endpoint {
-			f.response(p, res)
+		if f.Response != nil && f.endpoint == endpoint {
+			f.Response(&res.Response)
 		}
 	}
 	return res
@@ -357,47 +394,21 @@ func (p *Provider) route(endpoint string, r *http.Request) *response {
 	case EndpointEndSession:
 		return p.serveEndSession(r)
 	}
-	return errorPage(r, http.StatusNotFound, &oauthError{Code: "not_found",
-		Description: "this provider has nothing at " + r.URL.Path})
+	return errorPage(r, http.StatusNotFound, failure("not_found",
+		"this provider has no endpoint at "+r.URL.Path))
 }
 
-// missing reports whether the config leaves the endpoint out.
+// missing reports whether the Config omits the endpoint.
 func (p *Provider) missing(endpoint string) bool {
 	return endpoint == EndpointPAR && p.cfg.NoPAR ||
 		endpoint == EndpointRevocation && p.cfg.NoRevocation ||
 		endpoint == EndpointEndSession && p.cfg.NoEndSession
 }
 
-// A response is an answer in the making. Endpoints return one with the provider
-// locked; it is written after that.
+// A response is what an endpoint returns. It is built with the provider locked and
+// written after the lock is released.
 type response struct {
-	status int
-	header http.Header
-	json   map[string]any      // the body, when not nil
-	body   []byte              // the body otherwise
-	edit   func([]byte) []byte // nil: the body as it is
-
-	claims   map[string]any        // of a UserInfo response, whatever its form
-	truncate bool                  // break off in the middle
-	before   func(context.Context) // runs, unlocked, before the answer is written
-	refused  *oauthError           // nil: the request was a sound one
-}
-
-func (res *response) write(w http.ResponseWriter, _ *http.Request) {
-	body := res.body
-	if res.json != nil {
-		body = mustJSON(res.json)
-	}
-	if res.edit != nil {
-		body = res.edit(body)
-	}
-	for name, values := range res.header {
-		w.Header()[name] = values
-	}
-	if res.truncate {
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		body = body[:len(body)/2]
-	}
-	w.WriteHeader(res.status)
-	w.Write(body) // the browser may have gone
+	wire.Response
+	before  func(context.Context) // called, unlocked, before the response is written
+	refused *oauthError           // why the request was refused; nil if it was not
 }

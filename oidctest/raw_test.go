@@ -11,8 +11,8 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// A raw client speaks the protocol parameter by parameter, for what a library would
-// not send. It keeps cookies and follows no redirect.
+// A raw client sends requests that a library would not send. It keeps cookies and does
+// not follow redirects.
 type raw struct {
 	*testing.T
 	p      *oidctest.Provider
@@ -31,12 +31,12 @@ func newRaw(t *testing.T, p *oidctest.Provider) *raw {
 	return &raw{T: t, p: p, client: client}
 }
 
-// A reply is an answer that was read to its end.
+// A reply is a response with its whole body.
 type reply struct {
 	status int
 	header http.Header
 	body   string
-	json   map[string]any // when the body is a JSON object
+	json   map[string]any // if the body is a JSON object
 	back   url.Values     // the parameters of Location
 }
 
@@ -125,7 +125,7 @@ func (c *raw) do(method, endpoint string, form url.Values, header http.Header) r
 	return r
 }
 
-// code returns the code of a sign-in without a page.
+// code returns the code of a login without the login page.
 func (c *raw) code(pairs ...string) string {
 	c.Helper()
 	r := c.get(oidctest.EndpointAuthorization, authRequest(pairs...))
@@ -135,7 +135,7 @@ func (c *raw) code(pairs ...string) string {
 	return r.back.Get("code")
 }
 
-// tokens returns the token response of a sign-in without a page.
+// tokens returns the token response of a login without the login page.
 func (c *raw) tokens(pairs ...string) map[string]any {
 	c.Helper()
 	r := c.post(oidctest.EndpointToken, tokenRequest(c.code(pairs...)))
@@ -145,7 +145,7 @@ func (c *raw) tokens(pairs ...string) map[string]any {
 	return r.json
 }
 
-// wantError checks an answer of the form of RFC 6749 section 5.2.
+// wantError checks an error response (RFC 6749 section 5.2).
 func (c *raw) wantError(r reply, status int, code string) {
 	c.Helper()
 	if r.status != status || r.json["error"] != code {

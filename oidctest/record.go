@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Request is one request the provider received.
+// A Request is one request that the provider received.
 type Request struct {
 	Endpoint string // such as EndpointToken
 	Method   string
@@ -16,11 +16,11 @@ type Request struct {
 	Host     string
 	Header   http.Header
 	Form     url.Values // query and body
-	Status   int        // of the answer; 0 while there is none
+	Status   int        // of the response; 0 if there is none yet
 	Time     time.Time  // on the provider's clock
 }
 
-// record notes a request whose form is parsed.
+// record adds a request, whose form is parsed, to the recorded requests.
 func (p *Provider) record(endpoint string, r *http.Request) *Request {
 	u := *r.URL
 	request := &Request{
@@ -38,8 +38,8 @@ func (p *Provider) record(endpoint string, r *http.Request) *Request {
 	return request
 }
 
-// Requests returns a copy of every request received since the start or the last
-// ResetRequests, oldest first.
+// Requests returns a copy of every request received since the start or since the last
+// call to ResetRequests, oldest first.
 func (p *Provider) Requests() []Request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,12 +52,13 @@ func (p *Provider) Requests() []Request {
 	return requests
 }
 
-// RequestsTo returns those of Requests that went to one endpoint.
+// RequestsTo returns the elements of Requests for one endpoint.
 func (p *Provider) RequestsTo(endpoint string) []Request {
 	return slices.DeleteFunc(p.Requests(), func(r Request) bool { return r.Endpoint != endpoint })
 }
 
-// Count returns how many requests went to an endpoint.
+// Count returns the number of requests to an endpoint, such as [EndpointToken], since
+// the start or since the last call to ResetRequests.
 func (p *Provider) Count(endpoint string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,7 +71,7 @@ func (p *Provider) Count(endpoint string) int {
 	return n
 }
 
-// ResetRequests forgets the requests received so far.
+// ResetRequests discards the requests recorded so far.
 func (p *Provider) ResetRequests() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +86,7 @@ func cloneValues(values url.Values) url.Values {
 	return clone
 }
 
-// A recorder notes the status of an answer before the client can see it.
+// A recorder records the status of a response before it is sent.
 type recorder struct {
 	http.ResponseWriter
 	p       *Provider

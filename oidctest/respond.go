@@ -1,17 +1,18 @@
 package oidctest
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
-// An oauthError is an error response (RFC 6749 sections 4.1.2.1 and 5.2).
+// An oauthError is the reason for an error response (RFC 6749 sections 4.1.2.1 and 5.2).
 type oauthError struct {
 	Code        string
 	Description string
-	Status      int // empty: 400
+	Status      int // 0: 400
 }
 
 func (e *oauthError) Error() string { return e.Code + ": " + e.Description }
@@ -34,14 +35,9 @@ func invalidRequest(description string) *oauthError {
 	return failure("invalid_request", description)
 }
 
-// jsonResponse is the form of every JSON answer that must not be stored (RFC 6749
-// section 5.1).
+// jsonResponse returns a JSON response that must not be stored.
 func jsonResponse(status int, members map[string]any) *response {
-	return &response{status: status, json: members, header: http.Header{
-		"Content-Type":  {"application/json"},
-		"Cache-Control": {"no-store"},
-		"Pragma":        {"no-cache"},
-	}}
+	return &response{Response: wire.JSONResponse(status, members)}
 }
 
 func jsonError(err *oauthError) *response {
@@ -49,25 +45,18 @@ func jsonError(err *oauthError) *response {
 	if status == 0 {
 		status = http.StatusBadRequest
 	}
-	res := jsonResponse(status, map[string]any{
-		"error": err.Code, "error_description": err.Description,
-	})
-	res.refused = err
-	if status == http.StatusUnauthorized {
-		res.header.Set("WWW-Authenticate", `Basic realm="oidctest"`)
-	}
-	return res
+	return &response{Response: wire.ErrorResponse(status, err.Code, err.Description), refused: err}
 }
 
-// redirect sends the browser on, with 303 so that a POST becomes a GET.
+// redirect redirects the browser, with 303 so that a POST becomes a GET.
 func redirect(target string) *response {
-	return &response{status: http.StatusSeeOther, header: http.Header{
+	return &response{Response: wire.Response{Status: http.StatusSeeOther, Header: http.Header{
 		"Location":      {target},
 		"Cache-Control": {"no-store"},
-	}}
+	}}}
 }
 
-// withParams returns uri with params added to the query it may already have.
+// withParams returns uri with params added to its query.
 func withParams(uri string, params url.Values) string {
 	if len(params) == 0 {
 		return uri
@@ -79,16 +68,8 @@ func withParams(uri string, params url.Values) string {
 	return uri + separator + params.Encode()
 }
 
-// mustJSON encodes what the provider or a test put together itself.
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("oidctest: an answer does not encode: " + err.Error())
-	}
-	return b
-}
-
-// onlyMethods returns an answer when the request's method is none of the given.
+// onlyMethods returns an error response if the request's method is not one of the given
+// methods, and nil otherwise.
 func onlyMethods(r *http.Request, methods ...string) *response {
 	for _, m := range methods {
 		if r.Method == m {
@@ -96,13 +77,13 @@ func onlyMethods(r *http.Request, methods ...string) *response {
 		}
 	}
 	res := jsonError(&oauthError{Code: "invalid_request", Status: http.StatusMethodNotAllowed,
-		Description: r.Method + " is not a method of this endpoint"})
-	res.header.Set("Allow", strings.Join(methods, ", "))
+		Description: "this endpoint does not support the method " + r.Method})
+	res.Header.Set("Allow", strings.Join(methods, ", "))
 	return res
 }
 
-// repeated returns the name of a parameter that is there twice, which RFC 6749
-// section 3.1 forbids; resource may be (RFC 8707 section 2).
+// repeated returns the name of a parameter that appears more than once, which RFC 6749
+// section 3.1 forbids. Only resource may (RFC 8707 section 2).
 func repeated(form url.Values) string {
 	for name, values := range form {
 		if len(values) > 1 && name != "resource" {

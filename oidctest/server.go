@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// A server is the listener that Start opens.
+// A server is the HTTP server that Start opens.
 type server struct {
 	http *http.Server
 	cert *x509.Certificate // nil without TLS
@@ -29,7 +29,7 @@ func serve(listener net.Listener, h http.Handler, secure bool) (*server, error) 
 	s.http = &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
-		// A client that breaks off a handshake is the point of some tests.
+		// Some tests make the client abort a handshake on purpose.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	if secure {
@@ -53,15 +53,15 @@ func (s *server) close() error {
 	if served := <-s.done; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
-	s.done <- http.ErrServerClosed // for the next call
+	s.done <- http.ErrServerClosed // for a second call of close
 	return err
 }
 
-// selfSigned makes a certificate for 127.0.0.1 and localhost.
+// selfSigned creates a certificate for 127.0.0.1 and localhost.
 func selfSigned() (tls.Certificate, *x509.Certificate, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return tls.Certificate{}, nil, fmt.Errorf("oidctest: making a certificate: %w", err)
+		return tls.Certificate{}, nil, fmt.Errorf("oidctest: creating a certificate: %w", err)
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
@@ -77,17 +77,17 @@ func selfSigned() (tls.Certificate, *x509.Certificate, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
-		return tls.Certificate{}, nil, fmt.Errorf("oidctest: making a certificate: %w", err)
+		return tls.Certificate{}, nil, fmt.Errorf("oidctest: creating a certificate: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return tls.Certificate{}, nil, fmt.Errorf("oidctest: making a certificate: %w", err)
+		return tls.Certificate{}, nil, fmt.Errorf("oidctest: creating a certificate: %w", err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, cert, nil
 }
 
-// Certificate returns the certificate of a server started with Config.TLS as PEM, for
-// a relying party to trust, and nil without TLS.
+// Certificate returns in PEM the certificate of a server started with Config.TLS, which
+// the relying party must trust. It returns nil without TLS.
 func (p *Provider) Certificate() []byte {
 	if p.server == nil || p.server.cert == nil {
 		return nil
@@ -96,7 +96,7 @@ func (p *Provider) Certificate() []byte {
 }
 
 // HTTPClient returns a new http.Client that trusts the server's certificate, for the
-// part of a relying party; for the part of the person see [Provider.Browser].
+// relying party. For the user, see [Provider.Browser].
 func (p *Provider) HTTPClient() *http.Client {
 	return &http.Client{Transport: p.transport()}
 }

@@ -3,158 +3,37 @@ package oidctest
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/rsa"
-	_ "crypto/sha256" // for crypto.Hash
-	_ "crypto/sha512" // for crypto.Hash
-	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"maps"
-	"math/big"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
-// A token is a JWS about to be signed. The faults change its parts, which is why it
-// is put together here and not by a library that would refuse to make a bad one.
-type token struct {
-	p      *Provider
-	client *Client
-
-	alg    string
-	key    *key           // nil with an HMAC algorithm and with "none"
-	secret []byte         // of the HMAC algorithms
-	header map[string]any // alg, and kid when the key has one
-	claims map[string]any
-
-	editPayload   func([]byte) []byte                            // nil: the claims as JSON
-	editSignature func([]byte) []byte                            // nil: as signed
-	serialize     func(header, payload, signature string) string // nil: compact
-}
-
 // newToken returns a token for the client, to be signed with alg.
-func (p *Provider) newToken(client *Client, alg string, claims map[string]any) *token {
-	t := &token{p: p, client: client, alg: alg, claims: claims, header: map[string]any{"alg": alg}}
+func (p *Provider) newToken(client *Client, alg string, claims map[string]any) *wire.Token {
+	t := &wire.Token{Site: p.site, ClientID: client.ID, Alg: alg, Claims: claims,
+		Header: map[string]any{"alg": alg}}
 	if strings.HasPrefix(alg, "HS") {
-		t.secret = []byte(client.Secret)
+		t.Secret = []byte(client.Secret)
 		return t
 	}
-	if t.key = p.keys.current[alg]; t.key != nil {
-		t.header["kid"] = t.key.kid
+	if t.Key = p.site.Keys.Current[alg]; t.Key != nil {
+		t.Header["kid"] = t.Key.KID
 	}
 	return t
 }
 
-// signWith makes k the signing key, and its kid and alg the header's.
-func (t *token) signWith(k *key) {
-	t.key, t.alg, t.secret = k, k.alg, nil
-	t.header["alg"], t.header["kid"] = k.alg, k.kid
-}
-
-// sign returns the token in its serialization.
-func (t *token) sign() (string, error) {
-	header, err := json.Marshal(t.header)
-	if err != nil {
-		return "", fmt.Errorf("oidctest: the header does not encode: %w", err)
-	}
-	payload, err := json.Marshal(t.claims)
-	if err != nil {
-		return "", fmt.Errorf("oidctest: the claims do not encode: %w", err)
-	}
-	if t.editPayload != nil {
-		payload = t.editPayload(payload)
-	}
-	h := base64.RawURLEncoding.EncodeToString(header)
-	b := base64.RawURLEncoding.EncodeToString(payload)
-	signature, err := t.signature(h + "." + b)
-	if err != nil {
-		return "", err
-	}
-	if t.editSignature != nil {
-		signature = t.editSignature(signature)
-	}
-	s := base64.RawURLEncoding.EncodeToString(signature)
-	if t.serialize != nil {
-		return t.serialize(h, b, s), nil
-	}
-	return h + "." + b + "." + s, nil
-}
-
-// signature implements the algorithms of RFC 7518 section 3 and RFC 8037.
-func (t *token) signature(input string) ([]byte, error) {
-	if t.alg == "none" {
-		return nil, nil
-	}
-	hash := hashOf(t.alg)
-	if t.secret != nil {
-		mac := hmac.New(hash.New, t.secret)
-		mac.Write([]byte(input))
-		return mac.Sum(nil), nil
-	}
-	if t.key == nil {
-		return nil, fmt.Errorf("oidctest: no key for algorithm %q", t.alg)
-	}
-	if t.alg == "EdDSA" {
-		return t.key.private.Sign(rand.Reader, []byte(input), crypto.Hash(0))
-	}
-	digest := hash.New()
-	digest.Write([]byte(input))
-	sum := digest.Sum(nil)
-	switch private := t.key.private.(type) {
-	case *rsa.PrivateKey:
-		if strings.HasPrefix(t.alg, "PS") {
-			return private.Sign(rand.Reader, sum,
-				&rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash})
-		}
-		return private.Sign(rand.Reader, sum, hash)
-	case *ecdsa.PrivateKey:
-		r, s, err := ecdsa.Sign(rand.Reader, private, sum)
-		if err != nil {
-			return nil, fmt.Errorf("oidctest: signing: %w", err)
-		}
-		return fixedWidth(r, s, (private.Curve.Params().BitSize+7)/8), nil
-	}
-	return nil, fmt.Errorf("oidctest: no key for algorithm %q", t.alg)
-}
-
-// fixedWidth returns R and S side by side, as RFC 7518 section 3.4 has them.
-func fixedWidth(r, s *big.Int, size int) []byte {
-	signature := make([]byte, 2*size)
-	r.FillBytes(signature[:size])
-	s.FillBytes(signature[size:])
-	return signature
-}
-
-// hashOf returns the hash an algorithm name stands for; EdDSA hashes with SHA-512.
-func hashOf(alg string) crypto.Hash {
-	switch {
-	case strings.HasSuffix(alg, "384"):
-		return crypto.SHA384
-	case strings.HasSuffix(alg, "512"), alg == "EdDSA":
-		return crypto.SHA512
-	}
-	return crypto.SHA256
-}
-
-// halfHash returns the at_hash of an access token (OIDC Core 3.1.3.6).
-func halfHash(alg, accessToken string) string {
-	digest := hashOf(alg).New()
-	digest.Write([]byte(accessToken))
-	sum := digest.Sum(nil)
-	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
-}
-
-// SignClaims returns a compact JWS over the claims, made with the provider's current
-// key for alg. The members of header are added to alg and kid, and win over them; a
-// nil value removes one. An HMAC algorithm takes the secret of the client that the
-// claim "aud" names, or of the first one; "none" leaves the signature empty.
+// SignClaims returns a compact JWS over the claims, signed with the provider's current
+// key for alg. The members of header are added to alg and kid and take precedence; a
+// nil value removes a member. An HMAC algorithm uses the secret of the client that the
+// claim "aud" names, or of the first client. With "none" the signature is empty.
 //
-// It is for crafting what no provider sends. It panics when alg has no key, which is
-// a mistake in the test.
+// Use it for tokens that no fault produces. It panics if the provider has no key for
+// alg.
 func (p *Provider) SignClaims(alg string, claims, header map[string]any) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,30 +42,23 @@ func (p *Provider) SignClaims(alg string, claims, header map[string]any) string 
 	if client == nil {
 		client = &p.clients[0]
 	}
-	return mustSign(p.newToken(client, alg, claims), header)
+	t := p.newToken(client, alg, claims)
+	maps.Copy(t.Header, header)
+	maps.DeleteFunc(t.Header, func(_ string, v any) bool { return v == nil })
+	return t.MustSign()
 }
 
-// ForgedToken returns a compact JWS over the claims that is signed by a key the
-// provider never had, under the key id kid: an unknown one, or one of the JWK Set.
-// The algorithm must be asymmetric.
+// ForgedToken returns a compact JWS over the claims, signed with a key that the
+// provider never had. Its kid is unknown or one of the JWK Set, as the caller chooses.
+// The algorithm must be asymmetric; otherwise ForgedToken panics.
 func (p *Provider) ForgedToken(alg, kid string, claims map[string]any) string {
-	t := &token{alg: alg, claims: claims, header: map[string]any{}}
-	t.signWith(stranger(alg, kid))
-	return mustSign(t, nil)
+	t := &wire.Token{Alg: alg, Claims: claims, Header: map[string]any{}}
+	t.SignWith(wire.StrangerKey(alg, kid))
+	return t.MustSign()
 }
 
-func mustSign(t *token, header map[string]any) string {
-	maps.Copy(t.header, header)
-	maps.DeleteFunc(t.header, func(_ string, v any) bool { return v == nil })
-	compact, err := t.sign()
-	if err != nil {
-		panic(err.Error())
-	}
-	return compact
-}
-
-// encrypt wraps a payload for the client (RFC 7516): with a key of its JWK Set, or
-// for the symmetric algorithms with one made from its secret (OIDC Core 10.2).
+// encrypt encrypts a payload for the client (RFC 7516) with a key of its JWK Set, or for
+// the symmetric algorithms with a key derived from its secret (OIDC Core 10.2).
 func encrypt(payload string, client *Client, alg, enc, contentType string) (string, error) {
 	if enc == "" {
 		enc = string(jose.A128CBC_HS256)
@@ -231,8 +103,8 @@ func recipientOf(client *Client, alg jose.KeyAlgorithm, enc jose.ContentEncrypti
 	return jose.Recipient{}, fmt.Errorf("oidctest: client %q has no key for %s", client.ID, alg)
 }
 
-// symmetricKeySize returns the bytes of key that a symmetric algorithm takes, and 0
-// for the others.
+// symmetricKeySize returns the key size of a symmetric algorithm in bytes, and 0 for
+// any other algorithm.
 func symmetricKeySize(alg jose.KeyAlgorithm, enc jose.ContentEncryption) int {
 	switch alg {
 	case jose.A128KW, jose.A128GCMKW:

@@ -1,6 +1,7 @@
 package oidctest
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"maps"
@@ -8,9 +9,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
-// A grant is what one sign-in gives one client; its codes and tokens share it.
+// A grant is the result of one login at one client. Its code and all its tokens share
+// it.
 type grant struct {
 	client      *Client
 	persona     *Persona
@@ -80,8 +84,7 @@ func (p *Provider) redeem(r *http.Request, client *Client) (*grant, *oauthError)
 		return nil, invalid
 	}
 	if c.used {
-		// Either this client or somebody else is not the one the code was made
-		// for (RFC 6749 section 4.1.2).
+		// One of the two uses may be an attacker's (RFC 6749 section 4.1.2).
 		c.grant.revoked = true
 		return nil, invalid
 	}
@@ -90,15 +93,15 @@ func (p *Provider) redeem(r *http.Request, client *Client) (*grant, *oauthError)
 	case !p.now().Before(c.expires):
 		return nil, invalid
 	case r.PostForm.Get("redirect_uri") != c.redirectURI:
-		return nil, failure("invalid_grant", "redirect_uri is not the one of the authentication request")
+		return nil, failure("invalid_grant", "redirect_uri differs from the authentication request")
 	case !verifies(r.PostForm.Get("code_verifier"), c.challenge):
 		return nil, failure("invalid_grant", "code_verifier does not match code_challenge")
 	}
 	return c.grant, nil
 }
 
-// verifies reports whether the verifier belongs to the challenge; both may be absent,
-// but not one of them (RFC 9700 section 2.1.1).
+// verifies reports whether the verifier matches the challenge. Both may be absent, but
+// not only one of them (RFC 9700 section 2.1.1).
 func verifies(verifier, challenge string) bool {
 	if verifier == "" || challenge == "" {
 		return verifier == challenge
@@ -107,8 +110,8 @@ func verifies(verifier, challenge string) bool {
 	return len(verifier) >= 43 && base64.RawURLEncoding.EncodeToString(sum[:]) == challenge
 }
 
-// refreshed implements RFC 6749 section 6 with rotation: a refresh token works once,
-// and a second use ends all that came of the grant (RFC 9700 section 4.14.2).
+// refreshed implements RFC 6749 section 6 with rotation: a refresh token is valid once,
+// and a second use revokes every token of the grant (RFC 9700 section 4.14.2).
 func (p *Provider) refreshed(r *http.Request, client *Client) (*grant, *oauthError) {
 	invalid := failure("invalid_grant", "refresh_token is unknown, used or expired")
 	t := p.refresh[r.PostForm.Get("refresh_token")]
@@ -121,12 +124,12 @@ func (p *Provider) refreshed(r *http.Request, client *Client) (*grant, *oauthErr
 	}
 	for _, scope := range strings.Fields(r.PostForm.Get("scope")) {
 		if !slices.Contains(t.grant.scopes, scope) {
-			return nil, failure("invalid_scope", "scope is wider than granted")
+			return nil, failure("invalid_scope", "scope exceeds the granted scope")
 		}
 	}
 	t.used = true
 	for _, f := range p.faults {
-		if f.keepRefreshToken {
+		if f.KeepRefreshToken {
 			t.used = false
 		}
 	}
@@ -135,7 +138,7 @@ func (p *Provider) refreshed(r *http.Request, client *Client) (*grant, *oauthErr
 
 // tokenResponse implements OIDC Core 3.1.3.3 and 12.2.
 func (p *Provider) tokenResponse(g *grant, refresh bool) *response {
-	value := randomString(32)
+	value := wire.RandomString(32)
 	p.access[value] = &accessToken{grant: g, expires: p.now().Add(p.cfg.AccessTokenTTL)}
 	members := map[string]any{
 		"access_token": value, "token_type": "Bearer",
@@ -157,30 +160,30 @@ func (p *Provider) tokenResponse(g *grant, refresh bool) *response {
 	members["id_token"] = idToken
 	res := jsonResponse(http.StatusOK, members)
 	for _, f := range p.faults {
-		if f.tokenResponse != nil && f.refresh == refresh {
-			f.tokenResponse(p, res)
+		if f.TokenResponse != nil && f.Refresh == refresh {
+			f.TokenResponse(&res.Response)
 		}
 	}
 	return res
 }
 
-// idToken returns the ID Token of OIDC Core 2, signed and, when the client is
-// registered so, encrypted.
+// idToken returns the ID Token (OIDC Core 2), signed, and encrypted if the client is
+// registered for encryption.
 func (p *Provider) idToken(g *grant, access string, refresh bool) (string, error) {
 	alg := g.client.IDTokenSignedResponseAlg
 	t := p.newToken(g.client, alg, p.idTokenClaims(g))
 	if alg != "none" {
-		t.claims["at_hash"] = halfHash(alg, access)
+		t.Claims["at_hash"] = wire.HalfHash(alg, access)
 	}
 	if refresh {
-		delete(t.claims, "nonce") // OIDC Core 12.2: it SHOULD NOT have one
+		delete(t.Claims, "nonce") // OIDC Core 12.2: it SHOULD NOT have one
 	}
 	for _, f := range p.faults {
-		if f.idToken != nil && f.refresh == refresh {
-			f.idToken(t)
+		if f.IDToken != nil && f.Refresh == refresh {
+			f.IDToken(t)
 		}
 	}
-	signed, err := t.sign()
+	signed, err := t.Sign()
 	p.issued[signed] = true
 	if err != nil || g.client.IDTokenEncryptedResponseAlg == "" {
 		return signed, err
@@ -208,8 +211,8 @@ func (p *Provider) idTokenClaims(g *grant) map[string]any {
 	return claims
 }
 
-// authenticationClaims returns acr, amr, auth_time and sid, as far as they are to be
-// in the ID Token.
+// authenticationClaims returns those of acr, amr, auth_time and sid that belong in the
+// ID Token.
 func (p *Provider) authenticationClaims(g *grant) map[string]any {
 	always := !p.cfg.ClaimsOnRequest
 	claims := make(map[string]any)
@@ -228,8 +231,8 @@ func (p *Provider) authenticationClaims(g *grant) map[string]any {
 	return claims
 }
 
-// IDTokenClaims returns the claims of a sound ID Token for the client and the subject,
-// without nonce, to be changed and signed by [Provider.SignClaims].
+// IDTokenClaims returns the claims of a valid ID Token without nonce, for a test to
+// change and to sign with [Provider.SignClaims].
 func (p *Provider) IDTokenClaims(clientID, subject string) map[string]any {
 	now := p.now()
 	return map[string]any{
@@ -238,7 +241,7 @@ func (p *Provider) IDTokenClaims(clientID, subject string) map[string]any {
 	}
 }
 
-// serveRevocation implements RFC 7009: an unknown token is as good as revoked.
+// serveRevocation implements RFC 7009. An unknown token is not an error (section 2.2).
 func (p *Provider) serveRevocation(r *http.Request) *response {
 	if res := onlyMethods(r, http.MethodPost); res != nil {
 		return res
@@ -257,5 +260,23 @@ func (p *Provider) serveRevocation(r *http.Request) *response {
 	if t := p.refresh[value]; t != nil && t.grant.client == client {
 		t.grant.revoked = true
 	}
-	return &response{status: http.StatusOK, header: http.Header{"Cache-Control": {"no-store"}}}
+	return &response{Response: wire.Response{Status: http.StatusOK,
+		Header: http.Header{"Cache-Control": {"no-store"}}}}
+}
+
+// oddCharacters are the characters that some encoding on the way must escape.
+const oddCharacters = " \"#%&'+/<=>?\\^`{|}~"
+
+// randomValue returns a random string of n bytes in base64url. If Config.OddValues is
+// set, five odd characters follow.
+func (p *Provider) randomValue(n int) string {
+	value := wire.RandomString(n)
+	if p.cfg.OddValues {
+		b := make([]byte, 5)
+		rand.Read(b)
+		for _, c := range b {
+			value += string(oddCharacters[int(c)%len(oddCharacters)])
+		}
+	}
+	return value
 }

@@ -9,11 +9,12 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 func param(name, value string) oauth2.AuthCodeOption { return oauth2.SetAuthURLParam(name, value) }
 
-func TestCodesAreRefused(t *testing.T) {
+func TestToken_InvalidCodesAreRefused(t *testing.T) {
 	t.Parallel()
 	now := newClock()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Now: now.Now, Clients: []oidctest.Client{
@@ -45,7 +46,7 @@ func TestCodesAreRefused(t *testing.T) {
 	c.wantError(c.post(oidctest.EndpointToken, twice), http.StatusBadRequest, "invalid_request")
 }
 
-func TestASecondUseOfTheCodeRevokesItsTokens(t *testing.T) {
+func TestToken_SecondUseOfACodeRevokesItsTokens(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
 	c := newRaw(t, p)
@@ -60,7 +61,7 @@ func TestASecondUseOfTheCodeRevokesItsTokens(t *testing.T) {
 		http.StatusBadRequest, "invalid_grant")
 }
 
-func TestRefreshTokensRotate(t *testing.T) {
+func TestRefresh_TokensRotate(t *testing.T) {
 	t.Parallel()
 	now := newClock()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Now: now.Now})
@@ -80,7 +81,7 @@ func TestRefreshTokensRotate(t *testing.T) {
 		http.StatusBadRequest, "invalid_scope")
 	c.wantError(c.post(oidctest.EndpointToken, refreshRequest(first["refresh_token"].(string))),
 		http.StatusBadRequest, "invalid_grant")
-	// The second use of the first one gave the theft away.
+	// The second use of the first token revoked the whole grant.
 	c.wantError(c.post(oidctest.EndpointToken, refreshRequest(second["refresh_token"].(string))),
 		http.StatusBadRequest, "invalid_grant")
 
@@ -90,12 +91,12 @@ func TestRefreshTokensRotate(t *testing.T) {
 		http.StatusBadRequest, "invalid_grant")
 }
 
-func TestARefreshTokenWithoutRotationGoesOnWorking(t *testing.T) {
+func TestRefresh_WithoutRotationTheTokenRemainsValid(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
 	c := newRaw(t, p)
 	refresh := c.tokens()["refresh_token"].(string)
-	p.Misbehave(oidctest.RefreshNoNewToken)
+	p.Misbehave(fault.RefreshNoNewToken)
 	for range 3 {
 		r := c.post(oidctest.EndpointToken, refreshRequest(refresh))
 		if r.status != http.StatusOK || r.json["refresh_token"] != nil {
@@ -104,7 +105,7 @@ func TestARefreshTokenWithoutRotationGoesOnWorking(t *testing.T) {
 	}
 }
 
-func TestRevocation(t *testing.T) {
+func TestRevocation_RevokesOwnTokensOnly(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{
 		{ID: oidctest.ClientID, Secret: oidctest.ClientSecret}, {ID: "other", Secret: "other-secret"}}})
@@ -132,22 +133,4 @@ func TestRevocation(t *testing.T) {
 	}
 	c.wantError(revoke(""), http.StatusBadRequest, "invalid_request")
 	c.wantError(revoke(access, "client_secret", "wrong"), http.StatusUnauthorized, "invalid_client")
-}
-
-func TestUserInfoWantsTheTokenInTheHeader(t *testing.T) {
-	t.Parallel()
-	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
-	c := newRaw(t, p)
-	access := c.tokens()["access_token"].(string)
-	r := c.get(oidctest.EndpointUserInfo, nil)
-	if r.status != http.StatusUnauthorized || r.header.Get("WWW-Authenticate") != `Bearer realm="oidctest"` || r.body != "" {
-		t.Errorf("without a token: %d %v %q", r.status, r.header, r.body)
-	}
-	c.wantError(c.get(oidctest.EndpointUserInfo, url.Values{"access_token": {access}}), http.StatusBadRequest, "invalid_request")
-	c.wantError(c.post(oidctest.EndpointUserInfo, url.Values{"access_token": {access}}), http.StatusBadRequest, "invalid_request")
-	c.wantError(c.userInfo("unknown"), http.StatusUnauthorized, "invalid_token")
-	header := http.Header{"Authorization": {"bearer " + access}}
-	if r := c.do(http.MethodPost, oidctest.EndpointUserInfo, nil, header); r.json["sub"] != "alice" {
-		t.Errorf("by POST: %d %s", r.status, r.body)
-	}
 }

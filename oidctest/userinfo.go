@@ -3,6 +3,8 @@ package oidctest
 import (
 	"net/http"
 	"strings"
+
+	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
 
 // serveUserInfo implements OIDC Core 5.3.
@@ -27,8 +29,8 @@ func (p *Provider) serveUserInfo(r *http.Request) *response {
 	return res
 }
 
-// bearer returns the grant of the access token, which must be in the header, or with
-// Config.TokenInBody in the body, and nowhere else (RFC 6750 section 2).
+// bearer returns the grant of the access token. The token must be in the Authorization
+// header only, or in the body only if Config.TokenInBody is set (RFC 6750 section 2).
 func (p *Provider) bearer(r *http.Request) (*grant, *oauthError) {
 	var value string
 	if p.cfg.TokenInBody {
@@ -44,7 +46,7 @@ func (p *Provider) bearer(r *http.Request) (*grant, *oauthError) {
 		var scheme string
 		scheme, value, _ = strings.Cut(r.Header.Get("Authorization"), " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return nil, &oauthError{Status: http.StatusUnauthorized, Description: "there is no access token"}
+			return nil, &oauthError{Status: http.StatusUnauthorized, Description: "the access token is missing"}
 		}
 	}
 	t := p.access[value]
@@ -59,26 +61,27 @@ func (p *Provider) bearer(r *http.Request) (*grant, *oauthError) {
 func bearerError(err *oauthError) *response {
 	challenge := `Bearer realm="oidctest"`
 	if err.Code == "" {
-		// A request without credentials is told no more than that.
-		return &response{status: err.Status, header: http.Header{"WWW-Authenticate": {challenge}}, refused: err}
+		// The challenge for a request without credentials has no error code.
+		return &response{refused: err, Response: wire.Response{Status: err.Status,
+			Header: http.Header{"WWW-Authenticate": {challenge}}}}
 	}
 	res := jsonError(err)
-	res.header.Set("WWW-Authenticate",
+	res.Header.Set("WWW-Authenticate",
 		challenge+`, error="`+err.Code+`", error_description="`+err.Description+`"`)
 	return res
 }
 
-// userInfoResponse returns the claims as the client is registered to get them: JSON,
+// userInfoResponse returns the claims in the format the client is registered for: JSON,
 // or a JWT that is signed, encrypted, or both (OIDC Core 5.3.2).
 func (p *Provider) userInfoResponse(g *grant, claims map[string]any) (*response, error) {
 	client := g.client
 	t := p.newToken(client, client.UserInfoSignedResponseAlg, claims)
 	for _, f := range p.faults {
-		if f.userInfo != nil {
-			f.userInfo(t)
+		if f.UserInfo != nil {
+			f.UserInfo(t)
 		}
 	}
-	content, contentType := string(mustJSON(t.claims)), ""
+	content, contentType := string(wire.MustJSON(t.Claims)), ""
 	if client.UserInfoSignedResponseAlg != "" {
 		signed, err := p.signedUserInfo(t)
 		if err != nil {
@@ -95,24 +98,25 @@ func (p *Provider) userInfoResponse(g *grant, claims map[string]any) (*response,
 		content, contentType = encrypted, "JWT"
 	}
 	if contentType == "" {
-		return jsonResponse(http.StatusOK, t.claims), nil
+		return jsonResponse(http.StatusOK, t.Claims), nil
 	}
-	return &response{status: http.StatusOK, body: []byte(content), claims: claims, header: http.Header{
-		"Content-Type":  {"application/jwt;charset=UTF-8"},
-		"Cache-Control": {"no-store"},
-	}}, nil
+	return &response{Response: wire.Response{Status: http.StatusOK, Body: []byte(content), Claims: claims,
+		Header: http.Header{
+			"Content-Type":  {"application/jwt;charset=UTF-8"},
+			"Cache-Control": {"no-store"},
+		}}}, nil
 }
 
-func (p *Provider) signedUserInfo(t *token) (string, error) {
+func (p *Provider) signedUserInfo(t *wire.Token) (string, error) {
 	now := p.now()
-	t.claims["iss"], t.claims["aud"] = p.cfg.Issuer, t.client.ID
+	t.Claims["iss"], t.Claims["aud"] = p.cfg.Issuer, t.ClientID
 	if !p.cfg.NoUserInfoTimes {
-		t.claims["iat"], t.claims["exp"] = now.Unix(), now.Add(p.cfg.IDTokenTTL).Unix()
+		t.Claims["iat"], t.Claims["exp"] = now.Unix(), now.Add(p.cfg.IDTokenTTL).Unix()
 	}
 	for _, f := range p.faults {
-		if f.userInfoToken != nil {
-			f.userInfoToken(t)
+		if f.UserInfoToken != nil {
+			f.UserInfoToken(t)
 		}
 	}
-	return t.sign()
+	return t.Sign()
 }

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Violations returns what is wrong with the requests received so far, in their order
-// and with the endpoint in front: those that the provider had to refuse, and those
-// that it answered although a conformance suite would count an error. A relying party
-// that does its part leaves none, whatever faults the provider commits.
+// Violations returns what was wrong with the requests received so far, oldest first,
+// each prefixed with the endpoint. It lists the requests that the provider refused, and
+// the mistakes that it accepted but that a conformance suite would report. A conforming
+// relying party causes no violations, even if the provider misbehaves.
 func (p *Provider) Violations() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -22,19 +22,19 @@ func (p *Provider) violation(endpoint, format string, args ...any) {
 	p.violations = append(p.violations, endpoint+": "+fmt.Sprintf(format, args...))
 }
 
-// personsErrors are not the relying party's doing.
-var personsErrors = []string{"access_denied", "login_required", "server_error"}
+// blamelessErrors are the errors that the relying party does not cause.
+var blamelessErrors = []string{"access_denied", "login_required", "server_error"}
 
-// notice notes that a request was refused.
-func (p *Provider) notice(endpoint string, res *response) {
+// inspectResponse records that a request was refused.
+func (p *Provider) inspectResponse(endpoint string, res *response) {
 	err := res.refused
-	if err == nil || endpoint == EndpointLogin || slices.Contains(personsErrors, err.Code) {
+	if err == nil || endpoint == EndpointLogin || slices.Contains(blamelessErrors, err.Code) {
 		return
 	}
 	p.violation(endpoint, "%s", strings.TrimPrefix(err.Error(), ": "))
 }
 
-// inspect notes what a lenient provider lets pass.
+// inspect records the mistakes in a request that the provider accepts.
 func (p *Provider) inspect(endpoint string, r *http.Request) {
 	switch endpoint {
 	case EndpointAuthorization:
@@ -55,7 +55,7 @@ func (p *Provider) inspect(endpoint string, r *http.Request) {
 	}
 }
 
-// maxNonce is the longest nonce that every provider takes.
+// maxNonce is the length of the longest nonce that every provider accepts.
 const maxNonce = 43
 
 func (p *Provider) inspectAuthentication(endpoint string, r *http.Request) {
@@ -63,20 +63,20 @@ func (p *Provider) inspectAuthentication(endpoint string, r *http.Request) {
 	nonce := params.Get("nonce")
 	switch {
 	case nonce == "":
-		p.violation(endpoint, "there is no nonce")
+		p.violation(endpoint, "nonce is missing")
 	case len(nonce) > maxNonce:
-		p.violation(endpoint, "nonce has %d characters, more than %d", len(nonce), maxNonce)
+		p.violation(endpoint, "nonce has %d characters, expected at most %d", len(nonce), maxNonce)
 	case strings.ContainsFunc(nonce, func(c rune) bool { return !isUnreserved(c) }):
-		p.violation(endpoint, "nonce has characters other than letters, digits, - . _ ~")
+		p.violation(endpoint, "nonce contains characters other than letters, digits, - . _ ~")
 	}
 	if !slices.Contains(strings.Split(params.Get("scope"), " "), "openid") {
-		p.violation(endpoint, "scope does not contain openid between single spaces")
+		p.violation(endpoint, "scope does not contain openid in a list separated by single spaces")
 	}
 	if params.Get("code_challenge") == "" {
-		p.violation(endpoint, "there is no code_challenge")
+		p.violation(endpoint, "code_challenge is missing")
 	}
 	if params.Get("state") == "" {
-		p.violation(endpoint, "there is no state")
+		p.violation(endpoint, "state is missing")
 	}
 	if params.Get("max_age") == "0" && params.Get("prompt") == "none" {
 		p.violation(endpoint, "max_age 0 with prompt none cannot be met")
@@ -90,8 +90,8 @@ func isUnreserved(c rune) bool {
 		strings.ContainsRune("-._~", c)
 }
 
-// inspectClaims checks the members of the claims parameter (OIDC Core 5.5); parseWishes
-// checks its form.
+// inspectClaims checks the members of the claims parameter (OIDC Core 5.5).
+// parseAuthentication checks that it is valid JSON.
 func (p *Provider) inspectClaims(endpoint, text string) {
 	var members map[string]map[string]map[string]any
 	if text == "" || json.Unmarshal([]byte(text), &members) != nil {
@@ -99,12 +99,12 @@ func (p *Provider) inspectClaims(endpoint, text string) {
 	}
 	for name, claims := range members {
 		if name != "userinfo" && name != "id_token" {
-			p.violation(endpoint, "claims has the member %q", name)
+			p.violation(endpoint, "claims has the unknown member %q", name)
 		}
 		for claim, request := range claims {
 			for member := range request {
 				if !slices.Contains([]string{"essential", "value", "values"}, member) {
-					p.violation(endpoint, "claims asks for %q with the member %q", claim, member)
+					p.violation(endpoint, "claims requests %q with the unknown member %q", claim, member)
 				}
 			}
 		}
@@ -121,28 +121,29 @@ func (p *Provider) inspectToken(r *http.Request) {
 	verifier := r.PostForm.Get("code_verifier")
 	switch {
 	case verifier == "":
-		p.violation(EndpointToken, "there is no code_verifier")
+		p.violation(EndpointToken, "code_verifier is missing")
 	case len(verifier) > 128 || strings.ContainsFunc(verifier, func(c rune) bool { return !isUnreserved(c) }):
-		p.violation(EndpointToken, "code_verifier is not of the form of RFC 7636 section 4.1")
+		p.violation(EndpointToken, "code_verifier does not follow RFC 7636 section 4.1")
 	case p.verifiers[verifier]:
 		p.violation(EndpointToken, "code_verifier was used before")
 	}
 	p.verifiers[verifier] = true
 }
 
-// inspectEndSession wants what lets a provider log out without asking the person
-// (RP-Initiated Logout 1.0 section 2). Someone who comes by themselves has none of it.
+// inspectEndSession requires the parameters with which a provider logs the user out
+// without asking (RP-Initiated Logout 1.0 section 2). A request without any parameter
+// comes from the user and not from the relying party.
 func (p *Provider) inspectEndSession(r *http.Request) {
 	if len(r.Form) == 0 {
 		return
 	}
 	if !p.issued[r.Form.Get("id_token_hint")] {
-		p.violation(EndpointEndSession, "id_token_hint is not an ID Token that was issued")
+		p.violation(EndpointEndSession, "id_token_hint is not an ID Token of this provider")
 	}
 	if r.Form.Get("post_logout_redirect_uri") == "" {
-		p.violation(EndpointEndSession, "there is no post_logout_redirect_uri")
+		p.violation(EndpointEndSession, "post_logout_redirect_uri is missing")
 	}
 	if r.Form.Get("state") == "" {
-		p.violation(EndpointEndSession, "there is no state")
+		p.violation(EndpointEndSession, "state is missing")
 	}
 }

@@ -1,8 +1,6 @@
 package oidctest_test
 
 import (
-	"encoding/json"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,9 +10,10 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-func TestASoundRelyingPartyLeavesNoViolations(t *testing.T) {
+func TestViolations_NoneByASoundRelyingParty(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", RequirePAR: true})
 	c := newRaw(t, p)
@@ -26,13 +25,13 @@ func TestASoundRelyingPartyLeavesNoViolations(t *testing.T) {
 	c.post(oidctest.EndpointToken, refreshRequest(tokens["refresh_token"].(string)))
 	c.get(oidctest.EndpointEndSession, url.Values{"id_token_hint": {tokens["id_token"].(string)},
 		"post_logout_redirect_uri": {bye}, "state": {"s"}})
-	c.get(oidctest.EndpointEndSession, nil) // somebody who comes by themselves
+	c.get(oidctest.EndpointEndSession, nil) // the user opens the URL directly
 	if got := p.Violations(); got != nil {
 		t.Errorf("the violations are %q", got)
 	}
 }
 
-func TestViolations(t *testing.T) {
+func TestViolations_EachIsReported(t *testing.T) {
 	t.Parallel()
 	asks := func(pairs ...string) func(*raw) {
 		return func(c *raw) { c.get(oidctest.EndpointAuthorization, authRequest(pairs...)) }
@@ -50,29 +49,29 @@ func TestViolations(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		do   func(*raw)
-		want string // the beginning of the violation
+		want string // the start of the violation
 	}{
-		{"no nonce", asks("nonce", ""), "authorization: there is no nonce"},
+		{"no nonce", asks("nonce", ""), "authorization: nonce is missing"},
 		{"a long nonce", asks("nonce", strings.Repeat("n", 44)), "authorization: nonce has 44 characters"},
-		{"an odd nonce", asks("nonce", "a+b"), "authorization: nonce has characters other than"},
-		{"no state", asks("state", ""), "authorization: there is no state"},
-		{"no PKCE", asks("code_challenge", "", "code_challenge_method", ""), "authorization: there is no code_challenge"},
+		{"an odd nonce", asks("nonce", "a+b"), "authorization: nonce contains characters other than"},
+		{"no state", asks("state", ""), "authorization: state is missing"},
+		{"no PKCE", asks("code_challenge", "", "code_challenge_method", ""), "authorization: code_challenge is missing"},
 		{"plain PKCE", asks("code_challenge_method", "plain"), "authorization: invalid_request: code_challenge_method"},
 		{"scopes apart by two spaces", asks("scope", "profile  email"), "authorization: scope does not contain openid"},
 		{"openid after a tab", asks("scope", "email\topenid"), "authorization: scope does not contain openid"},
 		{"a request object", asks("request", "x"), "authorization: request_not_supported"},
 		{"an implicit request", asks("response_type", "id_token"), "authorization: unsupported_response_type"},
 		{"another redirect URI", asks("redirect_uri", callback+"/"), "authorization: invalid_request: redirect_uri"},
-		{"what cannot be", asks("max_age", "0", "prompt", "none"), "authorization: max_age 0 with prompt none"},
-		{"an odd member of claims", asks("claims", `{"access_token":{"a":null}}`), `authorization: claims has the member "access_token"`},
-		{"an odd member of a claim", asks("claims", `{"id_token":{"a":{"vital":true}}}`), `authorization: claims asks for "a" with the member "vital"`},
+		{"max_age 0 with prompt none", asks("max_age", "0", "prompt", "none"), "authorization: max_age 0 with prompt none"},
+		{"an unknown member of claims", asks("claims", `{"access_token":{"a":null}}`), `authorization: claims has the unknown member "access_token"`},
+		{"an unknown member of a claim", asks("claims", `{"id_token":{"a":{"vital":true}}}`), `authorization: claims requests "a" with the unknown member "vital"`},
 		{"an empty parameter", func(c *raw) {
 			c.get(oidctest.EndpointAuthorization, url.Values{"ui_locales": {""}, "client_id": {"x"}})
 		}, "authorization: ui_locales is empty"},
 
-		{"no verifier", redeems("code_verifier", ""), "token: there is no code_verifier"},
+		{"no verifier", redeems("code_verifier", ""), "token: code_verifier is missing"},
 		{"another verifier", redeems("code_verifier", strings.Repeat("v", 43)), "token: invalid_grant: code_verifier"},
-		{"an odd verifier", redeems("code_verifier", verifier+"+"), "token: code_verifier is not of the form"},
+		{"an odd verifier", redeems("code_verifier", verifier+"+"), "token: code_verifier does not follow RFC 7636"},
 		{"the same verifier", func(c *raw) { redeems()(c); redeems()(c) }, "token: code_verifier was used before"},
 		{"a code twice", func(c *raw) {
 			code := c.code()
@@ -81,20 +80,20 @@ func TestViolations(t *testing.T) {
 		}, "token: invalid_grant: code is unknown, used"},
 		{"another redirect URI for the code", redeems("redirect_uri", callback+"/"), "token: invalid_grant: redirect_uri"},
 		{"a wrong secret", redeems("client_secret", "wrong"), "token: invalid_client"},
-		{"two proofs", redeems("client_assertion", "x.y.z",
+		{"two authentication methods", redeems("client_assertion", "x.y.z",
 			"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"), "token: invalid_request: more than one"},
 
-		{"no access token", func(c *raw) { c.get(oidctest.EndpointUserInfo, nil) }, "userinfo: there is no access token"},
+		{"no access token", func(c *raw) { c.get(oidctest.EndpointUserInfo, nil) }, "userinfo: the access token is missing"},
 		{"an access token in the URL", func(c *raw) {
 			c.get(oidctest.EndpointUserInfo, url.Values{"access_token": {c.tokens()["access_token"].(string)}})
 		}, "userinfo: invalid_request: the access token must be in the Authorization header"},
 		{"an unknown access token", func(c *raw) { c.userInfo("x") }, "userinfo: invalid_token"},
 
 		{"no hint", logsOut("id_token_hint", "", "client_id", oidctest.ClientID), "end_session: id_token_hint is not"},
-		{"no way back", logsOut("post_logout_redirect_uri", ""), "end_session: there is no post_logout_redirect_uri"},
-		{"a logout without state", logsOut("state", ""), "end_session: there is no state"},
+		{"no post-logout redirect URI", logsOut("post_logout_redirect_uri", ""), "end_session: post_logout_redirect_uri is missing"},
+		{"a logout without state", logsOut("state", ""), "end_session: state is missing"},
 
-		{"a path that was never announced", func(c *raw) {
+		{"a path that is not advertised", func(c *raw) {
 			c.client.Get(c.p.Issuer() + "/favicon.ico")
 		}, "unknown: not_found"},
 	} {
@@ -105,13 +104,13 @@ func TestViolations(t *testing.T) {
 			row.do(newRaw(t, p))
 			got := p.Violations()
 			if !slices.ContainsFunc(got, func(v string) bool { return strings.HasPrefix(v, row.want) }) {
-				t.Errorf("the violations are %q, want one that begins with %q", got, row.want)
+				t.Errorf("the violations are %q, want one that starts with %q", got, row.want)
 			}
 		})
 	}
 }
 
-func TestAnAssertionNeedsIssuedAt(t *testing.T) {
+func TestViolations_AssertionWithoutIat(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{{
 		ID: oidctest.ClientID, Secret: oidctest.ClientSecret, TokenEndpointAuthMethod: "client_secret_jwt"}}})
@@ -134,8 +133,8 @@ func TestAnAssertionNeedsIssuedAt(t *testing.T) {
 	}
 }
 
-// Nobody is to blame for a person who cancels, or who is not there.
-func TestWhatAPersonDoesIsNoViolation(t *testing.T) {
+// A user who has no session or whose login expired is not a mistake of the relying party.
+func TestViolations_NoneByTheUser(t *testing.T) {
 	t.Parallel()
 	p := oidctest.NewServer(t, oidctest.Config{})
 	c := newRaw(t, p)
@@ -146,78 +145,22 @@ func TestWhatAPersonDoesIsNoViolation(t *testing.T) {
 	}
 }
 
-func TestAccessTokenInTheBody(t *testing.T) {
+// The provider's own faults are not mistakes of the relying party.
+func TestViolations_NoneByFaults(t *testing.T) {
 	t.Parallel()
-	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", TokenInBody: true})
+	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice"})
 	c := newRaw(t, p)
-	access := c.tokens()["access_token"].(string)
-	form := url.Values{"access_token": {access}}
-	if r := c.post(oidctest.EndpointUserInfo, form); r.json["sub"] != "alice" || p.Violations() != nil {
-		t.Errorf("in the body: %d %s %q", r.status, r.body, p.Violations())
-	}
-	header := http.Header{"Authorization": {"Bearer " + access}}
-	for name, r := range map[string]reply{
-		"in the header":      c.userInfo(access),
-		"in both":            c.do(http.MethodPost, oidctest.EndpointUserInfo, form, header),
-		"in the URL":         c.get(oidctest.EndpointUserInfo, form),
-		"twice in the body":  c.post(oidctest.EndpointUserInfo, url.Values{"access_token": {access, access}}),
-		"in no place at all": c.post(oidctest.EndpointUserInfo, nil),
-	} {
-		if r.status != http.StatusBadRequest {
-			t.Errorf("%s: %d %s", name, r.status, r.body)
+	for _, f := range []fault.Fault{fault.TokenErrorWith200, fault.TokenInvalidGrant,
+		fault.TokenInvalidClient, fault.TokenServerError, fault.UserInfoUnauthorized} {
+		p.Misbehave(f)
+		tokens := c.post(oidctest.EndpointToken, tokenRequest(c.code(), "code_verifier", verifier)).json
+		if access, ok := tokens["access_token"].(string); ok {
+			c.userInfo(access)
 		}
 	}
-}
-
-func TestTheShapeOfTheMetadata(t *testing.T) {
-	t.Parallel()
-	p := oidctest.NewServer(t, oidctest.Config{TLS: true, SessionState: true, MTLSEndpointAliases: true, NoKeyAlg: true,
-		Paths:    map[string]string{oidctest.EndpointJWKS: "/keys"},
-		Metadata: map[string]any{"registration_endpoint": "/register", "op_policy_uri": "https://op.example/"}})
-	c := newRaw(t, p)
-	metadata := c.get(oidctest.EndpointDiscovery, nil).json
-	_, port, _ := strings.Cut(strings.TrimPrefix(p.Issuer(), "https://"), ":")
-	for name, want := range map[string]string{
-		"jwks_uri":              p.Issuer() + "/keys",
-		"registration_endpoint": p.Issuer() + "/register",
-		"op_policy_uri":         "https://op.example/",
-		"check_session_iframe":  p.Issuer() + "/session/check",
-	} {
-		if got := metadata[name]; got != want {
-			t.Errorf("%s is %v, want %s", name, got, want)
-		}
-	}
-	aliases, _ := metadata["mtls_endpoint_aliases"].(map[string]any)
-	if got, want := aliases["token_endpoint"], "https://localhost:"+port+"/token"; got != want || len(aliases) != 1 {
-		t.Errorf("mtls_endpoint_aliases is %v, want %s", aliases, want)
-	}
-	var set jose.JSONWebKeySet
-	if err := json.Unmarshal([]byte(c.get(oidctest.EndpointJWKS, nil).body), &set); err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range set.Keys {
-		if key.Algorithm != "" || key.Use != "sig" || key.KeyID == "" {
-			t.Errorf("the key %q has alg %q and use %q", key.KeyID, key.Algorithm, key.Use)
-		}
-	}
-}
-
-func TestOddValues(t *testing.T) {
-	t.Parallel()
-	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", OddValues: true, SessionState: true})
-	c := newRaw(t, p)
-	back := c.get(oidctest.EndpointAuthorization, authRequest()).back
-	if back.Get("session_state") == "" {
-		t.Errorf("there is no session_state: %v", back)
-	}
-	tokens := c.post(oidctest.EndpointToken, tokenRequest(back.Get("code"))).json
-	sid, _ := claims(t, tokens["id_token"])["sid"].(string)
-	for name, value := range map[string]string{"sid": sid, "refresh_token": tokens["refresh_token"].(string)} {
-		if !strings.ContainsAny(value[max(0, len(value)-5):], " \"#%&'+/<=>?\\^`{|}~") {
-			t.Errorf("%s is %q", name, value)
-		}
-	}
-	if r := c.post(oidctest.EndpointToken, refreshRequest(tokens["refresh_token"].(string))); r.status != http.StatusOK {
-		t.Errorf("the refresh token is not taken: %d %s", r.status, r.body)
+	p.Misbehave()
+	got := slices.DeleteFunc(p.Violations(), func(v string) bool { return v == "token: code_verifier was used before" })
+	if len(got) > 0 {
+		t.Errorf("the violations are %q", got)
 	}
 }

@@ -1,4 +1,4 @@
-package oidctest_test
+package fault_test
 
 import (
 	"compress/gzip"
@@ -11,17 +11,18 @@ import (
 	"testing"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-// misbehaving returns a provider with a transport fault of its discovery document.
-func misbehaving(t *testing.T, kind oidctest.TransportKind) (*oidctest.Provider, string) {
+// misbehaving starts a provider with a transport fault of its discovery document.
+func misbehaving(t *testing.T, kind fault.TransportKind) (*oidctest.Provider, string) {
 	t.Helper()
 	p := oidctest.NewServer(t, oidctest.Config{})
-	p.Misbehave(oidctest.Transport(oidctest.EndpointDiscovery, kind))
+	p.Misbehave(fault.Transport(oidctest.EndpointDiscovery, kind))
 	return p, p.Endpoint(oidctest.EndpointDiscovery)
 }
 
-// open returns an answer whose body is still to come.
+// open returns a response whose body is not read yet.
 func open(t *testing.T, ctx context.Context, target string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
@@ -37,23 +38,23 @@ func open(t *testing.T, ctx context.Context, target string) *http.Response {
 	return res
 }
 
-func TestTransportAnswers(t *testing.T) {
+func TestTransport_Responses(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
-		kind   oidctest.TransportKind
+		kind   fault.TransportKind
 		status int
 		media  string
 		begins string
 	}{
-		{oidctest.HTML, 200, "text/html", "<!DOCTYPE html>"},
-		{oidctest.WrongType, 200, "text/html", `{"acr_values_supported"`},
-		{oidctest.ServerError, 500, "text/html", "<!DOCTYPE html>"},
-		{oidctest.Unavailable, 503, "text/plain", "try again"},
-		{oidctest.NotFound, 404, "text/plain", "not found"},
-		{oidctest.Empty, 200, "application/json", ""},
-		{oidctest.JSONArray, 200, "application/json", `[{"acr`},
-		{oidctest.Trailing, 200, "application/json", `{"acr`},
-		{oidctest.Deep, 200, "application/json", `{"x":[[[[[`},
+		{fault.HTML, 200, "text/html", "<!DOCTYPE html>"},
+		{fault.WrongType, 200, "text/html", `{"acr_values_supported"`},
+		{fault.ServerError, 500, "text/html", "<!DOCTYPE html>"},
+		{fault.Unavailable, 503, "text/plain", "try again"},
+		{fault.NotFound, 404, "text/plain", "not found"},
+		{fault.Empty, 200, "application/json", ""},
+		{fault.JSONArray, 200, "application/json", `[{"acr`},
+		{fault.Trailing, 200, "application/json", `{"acr`},
+		{fault.Deep, 200, "application/json", `{"x":[[[[[`},
 	} {
 		t.Run(string(row.kind), func(t *testing.T) {
 			t.Parallel()
@@ -67,25 +68,25 @@ func TestTransportAnswers(t *testing.T) {
 				!strings.HasPrefix(string(body), row.begins) {
 				t.Errorf("got %s %s %.80s", res.Status, res.Header.Get("Content-Type"), body)
 			}
-			if twice := strings.Contains(string(body), "}{"); twice != (row.kind == oidctest.Trailing) {
+			if twice := strings.Contains(string(body), "}{"); twice != (row.kind == fault.Trailing) {
 				t.Errorf("a second object follows: %t", twice)
 			}
 		})
 	}
 }
 
-func TestTransportSizes(t *testing.T) {
+func TestTransport_Sizes(t *testing.T) {
 	t.Parallel()
 	const hundred = 100 << 20
-	for kind, limit := range map[oidctest.TransportKind]int64{
-		oidctest.Huge: hundred * 2, oidctest.Endless: hundred + 1<<20, oidctest.GzipBomb: 1 << 20,
+	for kind, limit := range map[fault.TransportKind]int64{
+		fault.Huge: hundred * 2, fault.Endless: hundred + 1<<20, fault.GzipBomb: 1 << 20,
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			_, target := misbehaving(t, kind)
 			res := open(t, t.Context(), target)
 			var body io.Reader = io.LimitReader(res.Body, limit)
-			if kind == oidctest.GzipBomb {
+			if kind == fault.GzipBomb {
 				unzipped, err := gzip.NewReader(body)
 				if err != nil {
 					t.Fatal(err)
@@ -99,35 +100,19 @@ func TestTransportSizes(t *testing.T) {
 	}
 }
 
-func TestATruncatedAnswerIsAnError(t *testing.T) {
+func TestTransport_TruncatedBodyIsAnError(t *testing.T) {
 	t.Parallel()
-	_, target := misbehaving(t, oidctest.Truncated)
+	_, target := misbehaving(t, fault.Truncated)
 	if _, err := io.ReadAll(open(t, t.Context(), target).Body); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestARedirectLeadsToTheRightAnswerElsewhere(t *testing.T) {
+// A handler must return when the client disconnects or the provider is closed;
+// otherwise the end of the test would wait for it.
+func TestTransport_SlowResponsesEnd(t *testing.T) {
 	t.Parallel()
-	p := oidctest.NewServer(t, oidctest.Config{Issuer: "/api", AutoLogin: "alice"})
-	p.Misbehave(oidctest.Transport(oidctest.EndpointToken, oidctest.Redirected))
-	c := newRaw(t, p)
-	form := tokenRequest(c.code())
-	c.client = p.HTTPClient()
-	if r := c.post(oidctest.EndpointToken, form); r.status != http.StatusOK || r.json["id_token"] == nil {
-		t.Errorf("got %d %s", r.status, r.body)
-	}
-	elsewhere := p.RequestsTo(oidctest.EndpointElsewhere)
-	if len(elsewhere) != 1 || !strings.HasPrefix(elsewhere[0].Host, "localhost:") || elsewhere[0].Form.Get("code") == "" {
-		t.Errorf("elsewhere received %v", elsewhere)
-	}
-}
-
-// Neither the client's going away nor Close may leave a handler behind: the test's end
-// would wait for it.
-func TestSlowAnswersEnd(t *testing.T) {
-	t.Parallel()
-	for _, kind := range []oidctest.TransportKind{oidctest.Slow, oidctest.Endless} {
+	for _, kind := range []fault.TransportKind{fault.Slow, fault.Endless} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			p, target := misbehaving(t, kind)
@@ -145,15 +130,15 @@ func TestSlowAnswersEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := io.Copy(io.Discard, res.Body); err == nil {
-				t.Error("the answer came to an end")
+				t.Error("the response ended normally")
 			}
 		})
 	}
 }
 
-func TestAHangingAnswerEndsWithTheProvider(t *testing.T) {
+func TestTransport_HangingResponseEndsWithTheProvider(t *testing.T) {
 	t.Parallel()
-	p, target := misbehaving(t, oidctest.Hanging)
+	p, target := misbehaving(t, fault.Hanging)
 	done := make(chan error)
 	go func() {
 		_, err := http.Get(target)
@@ -173,4 +158,14 @@ func TestAHangingAnswerEndsWithTheProvider(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("it answered")
 	}
+}
+
+func TestTransport_UnknownKindPanics(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		if got, _ := recover().(string); !strings.Contains(got, "unknown transport kind carrier-pigeon") {
+			t.Errorf("the panic is %q", got)
+		}
+	}()
+	fault.Transport(oidctest.EndpointToken, "carrier-pigeon")
 }
