@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // autoLogin is a provider that signs in alice without a page.
@@ -458,7 +459,7 @@ func TestALoginThatIsLostTwiceIsExplained(t *testing.T) {
 func TestALostLoginThatFailedIsNotStartedAgain(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
-	app.provider.Misbehave(oidctest.AuthorizationAccessDenied)
+	app.provider.Misbehave(fault.AuthorizationAccessDenied)
 	callback := comeBack(t, app, app.provider.Browser(), "/tab/1").String()
 	other := app.provider.Browser()
 	res, page := get(t, other, callback)
@@ -497,17 +498,17 @@ func TestALoginHasAnHour(t *testing.T) {
 
 func TestALoginsCookieGoesWhenItIsUsed(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string][]oidctest.Fault{
+	for name, f := range map[string][]fault.Fault{
 		"the login succeeded":       nil,
-		"the provider refused":      {oidctest.AuthorizationAccessDenied},
-		"the ID Token was refused":  {oidctest.IDTokenWrongNonce},
-		"the issuer was another":    {oidctest.AuthorizationWrongIss},
-		"the provider was too slow": {oidctest.TokenServerError},
+		"the provider refused":      {fault.AuthorizationAccessDenied},
+		"the ID Token was refused":  {fault.IDTokenWrongNonce},
+		"the issuer was another":    {fault.AuthorizationWrongIss},
+		"the provider was too slow": {fault.TokenServerError},
 	} {
 		app := newTestApp(t, setup{provider: autoLogin})
 		browser := app.provider.Browser()
 		other := comeBack(t, app, browser, "/tab/2").String()
-		app.provider.Misbehave(fault...)
+		app.provider.Misbehave(f...)
 		callback := comeBack(t, app, browser, "/tab/1")
 		if n := len(transactionCookies(app, browser)); n != 2 {
 			t.Fatalf("%d logins are under way, want 2", n)

@@ -28,6 +28,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // A conformanceVariant is what a certification chooses before a module runs.
@@ -71,8 +72,8 @@ type conformanceShape struct {
 	provider   oidctest.Config
 	registered oidctest.Client
 	config     Config
-	usual      []oidctest.Fault // beside the module's own
-	violation  string           // one that the module demands
+	usual      []fault.Fault // beside the module's own
+	violation  string        // one that the module demands
 }
 
 func newConformanceShape(v conformanceVariant, app string, now func() time.Time) *conformanceShape {
@@ -222,7 +223,7 @@ var conformanceKeys = sync.OnceValue(func() *conformanceCredentials {
 // A conformanceRun is a module under way.
 type conformanceRun struct {
 	*testApp
-	faults    []oidctest.Fault
+	faults    []fault.Fault
 	config    Config
 	violation string
 	browser   *http.Client

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // What the suite expects of a relying party, and what became of a run.
@@ -42,7 +43,7 @@ type conformanceModule struct {
 	expected string // by the suite
 	result   string // of every run
 	run      func(*testing.T, *conformanceRun) (result string)
-	faults   []oidctest.Fault
+	faults   []fault.Fault
 	exists   func(conformanceVariant) bool // nil: in every variant
 	shape    func(*conformanceShape)       // what is special about it; may be nil
 }
@@ -53,31 +54,31 @@ const (
 	fapiModule   = "fapi2-security-profile-final-client-test-"
 )
 
-func commits(f ...oidctest.Fault) []oidctest.Fault { return f }
+func commits(f ...fault.Fault) []fault.Fault { return f }
 
 var conformanceModules = []conformanceModule{
 	// OpenID Connect Core.
 	{coreModule, suiteAccepts, wasAccepted, logsIn, nil, nil, nil},
-	{coreModule + "-nonce-invalid", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenWrongNonce), nil, nil},
-	{coreModule + "-invalid-iss", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenWrongIss), nil, nil},
-	{coreModule + "-missing-sub", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingSub), nil, nil},
-	{coreModule + "-invalid-aud", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenWrongAud), nil, nil},
-	{coreModule + "-missing-aud", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingAud), nil, nil},
-	{coreModule + "-missing-iat", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingIat), nil, nil},
-	{coreModule + "-kid-absent-single-jwks", suiteAccepts, wasAccepted, logsIn, commits(oidctest.JWKSUnnamedKeys), nil, nil},
-	{coreModule + "-kid-absent-multiple-jwks", suiteEither, wasAccepted, logsIn, commits(oidctest.JWKSManyUnnamedKeys), nil, nil},
+	{coreModule + "-nonce-invalid", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenWrongNonce), nil, nil},
+	{coreModule + "-invalid-iss", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenWrongIss), nil, nil},
+	{coreModule + "-missing-sub", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenMissingSub), nil, nil},
+	{coreModule + "-invalid-aud", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenWrongAud), nil, nil},
+	{coreModule + "-missing-aud", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenMissingAud), nil, nil},
+	{coreModule + "-missing-iat", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenMissingIat), nil, nil},
+	{coreModule + "-kid-absent-single-jwks", suiteAccepts, wasAccepted, logsIn, commits(fault.JWKSUnnamedKeys), nil, nil},
+	{coreModule + "-kid-absent-multiple-jwks", suiteEither, wasAccepted, logsIn, commits(fault.JWKSManyUnnamedKeys), nil, nil},
 	{coreModule + "-idtoken-sig-rs256", suiteAccepts, wasAccepted, logsIn, nil, nil, signedWith("RS256")},
-	{coreModule + "-idtoken-sig-none", suiteEither, wasRefused, logsIn, commits(oidctest.IDTokenAlgNone), nil, nil},
-	{coreModule + "-invalid-sig-rs256", suiteEither, wasRefused, logsIn, commits(oidctest.IDTokenBadSignature), nil, signedWith("RS256")},
-	{coreModule + "-invalid-sig-hs256", suiteEither, wasRefused, logsIn, commits(oidctest.IDTokenBadSignature), hasSecret, signedWith("HS256")},
-	{coreModule + "-invalid-sig-es256", suiteEither, wasRefused, logsIn, commits(oidctest.IDTokenBadSignature), nil, signedWith("ES256")},
-	{coreModule + "-userinfo-invalid-sub", suiteRejects, wasRefused, logsIn, commits(oidctest.UserInfoWrongSub), nil, nil},
+	{coreModule + "-idtoken-sig-none", suiteEither, wasRefused, logsIn, commits(fault.IDTokenAlgNone), nil, nil},
+	{coreModule + "-invalid-sig-rs256", suiteEither, wasRefused, logsIn, commits(fault.IDTokenBadSignature), nil, signedWith("RS256")},
+	{coreModule + "-invalid-sig-hs256", suiteEither, wasRefused, logsIn, commits(fault.IDTokenBadSignature), hasSecret, signedWith("HS256")},
+	{coreModule + "-invalid-sig-es256", suiteEither, wasRefused, logsIn, commits(fault.IDTokenBadSignature), nil, signedWith("ES256")},
+	{coreModule + "-userinfo-invalid-sub", suiteRejects, wasRefused, logsIn, commits(fault.UserInfoWrongSub), nil, nil},
 	{coreModule + "-scope-userinfo-claims", suiteAccepts, wasAccepted, getsTheClaims, nil, nil, asksForAllScopes},
 	{coreModule + "-client-secret-basic", suiteAccepts, wasAccepted, logsIn, nil, onlyMethod("client_secret_basic"), choosesTheMethod},
 	{coreModule + "-userinfo-bearer-header", suiteAccepts, wasAccepted, logsIn, nil, nil, nil},
 	{coreModule + "-userinfo-bearer-body", suiteAccepts, wasAccepted, logsIn, nil, nil, takesTokenInBody},
-	{coreModule + "-aggregated-claims", suiteAccepts, wasAccepted, takesNoForeignClaim, commits(oidctest.UserInfoAggregated), nil, nil},
-	{coreModule + "-distributed-claims", suiteOptional, notOffered, fetchesNoForeignClaim, commits(oidctest.UserInfoDistributed), nil, nil},
+	{coreModule + "-aggregated-claims", suiteAccepts, wasAccepted, takesNoForeignClaim, commits(fault.UserInfoAggregated), nil, nil},
+	{coreModule + "-distributed-claims", suiteOptional, notOffered, fetchesNoForeignClaim, commits(fault.UserInfoDistributed), nil, nil},
 	{coreModule + "-mtls-endpoint-aliases", suiteAccepts, wasAccepted, usesTheAlias, nil, hasCertificate, announcesAliases},
 	{coreModule + "-nonce-unless-code-flow", suiteOptional, notOffered, onlyKnowsCode, nil, nil, nil},
 	{coreModule + "-missing-chash", suiteOptional, notOffered, onlyKnowsCode, nil, nil, nil},
@@ -89,8 +90,8 @@ var conformanceModules = []conformanceModule{
 	// Discovery and keys.
 	{coreModule + "-discovery-openid-config", suiteAccepts, wasAccepted, logsIn, nil, nil, nil},
 	{coreModule + "-discovery-jwks-uri-keys", suiteAccepts, wasAccepted, logsIn, nil, nil, movesTheKeys},
-	{coreModule + "-discovery-issuer-mismatch", suiteRejects, wasRefused, logsIn, commits(oidctest.DiscoveryWrongIssuer), nil, nil},
-	{coreModule + "-signing-key-rotation-just-before-signing", suiteAccepts, wasAccepted, logsInAgain, commits(oidctest.IDTokenRotatedKeys), nil, nil},
+	{coreModule + "-discovery-issuer-mismatch", suiteRejects, wasRefused, logsIn, commits(fault.DiscoveryWrongIssuer), nil, nil},
+	{coreModule + "-signing-key-rotation-just-before-signing", suiteAccepts, wasAccepted, logsInAgain, commits(fault.IDTokenRotatedKeys), nil, nil},
 	{coreModule + "-signing-key-rotation", suiteAccepts, wasAccepted, logsInBeforeAndAfterRotation, nil, nil, nil},
 	{coreModule + "-discovery-webfinger-acct", suiteOptional, notOffered, asksNoWebFinger("acct:oidcrp.%s@127.0.0.1"), nil, nil, nil},
 	{coreModule + "-discovery-webfinger-url", suiteOptional, notOffered, asksNoWebFinger("https://127.0.0.1/oidcrp/%s?"), nil, nil, nil},
@@ -102,40 +103,40 @@ var conformanceModules = []conformanceModule{
 	// Logins that others start, and refresh.
 	{coreModule + "-3rd-party-init-login", suiteAccepts, wasAccepted, isSentToLogIn, nil, nil, nil},
 	{coreModule + "-refresh-token", suiteAccepts, wasAccepted, refreshes, nil, nil, issuesRefreshTokens},
-	{coreModule + "-refresh-token-invalid-issuer", suiteRejects, wasRefused, refreshes, commits(oidctest.RefreshWrongIss), nil, issuesRefreshTokens},
-	{coreModule + "-refresh-token-invalid-sub", suiteRejects, wasRefused, refreshes, commits(oidctest.RefreshOtherSub), nil, issuesRefreshTokens},
+	{coreModule + "-refresh-token-invalid-issuer", suiteRejects, wasRefused, refreshes, commits(fault.RefreshWrongIss), nil, issuesRefreshTokens},
+	{coreModule + "-refresh-token-invalid-sub", suiteRejects, wasRefused, refreshes, commits(fault.RefreshOtherSub), nil, issuesRefreshTokens},
 
 	// Logout.
 	{logoutModule + "init-logout", suiteAccepts, wasAccepted, logsOutThere, nil, nil, endsSessions},
-	{logoutModule + "init-logout-other-state", suiteAccepts, wasAccepted, logsOutThere, commits(oidctest.LogoutOtherState), nil, endsSessions},
-	{logoutModule + "init-logout-no-state", suiteAccepts, wasAccepted, logsOutThere, commits(oidctest.LogoutNoState), nil, endsSessions},
+	{logoutModule + "init-logout-other-state", suiteAccepts, wasAccepted, logsOutThere, commits(fault.LogoutOtherState), nil, endsSessions},
+	{logoutModule + "init-logout-no-state", suiteAccepts, wasAccepted, logsOutThere, commits(fault.LogoutNoState), nil, endsSessions},
 	{logoutModule + "backchannel-rpinitlogout", suiteAccepts, answered200, isToldToLogOut, nil, nil, endsSessions},
-	{logoutModule + "backchannel-rpinitlogout-alg-none", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenAlgNone), nil, endsSessions},
-	{logoutModule + "backchannel-rpinitlogout-wrong-alg", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenOtherAlg), nil, endsSessionsPinned},
-	{logoutModule + "backchannel-rpinitlogout-no-event", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenNoEvent), nil, endsSessions},
-	{logoutModule + "backchannel-rpinitlogout-wrong-event", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenWrongEvent), nil, endsSessions},
-	{logoutModule + "backchannel-rpinitlogout-with-nonce", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenWithNonce), nil, endsSessions},
-	{logoutModule + "backchannel-rpinitlogout-wrong-aud", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenWrongAud), nil, endsSessions},
-	{logoutModule + "backchannel-rpinitlogout-wrong-iss", suiteRejects, answered400, isToldToLogOut, commits(oidctest.LogoutTokenWrongIss), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-alg-none", suiteRejects, answered400, isToldToLogOut, commits(fault.LogoutTokenAlgNone), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-wrong-alg", suiteRejects, answered400, isToldToLogOut, commits(fault.LogoutTokenOtherAlg), nil, endsSessionsPinned},
+	{logoutModule + "backchannel-rpinitlogout-no-event", suiteRejects, answered400, isToldToLogOut, commits(fault.LogoutTokenNoEvent), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-wrong-event", suiteRejects, answered400, isToldToLogOut, commits(fault.LogoutTokenWrongEvent), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-with-nonce", suiteRejects, answered400, isToldToLogOut, commits(fault.LogoutTokenWithNonce), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-wrong-aud", suiteRejects, answered400, isToldToLogOut, commits(fault.LogoutTokenWrongAud), nil, endsSessions},
+	{logoutModule + "backchannel-rpinitlogout-wrong-iss", suiteRejects, answered400, isToldToLogOut, commits(fault.LogoutTokenWrongIss), nil, endsSessions},
 	{logoutModule + "frontchannel-rpinitlogout", suiteReviews, wasAccepted, logsOutThereInAFrame, nil, nil, framesLogout},
 	{logoutModule + "frontchannel-opinitlogout", suiteReviews, wasAccepted, isLoggedOutInAFrame, nil, nil, framesLogout},
 	{coreModule + "-session-management", suiteOptional, notOffered, watchesNoSession, nil, nil, endsSessions},
 
 	// FAPI 2.0, as far as it concerns any relying party.
 	{fapiModule + "happy-path", suiteAccepts, wasAccepted, pushesTheRequest, nil, nil, asFAPI},
-	{fapiModule + "discovery-issuer-mismatch", suiteRejects, wasRefused, logsIn, commits(oidctest.DiscoveryWrongIssuer), nil, asFAPI},
-	{fapiModule + "invalid-missing-iss", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingIss), nil, asFAPI},
-	{fapiModule + "invalid-secondary-aud", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenExtraAud), nil, asFAPI},
-	{fapiModule + "valid-aud-as-array", suiteAccepts, wasAccepted, logsIn, commits(oidctest.IDTokenArrayAud), nil, asFAPI},
-	{fapiModule + "invalid-alternate-alg", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenOtherAlg), nil, asFAPI},
-	{fapiModule + "invalid-expired-exp", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenExpired), nil, asFAPI},
-	{fapiModule + "invalid-missing-exp", suiteRejects, wasRefused, logsIn, commits(oidctest.IDTokenMissingExp), nil, asFAPI},
-	{fapiModule + "invalid-authorization-response-iss", suiteRejects, wasRefused, logsIn, commits(oidctest.AuthorizationWrongIss), nil, asFAPI},
-	{fapiModule + "remove-authorization-response-iss", suiteRejects, wasRefused, logsIn, commits(oidctest.AuthorizationMissingIss), nil, asFAPI},
-	{fapiModule + "ensure-authorization-response-with-invalid-state-fails", suiteRejects, wasRefused, logsIn, commits(oidctest.AuthorizationWrongState), nil, asFAPI},
-	{fapiModule + "ensure-authorization-response-with-invalid-missing-state-fails", suiteRejects, wasRefused, logsIn, commits(oidctest.AuthorizationMissingState), nil, asFAPI},
-	{fapiModule + "token-endpoint-response-without-expires_in", suiteAccepts, wasAccepted, logsIn, commits(oidctest.TokenNoExpiresIn), nil, asFAPI},
-	{fapiModule + "token-type-case-insensitivity", suiteAccepts, wasAccepted, logsIn, commits(oidctest.TokenLowercaseType), nil, asFAPI},
+	{fapiModule + "discovery-issuer-mismatch", suiteRejects, wasRefused, logsIn, commits(fault.DiscoveryWrongIssuer), nil, asFAPI},
+	{fapiModule + "invalid-missing-iss", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenMissingIss), nil, asFAPI},
+	{fapiModule + "invalid-secondary-aud", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenExtraAud), nil, asFAPI},
+	{fapiModule + "valid-aud-as-array", suiteAccepts, wasAccepted, logsIn, commits(fault.IDTokenArrayAud), nil, asFAPI},
+	{fapiModule + "invalid-alternate-alg", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenOtherAlg), nil, asFAPI},
+	{fapiModule + "invalid-expired-exp", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenExpired), nil, asFAPI},
+	{fapiModule + "invalid-missing-exp", suiteRejects, wasRefused, logsIn, commits(fault.IDTokenMissingExp), nil, asFAPI},
+	{fapiModule + "invalid-authorization-response-iss", suiteRejects, wasRefused, logsIn, commits(fault.AuthorizationWrongIss), nil, asFAPI},
+	{fapiModule + "remove-authorization-response-iss", suiteRejects, wasRefused, logsIn, commits(fault.AuthorizationMissingIss), nil, asFAPI},
+	{fapiModule + "ensure-authorization-response-with-invalid-state-fails", suiteRejects, wasRefused, logsIn, commits(fault.AuthorizationWrongState), nil, asFAPI},
+	{fapiModule + "ensure-authorization-response-with-invalid-missing-state-fails", suiteRejects, wasRefused, logsIn, commits(fault.AuthorizationMissingState), nil, asFAPI},
+	{fapiModule + "token-endpoint-response-without-expires_in", suiteAccepts, wasAccepted, logsIn, commits(fault.TokenNoExpiresIn), nil, asFAPI},
+	{fapiModule + "token-type-case-insensitivity", suiteAccepts, wasAccepted, logsIn, commits(fault.TokenLowercaseType), nil, asFAPI},
 }
 
 // notOfferedBecause says why this package leaves out what a module is about.
@@ -230,7 +231,7 @@ func endsSessions(s *conformanceShape) {
 		delete(s.provider.Metadata, channel+"_logout_session_supported")
 	}
 	s.registered.BackChannelLogoutURI = s.app + "/auth/backchannel-logout"
-	s.usual = commits(oidctest.LogoutTokenNoTyp, oidctest.LogoutTokenUnknown)
+	s.usual = commits(fault.LogoutTokenNoTyp, fault.LogoutTokenUnknown)
 }
 
 // endsSessionsPinned names the algorithm as well: the provider announces both,

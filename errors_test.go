@@ -18,6 +18,7 @@ import (
 
 	"github.com/oidcrp/oidcrp/internal/fetch"
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 func TestEverySentinelIsFoundThroughTheWholeChain(t *testing.T) {
@@ -272,24 +273,24 @@ func (s *secretsTransport) of(p *oidctest.Provider) map[string]string {
 
 func TestNoSecretIsInALogAnErrorOrAPage(t *testing.T) {
 	t.Parallel()
-	faults := append(oidctest.Faults(), oidctest.Fault{Name: "none"})
-	for _, fault := range faults {
-		t.Run(fault.Name, func(t *testing.T) {
+	faults := append(fault.All(), fault.Fault{Name: "none"})
+	for _, f := range faults {
+		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			var told []error
 			secrets := &secretsTransport{secrets: make(map[string]string)}
 			app := newTestApp(t, setup{config: func(c *Config) {
 				secrets.next = fetch.NewTransport()
 				c.HTTPClient = &http.Client{Transport: secrets}
-				if strings.HasSuffix(fault.Name, string(oidctest.Slow)) || strings.HasSuffix(fault.Name, string(oidctest.Hanging)) {
+				if strings.HasSuffix(f.Name, string(fault.Slow)) || strings.HasSuffix(f.Name, string(fault.Hanging)) {
 					c.ProviderTimeout = 300 * time.Millisecond
 				}
 				c.KeepTokens = true
 				c.Trace.LoginRefused = func(_ context.Context, ev LoginRefusedEvent) { told = append(told, ev.Err) }
 				c.Trace.DiscoveryFetched = func(_ context.Context, ev FetchEvent) { told = append(told, ev.Err) }
 			}})
-			if fault.Name != "none" {
-				app.provider.Misbehave(fault)
+			if f.Name != "none" {
+				app.provider.Misbehave(f)
 			}
 			browser := app.provider.Browser()
 			res, err := app.provider.Visit(browser, app.URL+"/me", "alice")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // collect returns a hook that appends its events to list.
@@ -142,7 +143,7 @@ func TestEachHookRunsOnceAtItsMoment(t *testing.T) {
 		}},
 		{"a refresh", visit("/refresh"), []string{"SessionRefreshed sub=alice rotated=true failed=false"}},
 		{"a refresh that fails", func() {
-			p.Misbehave(oidctest.RefreshInvalidGrant)
+			p.Misbehave(fault.RefreshInvalidGrant)
 			visit("/refresh")()
 		}, []string{"SessionRefreshed sub=alice rotated=false failed=true"}},
 		{"new keys", func() {
@@ -157,7 +158,7 @@ func TestEachHookRunsOnceAtItsMoment(t *testing.T) {
 			`LoginSucceeded sub=alice acr=eidas2 amr=["pwd" "mfa"]`,
 		}},
 		{"a login that is refused", func() {
-			p.Misbehave(oidctest.IDTokenWrongAud)
+			p.Misbehave(fault.IDTokenWrongAud)
 			visit("/auth/login?return_to=/x")()
 		}, []string{`LoginStarted return_to=/x acr=[] prompt="" restart=false`, "LoginRefused code=token_refused same=true"}},
 		{"a callback of nobody's", func() { visit("/auth/callback?state=x&code=y")() }, nil}, // signed in: back to the app
@@ -262,7 +263,7 @@ func TestLevelsOfTheLog(t *testing.T) {
 	browser := app.signIn(t)
 	app.clock.Advance(13 * time.Hour)
 	app.who(t, browser, "/")
-	app.provider.Misbehave(oidctest.IDTokenWrongAud)
+	app.provider.Misbehave(fault.IDTokenWrongAud)
 	res, err := app.provider.Visit(app.provider.Browser(), app.URL+"/me", "alice")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // startProvider starts a provider in this process, so that the examples run
@@ -243,7 +244,7 @@ func ExampleTrace() {
 			log.Fatal(err)
 		}
 		res.Body.Close()
-		provider.Misbehave(oidctest.IDTokenBadSignature)
+		provider.Misbehave(fault.IDTokenBadSignature)
 	}
 	// Output:
 	// signed in: alice eidas1
@@ -291,7 +292,7 @@ func ExampleClient_Callback() {
 
 	browser := provider.Browser()
 	show(browser, app.URL+"/oidc/start")
-	provider.Misbehave(oidctest.AuthorizationAccessDenied)
+	provider.Misbehave(fault.AuthorizationAccessDenied)
 	show(browser, app.URL+"/oidc/start")
 	// Output:
 	// /oidc/back: come in, alice

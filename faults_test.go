@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // refusals says by which code a fault is refused: the first pattern that
@@ -77,7 +78,7 @@ var refusals = []struct {
 }
 
 // refusalOf returns the code by which f is refused.
-func refusalOf(t *testing.T, f oidctest.Fault) Code {
+func refusalOf(t *testing.T, f fault.Fault) Code {
 	t.Helper()
 	if strings.HasPrefix(f.Name, "authorization/duplicate-") {
 		return CodeInvalidRequest // before anything is looked for by a state
@@ -95,21 +96,21 @@ func refusalOf(t *testing.T, f oidctest.Fault) Code {
 
 func TestEveryFaultOfAProviderIsJudged(t *testing.T) {
 	t.Parallel()
-	for _, fault := range oidctest.Faults() {
-		if fault.Needs == oidctest.NeedsBackChannel {
+	for _, f := range fault.All() {
+		if f.Needs == fault.NeedsBackChannel {
 			continue // concerns a logout token, which no login meets
 		}
-		t.Run(fault.Name, func(t *testing.T) {
+		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
-			trial := newFaultTrial(t, fault)
-			trial.provider.Misbehave(fault)
+			trial := newFaultTrial(t, f)
+			trial.provider.Misbehave(f)
 			res, page := trial.provoke(t)
 			refused := res.StatusCode >= 400
 			switch {
-			case fault.Verdict == oidctest.Reject && !refused:
-				t.Fatalf("%s: it was accepted:\n%s", fault.Doc, page)
-			case fault.Verdict == oidctest.Accept && refused:
-				t.Fatalf("%s: it was refused:\n%s\n%s", fault.Doc, page, trial.log)
+			case f.Verdict == fault.Reject && !refused:
+				t.Fatalf("%s: it was accepted:\n%s", f.Doc, page)
+			case f.Verdict == fault.Accept && refused:
+				t.Fatalf("%s: it was refused:\n%s\n%s", f.Doc, page, trial.log)
 			case refused:
 				trial.checkRefusal(t, res, page)
 			}
@@ -124,7 +125,7 @@ func TestEveryFaultOfAProviderIsJudged(t *testing.T) {
 // A faultTrial is an app whose provider commits one fault.
 type faultTrial struct {
 	*testApp
-	fault   oidctest.Fault
+	fault   fault.Fault
 	browser *http.Client
 
 	mu      sync.Mutex
@@ -132,17 +133,17 @@ type faultTrial struct {
 }
 
 // newFaultTrial starts the app in the state that the fault needs to show.
-func newFaultTrial(t *testing.T, fault oidctest.Fault) *faultTrial {
+func newFaultTrial(t *testing.T, f fault.Fault) *faultTrial {
 	t.Helper()
-	trial := &faultTrial{fault: fault}
+	trial := &faultTrial{fault: f}
 	client := oidctest.Client{ID: oidctest.ClientID, Secret: oidctest.ClientSecret}
-	if fault.Needs == oidctest.NeedsSignedUserInfo {
+	if f.Needs == fault.NeedsSignedUserInfo {
 		client.UserInfoSignedResponseAlg = "RS256"
 	}
 	trial.testApp = newTestApp(t, setup{
 		provider: oidctest.Config{
 			Clients: []oidctest.Client{client},
-			TLS:     fault.Needs == oidctest.NeedsHTTPS,
+			TLS:     f.Needs == fault.NeedsHTTPS,
 		},
 		config: trial.configure,
 		routes: func(c *Client, mux *http.ServeMux) {
@@ -181,15 +182,15 @@ func (f *faultTrial) configure(c *Config) {
 		f.refused = append(f.refused, ev.Code)
 	}
 	switch f.fault.Needs {
-	case oidctest.NeedsPinnedAlg:
+	case fault.NeedsPinnedAlg:
 		c.IDTokenSignedResponseAlg = "RS256"
-	case oidctest.NeedsSignedUserInfo:
+	case fault.NeedsSignedUserInfo:
 		c.UserInfoSignedResponseAlg = "RS256"
-	case oidctest.NeedsACR:
+	case fault.NeedsACR:
 		c.AuthOptions.ACRValues = []string{"eidas1"}
-	case oidctest.NeedsMaxAge:
+	case fault.NeedsMaxAge:
 		c.AuthOptions.MaxAge = new(time.Minute)
-	case oidctest.NeedsRefresh:
+	case fault.NeedsRefresh:
 		c.KeepTokens = true
 	}
 	if strings.HasSuffix(f.fault.Name, "-slow") || strings.HasSuffix(f.fault.Name, "-hanging") {
@@ -207,9 +208,9 @@ func (f *faultTrial) provoke(t *testing.T) (*http.Response, string) {
 	page := readBody(t, res)
 	var next string
 	switch f.fault.Needs {
-	case oidctest.NeedsRefresh:
+	case fault.NeedsRefresh:
 		next = "/refresh"
-	case oidctest.NeedsLogout:
+	case fault.NeedsLogout:
 		next = "/auth/logout"
 	default:
 		return res, page
@@ -251,7 +252,7 @@ func (f *faultTrial) checkRefusal(t *testing.T, res *http.Response, page string)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	told := []Code{want}
-	if f.fault.Endpoint == oidctest.EndpointDiscovery || f.fault.Needs == oidctest.NeedsRefresh {
+	if f.fault.Endpoint == oidctest.EndpointDiscovery || f.fault.Needs == fault.NeedsRefresh {
 		told = nil // there was no callback
 	}
 	if !slices.Equal(f.refused, told) {
@@ -283,7 +284,7 @@ func (f *faultTrial) checkRequests(t *testing.T, refused bool) {
 	t.Helper()
 	want := map[string]int{oidctest.EndpointAuthorization: 1, oidctest.EndpointToken: 1, oidctest.EndpointUserInfo: 1}
 	switch {
-	case f.fault.Needs == oidctest.NeedsRefresh:
+	case f.fault.Needs == fault.NeedsRefresh:
 		want[oidctest.EndpointToken] = 2
 		if !refused {
 			want[oidctest.EndpointUserInfo] = 2
@@ -291,7 +292,7 @@ func (f *faultTrial) checkRequests(t *testing.T, refused bool) {
 	case !refused:
 	case f.fault.Endpoint == oidctest.EndpointDiscovery:
 		clear(want)
-	case f.fault.Name == oidctest.AuthorizationUnknownCode.Name:
+	case f.fault.Name == fault.AuthorizationUnknownCode.Name:
 		want[oidctest.EndpointUserInfo] = 0
 	case f.fault.Endpoint == oidctest.EndpointAuthorization:
 		want[oidctest.EndpointToken], want[oidctest.EndpointUserInfo] = 0, 0
@@ -311,7 +312,7 @@ func (f *faultTrial) checkRequests(t *testing.T, refused bool) {
 func (f *faultTrial) checkWhoIsSignedIn(t *testing.T, refused bool) {
 	t.Helper()
 	want := whoAnswer{Sub: "alice", ACR: "eidas1"}
-	if f.fault.Needs == oidctest.NeedsLogout || refused && f.fault.Needs != oidctest.NeedsRefresh {
+	if f.fault.Needs == fault.NeedsLogout || refused && f.fault.Needs != fault.NeedsRefresh {
 		want = whoAnswer{}
 	}
 	for _, page := range []string{"/", "/claims"} {
@@ -342,7 +343,7 @@ func (f *faultTrial) checkTheNextLoginWorks(t *testing.T) {
 	t.Helper()
 	f.provider.Misbehave()
 	switch {
-	case f.fault.Name == oidctest.JWKSOnlyEnc.Name:
+	case f.fault.Name == fault.JWKSOnlyEnc.Name:
 		// The set did name the key, so it is believed until it has aged.
 		f.clock.Advance(15 * time.Minute)
 	case f.fault.Endpoint == oidctest.EndpointDiscovery, f.fault.Endpoint == oidctest.EndpointJWKS:

@@ -18,6 +18,7 @@ import (
 
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // idTokens verifies ID Tokens of its own making with app's client.
@@ -492,7 +493,7 @@ func TestAnACRThatIsTooLowIsNoForgery(t *testing.T) {
 	t.Parallel()
 	var refusals []LoginRefusedEvent
 	app := newTestApp(t, setup{config: func(c *Config) { c.Trace.LoginRefused = collect(&refusals) }})
-	app.provider.Misbehave(oidctest.IDTokenLowerACR)
+	app.provider.Misbehave(fault.IDTokenLowerACR)
 	res, err := app.provider.Visit(app.provider.Browser(), app.URL+"/admin", "alice")
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // A logoutApp is an app that knows its sessions' sids, and that its provider
@@ -119,26 +120,26 @@ func (a *logoutApp) claims() map[string]any {
 func TestLogoutTokenFaults(t *testing.T) {
 	t.Parallel()
 	tested := 0
-	for _, fault := range oidctest.Faults() {
-		if !strings.HasPrefix(fault.Name, "logout_token/") {
+	for _, f := range fault.All() {
+		if !strings.HasPrefix(f.Name, "logout_token/") {
 			continue
 		}
 		tested++
-		t.Run(fault.Name, func(t *testing.T) {
+		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			a := newLogoutApp(t, setup{})
 			browser := a.signIn(t)
 			sid := a.sid(t, browser)
-			a.provider.Misbehave(fault)
-			want := map[oidctest.Verdict]int{oidctest.Accept: 200, oidctest.Reject: 400}[fault.Verdict]
+			a.provider.Misbehave(f)
+			want := map[fault.Verdict]int{fault.Accept: 200, fault.Reject: 400}[f.Verdict]
 			if status := a.ends(t, a.provider.LogoutToken(oidctest.ClientID, "alice", sid)); status != want {
-				t.Errorf("%s: answered %d, want %d", fault.Doc, status, want)
+				t.Errorf("%s: answered %d, want %d", f.Doc, status, want)
 			}
 			if signedIn := a.signedIn(t, browser); signedIn != (want == 400) {
-				t.Errorf("%s: signed in afterwards: %t", fault.Doc, signedIn)
+				t.Errorf("%s: signed in afterwards: %t", f.Doc, signedIn)
 			}
 			if len(a.received) != 1 || (a.received[0].Err == nil) != (want == 200) {
-				t.Errorf("%s: the events are %+v", fault.Doc, a.received)
+				t.Errorf("%s: the events are %+v", f.Doc, a.received)
 			}
 		})
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // frame loads the front-channel page in browser, as an iframe does, and checks
@@ -116,7 +116,7 @@ func TestFrontChannelWithoutACookie(t *testing.T) {
 func TestFrontChannelWithAnOddSid(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
-	a.provider.Misbehave(oidctest.IDTokenOddSid)
+	a.provider.Misbehave(fault.IDTokenOddSid)
 	browser := a.signIn(t)
 	sid := a.sid(t, browser)
 	if !strings.ContainsAny(sid, " \"'&#%<\\") {

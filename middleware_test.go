@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // asks sends a request with headers, written "Name: value", that follows no
@@ -420,12 +421,12 @@ func TestAStepUpThatFailsEndsWithAPage(t *testing.T) {
 		what     string
 		persona  string
 		provider oidctest.Config
-		faults   []oidctest.Fault
+		faults   []fault.Fault
 	}{
 		{"the person cannot", "chloe", oidctest.Config{}, nil},
-		{"the provider refuses", "alice", oidctest.Config{}, []oidctest.Fault{oidctest.AuthorizationAccessDenied}},
-		{"the provider ignores it", "alice", oidctest.Config{}, []oidctest.Fault{oidctest.IDTokenLowerACR}},
-		{"the provider says none", "alice", oidctest.Config{}, []oidctest.Fault{oidctest.IDTokenMissingACR}},
+		{"the provider refuses", "alice", oidctest.Config{}, []fault.Fault{fault.AuthorizationAccessDenied}},
+		{"the provider ignores it", "alice", oidctest.Config{}, []fault.Fault{fault.IDTokenLowerACR}},
+		{"the provider says none", "alice", oidctest.Config{}, []fault.Fault{fault.IDTokenMissingACR}},
 		{"the provider knows no claims parameter", "chloe",
 			oidctest.Config{Metadata: map[string]any{"claims_parameter_supported": false}}, nil},
 	} {

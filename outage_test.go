@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // closedPort returns the address of a port of 127.0.0.1 that refuses
@@ -287,7 +288,7 @@ func TestKeysMayChangeAtAnyTime(t *testing.T) {
 		{"nothing changed", func() {}, 0},
 		{"new keys between two logins", app.provider.RotateKeys, 1},
 		{"new keys beside the old ones", app.provider.RotateKeysKeepingOld, 1},
-		{"new keys just before signing", func() { app.provider.Misbehave(oidctest.IDTokenRotatedKeys) }, 1},
+		{"new keys just before signing", func() { app.provider.Misbehave(fault.IDTokenRotatedKeys) }, 1},
 	} {
 		app.clock.Advance(time.Minute) // the keys are asked for again at most so often
 		before := app.provider.Count(oidctest.EndpointJWKS)

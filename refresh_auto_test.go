@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // keptIn are the ways of keeping a session, and how they change a Config.
@@ -160,8 +161,8 @@ func TestALeaseEndsWithItsReplica(t *testing.T) {
 func TestWhatBecomesOfASessionThatCannotBeRefreshed(t *testing.T) {
 	t.Parallel()
 	down := func(p *oidctest.Provider) { p.SetDown(true) }
-	refused := func(p *oidctest.Provider) { p.Misbehave(oidctest.RefreshInvalidGrant) }
-	answers500 := func(p *oidctest.Provider) { p.Misbehave(oidctest.RefreshServerError) }
+	refused := func(p *oidctest.Provider) { p.Misbehave(fault.RefreshInvalidGrant) }
+	answers500 := func(p *oidctest.Provider) { p.Misbehave(fault.RefreshServerError) }
 	const (
 		stays, over, fails = http.StatusOK, http.StatusUnauthorized, http.StatusServiceUnavailable
 	)

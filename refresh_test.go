@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // A refreshApp is a testApp that keeps tokens and refreshes them on POST
@@ -172,7 +173,7 @@ func TestARefreshTokenThatStaysTheSameIsUsedAgain(t *testing.T) {
 	for _, store := range []Store{nil, new(MemoryStore)} {
 		app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
 		browser := app.signIn(t)
-		app.provider.Misbehave(oidctest.RefreshNoNewToken)
+		app.provider.Misbehave(fault.RefreshNoNewToken)
 		before := app.session(t, browser)
 		first := app.refresh(t, browser)
 		second := app.refresh(t, browser)
@@ -191,37 +192,37 @@ func TestARefreshTokenThatStaysTheSameIsUsedAgain(t *testing.T) {
 func TestWhatCanGoWrongInARefresh(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		fault oidctest.Fault
+		fault fault.Fault
 		code  Code // "" when it is accepted
 		again Code // of the next refresh, from a provider that is well again
 	}{
 		// The provider of these tests rotates refresh tokens, so what it had
 		// answered before the fault has spent the old one.
-		{oidctest.RefreshInvalidGrant, CodeLoginRequired, CodeLoginRequired},
-		{oidctest.RefreshServerError, CodeProviderUnavailable, CodeLoginRequired},
-		{oidctest.AtRefresh(oidctest.TokenInvalidClient), CodeClientRefused, CodeLoginRequired},
-		{oidctest.AtRefresh(oidctest.TokenNoAccessToken), CodeProviderInvalid, CodeLoginRequired},
-		{oidctest.RefreshOtherSub, CodeTokenRefused, CodeLoginRequired},
-		{oidctest.RefreshWrongIss, CodeTokenRefused, CodeLoginRequired},
-		{oidctest.RefreshWrongAud, CodeTokenRefused, CodeLoginRequired},
-		{oidctest.RefreshBadSignature, CodeTokenRefused, CodeLoginRequired},
-		{oidctest.AtRefresh(oidctest.IDTokenWrongAzp), CodeTokenRefused, CodeLoginRequired},
-		{oidctest.AtRefresh(oidctest.IDTokenOwnAzp), CodeTokenRefused, CodeLoginRequired},
-		{oidctest.AtRefresh(oidctest.IDTokenOldAuthTime), CodeTokenRefused, CodeLoginRequired},
-		{oidctest.AtRefresh(oidctest.IDTokenExpired), CodeTokenRefused, CodeLoginRequired},
-		{oidctest.AtRefresh(oidctest.IDTokenWrongAtHash), CodeTokenRefused, CodeLoginRequired},
-		{oidctest.UserInfoWrongSub, CodeUserInfoRefused, CodeLoginRequired},
-		{oidctest.UserInfoUnauthorized, CodeProviderError, CodeLoginRequired},
+		{fault.RefreshInvalidGrant, CodeLoginRequired, CodeLoginRequired},
+		{fault.RefreshServerError, CodeProviderUnavailable, CodeLoginRequired},
+		{fault.AtRefresh(fault.TokenInvalidClient), CodeClientRefused, CodeLoginRequired},
+		{fault.AtRefresh(fault.TokenNoAccessToken), CodeProviderInvalid, CodeLoginRequired},
+		{fault.RefreshOtherSub, CodeTokenRefused, CodeLoginRequired},
+		{fault.RefreshWrongIss, CodeTokenRefused, CodeLoginRequired},
+		{fault.RefreshWrongAud, CodeTokenRefused, CodeLoginRequired},
+		{fault.RefreshBadSignature, CodeTokenRefused, CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenWrongAzp), CodeTokenRefused, CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenOwnAzp), CodeTokenRefused, CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenOldAuthTime), CodeTokenRefused, CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenExpired), CodeTokenRefused, CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenWrongAtHash), CodeTokenRefused, CodeLoginRequired},
+		{fault.UserInfoWrongSub, CodeUserInfoRefused, CodeLoginRequired},
+		{fault.UserInfoUnauthorized, CodeProviderError, CodeLoginRequired},
 
-		{oidctest.RefreshNoIDToken, "", ""},
-		{oidctest.AtRefresh(oidctest.IDTokenMissingAuthTime), "", ""},
-		{oidctest.AtRefresh(oidctest.IDTokenMissingAtHash), "", ""},
-		{oidctest.AtRefresh(oidctest.IDTokenArrayAud), "", ""},
-		{oidctest.AtRefresh(oidctest.TokenNoExpiresIn), "", ""},
+		{fault.RefreshNoIDToken, "", ""},
+		{fault.AtRefresh(fault.IDTokenMissingAuthTime), "", ""},
+		{fault.AtRefresh(fault.IDTokenMissingAtHash), "", ""},
+		{fault.AtRefresh(fault.IDTokenArrayAud), "", ""},
+		{fault.AtRefresh(fault.TokenNoExpiresIn), "", ""},
 
 		// New tokens and no UserInfo: the tokens are worth keeping.
-		{oidctest.UserInfoServerError, CodeProviderUnavailable, ""},
-		{oidctest.Transport(oidctest.EndpointUserInfo, oidctest.Unavailable), CodeProviderUnavailable, ""},
+		{fault.UserInfoServerError, CodeProviderUnavailable, ""},
+		{fault.Transport(oidctest.EndpointUserInfo, fault.Unavailable), CodeProviderUnavailable, ""},
 	} {
 		t.Run(strings.ReplaceAll(test.fault.Name, "/", " "), func(t *testing.T) {
 			t.Parallel()
@@ -301,7 +302,7 @@ func TestRefreshErrorsAreWhatCallersBranchOn(t *testing.T) {
 		t.Errorf("provider down: %v", err)
 	}
 	app.provider.SetDown(false)
-	app.provider.Misbehave(oidctest.RefreshInvalidGrant)
+	app.provider.Misbehave(fault.RefreshInvalidGrant)
 	var refusal *ProviderError
 	err := refresh(cookies)
 	if !errors.Is(err, ErrLoginRequired) || !errors.As(err, &refusal) || refusal.ErrorCode != "invalid_grant" {
@@ -404,7 +405,7 @@ func TestARefreshedIDTokenHasTheFirstOnesAudience(t *testing.T) {
 		cfg.TrustedAudiences = []string{oidctest.ClientID + "1"}
 	}})
 	browser := app.signIn(t)
-	app.provider.Misbehave(oidctest.AtRefresh(oidctest.IDTokenExtraAud))
+	app.provider.Misbehave(fault.AtRefresh(fault.IDTokenExtraAud))
 	if got := app.refresh(t, browser); got.Code != CodeTokenRefused || !strings.Contains(app.log.String(), "the first ID Token's") {
 		t.Errorf("%+v\n%s", got, app.log)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 func TestAnExplicitRefreshAfterTheMiddlewareSpendsNoTokenTwice(t *testing.T) {
@@ -174,7 +175,7 @@ func TestOneFailingSessionDoesNotStopTheRefreshOfOthers(t *testing.T) {
 	}})
 	mallory, alice := app.signIn(t), app.signIn(t)
 	app.clock.Advance(60 * time.Minute)
-	app.provider.Misbehave(oidctest.RefreshServerError)
+	app.provider.Misbehave(fault.RefreshServerError)
 	app.asks(t, mallory, "GET", "/me")
 	app.provider.Misbehave()
 	res, _ := app.asks(t, alice, "GET", "/me")

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 func TestTabsFinishInAnyOrder(t *testing.T) {
@@ -172,7 +173,7 @@ func TestARefusedCallbackThatComesAgainIsNotRedeemedAgain(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
 	browser := app.provider.Browser()
-	app.provider.Misbehave(oidctest.IDTokenWrongNonce)
+	app.provider.Misbehave(fault.IDTokenWrongNonce)
 	twice := takeSnapshot(browser, comeBack(t, app, browser, "/tab/1"))
 	for range 2 {
 		res, err := app.provider.HTTPClient().Do(twice.request(t.Context(), t))

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp"
-	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 	"github.com/oidcrp/oidcrp/proconnect"
 )
 
@@ -83,13 +83,13 @@ func TestOfTwoLevelsOnOneRouteTheNarrowerIsAskedFor(t *testing.T) {
 // A provider that overlooks what is asked does not get anybody in.
 func TestALevelThatTheIDTokenDoesNotAttestIsRefused(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []oidctest.Fault{oidctest.IDTokenLowerACR, oidctest.IDTokenMissingACR} {
-		t.Run(fault.Name, func(t *testing.T) {
+	for _, f := range []fault.Fault{fault.IDTokenLowerACR, fault.IDTokenMissingACR} {
+		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			s := newService(t, agent(), nil, func(c *oidcrp.Client, mux *http.ServeMux) {
 				mux.Handle("/page", c.RequireLogin(page, proconnect.RequireMFA()))
 			})
-			s.provider.Misbehave(fault)
+			s.provider.Misbehave(f)
 			if status, body := s.visit(t, s.provider.Browser(), "/page", agent().Subject); status == http.StatusOK {
 				t.Errorf("the page was shown:\n%s", body)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 	"github.com/oidcrp/oidcrp/proconnect"
 )
 
@@ -176,7 +177,7 @@ func TestABrowserWithoutCookiesSeesThePublicPage(t *testing.T) {
 func TestAPublicPageIsServedWhenNoLoginCanStart(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
-	s.provider.Misbehave(oidctest.DiscoveryNoTokenURL)
+	s.provider.Misbehave(fault.DiscoveryNoTokenURL)
 	browser := s.provider.Browser()
 	for range 3 {
 		if got := s.load(t, browser, "/news", "document"); got != "nobody" {
