@@ -57,7 +57,7 @@ func newTestApp(t testing.TB, s setup) *testApp {
 	mux.HandleFunc("/{$}", sayWho)
 	mux.Handle("/me", app.client.RequireLogin(http.HandlerFunc(sayWho)))
 	mux.Handle("/tab/", app.client.RequireLogin(http.HandlerFunc(sayWho)))
-	mux.Handle("/admin", app.client.RequireLogin(http.HandlerFunc(sayWho), ACR("eidas2")))
+	mux.Handle("/admin", app.client.Require(ACR("eidas2"))(http.HandlerFunc(sayWho)))
 	if s.routes != nil {
 		s.routes(app.client, mux)
 	}
@@ -68,15 +68,17 @@ func newTestApp(t testing.TB, s setup) *testApp {
 func newTestClient(t testing.TB, app *testApp, change func(*Config)) *Client {
 	t.Helper()
 	cfg := Config{
-		Issuer:          app.provider.Issuer(),
-		ClientID:        oidctest.ClientID,
-		ClientSecret:    oidctest.ClientSecret,
-		BaseURL:         app.URL,
-		CookieKeys:      [][]byte{testKey(1)},
-		ProviderTimeout: 20 * time.Second,
-		HTTPClient:      app.provider.HTTPClient(),
-		Logger:          slog.New(slog.NewJSONHandler(app.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		now:             app.clock.Now,
+		Issuer:       app.provider.Issuer(),
+		ClientID:     oidctest.ClientID,
+		ClientSecret: oidctest.ClientSecret,
+		BaseURL:      app.URL,
+		CookieKeys:   Keys(testKey(1)),
+		Provider: Provider{
+			Timeout:   20 * time.Second,
+			Transport: app.provider.HTTPClient().Transport,
+		},
+		Logger: slog.New(slog.NewJSONHandler(app.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now:    app.clock.Now,
 	}
 	if change != nil {
 		change(&cfg)

@@ -29,7 +29,7 @@ func duration(d time.Duration) *time.Duration { return &d }
 
 func TestEveryRequestHasTheseParameters(t *testing.T) {
 	t.Parallel()
-	c := mustNew(t, func(c *Config) { c.Metadata = soundMetadata(nil) })
+	c := mustNew(t, func(c *Config) { c.Provider.Metadata = soundMetadata(nil) })
 	seen := make(map[string]bool)
 	for range 3 {
 		v := requestOf(t, c, nil)
@@ -60,7 +60,7 @@ func TestEveryRequestHasTheseParameters(t *testing.T) {
 // testRequests checks what rows add to the requests of c.
 func testRequests(t *testing.T, c *Client, rows []authorizeRow) {
 	t.Helper()
-	common := withoutRandom(requestOf(t, mustNew(t, func(c *Config) { c.Metadata = soundMetadata(nil) }), nil))
+	common := withoutRandom(requestOf(t, mustNew(t, func(c *Config) { c.Provider.Metadata = soundMetadata(nil) }), nil))
 	for _, tt := range rows {
 		got := withoutRandom(requestOf(t, c, &tt.opts))
 		for name, values := range got {
@@ -80,7 +80,7 @@ func testRequests(t *testing.T, c *Client, rows []authorizeRow) {
 
 func TestWhatALoginAsksForIsSent(t *testing.T) {
 	t.Parallel()
-	c := mustNew(t, func(c *Config) { c.Metadata = soundMetadata(nil) })
+	c := mustNew(t, func(c *Config) { c.Provider.Metadata = soundMetadata(nil) })
 	testRequests(t, c, []authorizeRow{
 		{"nothing", AuthOptions{}, ""},
 		{"empty values are not sent", AuthOptions{
@@ -131,9 +131,9 @@ func TestWhatALoginAsksForIsSent(t *testing.T) {
 func TestALoginsOptionsComeBeforeTheClients(t *testing.T) {
 	t.Parallel()
 	c := mustNew(t, func(c *Config) {
-		c.Metadata = soundMetadata(nil)
+		c.Provider.Metadata = soundMetadata(nil)
 		c.ResponseMode = "form_post"
-		c.AuthOptions = AuthOptions{
+		c.Login = AuthOptions{
 			Prompt: "consent", MaxAge: duration(time.Hour), LoginHint: "base", IDTokenHint: "b.b.b", Display: "page",
 			ACRValues: []string{"eidas1"}, UILocales: []string{"fr"}, Resource: []string{"https://base.example"},
 			Extra:  url.Values{"idp_hint": {"base"}, "other": {"base"}},
@@ -191,8 +191,8 @@ func TestOneWayToAskForAnACRDisplacesTheOther(t *testing.T) {
 			AuthOptions{needACR: []string{"eidas2"}}, "eidas2", `{"id_token":{"amr":null}}`, []string{"eidas2"}, true},
 	} {
 		c := mustNew(t, func(c *Config) {
-			c.AuthOptions = tt.client
-			c.Metadata = soundMetadata(func(m *Metadata) { m.ClaimsParameterSupported = !tt.withoutClaims })
+			c.Login = tt.client
+			c.Provider.Metadata = soundMetadata(func(m *Metadata) { m.ClaimsParameterSupported = !tt.withoutClaims })
 		})
 		w := httptest.NewRecorder()
 		location, err := c.BeginLogin(w, httptest.NewRequest("GET", "/", nil), &tt.login)
@@ -253,7 +253,7 @@ func TestLoginsThatContradictThemselves(t *testing.T) {
 func TestExtraMayNotNameAParameterOfThisPackage(t *testing.T) {
 	t.Parallel()
 	c := mustNew(t, func(c *Config) {
-		c.Metadata = soundMetadata(func(m *Metadata) { m.ClaimsParameterSupported = true })
+		c.Provider.Metadata = soundMetadata(func(m *Metadata) { m.ClaimsParameterSupported = true })
 		c.ResponseMode = "query"
 	})
 	names := []string{"client_secret", "client_assertion", "client_assertion_type", "request", "request_uri"}
@@ -311,7 +311,7 @@ func TestWhatTheProviderDoesNotOfferIsRefusedBeforehand(t *testing.T) {
 		{"form_post where there is no list", func(c *Config) { c.ResponseMode = "form_post" }, nil, AuthOptions{}, false},
 	} {
 		c := mustNew(t, func(c *Config) {
-			c.Metadata = soundMetadata(tt.metadata)
+			c.Provider.Metadata = soundMetadata(tt.metadata)
 			if tt.config != nil {
 				tt.config(c)
 			}
@@ -330,7 +330,7 @@ func TestWhatTheProviderDoesNotOfferIsRefusedBeforehand(t *testing.T) {
 func TestAnUnsupportedACRNeverReachesTheProvider(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/space", c.RequireLogin(http.HandlerFunc(sayWho), ACR("eidas9")))
+		mux.Handle("/space", c.Require(ACR("eidas9"))(http.HandlerFunc(sayWho)))
 	}})
 	res, _ := get(t, app.provider.Browser(), app.URL+"/space")
 	if res.StatusCode != http.StatusInternalServerError || len(res.Cookies()) > 0 {
@@ -350,7 +350,7 @@ func TestTheEndpointKeepsItsQuery(t *testing.T) {
 		{"https://op.example/a%2Fb", "https://op.example/a%2Fb?client_id="},
 	} {
 		c := mustNew(t, func(c *Config) {
-			c.Metadata = soundMetadata(func(m *Metadata) { m.AuthorizationEndpoint = tt.endpoint })
+			c.Provider.Metadata = soundMetadata(func(m *Metadata) { m.AuthorizationEndpoint = tt.endpoint })
 		})
 		location, err := c.BeginLogin(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), nil)
 		if err != nil || !strings.HasPrefix(location, tt.prefix) {
@@ -411,7 +411,7 @@ func TestPushedAuthorizationRequests(t *testing.T) {
 	}{
 		{"offered only", oidctest.Config{}, nil, 0},
 		{"required by the provider", oidctest.Config{RequirePAR: true}, nil, 1},
-		{"wanted by the client", oidctest.Config{}, func(c *Config) { c.PushAuthorizationRequests = true }, 1},
+		{"wanted by the client", oidctest.Config{}, func(c *Config) { c.Registration.RequirePushedAuthorizationRequests = true }, 1},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			t.Parallel()
@@ -466,7 +466,7 @@ func TestAPushThatFailsStartsNoLogin(t *testing.T) {
 			CodeProviderInvalid, ""},
 		{"an outage", respond(503, "text/html", "down"), CodeProviderUnavailable, ""},
 	} {
-		app := newTestApp(t, setup{config: func(c *Config) { c.PushAuthorizationRequests = true }})
+		app := newTestApp(t, setup{config: func(c *Config) { c.Registration.RequirePushedAuthorizationRequests = true }})
 		app.provider.Handle(oidctest.EndpointPAR, tt.answer)
 		err := refusedLogin(t, app.client, nil, tt.code)
 		var refusal *ProviderError
@@ -484,7 +484,7 @@ func TestAPushThatFailsStartsNoLogin(t *testing.T) {
 
 func TestAPushToNowhereIsRefused(t *testing.T) {
 	t.Parallel()
-	c := mustNew(t, func(c *Config) { c.Metadata, c.PushAuthorizationRequests = soundMetadata(nil), true })
+	c := mustNew(t, func(c *Config) { c.Metadata, c.Registration.RequirePushedAuthorizationRequests = soundMetadata(nil), true })
 	err := refusedLogin(t, c, nil, CodeUnsupported)
 	if want := "the provider has no pushed_authorization_request_endpoint"; err.Err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
@@ -493,7 +493,7 @@ func TestAPushToNowhereIsRefused(t *testing.T) {
 
 func TestTheStateHidesWhatItHolds(t *testing.T) {
 	t.Parallel()
-	c := mustNew(t, func(c *Config) { c.Metadata = soundMetadata(nil) })
+	c := mustNew(t, func(c *Config) { c.Provider.Metadata = soundMetadata(nil) })
 	v := requestOf(t, c, &AuthOptions{ReturnTo: "/dossiers/12"})
 	state, err := base64.RawURLEncoding.DecodeString(v.Get("state"))
 	if err != nil || strings.Contains(string(state), "dossiers") {
@@ -502,7 +502,7 @@ func TestTheStateHidesWhatItHolds(t *testing.T) {
 	if ticket, ok := c.openState(v.Get("state")); !ok || ticket.ReturnTo != "/dossiers/12" {
 		t.Errorf("the state opens as %+v, %v", ticket, ok)
 	}
-	other := mustNew(t, func(c *Config) { c.CookieKeys = [][]byte{testKey(9)} })
+	other := mustNew(t, func(c *Config) { c.CookieKeys = Keys(testKey(9)) })
 	if _, ok := other.openState(v.Get("state")); ok {
 		t.Error("somebody else's keys open the state")
 	}

@@ -54,7 +54,7 @@ func BenchmarkRequest(b *testing.B) {
 	for _, store := range []struct {
 		name  string
 		store Store
-	}{{"cookie", nil}, {"store", new(MemoryStore)}} {
+	}{{"cookie", nil}, {"store", NewMemoryStore(0)}} {
 		client := newBenchClient(b, "https://op.example", func(cfg *Config) { cfg.Store = store.store })
 		cookies := signedIn(b, client)
 		for _, page := range pages {
@@ -88,7 +88,7 @@ func benchmarkRequests(b *testing.B, handler http.Handler, cookies []*http.Cooki
 // read and a touch of one of them, by as many as there are processors.
 func BenchmarkMemoryStoreMillion(b *testing.B) {
 	const entries, size = 1_000_000, 1024
-	ctx, store, value := b.Context(), new(MemoryStore), make([]byte, size)
+	ctx, store, value := b.Context(), NewMemoryStore(0), make([]byte, size)
 	key := func(i int) string {
 		sum := sha256.Sum256(binary.BigEndian.AppendUint32(nil, uint32(i)))
 		return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -142,7 +142,7 @@ func BenchmarkStoredRequest(b *testing.B) {
 		}
 		for name, delay := range map[string]time.Duration{"every": -1, "default": 0} {
 			client := newBenchClient(b, "https://op.example", func(cfg *Config) {
-				cfg.Store, cfg.RevocationDelay = store, delay
+				cfg.Store, cfg.Sessions.RevocationDelay = store, delay
 			})
 			cookies := signedIn(b, client)
 			handler := client.Middleware(client.RequireLogin(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
@@ -257,7 +257,7 @@ func newBenchClient(b *testing.B, issuer string, change func(*Config)) *Client {
 		ClientID:     "6925fb81-0fd4-4d7d-a9b4-4b5ff4b0ea56",
 		ClientSecret: "a secret of more than thirty-two characters",
 		BaseURL:      "https://app.example",
-		CookieKeys:   [][]byte{testKey(1)},
+		CookieKeys:   Keys(testKey(1)),
 		Logger:       slog.New(slog.DiscardHandler),
 	}
 	if change != nil {

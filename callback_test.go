@@ -542,7 +542,7 @@ func TestClientsOfOneAppDoNotFinishEachOthersLogins(t *testing.T) {
 	elsewhere := oidctest.NewServer(t, autoLogin)
 	app := newTestApp(t, setup{provider: autoLogin, routes: func(c *Client, mux *http.ServeMux) {
 		cfg := c.cfg
-		cfg.Issuer, cfg.PathPrefix, cfg.RedirectURI, cfg.PostLogoutRedirectURI = elsewhere.Issuer(), "/other/", "", ""
+		cfg.Issuer, cfg.PathPrefix, cfg.Registration.RedirectURI, cfg.Registration.PostLogoutRedirectURI = elsewhere.Issuer(), "/other/", "", ""
 		other, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)

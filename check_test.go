@@ -13,7 +13,7 @@ import (
 // refuseMaxAge is a Check of a provider where max_age proves nothing.
 func refuseMaxAge(cfg Config, requirements ...Requirement) error {
 	var problems []error
-	if slices.Contains(cfg.AuthOptions.ACRValues, "retired") {
+	if slices.Contains(cfg.Login.ACRValues, "retired") {
 		problems = append(problems, errors.New("ACRValues holds a retired level"))
 	}
 	for _, requirement := range requirements {
@@ -45,7 +45,7 @@ func TestTheRulesOfOneProviderAreReportedBesideTheOthers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			_, err := New(soundConfig(func(c *Config) {
-				c.ClientID, c.AuthOptions.ACRValues, c.Check = "", []string{"retired"}, tt.rule
+				c.ClientID, c.Login.ACRValues, c.Validate = "", []string{"retired"}, tt.rule
 			}))
 			wantCode(t, err, CodeConfig)
 			if want := "oidcrp: config: config_invalid: ClientID is empty" + tt.want; err.Error() != want {
@@ -54,7 +54,7 @@ func TestTheRulesOfOneProviderAreReportedBesideTheOthers(t *testing.T) {
 		})
 	}
 	_, err := New(soundConfig(func(c *Config) {
-		c.AuthOptions.ACRValues, c.Check = []string{"retired"}, refuseMaxAge
+		c.Login.ACRValues, c.Validate = []string{"retired"}, refuseMaxAge
 	}))
 	if want := "oidcrp: config: config_invalid: ACRValues holds a retired level"; err == nil || err.Error() != want {
 		t.Errorf("with nothing else wrong: %v, want %s", err, want)
@@ -66,7 +66,7 @@ func TestCheckSeesTheConfigAsItWillBeUsed(t *testing.T) {
 	var seen []Config
 	c := newOfflineClient(t, func(cfg *Config) {
 		cfg.Scopes = []string{"email"}
-		cfg.Check = func(cfg Config, requirements ...Requirement) error {
+		cfg.Validate = func(cfg Config, requirements ...Requirement) error {
 			if len(requirements) > 0 {
 				t.Errorf("requirements that nobody has: %v", requirements)
 			}
@@ -83,7 +83,7 @@ func TestCheckSeesTheConfigAsItWillBeUsed(t *testing.T) {
 
 func TestARouteWithARequirementThatCheckRefusesIsAMistake(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Check = refuseMaxAge })
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Validate = refuseMaxAge })
 	c.RequireLogin(http.NotFoundHandler(), ACR("eidas2"), Claim("roles", "admin"))
 	defer func() {
 		const want = "oidcrp: RequireLogin: max_age 1m0s proves nothing here"
@@ -104,7 +104,7 @@ func TestAClientSaysWhatToRegister(t *testing.T) {
 		t.Errorf("post-logout redirect URI %s, want %s", got, want)
 	}
 	c = mustNew(t, func(c *Config) {
-		c.RedirectURI, c.PostLogoutRedirectURI = "https://app.example/cb", "https://app.example/bye?from=op"
+		c.Registration.RedirectURI, c.Registration.PostLogoutRedirectURI = "https://app.example/cb", "https://app.example/bye?from=op"
 	})
 	if c.RedirectURI() != "https://app.example/cb" || c.PostLogoutRedirectURI() != "https://app.example/bye?from=op" {
 		t.Errorf("registered already: %s, %s", c.RedirectURI(), c.PostLogoutRedirectURI())

@@ -28,7 +28,7 @@ func soundConfig(change func(*Config)) Config {
 		ClientID:     "app",
 		ClientSecret: "a-client-secret-that-is-32-bytes",
 		BaseURL:      "https://app.example",
-		CookieKeys:   [][]byte{testKey(1)},
+		CookieKeys:   Keys(testKey(1)),
 		Logger:       slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -112,103 +112,103 @@ var wrongConfigs = []struct {
 	{"PathPrefix must be a clean path that starts and ends with a slash and is not the root", func(c *Config) { c.PathPrefix = "/a b/" }},
 
 	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
-		func(c *Config) { c.RedirectURI = "/auth/callback" }},
+		func(c *Config) { c.Registration.RedirectURI = "/auth/callback" }},
 	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
-		func(c *Config) { c.RedirectURI = "https://other.example/auth/callback" }},
+		func(c *Config) { c.Registration.RedirectURI = "https://other.example/auth/callback" }},
 	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
-		func(c *Config) { c.RedirectURI = "http://app.example/auth/callback" }},
+		func(c *Config) { c.Registration.RedirectURI = "http://app.example/auth/callback" }},
 	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
-		func(c *Config) { c.RedirectURI = "https://app.example:8443/auth/callback" }},
+		func(c *Config) { c.Registration.RedirectURI = "https://app.example:8443/auth/callback" }},
 	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
-		func(c *Config) { c.RedirectURI = "https://u@app.example/auth/callback" }},
+		func(c *Config) { c.Registration.RedirectURI = "https://u@app.example/auth/callback" }},
 	{"RedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
-		func(c *Config) { c.RedirectURI = "https://app.example/auth/callback#" }},
-	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example" }},
-	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/" }},
+		func(c *Config) { c.Registration.RedirectURI = "https://app.example/auth/callback#" }},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.Registration.RedirectURI = "https://app.example" }},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.Registration.RedirectURI = "https://app.example/" }},
 	{"RedirectURI must have a path of its own", func(c *Config) {
-		c.BaseURL, c.RedirectURI = "https://app.example/pro", "https://app.example/pro/"
+		c.BaseURL, c.Registration.RedirectURI = "https://app.example/pro", "https://app.example/pro/"
 	}},
-	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/auth/login" }},
-	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/auth/logout" }},
-	{"RedirectURI must have a path of its own", func(c *Config) { c.RedirectURI = "https://app.example/auth/jwks" }},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.Registration.RedirectURI = "https://app.example/auth/login" }},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.Registration.RedirectURI = "https://app.example/auth/logout" }},
+	{"RedirectURI must have a path of its own", func(c *Config) { c.Registration.RedirectURI = "https://app.example/auth/jwks" }},
 	{"PostLogoutRedirectURI must be an absolute URL without user and fragment on BaseURL's origin, https://app.example",
-		func(c *Config) { c.PostLogoutRedirectURI = "https://other.example/bye" }},
-	{"PostLogoutRedirectURI must have a path of its own", func(c *Config) { c.PostLogoutRedirectURI = "https://app.example/auth/callback" }},
-	{"PostLogoutRedirectURI must have a path of its own", func(c *Config) { c.PostLogoutRedirectURI = "https://app.example/auth/logout" }},
+		func(c *Config) { c.Registration.PostLogoutRedirectURI = "https://other.example/bye" }},
+	{"PostLogoutRedirectURI must have a path of its own", func(c *Config) { c.Registration.PostLogoutRedirectURI = "https://app.example/auth/callback" }},
+	{"PostLogoutRedirectURI must have a path of its own", func(c *Config) { c.Registration.PostLogoutRedirectURI = "https://app.example/auth/logout" }},
 
 	{"ClientID is empty", func(c *Config) { c.ClientID = "" }},
 	{`ClientSecret is empty (a public client says TokenEndpointAuthMethod: "none")`, func(c *Config) { c.ClientSecret = "" }},
-	{`TokenEndpointAuthMethod "client_secret_basik" is not known`, func(c *Config) { c.TokenEndpointAuthMethod = "client_secret_basik" }},
-	{"ClientKeys is empty, and private_key_jwt needs a key", func(c *Config) { c.TokenEndpointAuthMethod = "private_key_jwt" }},
+	{`TokenEndpointAuthMethod "client_secret_basik" is not known`, func(c *Config) { c.Registration.TokenEndpointAuthMethod = "client_secret_basik" }},
+	{"ClientKeys is empty, and private_key_jwt needs a key", func(c *Config) { c.Registration.TokenEndpointAuthMethod = "private_key_jwt" }},
 	{"ClientKeys [1] is not a private key", func(c *Config) {
-		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}, {Key: testKeys().p256.Public()}}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}, {Key: testKeys().p256.Public()}}
 	}},
-	{"ClientKeys [0] is not a private key", func(c *Config) { c.ClientKeys = []jose.JSONWebKey{{}} }},
+	{"ClientKeys [0] is not a private key", func(c *Config) { c.Registration.ClientKeys = []jose.JSONWebKey{{}} }},
 	{`ResponseMode "fragment" is not supported (query, form_post)`, func(c *Config) { c.ResponseMode = "fragment" }},
 
-	{`IDTokenSignedResponseAlg "none" is not supported`, func(c *Config) { c.IDTokenSignedResponseAlg = "none" }},
-	{`IDTokenSignedResponseAlg "rs256" is not supported`, func(c *Config) { c.IDTokenSignedResponseAlg = "rs256" }},
+	{`IDTokenSignedResponseAlg "none" is not supported`, func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "none" }},
+	{`IDTokenSignedResponseAlg "rs256" is not supported`, func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "rs256" }},
 	{"IDTokenSignedResponseAlg HS256 needs a ClientSecret of 32 bytes or more",
-		func(c *Config) { c.ClientSecret, c.IDTokenSignedResponseAlg = strings.Repeat("s", 31), "HS256" }},
+		func(c *Config) { c.ClientSecret, c.Registration.IDTokenSignedResponseAlg = strings.Repeat("s", 31), "HS256" }},
 	{"IDTokenSignedResponseAlg HS512 needs a ClientSecret of 64 bytes or more",
-		func(c *Config) { c.ClientSecret, c.IDTokenSignedResponseAlg = strings.Repeat("s", 63), "HS512" }},
-	{`UserInfoSignedResponseAlg "none" is not supported`, func(c *Config) { c.UserInfoSignedResponseAlg = "none" }},
+		func(c *Config) { c.ClientSecret, c.Registration.IDTokenSignedResponseAlg = strings.Repeat("s", 63), "HS512" }},
+	{`UserInfoSignedResponseAlg "none" is not supported`, func(c *Config) { c.Registration.UserInfoSignedResponseAlg = "none" }},
 	{"UserInfoSignedResponseAlg HS384 needs a ClientSecret of 48 bytes or more",
-		func(c *Config) { c.ClientSecret, c.UserInfoSignedResponseAlg = strings.Repeat("s", 47), "HS384" }},
+		func(c *Config) { c.ClientSecret, c.Registration.UserInfoSignedResponseAlg = strings.Repeat("s", 47), "HS384" }},
 	{"TokenEndpointAuthMethod HS256 needs a ClientSecret of 32 bytes or more",
-		func(c *Config) { c.ClientSecret, c.TokenEndpointAuthMethod = "short", "client_secret_jwt" }},
+		func(c *Config) { c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "short", "client_secret_jwt" }},
 	{"TokenEndpointAuthSigningAlg client_secret_jwt is signed with HS256, HS384 or HS512", func(c *Config) {
-		c.TokenEndpointAuthMethod, c.TokenEndpointAuthSigningAlg = "client_secret_jwt", "RS256"
+		c.Registration.TokenEndpointAuthMethod, c.Registration.TokenEndpointAuthSigningAlg = "client_secret_jwt", "RS256"
 	}},
 	{"TokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
-		c.TokenEndpointAuthMethod, c.TokenEndpointAuthSigningAlg = "private_key_jwt", "RS256"
-		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}}
+		c.Registration.TokenEndpointAuthMethod, c.Registration.TokenEndpointAuthSigningAlg = "private_key_jwt", "RS256"
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}}
 	}},
 	{"TokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
-		c.TokenEndpointAuthMethod = "private_key_jwt"
-		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, Use: "enc"}, {Key: testKeys().rsa, Algorithm: "RSA-OAEP"}}
+		c.Registration.TokenEndpointAuthMethod = "private_key_jwt"
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, Use: "enc"}, {Key: testKeys().rsa, Algorithm: "RSA-OAEP"}}
 	}},
 	{"ClientKeys [0] is not a private key\nTokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
-		c.TokenEndpointAuthMethod = "private_key_jwt"
-		c.ClientKeys = []jose.JSONWebKey{{Key: testKey(1), Algorithm: "HS256"}}
+		c.Registration.TokenEndpointAuthMethod = "private_key_jwt"
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKey(1), Algorithm: "HS256"}}
 	}},
 
-	{"ClientCertificates is empty, and tls_client_auth needs a certificate", func(c *Config) { c.TokenEndpointAuthMethod = "tls_client_auth" }},
-	{"ClientCertificates [0] lacks its certificate or its private key", func(c *Config) { c.ClientCertificates = make([]tls.Certificate, 1) }},
+	{"ClientCertificates is empty, and tls_client_auth needs a certificate", func(c *Config) { c.Registration.TokenEndpointAuthMethod = "tls_client_auth" }},
+	{"ClientCertificates [0] lacks its certificate or its private key", func(c *Config) { c.Registration.ClientCertificates = make([]tls.Certificate, 1) }},
 	{"ClientCertificates [0] cannot be read", func(c *Config) {
-		c.ClientCertificates = []tls.Certificate{{PrivateKey: testKeys().p256, Certificate: [][]byte{{1}}}}
+		c.Registration.ClientCertificates = []tls.Certificate{{PrivateKey: testKeys().p256, Certificate: [][]byte{{1}}}}
 	}},
-	{`IDTokenEncryptedResponseAlg "RSA1_5" is not supported`, func(c *Config) { c.IDTokenEncryptedResponseAlg = "RSA1_5" }},
+	{`IDTokenEncryptedResponseAlg "RSA1_5" is not supported`, func(c *Config) { c.Registration.IDTokenEncryptedResponseAlg = "RSA1_5" }},
 	{"IDTokenEncryptedResponseAlg RSA-OAEP needs one of ClientKeys to fit it", func(c *Config) {
-		c.IDTokenEncryptedResponseAlg = "RSA-OAEP"
-		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}, {Key: testKeys().rsa, Use: "sig"}}
+		c.Registration.IDTokenEncryptedResponseAlg = "RSA-OAEP"
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}, {Key: testKeys().rsa, Use: "sig"}}
 	}},
-	{"IDTokenEncryptedResponseEnc is set without IDTokenEncryptedResponseAlg", func(c *Config) { c.IDTokenEncryptedResponseEnc = "A128GCM" }},
-	{`UserInfoEncryptedResponseAlg "PBES2-HS256+A128KW" is not supported`, func(c *Config) { c.UserInfoEncryptedResponseAlg = "PBES2-HS256+A128KW" }},
+	{"IDTokenEncryptedResponseEnc is set without IDTokenEncryptedResponseAlg", func(c *Config) { c.Registration.IDTokenEncryptedResponseEnc = "A128GCM" }},
+	{`UserInfoEncryptedResponseAlg "PBES2-HS256+A128KW" is not supported`, func(c *Config) { c.Registration.UserInfoEncryptedResponseAlg = "PBES2-HS256+A128KW" }},
 	{`UserInfoEncryptedResponseEnc "A128CTR" is not supported`, func(c *Config) {
-		c.UserInfoEncryptedResponseAlg, c.UserInfoEncryptedResponseEnc = "dir", "A128CTR"
+		c.Registration.UserInfoEncryptedResponseAlg, c.Registration.UserInfoEncryptedResponseEnc = "dir", "A128CTR"
 	}},
 	{"UserInfoEncryptedResponseAlg dir needs a ClientSecret", func(c *Config) {
-		c.ClientSecret, c.TokenEndpointAuthMethod, c.UserInfoEncryptedResponseAlg = "", "none", "dir"
+		c.ClientSecret, c.Registration.TokenEndpointAuthMethod, c.Registration.UserInfoEncryptedResponseAlg = "", "none", "dir"
 	}},
 
-	{"ClockSkew must be between 0 and 5 minutes", func(c *Config) { c.ClockSkew = -time.Second }},
-	{"ClockSkew must be between 0 and 5 minutes", func(c *Config) { c.ClockSkew = 5*time.Minute + 1 }},
+	{"ClockSkew must be between 0 and 5 minutes", func(c *Config) { c.Provider.ClockSkew = -time.Second }},
+	{"ClockSkew must be between 0 and 5 minutes", func(c *Config) { c.Provider.ClockSkew = 5*time.Minute + 1 }},
 	{"CookieKeys is empty: give at least one key of 32 random bytes", func(c *Config) { c.CookieKeys = nil }},
-	{"CookieKeys [1] has 31 bytes, not 32", func(c *Config) { c.CookieKeys = [][]byte{testKey(1), testKey(2)[:31]} }},
-	{"SessionLifetime is negative", func(c *Config) { c.SessionLifetime = -1 }},
-	{"SessionIdleTimeout is negative", func(c *Config) { c.SessionIdleTimeout = -1 }},
-	{"ProviderTimeout is negative", func(c *Config) { c.ProviderTimeout = -1 }},
+	{"CookieKeys [1] has 31 bytes, not 32", func(c *Config) { c.CookieKeys = Keys(testKey(1), testKey(2)[:31]) }},
+	{"SessionLifetime is negative", func(c *Config) { c.Sessions.Lifetime = -1 }},
+	{"SessionIdleTimeout is negative", func(c *Config) { c.Sessions.IdleTimeout = -1 }},
+	{"ProviderTimeout is negative", func(c *Config) { c.Provider.Timeout = -1 }},
 
 	{"Metadata is not usable: token_endpoint is missing", func(c *Config) {
-		c.Metadata = soundMetadata(func(m *Metadata) { m.TokenEndpoint = "" })
+		c.Provider.Metadata = soundMetadata(func(m *Metadata) { m.TokenEndpoint = "" })
 	}},
 	{`Metadata is not usable: issuer is "https://op.example/", not "https://op.example"`, func(c *Config) {
-		c.Metadata = soundMetadata(func(m *Metadata) { m.Issuer += "/" })
+		c.Provider.Metadata = soundMetadata(func(m *Metadata) { m.Issuer += "/" })
 	}},
-	{`AuthOptions cannot be used: prompt "logn" is not known`, func(c *Config) { c.AuthOptions.Prompt = "logn" }},
+	{`AuthOptions cannot be used: prompt "logn" is not known`, func(c *Config) { c.Login.Prompt = "logn" }},
 	{`AuthOptions cannot be used: parameter "nonce" may not be in Extra`, func(c *Config) {
-		c.AuthOptions.Extra = url.Values{"state": {"x"}, "nonce": {"x"}, "scope": {"x"}}
+		c.Login.Extra = url.Values{"state": {"x"}, "nonce": {"x"}, "scope": {"x"}}
 	}},
 }
 
@@ -257,7 +257,7 @@ func TestNoErrorOfNewHoldsASecret(t *testing.T) {
 	for _, tt := range wrongConfigs {
 		_, err := New(soundConfig(func(c *Config) {
 			c.ClientSecret = secret + strings.Repeat("x", 19)
-			c.CookieKeys = [][]byte{[]byte(secret + strings.Repeat("x", 19))}
+			c.CookieKeys = Keys([]byte(secret + strings.Repeat("x", 19)))
 			tt.change(c)
 			if c.CookieKeys != nil {
 				c.CookieKeys = append(c.CookieKeys, []byte(secret))
@@ -311,14 +311,14 @@ func TestDefaults(t *testing.T) {
 		got, want any
 	}{
 		{"PathPrefix", c.cfg.PathPrefix, "/auth/"},
-		{"RedirectURI", c.cfg.RedirectURI, "https://app.example/auth/callback"},
-		{"PostLogoutRedirectURI", c.cfg.PostLogoutRedirectURI, "https://app.example/auth/logout/callback"},
+		{"RedirectURI", c.cfg.Registration.RedirectURI, "https://app.example/auth/callback"},
+		{"PostLogoutRedirectURI", c.cfg.Registration.PostLogoutRedirectURI, "https://app.example/auth/logout/callback"},
 		{"Scopes", c.cfg.Scopes, []string{"openid", "profile", "email"}},
-		{"ClockSkew", c.cfg.ClockSkew, 60 * time.Second},
-		{"SessionLifetime", c.cfg.SessionLifetime, 12 * time.Hour},
-		{"SessionIdleTimeout", c.cfg.SessionIdleTimeout, time.Hour},
-		{"ProviderTimeout", c.cfg.ProviderTimeout, 10 * time.Second},
-		{"TokenEndpointAuthMethod", c.cfg.TokenEndpointAuthMethod, ""},
+		{"ClockSkew", c.cfg.Provider.ClockSkew, 60 * time.Second},
+		{"SessionLifetime", c.cfg.Sessions.Lifetime, 12 * time.Hour},
+		{"SessionIdleTimeout", c.cfg.Sessions.IdleTimeout, time.Hour},
+		{"ProviderTimeout", c.cfg.Provider.Timeout, 10 * time.Second},
+		{"TokenEndpointAuthMethod", c.cfg.Registration.TokenEndpointAuthMethod, ""},
 		{"LoginURL", c.LoginURL("/a?b=c"), "/auth/login?return_to=%2Fa%3Fb%3Dc"},
 		{"LoginURL to the home page", c.LoginURL("/"), "/auth/login"},
 		{"LoginURL to another site", c.LoginURL("//evil.example"), "/auth/login"},
@@ -328,7 +328,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s is %v, want %v", tt.field, tt.got, tt.want)
 		}
 	}
-	if c.cfg.Logger == nil || c.cfg.ErrorHandler == nil || c.now == nil {
+	if c.cfg.Logger == nil || c.cfg.Pages.Handler == nil || c.Now == nil {
 		t.Error("Logger, ErrorHandler or the clock is nil")
 	}
 }
@@ -348,21 +348,21 @@ func TestSettingsThatFollowFromOthers(t *testing.T) {
 		{"scopes given as one text are split, and empty ones dropped", func(c *Config) { c.Scopes = []string{"email openid", "", "uid"} },
 			func(c *Client) any { return c.cfg.Scopes }, []string{"email", "openid", "uid"}},
 		{"a slash at the end of BaseURL counts for nothing", func(c *Config) { c.BaseURL += "/" },
-			func(c *Client) any { return c.cfg.RedirectURI }, "https://app.example/auth/callback"},
+			func(c *Client) any { return c.cfg.Registration.RedirectURI }, "https://app.example/auth/callback"},
 		{"BaseURL's path goes before PathPrefix", func(c *Config) { c.BaseURL, c.PathPrefix = "https://app.example/pro/", "/sso/" },
-			func(c *Client) any { return c.cfg.RedirectURI + " " + c.LoginURL("") }, "https://app.example/pro/sso/callback /pro/sso/login"},
-		{"BaseURL is the origin of RedirectURI", func(c *Config) { c.BaseURL, c.RedirectURI = "", "https://app.example/pro/cb" },
-			func(c *Client) any { return c.base.String() + " " + c.cfg.PostLogoutRedirectURI },
+			func(c *Client) any { return c.cfg.Registration.RedirectURI + " " + c.LoginURL("") }, "https://app.example/pro/sso/callback /pro/sso/login"},
+		{"BaseURL is the origin of RedirectURI", func(c *Config) { c.BaseURL, c.Registration.RedirectURI = "", "https://app.example/pro/cb" },
+			func(c *Client) any { return c.base.String() + " " + c.cfg.Registration.PostLogoutRedirectURI },
 			"https://app.example https://app.example/auth/logout/callback"},
 		{"keys without a secret mean private_key_jwt", func(c *Config) {
-			c.ClientSecret, c.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().p256}}
-		}, func(c *Client) any { return c.cfg.TokenEndpointAuthMethod }, "private_key_jwt"},
-		{"keys beside a secret do not", func(c *Config) { c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}} },
-			func(c *Client) any { return c.cfg.TokenEndpointAuthMethod }, ""},
-		{"a public client needs no secret", func(c *Config) { c.ClientSecret, c.TokenEndpointAuthMethod = "", "none" },
-			func(c *Client) any { return c.cfg.TokenEndpointAuthMethod }, "none"},
-		{"ClockSkew may be five minutes", func(c *Config) { c.ClockSkew = 5 * time.Minute },
-			func(c *Client) any { return c.cfg.ClockSkew }, 5 * time.Minute},
+			c.ClientSecret, c.Registration.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().p256}}
+		}, func(c *Client) any { return c.cfg.Registration.TokenEndpointAuthMethod }, "private_key_jwt"},
+		{"keys beside a secret do not", func(c *Config) { c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}} },
+			func(c *Client) any { return c.cfg.Registration.TokenEndpointAuthMethod }, ""},
+		{"a public client needs no secret", func(c *Config) { c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "none" },
+			func(c *Client) any { return c.cfg.Registration.TokenEndpointAuthMethod }, "none"},
+		{"ClockSkew may be five minutes", func(c *Config) { c.Provider.ClockSkew = 5 * time.Minute },
+			func(c *Client) any { return c.cfg.Provider.ClockSkew }, 5 * time.Minute},
 	} {
 		if got := tt.get(mustNew(t, tt.change)); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.what, got, tt.want)
@@ -411,11 +411,11 @@ func TestACallerCannotChangeTheClient(t *testing.T) {
 		m.MTLSEndpointAliases = &MTLSEndpointAliases{TokenEndpoint: "https://mtls.op.example/token"}
 	})
 	cfg := soundConfig(func(c *Config) {
-		c.Metadata = metadata
+		c.Provider.Metadata = metadata
 		c.Scopes = []string{"openid", "email"}
-		c.TrustedAudiences = []string{"api"}
-		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, KeyID: "1"}}
-		c.AuthOptions = AuthOptions{
+		c.Provider.TrustedAudiences = []string{"api"}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, KeyID: "1"}}
+		c.Login = AuthOptions{
 			MaxAge: &maxAge, UILocales: []string{"fr"}, Resource: []string{"https://api.example"},
 			Extra: url.Values{"idp_hint": {"one"}},
 			Claims: &ClaimsRequest{
@@ -433,9 +433,9 @@ func TestACallerCannotChangeTheClient(t *testing.T) {
 
 	maxAge = time.Second
 	metadata.ACRValuesSupported[0], metadata.MTLSEndpointAliases.TokenEndpoint, metadata.TokenEndpoint = "x", "x", "x"
-	cfg.Scopes[1], cfg.TrustedAudiences[0], cfg.ClientKeys[0].KeyID = "x", "x", "x"
+	cfg.Scopes[1], cfg.Provider.TrustedAudiences[0], cfg.Registration.ClientKeys[0].KeyID = "x", "x", "x"
 	clear(cfg.CookieKeys[0])
-	opts := cfg.AuthOptions
+	opts := cfg.Login
 	opts.UILocales[0], opts.Resource[0], opts.Extra["idp_hint"][0] = "x", "x", "x"
 	opts.Extra.Set("y", "y")
 	opts.Claims.UserInfo["siret"].Essential, opts.Claims.IDToken["acr"].Values[0] = false, "x"
@@ -448,8 +448,8 @@ func TestACallerCannotChangeTheClient(t *testing.T) {
 	if m.ACRValuesSupported[0] == "x" || m.MTLSEndpointAliases.TokenEndpoint == "x" || m.TokenEndpoint == "x" {
 		t.Errorf("the metadata became %+v", m)
 	}
-	if c.cfg.TrustedAudiences[0] == "x" || c.cfg.ClientKeys[0].KeyID == "x" {
-		t.Errorf("TrustedAudiences or ClientKeys changed: %q, %q", c.cfg.TrustedAudiences, c.cfg.ClientKeys[0].KeyID)
+	if c.cfg.Provider.TrustedAudiences[0] == "x" || c.cfg.Registration.ClientKeys[0].KeyID == "x" {
+		t.Errorf("TrustedAudiences or ClientKeys changed: %q, %q", c.cfg.Provider.TrustedAudiences, c.cfg.Registration.ClientKeys[0].KeyID)
 	}
 	if plain, err := mustNew(t, nil).ring.open(sealed, nil); err != nil || string(plain) != "x" {
 		t.Errorf("the cookie keys changed: %q, %v", plain, err)
@@ -470,10 +470,10 @@ func TestSigningInWithOtherAddresses(t *testing.T) {
 		{"a BaseURL with a path", "", func(c *Config) { c.BaseURL += "/pro" }, "/pro/auth/callback"},
 		{"a PathPrefix", "", func(c *Config) { c.PathPrefix = "/sso/agents/" }, "/sso/agents/callback"},
 		{"a RedirectURI elsewhere", "", func(c *Config) {
-			c.RedirectURI, c.PostLogoutRedirectURI = c.BaseURL+"/oidc/back", c.BaseURL+"/oidc/bye"
+			c.Registration.RedirectURI, c.Registration.PostLogoutRedirectURI = c.BaseURL+"/oidc/back", c.BaseURL+"/oidc/bye"
 		}, "/oidc/back"},
 		{"a RedirectURI with a query and no BaseURL", "", func(c *Config) {
-			c.RedirectURI, c.BaseURL = c.BaseURL+"/oidc?tenant=1", ""
+			c.Registration.RedirectURI, c.BaseURL = c.BaseURL+"/oidc?tenant=1", ""
 		}, "/oidc?tenant=1"},
 		{"form_post", "", func(c *Config) { c.ResponseMode = "form_post" }, "/auth/callback"},
 	} {

@@ -53,18 +53,18 @@ func authRows() []authRow {
 	long := strings.Repeat("0123456789abcdef", 4)
 	withKeys := func(alg string) func(*Config) {
 		return func(c *Config) {
-			c.ClientSecret, c.ClientKeys = "", privateKeys()
-			c.TokenEndpointAuthMethod, c.TokenEndpointAuthSigningAlg = "private_key_jwt", alg
+			c.ClientSecret, c.Registration.ClientKeys = "", privateKeys()
+			c.Registration.TokenEndpointAuthMethod, c.Registration.TokenEndpointAuthSigningAlg = "private_key_jwt", alg
 		}
 	}
 	withSecret := func(alg string) func(*Config) {
 		return func(c *Config) {
-			c.ClientSecret, c.TokenEndpointAuthMethod, c.TokenEndpointAuthSigningAlg = long, "client_secret_jwt", alg
+			c.ClientSecret, c.Registration.TokenEndpointAuthMethod, c.Registration.TokenEndpointAuthSigningAlg = long, "client_secret_jwt", alg
 		}
 	}
 	odd := func(method string) func(*Config) {
 		return func(c *Config) {
-			c.ClientID, c.ClientSecret, c.TokenEndpointAuthMethod = oddID, oddSecret, method
+			c.ClientID, c.ClientSecret, c.Registration.TokenEndpointAuthMethod = oddID, oddSecret, method
 		}
 	}
 	secretJWT := oidctest.Client{ID: oidctest.ClientID, Secret: long, TokenEndpointAuthMethod: "client_secret_jwt"}
@@ -72,18 +72,18 @@ func authRows() []authRow {
 	return []authRow{
 		{"nothing said", oidctest.Client{ID: oidctest.ClientID, Secret: oidctest.ClientSecret}, nil, "client_secret_basic", "", ""},
 		{"basic", oidctest.Client{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, TokenEndpointAuthMethod: "client_secret_basic"},
-			func(c *Config) { c.TokenEndpointAuthMethod = "client_secret_basic" }, "client_secret_basic", "", ""},
+			func(c *Config) { c.Registration.TokenEndpointAuthMethod = "client_secret_basic" }, "client_secret_basic", "", ""},
 		{"basic with special characters", oidctest.Client{ID: oddID, Secret: oddSecret, TokenEndpointAuthMethod: "client_secret_basic"},
 			odd("client_secret_basic"), "client_secret_basic", "", ""},
 		{"post", oidctest.Client{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, TokenEndpointAuthMethod: "client_secret_post"},
-			func(c *Config) { c.TokenEndpointAuthMethod = "client_secret_post" }, "client_secret_post", "", ""},
+			func(c *Config) { c.Registration.TokenEndpointAuthMethod = "client_secret_post" }, "client_secret_post", "", ""},
 		{"post with special characters", oidctest.Client{ID: oddID, Secret: oddSecret, TokenEndpointAuthMethod: "client_secret_post"},
 			odd("client_secret_post"), "client_secret_post", "", ""},
 		{"post, since the provider offers nothing else",
 			oidctest.Client{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, TokenEndpointAuthMethod: "client_secret_post"},
 			nil, "client_secret_post", "", ""},
 		{"a public client", oidctest.Client{ID: oidctest.ClientID},
-			func(c *Config) { c.ClientSecret, c.TokenEndpointAuthMethod = "", "none" }, "none", "", ""},
+			func(c *Config) { c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "none" }, "none", "", ""},
 
 		{"client_secret_jwt", secretJWT, withSecret(""), "client_secret_jwt", "HS256", ""},
 		{"client_secret_jwt with HS384", secretJWT, withSecret("HS384"), "client_secret_jwt", "HS384", ""},
@@ -95,10 +95,10 @@ func authRows() []authRow {
 		{"private_key_jwt with EdDSA", keyJWT, withKeys("EdDSA"), "private_key_jwt", "EdDSA", "ed"},
 		{"private_key_jwt with PS512, which only a key without alg does", keyJWT, withKeys("PS512"), "private_key_jwt", "PS512", "rsa"},
 		{"private_key_jwt with the alg of the first key", keyJWT, func(c *Config) {
-			c.ClientSecret, c.ClientKeys = "", []jose.JSONWebKey{privateKeys()[4], privateKeys()[1]}
+			c.ClientSecret, c.Registration.ClientKeys = "", []jose.JSONWebKey{privateKeys()[4], privateKeys()[1]}
 		}, "private_key_jwt", "PS256", "pss"},
 		{"private_key_jwt without a key id", keyJWT, func(c *Config) {
-			c.ClientSecret, c.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().p256}}
+			c.ClientSecret, c.Registration.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().p256}}
 		}, "private_key_jwt", "ES256", ""},
 	}
 }
@@ -111,7 +111,7 @@ func TestTheClientProvesItselfAtEveryEndpoint(t *testing.T) {
 			app := newTestApp(t, setup{
 				provider: oidctest.Config{Clients: []oidctest.Client{tt.client}},
 				config: func(c *Config) {
-					c.KeepTokens, c.PushAuthorizationRequests = true, true
+					c.Tokens.Keep, c.Registration.RequirePushedAuthorizationRequests = true, true
 					if tt.config != nil {
 						tt.config(c)
 					}
@@ -250,7 +250,7 @@ func TestTheMethodFollowsTheProvider(t *testing.T) {
 		{"client_secret_post", []string{"client_secret_basic"}, "client_secret_post"},
 		{"client_secret_jwt", nil, "client_secret_jwt"},
 	} {
-		c := mustNew(t, func(c *Config) { c.TokenEndpointAuthMethod = tt.configured })
+		c := mustNew(t, func(c *Config) { c.Registration.TokenEndpointAuthMethod = tt.configured })
 		got, err := c.authMethod(soundMetadata(func(m *Metadata) { m.TokenEndpointAuthMethodsSupported = tt.offered }))
 		if got != tt.want {
 			t.Errorf("%q of %q: %q, want %q", tt.configured, tt.offered, got, tt.want)
@@ -264,9 +264,9 @@ func TestTheMethodFollowsTheProvider(t *testing.T) {
 func TestAProofThatIsRefusedIsNotTriedInAnotherWay(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"", "client_secret_basic", "client_secret_post", "client_secret_jwt"} {
-		var refusals []LoginRefusedEvent
+		var refusals []LoginEvent
 		app := newTestApp(t, setup{config: func(c *Config) {
-			c.TokenEndpointAuthMethod = method
+			c.Registration.TokenEndpointAuthMethod = method
 			c.ClientSecret = "not the secret of the registration"
 			c.Trace.LoginRefused = collect(&refusals)
 		}})
@@ -288,8 +288,8 @@ func TestAnAssertionIsMadeForEachRequest(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	c := mustNew(t, func(c *Config) {
-		c.ClientSecret, c.ClientKeys = "", privateKeys()
-		c.now = func() time.Time { return now }
+		c.ClientSecret, c.Registration.ClientKeys = "", privateKeys()
+		c.Now = func() time.Time { return now }
 	})
 	var assertions []string
 	for range 3 {

@@ -32,11 +32,11 @@ func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
 	keys := testKeys()
 	certificates := []tls.Certificate{certificateFor(t, keys.rsa2, "rsa"), certificateFor(t, keys.p521, "ec")}
 	app := newTestApp(t, setup{config: func(c *Config) {
-		c.ClientKeys = []jose.JSONWebKey{
+		c.Registration.ClientKeys = []jose.JSONWebKey{
 			{Key: keys.rsa, KeyID: "rsa", Use: "sig", Algorithm: "PS256"},
 			{Key: keys.p256}, {Key: keys.p384, Use: "enc"}, {Key: keys.ed},
 		}
-		c.ClientCertificates = certificates
+		c.Registration.ClientCertificates = certificates
 	}})
 	res, body := get(t, http.DefaultClient, app.URL+"/auth/jwks")
 	for name, want := range map[string]string{
@@ -107,7 +107,7 @@ func TestAKeyThatIsAloneIsServedAsItIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, kid := range []string{"", "mine"} {
 		app := newTestApp(t, setup{config: func(c *Config) {
-			c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, KeyID: kid}}
+			c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, KeyID: kid}}
 		}})
 		if _, set := keysAt(t, app.URL); len(set.Keys) != 1 || set.Keys[0].KeyID != kid {
 			t.Errorf("%q is served as %+v", kid, set.Keys)
@@ -118,7 +118,7 @@ func TestAKeyThatIsAloneIsServedAsItIsNamed(t *testing.T) {
 func TestWhoMayAskForTheClientKeys(t *testing.T) {
 	t.Parallel()
 	with := newTestApp(t, setup{config: func(c *Config) {
-		c.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}}
 	}})
 	without := newTestApp(t, setup{})
 	for _, tt := range []struct {
@@ -146,7 +146,7 @@ func TestClientKeysMustBePrivateAndOfAKnownType(t *testing.T) {
 		"nothing": {}, "some text": {Key: "key"},
 		"a certificate alone": {Certificates: []*x509.Certificate{{}}},
 	} {
-		_, err := New(soundConfig(func(c *Config) { c.ClientKeys = []jose.JSONWebKey{key} }))
+		_, err := New(soundConfig(func(c *Config) { c.Registration.ClientKeys = []jose.JSONWebKey{key} }))
 		if codeOf(err) != CodeConfig {
 			t.Errorf("%s was taken: %v", what, err)
 		}
@@ -161,7 +161,7 @@ func TestAProviderFindsTheKeyOfAnAssertionByItsName(t *testing.T) {
 		{Key: keys.p384, Use: "enc"}, {Key: keys.rsa2, Algorithm: "PS512"}, {Key: keys.rsa},
 		{Key: keys.p256}, {Key: keys.ed}, {Key: keys.p521},
 	}
-	served := newTestApp(t, setup{config: func(c *Config) { c.ClientKeys = clientKeys }})
+	served := newTestApp(t, setup{config: func(c *Config) { c.Registration.ClientKeys = clientKeys }})
 	_, set := keysAt(t, served.URL)
 	for i, alg := range map[int]string{1: "PS512", 2: "RS256", 3: "ES256", 4: "EdDSA", 5: "ES512"} {
 		app := newTestApp(t, setup{
@@ -169,8 +169,8 @@ func TestAProviderFindsTheKeyOfAnAssertionByItsName(t *testing.T) {
 				ID: oidctest.ClientID, TokenEndpointAuthMethod: "private_key_jwt", JWKS: set,
 			}}},
 			config: func(c *Config) {
-				c.ClientSecret, c.ClientKeys = "", clientKeys
-				c.TokenEndpointAuthMethod, c.TokenEndpointAuthSigningAlg = "private_key_jwt", alg
+				c.ClientSecret, c.Registration.ClientKeys = "", clientKeys
+				c.Registration.TokenEndpointAuthMethod, c.Registration.TokenEndpointAuthSigningAlg = "private_key_jwt", alg
 			},
 		})
 		app.signIn(t)
@@ -188,7 +188,7 @@ func TestAProviderFindsTheKeyOfAnAssertionByItsName(t *testing.T) {
 func TestASelfSignedCertificateIsKnownByTheServedKeys(t *testing.T) {
 	t.Parallel()
 	certificate := certificateFor(t, testKeys().rsa, "the client")
-	config := func(c *Config) { c.ClientCertificates = []tls.Certificate{certificate} }
+	config := func(c *Config) { c.Registration.ClientCertificates = []tls.Certificate{certificate} }
 	_, set := keysAt(t, newTestApp(t, setup{config: config}).URL)
 	app := newMTLSApp(t, oidctest.Client{
 		ID: oidctest.ClientID, TokenEndpointAuthMethod: "self_signed_tls_client_auth", JWKS: set,

@@ -91,7 +91,7 @@ func newConformanceShape(v conformanceVariant, app string, now func() time.Time)
 	s.config = Config{
 		ClientID:                     conformanceClientID,
 		BaseURL:                      app,
-		CookieKeys:                   [][]byte{testKey(1)},
+		CookieKeys:                   Keys(testKey(1)),
 		TokenEndpointAuthMethod:      v.method,
 		IDTokenEncryptedResponseAlg:  v.alg,
 		IDTokenEncryptedResponseEnc:  v.enc,
@@ -115,11 +115,11 @@ func (s *conformanceShape) identify(v conformanceVariant) {
 		s.registered.Secret, s.config.ClientSecret = conformanceSecret, conformanceSecret
 	case hasCertificate(v):
 		s.provider.TLS = true
-		s.config.ClientCertificates = []tls.Certificate{c.certificate}
+		s.config.Registration.ClientCertificates = []tls.Certificate{c.certificate}
 		s.registered.TLSClientAuthSubjectDN = c.certificate.Leaf.Subject.String()
 	}
 	if v.method == "private_key_jwt" || strings.HasPrefix(v.alg, "RSA") || strings.HasPrefix(v.alg, "ECDH") {
-		s.config.ClientKeys = c.private
+		s.config.Registration.ClientKeys = c.private
 		for _, key := range c.private {
 			s.registered.JWKS.Keys = append(s.registered.JWKS.Keys, key.Public())
 		}
@@ -258,7 +258,7 @@ func newConformanceRun(t *testing.T, m *conformanceModule, v conformanceVariant)
 	c.browser = c.provider.Browser()
 
 	shape.config.Issuer = c.provider.Issuer()
-	shape.config.HTTPClient = c.provider.HTTPClient()
+	shape.config.Provider.Transport = c.provider.HTTPClient().Transport
 	shape.config.Logger = slog.New(slog.NewJSONHandler(c.log, nil))
 	c.config, c.violation = shape.config, shape.violation
 	client, err := New(shape.config)
@@ -437,7 +437,7 @@ func (c *conformanceRun) wantResponseMode(t *testing.T) {
 
 // symmetric reports whether the keys are not needed to verify the ID Token.
 func (c *conformanceRun) symmetric() bool {
-	return strings.HasPrefix(c.config.IDTokenSignedResponseAlg, "HS")
+	return strings.HasPrefix(c.config.Registration.IDTokenSignedResponseAlg, "HS")
 }
 
 func (c *conformanceRun) wantSignedOut(t *testing.T) {

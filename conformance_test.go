@@ -184,7 +184,7 @@ func signedWith(alg string) func(*conformanceShape) {
 		s.registered.IDTokenSignedResponseAlg = alg
 		s.provider.Metadata["id_token_signing_alg_values_supported"] = []string{alg}
 		if isHMAC := strings.HasPrefix(alg, "HS"); isHMAC {
-			s.config.IDTokenSignedResponseAlg = alg
+			s.config.Registration.IDTokenSignedResponseAlg = alg
 		}
 	}
 }
@@ -193,18 +193,18 @@ func asksForAllScopes(s *conformanceShape) {
 	s.config.Scopes = []string{"openid", "profile", "email", "phone", "address"}
 }
 
-func choosesTheMethod(s *conformanceShape) { s.config.TokenEndpointAuthMethod = "" }
+func choosesTheMethod(s *conformanceShape) { s.config.Registration.TokenEndpointAuthMethod = "" }
 
 func takesTokenInBody(s *conformanceShape) {
 	s.provider.TokenInBody = true
-	s.config.UserInfoTokenInBody = true
+	s.config.Provider.UserInfoTokenInBody = true
 }
 
 func announcesAliases(s *conformanceShape) { s.provider.MTLSEndpointAliases = true }
 
 // asksTheImpossible is what the module asks for, to provoke an error.
 func asksTheImpossible(s *conformanceShape) {
-	s.config.AuthOptions = AuthOptions{Prompt: "none", MaxAge: new(time.Duration)}
+	s.config.Login = AuthOptions{Prompt: "none", MaxAge: new(time.Duration)}
 	s.violation = "authorization: max_age 0 with prompt none cannot be met"
 }
 
@@ -214,12 +214,12 @@ func movesTheKeys(s *conformanceShape) {
 
 func signsUserInfo(s *conformanceShape) {
 	s.registered.UserInfoSignedResponseAlg = "RS256"
-	s.config.UserInfoSignedResponseAlg = "RS256"
+	s.config.Registration.UserInfoSignedResponseAlg = "RS256"
 }
 
 func issuesRefreshTokens(s *conformanceShape) {
 	s.provider.NoRefreshToken = false
-	s.config.KeepTokens = true
+	s.config.Tokens.Keep = true
 }
 
 func endsSessions(s *conformanceShape) {
@@ -238,7 +238,7 @@ func endsSessions(s *conformanceShape) {
 // so that without a name either would do.
 func endsSessionsPinned(s *conformanceShape) {
 	endsSessions(s)
-	s.config.IDTokenSignedResponseAlg = "RS256"
+	s.config.Registration.IDTokenSignedResponseAlg = "RS256"
 }
 
 func framesLogout(s *conformanceShape) {
@@ -312,7 +312,7 @@ func onlyKnowsCode(t *testing.T, c *conformanceRun) string {
 		}
 	}
 	c.wantNoConfig(t, func(cfg *Config) {
-		cfg.AuthOptions.Extra = url.Values{"response_type": {"code id_token"}}
+		cfg.Login.Extra = url.Values{"response_type": {"code id_token"}}
 	})
 	return notOffered
 }
@@ -365,7 +365,7 @@ func doesNotRegister(t *testing.T, c *conformanceRun) string {
 func sendsNoRequestObject(t *testing.T, c *conformanceRun) string {
 	for _, name := range []string{"request", "request_uri"} {
 		c.wantNoConfig(t, func(cfg *Config) {
-			cfg.AuthOptions.Extra = url.Values{name: {"https://app.example/request"}}
+			cfg.Login.Extra = url.Values{name: {"https://app.example/request"}}
 		})
 	}
 	logsIn(t, c)

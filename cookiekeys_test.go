@@ -43,7 +43,7 @@ func (s *keyService) count() int {
 
 func newKeyServiceClient(t *testing.T, s *keyService, change func(*Config)) *offlineClient {
 	return newOfflineClient(t, func(cfg *Config) {
-		cfg.CookieKeys, cfg.KeySource = nil, s.read
+		cfg.CookieKeys, cfg.CookieKeys = nil, s.read
 		if change != nil {
 			change(cfg)
 		}
@@ -54,7 +54,7 @@ func TestKeysRotateWithoutSigningAnybodyOut(t *testing.T) {
 	t.Parallel()
 	service := &keyService{keys: [][]byte{testKey(1)}}
 	one := newKeyServiceClient(t, service, nil)
-	two := newKeyServiceClient(t, service, func(cfg *Config) { cfg.now = one.clock.Now })
+	two := newKeyServiceClient(t, service, func(cfg *Config) { cfg.Now = one.clock.Now })
 	if service.count() != 0 {
 		t.Fatal("New asks for the keys")
 	}
@@ -81,7 +81,7 @@ func TestKeysRotateWithoutSigningAnybodyOut(t *testing.T) {
 	var young []*http.Cookie
 	waitFor(t, func() bool {
 		young = one.start(t)
-		newest := newOfflineClient(t, func(cfg *Config) { cfg.CookieKeys = [][]byte{testKey(2)}; cfg.now = one.clock.Now })
+		newest := newOfflineClient(t, func(cfg *Config) { cfg.CookieKeys = Keys(testKey(2)); cfg.Now = one.clock.Now })
 		_, err := newest.Session(requestWith(young...))
 		return err == nil
 	})
@@ -95,7 +95,7 @@ func TestKeysRotateWithoutSigningAnybodyOut(t *testing.T) {
 	one.clock.Advance(keyAge)
 	waitFor(t, func() bool {
 		_, err := two.Session(requestWith(old...))
-		return errors.Is(err, ErrNoSession)
+		return errors.Is(err, CodeNoSession)
 	})
 	two.refusals()
 	if _, err := two.Session(requestWith(young...)); err != nil {
@@ -118,7 +118,7 @@ func TestForgedCookiesDoNotAskForKeysAgainAndAgain(t *testing.T) {
 	service := &keyService{keys: [][]byte{testKey(1)}}
 	c := newKeyServiceClient(t, service, nil)
 	c.start(t)
-	forged := newOfflineClient(t, func(cfg *Config) { cfg.CookieKeys = [][]byte{testKey(9)} }).start(t)
+	forged := newOfflineClient(t, func(cfg *Config) { cfg.CookieKeys = Keys(testKey(9)) }).start(t)
 	c.clock.Advance(keyPause)
 	asked := service.count()
 	for range 1000 {
@@ -145,7 +145,7 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 		handler.ServeHTTP(w, r)
 		return w
 	}
-	cookies := newOfflineClient(t, func(cfg *Config) { cfg.now = c.clock.Now }).start(t)
+	cookies := newOfflineClient(t, func(cfg *Config) { cfg.Now = c.clock.Now }).start(t)
 	if w := ask("/me", cookies...); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("a protected page without keys: %d %v", w.Code, w.Header())
 	}
@@ -213,7 +213,7 @@ func TestCookieKeysFileInTheEnvironment(t *testing.T) {
 		}
 		setEnv(t, map[string]string{"OIDC_COOKIE_KEYS_FILE": file})
 		cfg, err := ConfigFromEnv()
-		if problem == "" && (err != nil || cfg.KeySource == nil) {
+		if problem == "" && (err != nil || cfg.CookieKeys == nil) {
 			t.Errorf("%q: %v", text, err)
 		}
 		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem)) {
@@ -226,7 +226,7 @@ func TestKeySourceBesideCookieKeysIsAMistake(t *testing.T) {
 	t.Parallel()
 	_, err := New(Config{
 		Issuer: "https://op.example", ClientID: "app", ClientSecret: "secret", BaseURL: "https://app.example",
-		CookieKeys: [][]byte{testKey(1)}, KeySource: new(keyService).read,
+		CookieKeys: Keys(testKey(1)), KeySource: new(keyService).read,
 	})
 	if codeOf(err) != CodeConfig || !strings.Contains(err.Error(), "KeySource") {
 		t.Errorf("err = %v", err)

@@ -150,8 +150,8 @@ func wantCode(t *testing.T, err error, code Code) *Error {
 	if !errors.As(err, &e) || e.Code != code {
 		t.Fatalf("error is %v, want code %s", err, code)
 	}
-	if code == CodeProviderUnavailable != errors.Is(err, ErrProviderUnavailable) {
-		t.Fatalf("errors.Is(%v, ErrProviderUnavailable) is wrong", err)
+	if code == CodeProviderUnavailable != errors.Is(err, CodeProviderUnavailable) {
+		t.Fatalf("errors.Is(%v, CodeProviderUnavailable) is wrong", err)
 	}
 	return e
 }
@@ -170,7 +170,7 @@ func TestWellKnownURL(t *testing.T) {
 	}
 }
 
-func readFile(t testing.TB, path ...string) []byte {
+func readTestdata(t testing.TB, path ...string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(append([]string{"testdata"}, path...)...))
 	if err != nil {
@@ -186,7 +186,7 @@ func TestMetadataOfRealProviders(t *testing.T) {
 			"https://fca.integ01.dev-agentconnect.fr/api/v2/session/end"},
 		{"conformance-suite.json", "https://localhost.emobix.co.uk:8443/test/a/oidcrp/", ""},
 	} {
-		m, err := parseMetadata(readFile(t, "metadata", row.file))
+		m, err := parseMetadata(readTestdata(t, "metadata", row.file))
 		if err != nil {
 			t.Errorf("%s: %v", row.file, err)
 			continue
@@ -430,7 +430,7 @@ func TestDiscoveryTellsWhenToTryAgain(t *testing.T) {
 	var cause *fetch.Error
 	for range 10_000 {
 		_, err := p.metadata(t.Context())
-		if !errors.Is(err, ErrProviderUnavailable) || !errors.As(err, &cause) || cause.RetryAfter != 30*time.Second {
+		if !errors.Is(err, CodeProviderUnavailable) || !errors.As(err, &cause) || cause.RetryAfter != 30*time.Second {
 			t.Fatalf("error is %v", err)
 		}
 	}
@@ -523,7 +523,7 @@ func TestDiscoveryKeepsTheLastGoodCopy(t *testing.T) {
 
 func FuzzMetadata(f *testing.F) {
 	for _, file := range []string{"proconnect.json", "conformance-suite.json"} {
-		f.Add(readFile(f, "metadata", file))
+		f.Add(readTestdata(f, "metadata", file))
 	}
 	f.Add([]byte(`{"issuer":"https://op.example","mtls_endpoint_aliases":{"token_endpoint":null}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {

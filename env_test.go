@@ -104,7 +104,7 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 		TokenEndpointAuthSigningAlg: "HS512", AuthOptions: AuthOptions{Prompt: "login", MaxAge: new(5 * time.Minute)},
 		UserInfoTokenInBody: true, IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
 		UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
-		CookieKeys: [][]byte{testKey(1), testKey(2)},
+		CookieKeys: Keys(testKey(1), testKey(2)),
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the configuration is\n%+v\nwant\n%+v", got, want)
@@ -227,11 +227,11 @@ func TestClientKeyFiles(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || len(cfg.ClientKeys) != 1 || !sameKey(cfg.ClientKeys[0].Key, tt.key) {
-			t.Errorf("%s: the keys are %v, %v", tt.what, cfg.ClientKeys, err)
+		if err != nil || len(cfg.Registration.ClientKeys) != 1 || !sameKey(cfg.Registration.ClientKeys[0].Key, tt.key) {
+			t.Errorf("%s: the keys are %v, %v", tt.what, cfg.Registration.ClientKeys, err)
 			continue
 		}
-		_, err = New(soundConfig(func(c *Config) { c.ClientSecret, c.ClientKeys = "", cfg.ClientKeys }))
+		_, err = New(soundConfig(func(c *Config) { c.ClientSecret, c.Registration.ClientKeys = "", cfg.Registration.ClientKeys }))
 		if err != nil {
 			t.Errorf("%s: New: %v", tt.what, err)
 		}

@@ -23,7 +23,7 @@ import (
 
 func TestEverySentinelIsFoundThroughTheWholeChain(t *testing.T) {
 	t.Parallel()
-	all := []error{ErrNoSession, ErrLoginRequired, ErrProviderUnavailable, ErrTransactionLost, ErrStoreUnavailable, ErrNotFound}
+	all := []error{CodeNoSession, CodeLoginRequired, CodeProviderUnavailable, CodeTransactionLost, CodeStoreUnavailable, ErrNotFound}
 	codes := []Code{
 		CodeConfig, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupported, CodeInvalidRequest, CodeTransactionLost,
 		CodeIssuerMismatch, CodeProviderError, CodeClientRefused, CodeTokenRefused, CodeUserInfoRefused, CodeSessionTooLarge, CodeNoSession,
@@ -62,7 +62,7 @@ func TestErrorsFromTheOutsideKeepTheirType(t *testing.T) {
 	app.provider.SetDown(true)
 	_, err = app.client.userInfo(t.Context(), m, "x", "alice")
 	var down *fetch.Error
-	if !errors.Is(err, ErrProviderUnavailable) || !errors.As(err, &down) || down.StatusCode != 503 {
+	if !errors.Is(err, CodeProviderUnavailable) || !errors.As(err, &down) || down.StatusCode != 503 {
 		t.Errorf("a provider that is down: %v", err)
 	}
 	app.provider.SetDown(false)
@@ -72,14 +72,14 @@ func TestErrorsFromTheOutsideKeepTheirType(t *testing.T) {
 	if !errors.As(err, &refusal) || refusal.ErrorCode != "invalid_grant" || refusal.StatusCode != 400 || refusal.Endpoint != "token" {
 		t.Errorf("a provider that refuses: %v", err)
 	}
-	if errors.Is(err, ErrProviderUnavailable) {
+	if errors.Is(err, CodeProviderUnavailable) {
 		t.Errorf("%v counts as an outage", err)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = app.client.userInfo(ctx, m, "x", "alice")
-	if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrProviderUnavailable) {
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, CodeProviderUnavailable) {
 		t.Errorf("a caller who leaves: %v", err)
 	}
 }
@@ -281,12 +281,12 @@ func TestNoSecretIsInALogAnErrorOrAPage(t *testing.T) {
 			secrets := &secretsTransport{secrets: make(map[string]string)}
 			app := newTestApp(t, setup{config: func(c *Config) {
 				secrets.next = fetch.NewTransport()
-				c.HTTPClient = &http.Client{Transport: secrets}
+				c.Provider.Transport = secrets
 				if strings.HasSuffix(f.Name, string(fault.Slow)) || strings.HasSuffix(f.Name, string(fault.Hanging)) {
-					c.ProviderTimeout = 300 * time.Millisecond
+					c.Provider.Timeout = 300 * time.Millisecond
 				}
-				c.KeepTokens = true
-				c.Trace.LoginRefused = func(_ context.Context, ev LoginRefusedEvent) { told = append(told, ev.Err) }
+				c.Tokens.Keep = true
+				c.Trace.LoginRefused = func(_ context.Context, ev LoginEvent) { told = append(told, ev.Err) }
 				c.Trace.DiscoveryFetched = func(_ context.Context, ev FetchEvent) { told = append(told, ev.Err) }
 			}})
 			if f.Name != "none" {

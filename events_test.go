@@ -59,23 +59,23 @@ func (d *diary) trace() Trace {
 	return Trace{
 		DiscoveryFetched: fetched("DiscoveryFetched"),
 		KeysFetched:      fetched("KeysFetched"),
-		KeysRotated: func(_ context.Context, ev KeysRotatedEvent) {
+		KeysRotated: func(_ context.Context, ev FetchEvent) {
 			d.note(fmt.Sprintf("KeysRotated added=%d removed=%d", len(ev.Added), len(ev.Removed)))
 		},
-		LoginStarted: func(_ context.Context, ev LoginStartedEvent) {
+		LoginStarted: func(_ context.Context, ev LoginEvent) {
 			d.note(fmt.Sprintf("LoginStarted return_to=%s acr=%q prompt=%q restart=%v", ev.ReturnTo, ev.ACRValues, ev.Prompt, ev.Restart))
 		},
-		LoginSucceeded: func(_ context.Context, ev LoginSucceededEvent) {
+		LoginSucceeded: func(_ context.Context, ev LoginEvent) {
 			d.note(fmt.Sprintf("LoginSucceeded sub=%s acr=%s amr=%q", ev.Subject, ev.ACR, ev.AMR))
 		},
-		LoginRefused: func(_ context.Context, ev LoginRefusedEvent) {
+		LoginRefused: func(_ context.Context, ev LoginEvent) {
 			d.note(fmt.Sprintf("LoginRefused code=%s same=%v", ev.Code, codeOf(ev.Err) == ev.Code))
 		},
-		SessionRefreshed: func(_ context.Context, ev SessionRefreshedEvent) {
+		SessionRefreshed: func(_ context.Context, ev SessionEvent) {
 			d.note(fmt.Sprintf("SessionRefreshed sub=%s rotated=%v failed=%v", ev.Subject, ev.Rotated, ev.Err != nil))
 		},
-		SessionRefused: func(_ context.Context, ev SessionRefusedEvent) { d.note("SessionRefused reason=" + ev.Reason) },
-		LoggedOut: func(_ context.Context, ev LoggedOutEvent) {
+		SessionRefused: func(_ context.Context, ev SessionEvent) { d.note("SessionRefused reason=" + ev.Reason) },
+		LoggedOut: func(_ context.Context, ev SessionEvent) {
 			d.note(fmt.Sprintf("LoggedOut sub=%s at_provider=%v", ev.Subject, ev.AtProvider))
 		},
 	}
@@ -92,7 +92,7 @@ func newDiaryApp(t *testing.T) *diaryApp {
 	t.Helper()
 	d := new(diary)
 	app := newTestApp(t, setup{
-		config: func(c *Config) { c.Trace, c.KeepTokens = d.trace(), true },
+		config: func(c *Config) { c.Trace, c.Tokens.Keep = d.trace(), true },
 		routes: func(c *Client, mux *http.ServeMux) {
 			mux.HandleFunc("/refresh", func(w http.ResponseWriter, r *http.Request) { _, _ = c.Refresh(w, r) })
 		},
@@ -212,7 +212,7 @@ func TestHooksThatFetchTellOfFailures(t *testing.T) {
 
 func TestDurationsAreThoseOfTheSteps(t *testing.T) {
 	t.Parallel()
-	var logins []LoginSucceededEvent
+	var logins []LoginEvent
 	app := newTestApp(t, setup{config: func(c *Config) {
 		c.Trace.LoginSucceeded = collect(&logins)
 		now := c.now
@@ -225,14 +225,14 @@ func TestDurationsAreThoseOfTheSteps(t *testing.T) {
 			spent += map[string]time.Duration{"/token": 3 * time.Second, "/jwks": 5 * time.Second, "/userinfo": 7 * time.Second}[r.URL.Path]
 			return next.RoundTrip(r)
 		})}
-		c.now = func() time.Time {
+		c.Now = func() time.Time {
 			mu.Lock()
 			defer mu.Unlock()
 			return now().Add(spent)
 		}
 	}})
 	app.signIn(t)
-	want := []LoginSucceededEvent{{
+	want := []LoginEvent{{
 		Subject: "alice", ACR: "eidas1", AMR: []string{"pwd"},
 		Exchange: 3 * time.Second, Verification: 5 * time.Second, UserInfo: 7 * time.Second,
 	}}
@@ -248,13 +248,13 @@ func TestNoHookIsNeeded(t *testing.T) {
 	ctx := t.Context()
 	e.discoveryFetched(ctx, FetchEvent{})
 	e.keysFetched(ctx, FetchEvent{})
-	e.keysRotated(ctx, KeysRotatedEvent{})
-	e.loginStarted(ctx, LoginStartedEvent{})
-	e.loginSucceeded(ctx, LoginSucceededEvent{})
-	e.loginRefused(ctx, ErrNoSession)
-	e.sessionRefreshed(ctx, SessionRefreshedEvent{})
+	e.keysRotated(ctx, FetchEvent{})
+	e.loginStarted(ctx, LoginEvent{})
+	e.loginSucceeded(ctx, LoginEvent{})
+	e.loginRefused(ctx, CodeNoSession)
+	e.sessionRefreshed(ctx, SessionEvent{})
 	e.sessionRefused(ctx, "")
-	e.loggedOut(ctx, LoggedOutEvent{})
+	e.loggedOut(ctx, SessionEvent{})
 }
 
 func TestLevelsOfTheLog(t *testing.T) {

@@ -42,7 +42,7 @@ func config(provider *oidctest.Provider, baseURL string) oidcrp.Config {
 		ClientID:     oidctest.ClientID,
 		ClientSecret: oidctest.ClientSecret,
 		BaseURL:      baseURL,
-		CookieKeys:   [][]byte{bytes.Repeat([]byte{1}, 32)}, // an app has random ones
+		CookieKeys:   Keys(bytes.Repeat([]byte{1}, 32)), // an app has random ones
 		Logger:       slog.New(slog.DiscardHandler),
 	}
 }
@@ -188,7 +188,7 @@ func ExampleACR() {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/read", client.RequireLogin(level))
-	mux.Handle("/sign", client.RequireLogin(level, oidcrp.ACR("eidas2", "eidas3")))
+	mux.Handle("/sign", client.Require(oidcrp.ACR("eidas2", "eidas3"))(level))
 	handler = client.Middleware(mux)
 
 	// The second page asks the provider for a stronger login.
@@ -206,14 +206,14 @@ func ExampleMaxAge() {
 		ClientID:     "dossiers",
 		ClientSecret: "secret",
 		BaseURL:      "https://dossiers.example.gouv.fr",
-		CookieKeys:   [][]byte{bytes.Repeat([]byte{1}, 32)},
+		CookieKeys:   Keys(bytes.Repeat([]byte{1}, 32)),
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	sign := http.NotFoundHandler()
 	// Whoever signs has proven who they are within the last five minutes.
-	http.Handle("/sign", client.RequireLogin(sign, oidcrp.MaxAge(5*time.Minute)))
+	http.Handle("/sign", client.Require(oidcrp.MaxAge(5*time.Minute))(sign))
 }
 
 func ExampleTrace() {
@@ -225,10 +225,10 @@ func ExampleTrace() {
 
 	cfg := config(provider, app.URL)
 	cfg.Trace = oidcrp.Trace{
-		LoginSucceeded: func(_ context.Context, ev oidcrp.LoginSucceededEvent) {
+		LoginSucceeded: func(_ context.Context, ev oidcrp.LoginEvent) {
 			fmt.Println("signed in:", ev.Subject, ev.ACR)
 		},
-		LoginRefused: func(_ context.Context, ev oidcrp.LoginRefusedEvent) {
+		LoginRefused: func(_ context.Context, ev oidcrp.LoginEvent) {
 			fmt.Println("refused:", ev.Code)
 		},
 	}
@@ -261,7 +261,7 @@ func ExampleClient_Callback() {
 	defer app.Close()
 
 	cfg := config(provider, app.URL)
-	cfg.RedirectURI = app.URL + "/oidc/back"
+	cfg.Registration.RedirectURI = app.URL + "/oidc/back"
 	client, err := oidcrp.New(cfg)
 	if err != nil {
 		log.Fatal(err)
@@ -306,7 +306,7 @@ func ExampleConfigFromEnv() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cfg.SessionIdleTimeout = 30 * time.Minute
+	cfg.Sessions.IdleTimeout = 30 * time.Minute
 	if _, err := oidcrp.New(cfg); err != nil {
 		log.Fatal(err)
 	}

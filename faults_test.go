@@ -176,25 +176,25 @@ func sayClaims(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *faultTrial) configure(c *Config) {
-	c.Trace.LoginRefused = func(_ context.Context, ev LoginRefusedEvent) {
+	c.Trace.LoginRefused = func(_ context.Context, ev LoginEvent) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.refused = append(f.refused, ev.Code)
 	}
 	switch f.fault.Needs {
 	case fault.NeedsPinnedAlg:
-		c.IDTokenSignedResponseAlg = "RS256"
+		c.Registration.IDTokenSignedResponseAlg = "RS256"
 	case fault.NeedsSignedUserInfo:
-		c.UserInfoSignedResponseAlg = "RS256"
+		c.Registration.UserInfoSignedResponseAlg = "RS256"
 	case fault.NeedsACR:
-		c.AuthOptions.ACRValues = []string{"eidas1"}
+		c.Login.ACRValues = []string{"eidas1"}
 	case fault.NeedsMaxAge:
-		c.AuthOptions.MaxAge = new(time.Minute)
+		c.Login.MaxAge = new(time.Minute)
 	case fault.NeedsRefresh:
-		c.KeepTokens = true
+		c.Tokens.Keep = true
 	}
 	if strings.HasSuffix(f.fault.Name, "-slow") || strings.HasSuffix(f.fault.Name, "-hanging") {
-		c.ProviderTimeout = time.Second // these two never end by themselves
+		c.Provider.Timeout = time.Second // these two never end by themselves
 	}
 }
 

@@ -82,7 +82,7 @@ func (v *idTokens) test(t *testing.T, expected *expectedIDToken, rows []claimRow
 
 func TestTheRulesForAnIDToken(t *testing.T) {
 	t.Parallel()
-	v := newIDTokens(t, setup{config: func(c *Config) { c.TrustedAudiences = []string{"api"} }})
+	v := newIDTokens(t, setup{config: func(c *Config) { c.Provider.TrustedAudiences = []string{"api"} }})
 	issuer := v.provider.Issuer()
 	v.test(t, &expectedIDToken{nonce: "the-nonce"}, []claimRow{
 		{"nothing unusual", "x", nil, ""},
@@ -195,7 +195,7 @@ func TestACRAndAuthTimeThatWereAskedFor(t *testing.T) {
 
 func TestTheSkewIsConfigurable(t *testing.T) {
 	t.Parallel()
-	v := newIDTokens(t, setup{config: func(c *Config) { c.ClockSkew = 5 * time.Minute }})
+	v := newIDTokens(t, setup{config: func(c *Config) { c.Provider.ClockSkew = 5 * time.Minute }})
 	v.test(t, &expectedIDToken{nonce: "the-nonce", maxAge: new(int64(0))}, []claimRow{
 		{"exp inside", "exp", v.at(-299 * time.Second), ""},
 		{"exp at the end", "exp", v.at(-300 * time.Second), "exp"},
@@ -237,7 +237,7 @@ func signedPayload(payload string) string {
 
 func TestThePayloadIsOneStrictObject(t *testing.T) {
 	t.Parallel()
-	v := newIDTokens(t, setup{config: func(c *Config) { c.IDTokenSignedResponseAlg = "HS256" }})
+	v := newIDTokens(t, setup{config: func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "HS256" }})
 	claims := v.provider.IDTokenClaims(oidctest.ClientID, "alice")
 	claims["nonce"] = "n"
 	sound, err := json.Marshal(claims)
@@ -304,7 +304,7 @@ func TestSigningInWithEveryAlgorithm(t *testing.T) {
 		}
 		t.Run(alg, func(t *testing.T) {
 			t.Parallel()
-			app := newTestApp(t, algSetup(alg, func(c *Config) { c.IDTokenSignedResponseAlg = alg }))
+			app := newTestApp(t, algSetup(alg, func(c *Config) { c.Registration.IDTokenSignedResponseAlg = alg }))
 			browser := app.signIn(t)
 			if got := app.who(t, browser, "/me").Sub; got != "alice" {
 				t.Errorf("signed in as %q, want alice", got)
@@ -318,7 +318,7 @@ func TestAnAlgorithmThatWasNotAgreedIsRefused(t *testing.T) {
 	// The provider has a key for each, and every signature is good.
 	algs := []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"}
 	verifier := func(pin string, advertised ...string) *idTokens {
-		s := algSetup("ES256", func(c *Config) { c.IDTokenSignedResponseAlg = pin })
+		s := algSetup("ES256", func(c *Config) { c.Registration.IDTokenSignedResponseAlg = pin })
 		s.provider.IDTokenSigningAlgValuesSupported = algs
 		v := newIDTokens(t, s)
 		if advertised != nil {
@@ -363,7 +363,7 @@ func TestAnAlgorithmThatWasNotAgreedIsRefused(t *testing.T) {
 
 func TestEd25519ByItsOwnName(t *testing.T) {
 	t.Parallel()
-	v := newIDTokens(t, setup{config: func(c *Config) { c.IDTokenSignedResponseAlg = "Ed25519" }})
+	v := newIDTokens(t, setup{config: func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "Ed25519" }})
 	key := testKeys().ed
 	set, err := json.Marshal(map[string]any{"keys": []any{jwk(key, "kid", "ed", "use", "sig")}})
 	if err != nil {
@@ -428,7 +428,7 @@ func TestAtHashUsesTheHashOfTheAlgorithm(t *testing.T) {
 
 func TestWhatIsReadOfAnIDToken(t *testing.T) {
 	t.Parallel()
-	v := newIDTokens(t, setup{config: func(c *Config) { c.TrustedAudiences = []string{"api"} }})
+	v := newIDTokens(t, setup{config: func(c *Config) { c.Provider.TrustedAudiences = []string{"api"} }})
 	at := time.Unix(v.at(0), 0)
 	token, err := v.verify(t, "RS256", map[string]any{
 		"aud": []string{"client", "api"}, "azp": "client", "acr": "eidas2", "amr": []string{"pwd", "mfa"}, "sid": "s1",
@@ -491,7 +491,7 @@ func TestARefusalSaysWhatWasExpected(t *testing.T) {
 
 func TestAnACRThatIsTooLowIsNoForgery(t *testing.T) {
 	t.Parallel()
-	var refusals []LoginRefusedEvent
+	var refusals []LoginEvent
 	app := newTestApp(t, setup{config: func(c *Config) { c.Trace.LoginRefused = collect(&refusals) }})
 	app.provider.Misbehave(fault.IDTokenLowerACR)
 	res, err := app.provider.Visit(app.provider.Browser(), app.URL+"/admin", "alice")

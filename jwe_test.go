@@ -125,10 +125,10 @@ func encryptedSetup(alg, enc, userInfoEnc, signed string) setup {
 			UserInfoSignedResponseAlg: signed,
 		}}},
 		config: func(c *Config) {
-			c.ClientKeys = encryptionKeys()
-			c.IDTokenEncryptedResponseAlg, c.IDTokenEncryptedResponseEnc = alg, enc
-			c.UserInfoEncryptedResponseAlg, c.UserInfoEncryptedResponseEnc = alg, userInfoEnc
-			c.UserInfoSignedResponseAlg = signed
+			c.Registration.ClientKeys = encryptionKeys()
+			c.Registration.IDTokenEncryptedResponseAlg, c.Registration.IDTokenEncryptedResponseEnc = alg, enc
+			c.Registration.UserInfoEncryptedResponseAlg, c.Registration.UserInfoEncryptedResponseEnc = alg, userInfoEnc
+			c.Registration.UserInfoSignedResponseAlg = signed
 		},
 		routes: func(c *Client, mux *http.ServeMux) {
 			mux.Handle("/session", c.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -171,7 +171,7 @@ func TestEveryEncryptionSignsIn(t *testing.T) {
 
 func TestEveryPairOfEncryptionAlgorithms(t *testing.T) {
 	t.Parallel()
-	c := mustNew(t, func(c *Config) { c.ClientKeys = encryptionKeys() })
+	c := mustNew(t, func(c *Config) { c.Registration.ClientKeys = encryptionKeys() })
 	for _, alg := range everyKeyManagement {
 		for _, enc := range everyContentEncryption {
 			compact := encryptedFor(t, recipientKey(alg, enc, c.cfg.ClientSecret), "", alg, enc, "inside")
@@ -222,7 +222,7 @@ func TestSecretKeys(t *testing.T) {
 func TestDecryptRefuses(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
-	c := mustNew(t, func(c *Config) { c.ClientKeys = encryptionKeys() })
+	c := mustNew(t, func(c *Config) { c.Registration.ClientKeys = encryptionKeys() })
 	secret := c.cfg.ClientSecret
 	direct := func(members string) string {
 		return directJWE(t, `{"alg":"dir","enc":"A256GCM"`+members+`}`, secret, []byte("inside"))
@@ -271,7 +271,7 @@ func TestDecryptRefuses(t *testing.T) {
 
 func TestDecryptRefusesWhatWasChangedOnTheWay(t *testing.T) {
 	t.Parallel()
-	c := mustNew(t, func(c *Config) { c.ClientKeys = encryptionKeys() })
+	c := mustNew(t, func(c *Config) { c.Registration.ClientKeys = encryptionKeys() })
 	for _, alg := range []string{"RSA-OAEP", "ECDH-ES", "ECDH-ES+A128KW", "A256KW", "A128GCMKW", "dir"} {
 		for _, enc := range []string{"A128CBC-HS256", "A256GCM"} {
 			compact := encryptedFor(t, recipientKey(alg, enc, c.cfg.ClientSecret), "ec", alg, enc, "inside")
@@ -326,7 +326,7 @@ func TestDecryptWithSeveralKeys(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	c := mustNew(t, func(c *Config) {
-		c.ClientKeys = []jose.JSONWebKey{
+		c.Registration.ClientKeys = []jose.JSONWebKey{
 			{Key: keys.p256, KeyID: "new"}, {Key: keys.other, KeyID: "old"},
 			{Key: keys.rsa, KeyID: "rsa", Algorithm: "RSA-OAEP-256"}, {Key: keys.rsa2},
 		}
@@ -347,7 +347,7 @@ func TestDecryptWithSeveralKeys(t *testing.T) {
 		{"the old key under the new one's name", keys.other.Public(), "new", "ECDH-ES", false},
 		{"the key for one algorithm with that one", keys.rsa.Public(), "rsa", "RSA-OAEP-256", true},
 		{"the key for one algorithm with another", keys.rsa.Public(), "rsa", "RSA-OAEP", false},
-		{"a key by its thumbprint", keys.rsa2.Public(), c.cfg.ClientKeys[3].KeyID, "RSA-OAEP", true},
+		{"a key by its thumbprint", keys.rsa2.Public(), c.cfg.Registration.ClientKeys[3].KeyID, "RSA-OAEP", true},
 	} {
 		got, err := c.decrypt("ID Token", encryptedFor(t, tt.key, tt.kid, tt.alg, "A128GCM", "inside"), tt.alg, "A128GCM")
 		if tt.ok && (got != "inside" || err != nil) {
@@ -357,7 +357,7 @@ func TestDecryptWithSeveralKeys(t *testing.T) {
 			wantRefusal(t, tt.what, err, "encryption")
 		}
 	}
-	if c.cfg.ClientKeys[3].KeyID == "" {
+	if c.cfg.Registration.ClientKeys[3].KeyID == "" {
 		t.Error("a key among several has no name")
 	}
 }
@@ -474,7 +474,7 @@ func TestEncryptedTokensAreRefreshed(t *testing.T) {
 	t.Parallel()
 	s := encryptedSetup("ECDH-ES+A256KW", "A256GCM", "A128CBC-HS256", "ES256")
 	config := s.config
-	s.config = func(c *Config) { config(c); c.KeepTokens = true }
+	s.config = func(c *Config) { config(c); c.Tokens.Keep = true }
 	a := newRefreshApp(t, s)
 	browser := a.signIn(t)
 	if got := a.refresh(t, browser); got.Sub != "alice" {
@@ -485,7 +485,7 @@ func TestEncryptedTokensAreRefreshed(t *testing.T) {
 // FuzzJWE checks that no text makes a panic, an unbounded error or an unbounded
 // result, and that nothing is opened that was not agreed on.
 func FuzzJWE(f *testing.F) {
-	c := fuzzClient(f, func(c *Config) { c.ClientKeys = encryptionKeys() })
+	c := fuzzClient(f, func(c *Config) { c.Registration.ClientKeys = encryptionKeys() })
 	keys := testKeys()
 	secret := c.cfg.ClientSecret
 	for _, alg := range everyKeyManagement {

@@ -147,7 +147,7 @@ func wantRefusal(t *testing.T, what string, err error, check string) {
 	if !errors.As(err, &refused) || refused.Check != check || refused.Token != "ID Token" {
 		t.Errorf("%s: error is %v, want a refusal for its %s", what, err, check)
 	}
-	if errors.Is(err, ErrProviderUnavailable) {
+	if errors.Is(err, CodeProviderUnavailable) {
 		t.Errorf("%s: a refusal that counts as an outage", what)
 	}
 }
@@ -410,7 +410,7 @@ func TestParseKeysOfRealProviders(t *testing.T) {
 		{"conformance-suite.json", 5, 3}, // secp256k1 and two for encryption are passed over
 		{"odd.json", 2, 13},
 	} {
-		set, err := parseKeys(readFile(t, "jwks", row.file))
+		set, err := parseKeys(readTestdata(t, "jwks", row.file))
 		if err != nil {
 			t.Errorf("%s: %v", row.file, err)
 			continue
@@ -439,8 +439,8 @@ func TestRotationIsNoticed(t *testing.T) {
 	keys := testKeys()
 	s := newOPServer(t)
 	s.serveKeys(jwk(keys.p256, "kid", "old"))
-	var rotated []KeysRotatedEvent
-	k := s.keySet(Trace{KeysRotated: func(_ context.Context, ev KeysRotatedEvent) { rotated = append(rotated, ev) }})
+	var rotated []FetchEvent
+	k := s.keySet(Trace{KeysRotated: func(_ context.Context, ev FetchEvent) { rotated = append(rotated, ev) }})
 	oldToken, newToken := sign(head("ES256", "old"), "{}", keys.p256), sign(head("ES256", "new"), "{}", keys.other)
 	wantAccepted(t, "before", k, oldToken)
 
@@ -786,7 +786,7 @@ func TestKeysAreFetchedFromWhereTheMetadataSaysNow(t *testing.T) {
 
 func TestKeySetServesGoOIDC(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.IDTokenSignedResponseAlg = "ES256" }})
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Registration.IDTokenSignedResponseAlg = "ES256" }})
 	verifier := oidc.NewVerifier(app.provider.Issuer(), app.client.KeySet(), &oidc.Config{
 		ClientID: "api", SupportedSigningAlgs: []string{"ES256", "RS256"}, Now: app.clock.Now,
 	})

@@ -27,7 +27,7 @@ import (
 type logoutApp struct {
 	*testApp
 	received []BackChannelEvent
-	replayed []TokenReplayedEvent
+	replayed []BackChannelEvent
 }
 
 func newLogoutApp(t testing.TB, s setup) *logoutApp {
@@ -48,7 +48,7 @@ func newLogoutApp(t testing.TB, s setup) *logoutApp {
 	s.provider.Clients = []oidctest.Client{client}
 	change := s.config
 	s.config = func(c *Config) {
-		c.IDTokenSignedResponseAlg = "RS256"
+		c.Registration.IDTokenSignedResponseAlg = "RS256"
 		c.Trace.BackChannelReceived = collect(&a.received)
 		c.Trace.TokenReplayed = collect(&a.replayed)
 		if change != nil {
@@ -325,7 +325,7 @@ func TestBackChannelRequests(t *testing.T) {
 func TestLogoutTokensWorkOnce(t *testing.T) {
 	t.Parallel()
 	for _, store := range []func() Store{
-		func() Store { return nil }, func() Store { return new(MemoryStore) }, func() Store { return new(plainStore) },
+		func() Store { return nil }, func() Store { return NewMemoryStore(0) }, func() Store { return new(plainStore) },
 	} {
 		a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store() }})
 		token := a.provider.LogoutToken(oidctest.ClientID, "alice", "")
@@ -350,7 +350,7 @@ func TestLogoutTokensWorkOnce(t *testing.T) {
 func TestLogoutTokensWorkOnceAtOnce(t *testing.T) {
 	t.Parallel()
 	c := newLogoutApp(t, setup{config: func(c *Config) {
-		c.Store, c.Trace = new(MemoryStore), Trace{}
+		c.Store, c.Trace = NewMemoryStore(0), Trace{}
 	}})
 	token := c.provider.LogoutToken(oidctest.ClientID, "alice", "")
 	var accepted atomic.Int32
@@ -371,7 +371,7 @@ func TestLogoutTokensWorkOnceAtOnce(t *testing.T) {
 // As long as a token could pass by its iat it is remembered.
 func TestLogoutTokensAreRememberedForAsLongAsTheyAreYoung(t *testing.T) {
 	t.Parallel()
-	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = &MemoryStore{now: c.now} }})
+	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = newMemoryStore(0, c.now) }})
 	claims := a.claims()
 	claims["iat"], claims["exp"] = a.clock.Now().Add(time.Minute).Unix(), a.clock.Now().Add(time.Hour).Unix()
 	token := a.provider.SignClaims("RS256", claims, nil)
@@ -388,7 +388,7 @@ func TestBackChannelEndsTheRightSessions(t *testing.T) {
 	t.Parallel()
 	for name, store := range map[string]func(now func() time.Time) Store{
 		"cookies": func(func() time.Time) Store { return nil },
-		"store":   func(now func() time.Time) Store { return &MemoryStore{now: now} },
+		"store":   func(now func() time.Time) Store { return newMemoryStore(0, now) },
 		"plain":   func(now func() time.Time) Store { p := new(plainStore); p.m.now = now; return p },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -438,7 +438,7 @@ func TestBackChannelEndsTheRightSessions(t *testing.T) {
 func TestBackChannelReachesEveryReplica(t *testing.T) {
 	t.Parallel()
 	for _, plain := range []bool{false, true} {
-		shared := new(MemoryStore)
+		shared := NewMemoryStore(0)
 		config := func(c *Config) {
 			c.Store = shared
 			if plain {
@@ -451,7 +451,7 @@ func TestBackChannelReachesEveryReplica(t *testing.T) {
 		browser := a.signIn(t)
 		form := url.Values{"logout_token": {a.provider.LogoutToken(oidctest.ClientID, "", a.sid(t, browser))}}
 		status, _ := a.sends(t, replica.URL, form)
-		a.clock.Advance(a.client.cfg.RevocationDelay)
+		a.clock.Advance(a.client.cfg.Sessions.RevocationDelay)
 		if status != 200 || a.signedIn(t, browser) {
 			t.Errorf("the replica answered %d; signed in afterwards: %t", status, a.signedIn(t, browser))
 		}
@@ -482,7 +482,7 @@ func TestBackChannelWhileTheStoreFails(t *testing.T) {
 			if status := a.ends(t, token); status != 400 {
 				t.Errorf("%s fails, plain %t: answered %d", op, plain, status)
 			}
-			if err := a.received[0].Err; !errors.Is(err, ErrStoreUnavailable) {
+			if err := a.received[0].Err; !errors.Is(err, CodeStoreUnavailable) {
 				t.Errorf("%s fails, plain %t: %v", op, plain, err)
 			}
 			store.fail("")
@@ -558,7 +558,7 @@ func TestBackChannelWhileTheProviderIsDown(t *testing.T) {
 	if status != 400 || jsonMember(t, body, "error_description") != string(CodeProviderUnavailable) {
 		t.Errorf("answered %d: %s", status, body)
 	}
-	if err := a.received[0].Err; !errors.Is(err, ErrProviderUnavailable) || codeOf(err) == CodeTokenRefused {
+	if err := a.received[0].Err; !errors.Is(err, CodeProviderUnavailable) || codeOf(err) == CodeTokenRefused {
 		t.Errorf("the event says %v", err)
 	}
 	if !strings.Contains(a.log.String(), string(CodeProviderUnavailable)) {
@@ -707,7 +707,7 @@ func formRequest(form string) *http.Request {
 // FuzzLogoutToken checks that no request makes a panic or an unbounded error,
 // and that what is accepted is a Logout Token for this client.
 func FuzzLogoutToken(f *testing.F) {
-	c := fuzzClient(f, func(c *Config) { c.IDTokenSignedResponseAlg = "HS256" })
+	c := fuzzClient(f, func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "HS256" })
 	secret := []byte(c.cfg.ClientSecret)
 	sound := map[string]any{
 		"iss": c.cfg.Issuer, "aud": c.cfg.ClientID, "iat": c.now().Unix(), "jti": "j", "sub": "alice",

@@ -40,7 +40,7 @@ func (a *logoutApp) frame(t *testing.T, browser *http.Client, query string) *htt
 
 func TestFrontChannelEndsTheSessionOfIssAndSid(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, new(MemoryStore), new(plainStore)} {
+	for _, store := range []Store{nil, NewMemoryStore(0), new(plainStore)} {
 		a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store }})
 		browser, elsewhere := a.signIn(t), a.signIn(t)
 		stolen := cookieHeader(t, a.testApp, browser)

@@ -96,7 +96,7 @@ func TestLogoutTellsTheProviderWhoLeaves(t *testing.T) {
 	tokens := new(tokenListener)
 	app := newTestApp(t, setup{config: func(cfg *Config) {
 		tokens.next = cfg.HTTPClient.Transport
-		cfg.HTTPClient = &http.Client{Transport: tokens}
+		cfg.Provider.Transport = tokens
 	}})
 	browser := app.signIn(t)
 	res, _ := app.logsOut(t, browser, "/auth/logout")
@@ -276,7 +276,7 @@ func TestLogoutWithoutHelpFromTheProvider(t *testing.T) {
 // there all the same, and the session here is over.
 func TestLogoutWhileTheProviderIsDown(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.KeepTokens = true }})
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Tokens.Keep = true }})
 	browser := app.signIn(t)
 	app.provider.SetDown(true)
 	res, _ := app.logsOut(t, browser, "/auth/logout")
@@ -320,8 +320,8 @@ func TestLogoutDoesNotWaitForAProviderThatNeverAnswers(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newOfflineClient(t, func(cfg *Config) {
-					cfg.Metadata, cfg.KeepTokens = test.metadata, true
-					cfg.HTTPClient = &http.Client{Transport: hangingTransport{}}
+					cfg.Provider.Metadata, cfg.Tokens.Keep = test.metadata, true
+					cfg.Provider.Transport = hangingTransport{}
 				})
 				cookies := c.start(t)
 				w := httptest.NewRecorder()
@@ -381,7 +381,7 @@ func TestLogoutRevokesTheTokensThatWereKept(t *testing.T) {
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			app := newTestApp(t, setup{provider: test.provider, config: func(cfg *Config) { cfg.KeepTokens = test.keep }})
+			app := newTestApp(t, setup{provider: test.provider, config: func(cfg *Config) { cfg.Tokens.Keep = test.keep }})
 			browser := app.signIn(t)
 			base, _ := url.Parse(app.URL)
 			s, err := app.client.Session(requestWith(browser.Jar.Cookies(base)...))
@@ -414,7 +414,7 @@ func TestLogoutRevokesTheTokensThatWereKept(t *testing.T) {
 // An answer that was on its way sets the cookies of a session in use once more.
 func TestALogoutOutlastsTheAnswersToEarlierRequests(t *testing.T) {
 	t.Parallel()
-	for what, store := range map[string]Store{"cookies": nil, "a store": new(MemoryStore)} {
+	for what, store := range map[string]Store{"cookies": nil, "a store": NewMemoryStore(0)} {
 		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 		for _, leave := range []func(http.ResponseWriter, *http.Request) error{
 			c.EndSession,
@@ -435,7 +435,7 @@ func TestALogoutOutlastsTheAnswersToEarlierRequests(t *testing.T) {
 			if len(rolled) == 0 {
 				t.Fatalf("%s: the session was not rolled", what)
 			}
-			if s, err := c.Session(requestWith(rolled...)); !errors.Is(err, ErrNoSession) {
+			if s, err := c.Session(requestWith(rolled...)); !errors.Is(err, CodeNoSession) {
 				t.Errorf("%s: %s is signed in again: %v", what, s.Subject(), err)
 			}
 		}
@@ -444,7 +444,7 @@ func TestALogoutOutlastsTheAnswersToEarlierRequests(t *testing.T) {
 
 func TestLogoutDeletesTheStoredSession(t *testing.T) {
 	t.Parallel()
-	store := new(MemoryStore)
+	store := NewMemoryStore(0)
 	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
 	store.now = app.clock.Now
 	browser := app.signIn(t)
@@ -454,7 +454,7 @@ func TestLogoutDeletesTheStoredSession(t *testing.T) {
 	if n := storedSessions(t, store); n != 0 {
 		t.Errorf("%d sessions are left", n)
 	}
-	if _, err := app.client.Session(requestWith(cookies...)); !errors.Is(err, ErrNoSession) {
+	if _, err := app.client.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
 		t.Errorf("a copy of the cookie still works: %v", err)
 	}
 }
@@ -481,9 +481,9 @@ func TestLogoutWhileTheStoreFailsStillForgetsTheHandle(t *testing.T) {
 func TestALogoutIsAnEvent(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
-	var events []LoggedOutEvent
+	var events []SessionEvent
 	app := newTestApp(t, setup{config: func(cfg *Config) {
-		cfg.Trace.LoggedOut = func(_ context.Context, ev LoggedOutEvent) {
+		cfg.Trace.LoggedOut = func(_ context.Context, ev SessionEvent) {
 			mu.Lock()
 			defer mu.Unlock()
 			events = append(events, ev)
@@ -493,7 +493,7 @@ func TestALogoutIsAnEvent(t *testing.T) {
 	app.logsOut(t, app.provider.Browser(), "/auth/logout")
 	mu.Lock()
 	defer mu.Unlock()
-	if len(events) != 1 || events[0] != (LoggedOutEvent{Subject: "alice", AtProvider: true}) {
+	if len(events) != 1 || events[0] != (SessionEvent{Subject: "alice", AtProvider: true}) {
 		t.Errorf("events: %+v", events)
 	}
 }

@@ -257,7 +257,7 @@ func TestTheSessionIsLookedUpOnceForARequest(t *testing.T) {
 	store := &countingStore{}
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	cookies := c.start(t)
-	route := c.RequireLogin(c.RequireLogin(http.HandlerFunc(sayWho), Claim("sub")), Claim("sub", "alice"))
+	route := c.RequireLogin(c.Require(Claim("sub"))(http.HandlerFunc(sayWho)), Claim("sub", "alice"))
 	// The session and the three marks that would end it; a moment later the
 	// session alone.
 	for _, want := range []int{4, 1} {
@@ -459,7 +459,7 @@ func TestAStepUpThatFailsEndsWithAPage(t *testing.T) {
 func TestAnACRThatTheProviderDoesNotOfferIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/vault", c.RequireLogin(http.HandlerFunc(sayWho), ACR("eidas9")))
+		mux.Handle("/vault", c.Require(ACR("eidas9"))(http.HandlerFunc(sayWho)))
 	}})
 	browser := app.signIn(t)
 	before, _ := app.requests()
@@ -478,8 +478,8 @@ func TestAnUnmetClaimIsExplained(t *testing.T) {
 		return map[string]string{"fr": "Réservé <aux> admins", "en": "For <admins>"}[language]
 	}
 	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/plain", c.RequireLogin(http.HandlerFunc(sayWho), Claim("roles", "admin")))
-		mux.Handle("/explained", c.RequireLogin(http.HandlerFunc(sayWho), explained))
+		mux.Handle("/plain", c.Require(Claim("roles", "admin"))(http.HandlerFunc(sayWho)))
+		mux.Handle("/explained", c.Require(explained)(http.HandlerFunc(sayWho)))
 	}})
 	browser := app.provider.SignIn(t, app.URL+"/me", "")
 	for _, test := range []struct{ path, language, want string }{
@@ -515,7 +515,7 @@ func TestAnUnmetClaimIsExplained(t *testing.T) {
 func TestMaxAgeStepsUpAgainWhenItHasPassed(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/sign", c.RequireLogin(http.HandlerFunc(sayWho), MaxAge(10*time.Minute)))
+		mux.Handle("/sign", c.Require(MaxAge(10*time.Minute))(http.HandlerFunc(sayWho)))
 	}})
 	browser := app.signIn(t)
 	for i, step := range []struct {
@@ -545,8 +545,8 @@ func TestContradictingRequirementsDoNotLoop(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *Client, mux *http.ServeMux) {
 		low, high := ACR("eidas1"), ACR("eidas2")
-		mux.Handle("/nested", c.RequireLogin(c.RequireLogin(http.HandlerFunc(sayWho), low), high))
-		mux.Handle("/both", c.RequireLogin(http.HandlerFunc(sayWho), low, high))
+		mux.Handle("/nested", c.RequireLogin(c.Require(low)(http.HandlerFunc(sayWho)), high))
+		mux.Handle("/both", c.Require(low, high)(http.HandlerFunc(sayWho)))
 		bounce := func(to string) http.Handler { return http.RedirectHandler(to, http.StatusFound) }
 		mux.Handle("/low", c.RequireLogin(bounce("/high"), low))
 		mux.Handle("/high", c.RequireLogin(bounce("/low"), high))
@@ -572,8 +572,8 @@ func TestContradictingRequirementsDoNotLoop(t *testing.T) {
 func TestNestedRequirementsAreBothMet(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{routes: func(c *Client, mux *http.ServeMux) {
-		inner := c.RequireLogin(http.HandlerFunc(sayWho), ACR("eidas2"))
-		mux.Handle("/nested", c.RequireLogin(inner, MaxAge(time.Hour)))
+		inner := c.Require(ACR("eidas2"))(http.HandlerFunc(sayWho))
+		mux.Handle("/nested", c.Require(MaxAge(time.Hour))(inner))
 	}})
 	browser := app.signIn(t)
 	app.clock.Advance(59 * time.Minute)
@@ -625,7 +625,7 @@ func TestAScriptStepsUpByLoginURL(t *testing.T) {
 func TestAScriptDoesNotLoopOverContradictingRequirements(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/api", c.RequireLogin(c.RequireLogin(http.HandlerFunc(sayWho), ACR("eidas1")), ACR("eidas2")))
+		mux.Handle("/api", c.RequireLogin(c.Require(ACR("eidas1"))(http.HandlerFunc(sayWho)), ACR("eidas2")))
 	}})
 	browser := app.provider.SignIn(t, app.URL+"/me", "")
 	for range 5 {

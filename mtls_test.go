@@ -85,8 +85,8 @@ func newMTLSApp(t *testing.T, client oidctest.Client, aliased []string, s setup)
 	change := s.config
 	s.config = func(c *Config) {
 		c.HTTPClient.Transport.(*http.Transport).TLSClientConfig.RootCAs.AddCert(other.Certificate())
-		c.ClientSecret, c.TokenEndpointAuthMethod = "", client.TokenEndpointAuthMethod
-		c.KeepTokens = true
+		c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", client.TokenEndpointAuthMethod
+		c.Tokens.Keep = true
 		change(c)
 	}
 	app := &mtlsApp{testApp: newTestApp(t, s)}
@@ -124,7 +124,7 @@ func TestMutualTLSAtEveryEndpoint(t *testing.T) {
 					certificate := certificateFor(t, key, "the client")
 					app := newMTLSApp(t, registeredFor(t, method, certificate), aliased, setup{
 						provider: oidctest.Config{RequirePAR: true},
-						config:   func(c *Config) { c.ClientCertificates = []tls.Certificate{certificate} },
+						config:   func(c *Config) { c.Registration.ClientCertificates = []tls.Certificate{certificate} },
 					})
 					browser := app.signIn(t)
 					app.logsOut(t, browser, "/auth/logout")
@@ -182,7 +182,7 @@ func TestMutualTLSUsesTheAliasesThereAre(t *testing.T) {
 	t.Parallel()
 	certificate := certificateFor(t, testKeys().p256, "the client")
 	app := newMTLSApp(t, registeredFor(t, "tls_client_auth", certificate), []string{"token_endpoint"}, setup{
-		config: func(c *Config) { c.ClientCertificates = []tls.Certificate{certificate} },
+		config: func(c *Config) { c.Registration.ClientCertificates = []tls.Certificate{certificate} },
 	})
 	app.signIn(t)
 	issuer, _ := url.Parse(app.provider.Issuer())
@@ -212,7 +212,7 @@ func TestMutualTLSWithAnotherCertificate(t *testing.T) {
 		known := certificateFor(t, testKeys().p256, "the client")
 		app := newMTLSApp(t, registeredFor(t, method, known), allAliases, setup{
 			config: func(c *Config) {
-				c.ClientCertificates = []tls.Certificate{certificateFor(t, testKeys().other, "another")}
+				c.Registration.ClientCertificates = []tls.Certificate{certificateFor(t, testKeys().other, "another")}
 			},
 		})
 		res, err := app.provider.Visit(app.provider.Browser(), app.URL+"/me", "alice")
@@ -244,10 +244,10 @@ func TestCertificatesThatCannotBeUsed(t *testing.T) {
 		{"HTTPClient must have an *http.Transport", sound, roundTripper(nil)},
 	} {
 		_, err := New(soundConfig(func(c *Config) {
-			c.ClientSecret, c.TokenEndpointAuthMethod = "", "tls_client_auth"
-			c.ClientCertificates = []tls.Certificate{tt.certificate}
+			c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "tls_client_auth"
+			c.Registration.ClientCertificates = []tls.Certificate{tt.certificate}
 			if tt.transport != nil {
-				c.HTTPClient = &http.Client{Transport: tt.transport}
+				c.Provider.Transport = tt.transport
 			}
 		}))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -261,8 +261,8 @@ func TestMutualTLSLeavesTheTransportAlone(t *testing.T) {
 	t.Parallel()
 	transport := new(http.Transport)
 	mustNew(t, func(c *Config) {
-		c.HTTPClient = &http.Client{Transport: transport}
-		c.ClientCertificates = []tls.Certificate{certificateFor(t, testKeys().p256, "the client")}
+		c.Provider.Transport = transport
+		c.Registration.ClientCertificates = []tls.Certificate{certificateFor(t, testKeys().p256, "the client")}
 	})
 	if config := transport.TLSClientConfig; config != nil && (config.Certificates != nil || config.GetClientCertificate != nil) {
 		t.Error("the certificate is in the caller's transport")

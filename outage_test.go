@@ -125,7 +125,7 @@ func TestWhatIsKnownOfAProviderOutlivesIt(t *testing.T) {
 			t.Errorf("the login leads to %s", authorization)
 		}
 	}
-	if err := <-fetched; !errors.Is(err, ErrProviderUnavailable) {
+	if err := <-fetched; !errors.Is(err, CodeProviderUnavailable) {
 		t.Errorf("the metadata was fetched with %v, want an unavailable provider", err)
 	}
 	app.provider.SetDown(false)

@@ -27,12 +27,12 @@ var allCodes = []Code{
 }
 
 // pageOf returns the page about a problem, in a language.
-func pageOf(p *Problem, language string) *httptest.ResponseRecorder {
+func pageOf(p *Page, language string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Accept", "text/html")
 	r.Header.Set("Accept-Language", language)
 	w := httptest.NewRecorder()
-	DefaultErrorHandler(w, r, p)
+	DefaultPage(w, r, p)
 	return w
 }
 
@@ -246,7 +246,7 @@ func TestAProblemInJSON(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Accept-Language", "fr")
 	w := httptest.NewRecorder()
-	DefaultErrorHandler(w, r, &Problem{
+	DefaultPage(w, r, &Problem{
 		Status: 403, Code: CodeRequirementUnmet, Incident: "incident1234", Err: errors.New("the inside of the app"),
 		LoginURL: "/auth/login", Explanation: "</script>",
 	})
@@ -277,7 +277,7 @@ func TestAnswersToHEADHaveNoBody(t *testing.T) {
 		r := httptest.NewRequest(http.MethodHead, "/", nil)
 		r.Header.Set("Accept", accept)
 		w := httptest.NewRecorder()
-		DefaultErrorHandler(w, r, &Problem{Status: 503, Code: CodeProviderUnavailable})
+		DefaultPage(w, r, &Problem{Status: 503, Code: CodeProviderUnavailable})
 		if w.Code != 503 || w.Body.Len() > 0 {
 			t.Errorf("%d with %d bytes", w.Code, w.Body.Len())
 		}
@@ -291,9 +291,9 @@ func TestAnswersToHEADHaveNoBody(t *testing.T) {
 
 func TestAnErrorHandlerOfTheAppTakesThePlaceOfThePages(t *testing.T) {
 	t.Parallel()
-	var problems []*Problem
+	var problems []*Page
 	app := newTestApp(t, setup{config: func(cfg *Config) {
-		cfg.ErrorHandler = func(w http.ResponseWriter, r *http.Request, p *Problem) {
+		cfg.Pages.Handler = func(w http.ResponseWriter, r *http.Request, p *Page) {
 			problems = append(problems, p) // the requests come one after the other
 			w.WriteHeader(p.Status)
 			fmt.Fprint(w, "our page about "+p.Code)

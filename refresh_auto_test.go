@@ -20,9 +20,9 @@ import (
 // keptIn are the ways of keeping a session, and how they change a Config.
 var keptIn = map[string]func(*Config){
 	"cookies":                func(*Config) {},
-	"a store":                func(cfg *Config) { cfg.Store = new(MemoryStore) },
+	"a store":                func(cfg *Config) { cfg.Store = NewMemoryStore(0) },
 	"a plain store":          func(cfg *Config) { cfg.Store = new(plainStore) },
-	"cookies beside a store": func(cfg *Config) { cfg.Store, cfg.CookieSessions = new(MemoryStore), true },
+	"cookies beside a store": func(cfg *Config) { cfg.Store, cfg.Sessions.InCookies = NewMemoryStore(0), true },
 }
 
 func TestMiddlewareRefreshesTokensBeforeTheyEnd(t *testing.T) {
@@ -33,8 +33,8 @@ func TestMiddlewareRefreshesTokensBeforeTheyEnd(t *testing.T) {
 				t.Parallel()
 				app := newRefreshApp(t, setup{config: func(cfg *Config) {
 					keep(cfg)
-					cfg.RefreshBefore, cfg.RefreshUserInfo = 5*time.Minute, userInfo
-					cfg.SessionIdleTimeout = 12 * time.Hour
+					cfg.Tokens.RefreshBefore, cfg.Tokens.RefreshUserInfo = 5*time.Minute, userInfo
+					cfg.Sessions.IdleTimeout = 12 * time.Hour
 				}})
 				browser := app.signIn(t)
 				before := app.session(t, browser)
@@ -79,10 +79,10 @@ func TestReplicasRefreshOnceTogether(t *testing.T) {
 	for _, cookies := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cookies %t", cookies), func(t *testing.T) {
 			t.Parallel()
-			store := new(MemoryStore)
+			store := NewMemoryStore(0)
 			config := func(cfg *Config) {
-				cfg.Store, cfg.CookieSessions, cfg.KeepTokens, cfg.RefreshBefore = store, cookies, true, 5*time.Minute
-				cfg.SessionIdleTimeout = 12 * time.Hour
+				cfg.Store, cfg.Sessions.InCookies, cfg.Tokens.Keep, cfg.Tokens.RefreshBefore = store, cookies, true, 5*time.Minute
+				cfg.Sessions.IdleTimeout = 12 * time.Hour
 			}
 			app := newRefreshApp(t, setup{config: config})
 			browser := app.signIn(t)
@@ -122,7 +122,7 @@ func TestALeaseEndsWithItsReplica(t *testing.T) {
 	t.Parallel()
 	var store *MemoryStore
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		store = &MemoryStore{now: cfg.now}
+		store = newMemoryStore(0, cfg.Now)
 		cfg.Store = store
 	}})
 	browser := app.signIn(t)
@@ -187,7 +187,7 @@ func TestWhatBecomesOfASessionThatCannotBeRefreshed(t *testing.T) {
 				t.Parallel()
 				app := newRefreshApp(t, setup{config: func(cfg *Config) {
 					keep(cfg)
-					cfg.RefreshBefore, cfg.RefreshFailure, cfg.SessionIdleTimeout = 10*time.Minute, test.policy, 12*time.Hour
+					cfg.Tokens.RefreshBefore, cfg.Tokens.RefreshFailure, cfg.Sessions.IdleTimeout = 10*time.Minute, test.policy, 12*time.Hour
 				}})
 				browser := app.signIn(t)
 				test.fault(app.provider)
@@ -223,7 +223,7 @@ func TestWhatBecomesOfASessionThatCannotBeRefreshed(t *testing.T) {
 func TestAProviderThatIsDownIsNotAskedByEveryRequest(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		cfg.RefreshBefore, cfg.SessionIdleTimeout = 10*time.Minute, 12*time.Hour
+		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 10*time.Minute, 12*time.Hour
 	}})
 	browser := app.signIn(t)
 	app.clock.Advance(51 * time.Minute)
@@ -261,7 +261,7 @@ func TestHTTPClientCarriesAndRefreshesTheToken(t *testing.T) {
 	for kept, keep := range keptIn {
 		t.Run(kept, func(t *testing.T) {
 			t.Parallel()
-			app := newRefreshApp(t, setup{config: func(cfg *Config) { keep(cfg); cfg.SessionIdleTimeout = 12 * time.Hour }})
+			app := newRefreshApp(t, setup{config: func(cfg *Config) { keep(cfg); cfg.Sessions.IdleTimeout = 12 * time.Hour }})
 			browser := app.signIn(t)
 			base, _ := url.Parse(app.URL)
 			call := func(during func(), paths ...string) (answers []string) {
@@ -311,7 +311,7 @@ func TestHTTPClientWithoutTokensOrRequest(t *testing.T) {
 	c := newOfflineClient(t, nil)
 	s := madeSession(c.Client, aliceClaims, "")
 	s.tokens = nil
-	if _, err := s.HTTPClient(t.Context()).Get(api.URL); !errors.Is(err, ErrLoginRequired) {
+	if _, err := s.HTTPClient(t.Context()).Get(api.URL); !errors.Is(err, CodeLoginRequired) {
 		t.Errorf("without tokens: %v", err)
 	}
 	app := newRefreshApp(t, setup{})
@@ -335,7 +335,7 @@ func TestASessionMayEndWithItsIDToken(t *testing.T) {
 	for _, with := range []bool{false, true} {
 		app := newRefreshApp(t, setup{
 			provider: oidctest.Config{IDTokenTTL: 20 * time.Minute},
-			config:   func(cfg *Config) { cfg.EndWithIDToken = with },
+			config:   func(cfg *Config) { cfg.Sessions.EndWithIDToken = with },
 		})
 		browser := app.signIn(t)
 		app.clock.Advance(20*time.Minute - time.Second)

@@ -26,16 +26,16 @@ type refreshApp struct {
 
 type refreshEvents struct {
 	mu  sync.Mutex
-	all []SessionRefreshedEvent // guarded by mu
+	all []SessionEvent // guarded by mu
 }
 
-func (e *refreshEvents) add(_ context.Context, ev SessionRefreshedEvent) {
+func (e *refreshEvents) add(_ context.Context, ev SessionEvent) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.all = append(e.all, ev)
 }
 
-func (e *refreshEvents) list() []SessionRefreshedEvent {
+func (e *refreshEvents) list() []SessionEvent {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.all)
@@ -55,7 +55,7 @@ func newRefreshApp(t *testing.T, s setup) *refreshApp {
 	events := new(refreshEvents)
 	change := s.config
 	s.config = func(cfg *Config) {
-		cfg.KeepTokens = true
+		cfg.Tokens.Keep = true
 		cfg.Trace.SessionRefreshed = events.add
 		if change != nil {
 			change(cfg)
@@ -118,7 +118,7 @@ func TestRefreshRenewsTheSession(t *testing.T) {
 	for _, test := range []struct {
 		what  string
 		store Store
-	}{{"in cookies", nil}, {"in a store", new(MemoryStore)}, {"in a plain store", new(plainStore)}} {
+	}{{"in cookies", nil}, {"in a store", NewMemoryStore(0)}, {"in a plain store", new(plainStore)}} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
 			app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = test.store }})
@@ -145,7 +145,7 @@ func TestRefreshRenewsTheSession(t *testing.T) {
 			if again := app.refresh(t, browser); again.Code != "" || again.Access == after.Access {
 				t.Errorf("the second refresh: %+v", again)
 			}
-			if events := app.events.list(); len(events) != 2 || events[1] != (SessionRefreshedEvent{Subject: "alice", Rotated: true}) {
+			if events := app.events.list(); len(events) != 2 || events[1] != (SessionEvent{Subject: "alice", Rotated: true}) {
 				t.Errorf("events: %+v", events)
 			}
 		})
@@ -170,7 +170,7 @@ func TestRefreshSendsTheRefreshTokenAndNoMore(t *testing.T) {
 
 func TestARefreshTokenThatStaysTheSameIsUsedAgain(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, new(MemoryStore)} {
+	for _, store := range []Store{nil, NewMemoryStore(0)} {
 		app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
 		browser := app.signIn(t)
 		app.provider.Misbehave(fault.RefreshNoNewToken)
@@ -266,7 +266,7 @@ func TestRefreshNeedsARefreshToken(t *testing.T) {
 		signIn bool
 		code   Code
 	}{
-		{"tokens that were not kept", setup{config: func(cfg *Config) { cfg.KeepTokens = false }}, true, CodeLoginRequired},
+		{"tokens that were not kept", setup{config: func(cfg *Config) { cfg.Tokens.Keep = false }}, true, CodeLoginRequired},
 		{"a provider that gives none", setup{provider: oidctest.Config{NoRefreshToken: true}}, true, CodeLoginRequired},
 		{"nobody", setup{}, false, CodeNoSession},
 	} {
@@ -298,24 +298,24 @@ func TestRefreshErrorsAreWhatCallersBranchOn(t *testing.T) {
 	}
 	cookies := app.signIn(t).Jar.Cookies(base)
 	app.provider.SetDown(true)
-	if err := refresh(cookies); !errors.Is(err, ErrProviderUnavailable) || errors.Is(err, ErrLoginRequired) {
+	if err := refresh(cookies); !errors.Is(err, CodeProviderUnavailable) || errors.Is(err, CodeLoginRequired) {
 		t.Errorf("provider down: %v", err)
 	}
 	app.provider.SetDown(false)
 	app.provider.Misbehave(fault.RefreshInvalidGrant)
 	var refusal *ProviderError
 	err := refresh(cookies)
-	if !errors.Is(err, ErrLoginRequired) || !errors.As(err, &refusal) || refusal.ErrorCode != "invalid_grant" {
+	if !errors.Is(err, CodeLoginRequired) || !errors.As(err, &refusal) || refusal.ErrorCode != "invalid_grant" {
 		t.Errorf("token spent: %v", err)
 	}
-	if err := refresh(nil); !errors.Is(err, ErrNoSession) {
+	if err := refresh(nil); !errors.Is(err, CodeNoSession) {
 		t.Errorf("nobody: %v", err)
 	}
 }
 
 func TestRefreshesOfOneSessionShareOne(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, new(MemoryStore)} {
+	for _, store := range []Store{nil, NewMemoryStore(0)} {
 		app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
 		browser := app.signIn(t)
 		base, _ := url.Parse(app.URL)
@@ -372,7 +372,7 @@ func TestALateRefreshGetsWhatTheFirstOneGot(t *testing.T) {
 	app.clock.Advance(2 * time.Minute)
 	requests := app.provider.Count(oidctest.EndpointToken)
 	for range 3 {
-		if _, err := refresh(); !errors.Is(err, ErrLoginRequired) {
+		if _, err := refresh(); !errors.Is(err, CodeLoginRequired) {
 			t.Errorf("minutes later: %v", err)
 		}
 	}
@@ -402,7 +402,7 @@ func TestRefreshBringsNewUserInfo(t *testing.T) {
 func TestARefreshedIDTokenHasTheFirstOnesAudience(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		cfg.TrustedAudiences = []string{oidctest.ClientID + "1"}
+		cfg.Provider.TrustedAudiences = []string{oidctest.ClientID + "1"}
 	}})
 	browser := app.signIn(t)
 	app.provider.Misbehave(fault.AtRefresh(fault.IDTokenExtraAud))
@@ -414,7 +414,7 @@ func TestARefreshedIDTokenHasTheFirstOnesAudience(t *testing.T) {
 // What a refreshed ID Token says about the provider's session counts from then on.
 func TestARefreshedIDTokenNamesTheProvidersSession(t *testing.T) {
 	t.Parallel()
-	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.IDTokenSignedResponseAlg = "RS256" }})
+	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Registration.IDTokenSignedResponseAlg = "RS256" }})
 	browser := app.signIn(t)
 	claims := app.provider.IDTokenClaims(oidctest.ClientID, "alice")
 	claims["sid"] = "another sid"
@@ -456,8 +456,8 @@ func (g *refreshGate) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestARefreshIsStoredEvenIfNobodyWaitsForIt(t *testing.T) {
 	t.Parallel()
-	store := new(MemoryStore)
-	stored := make(chan SessionRefreshedEvent, 1)
+	store := NewMemoryStore(0)
+	stored := make(chan SessionEvent, 1)
 	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
 	browser := app.signIn(t)
 	before := app.session(t, browser)
@@ -466,8 +466,8 @@ func TestARefreshIsStoredEvenIfNobodyWaitsForIt(t *testing.T) {
 
 	g := &refreshGate{next: http.DefaultTransport, entered: make(chan struct{}), open: make(chan struct{})}
 	client := newTestClient(t, app.testApp, func(cfg *Config) {
-		cfg.Store, cfg.KeepTokens, cfg.HTTPClient = store, true, &http.Client{Transport: g}
-		cfg.Trace.SessionRefreshed = func(_ context.Context, ev SessionRefreshedEvent) { stored <- ev }
+		cfg.Store, cfg.Tokens.Keep, cfg.HTTPClient = store, true, &http.Client{Transport: g}
+		cfg.Trace.SessionRefreshed = func(_ context.Context, ev SessionEvent) { stored <- ev }
 	})
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error)
@@ -495,7 +495,7 @@ func TestARefreshIsStoredEvenIfNobodyWaitsForIt(t *testing.T) {
 
 func TestALogoutDuringARefreshIsFinal(t *testing.T) {
 	t.Parallel()
-	for what, store := range map[string]Store{"a store": new(MemoryStore), "a plain store": new(plainStore)} {
+	for what, store := range map[string]Store{"a store": NewMemoryStore(0), "a plain store": new(plainStore)} {
 		a := newRefreshApp(t, setup{config: func(c *Config) { c.Store = store }})
 		browser := a.signIn(t)
 		origin, _ := url.Parse(a.URL)
@@ -508,10 +508,10 @@ func TestALogoutDuringARefreshIsFinal(t *testing.T) {
 			respond(200, "application/json", `{"sub":"alice"}`)(w, nil)
 		})
 		w := httptest.NewRecorder()
-		if s, err := a.client.Refresh(w, r); s != nil || !errors.Is(err, ErrNoSession) {
+		if s, err := a.client.Refresh(w, r); s != nil || !errors.Is(err, CodeNoSession) {
 			t.Errorf("%s: the refresh returned %v, %v", what, s, err)
 		}
-		if _, err := a.client.Session(r); !errors.Is(err, ErrNoSession) || len(w.Result().Cookies()) > 0 {
+		if _, err := a.client.Session(r); !errors.Is(err, CodeNoSession) || len(w.Result().Cookies()) > 0 {
 			t.Errorf("%s: the session is back: %v", what, err)
 		}
 	}
@@ -519,7 +519,7 @@ func TestALogoutDuringARefreshIsFinal(t *testing.T) {
 
 func TestARefreshDoesNotOutliveTheSession(t *testing.T) {
 	t.Parallel()
-	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.SessionLifetime = time.Hour }})
+	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Sessions.Lifetime = time.Hour }})
 	browser := app.signIn(t)
 	for range 11 {
 		app.clock.Advance(5 * time.Minute)

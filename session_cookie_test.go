@@ -35,7 +35,7 @@ func TestCookiesAreSetSafely(t *testing.T) {
 		{"http://127.0.0.1:8080", "oidcrp_", "Path=/; HttpOnly; SameSite=Lax"},
 		{"http://localhost:8080", "oidcrp_", "Path=/; HttpOnly; SameSite=Lax"},
 	} {
-		for _, store := range []Store{nil, new(MemoryStore)} {
+		for _, store := range []Store{nil, NewMemoryStore(0)} {
 			c := newOfflineClient(t, func(cfg *Config) { cfg.BaseURL, cfg.Store = test.baseURL, store })
 			w := httptest.NewRecorder()
 			if err := c.StartSession(w, requestWith(), madeSession(c.Client, aliceClaims, "")); err != nil {
@@ -150,7 +150,7 @@ func TestASealedCookieIsGoodForItsNameAndHostOnly(t *testing.T) {
 	if _, ok := c.openState(value[1:]); ok {
 		t.Error("a session was taken for a state")
 	}
-	if _, err := c.findTransaction(requestWith(&http.Cookie{Name: c.transactionCookie("s"), Value: value[1:]}), "s"); !errors.Is(err, ErrTransactionLost) {
+	if _, err := c.findTransaction(requestWith(&http.Cookie{Name: c.transactionCookie("s"), Value: value[1:]}), "s"); !errors.Is(err, CodeTransactionLost) {
 		t.Errorf("a session was taken for a transaction: %v", err)
 	}
 	if _, ok := c.openLogoutState(requestWith(&http.Cookie{Name: c.cookies.logout, Value: value[1:]})); ok {
@@ -207,7 +207,7 @@ func TestAnAlteredCookieIsNoSession(t *testing.T) {
 	}
 	c.wantRefusal(t, requestWith(&http.Cookie{Name: name, Value: value + "A"}), "")
 	c.refusals()
-	if _, err := c.Session(requestWith(&http.Cookie{Name: name})); !errors.Is(err, ErrNoSession) || len(c.refusals()) > 0 {
+	if _, err := c.Session(requestWith(&http.Cookie{Name: name})); !errors.Is(err, CodeNoSession) || len(c.refusals()) > 0 {
 		t.Errorf("an empty cookie: %v, or an event", err)
 	}
 }
@@ -295,14 +295,14 @@ func TestAnIncompleteSetOfCookiesIsNoSession(t *testing.T) {
 	} {
 		t.Run(test.what, func(t *testing.T) { c.wantRefusal(t, requestWith(test.cookies...), test.words) })
 	}
-	if _, err := c.Session(requestWith(cookies[1:]...)); !errors.Is(err, ErrNoSession) {
+	if _, err := c.Session(requestWith(cookies[1:]...)); !errors.Is(err, CodeNoSession) {
 		t.Errorf("the first missing: %v", err)
 	}
 }
 
 func TestASessionTooLargeForCookiesNamesTheLargestClaims(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, func(cfg *Config) { cfg.KeepTokens = true })
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Tokens.Keep = true })
 	idToken := `{"sub":"alice","roles":"` + strings.Repeat("r", 4000) + `"}`
 	s := madeSession(c.Client, idToken, bigClaims(9000))
 	w := httptest.NewRecorder()
@@ -324,7 +324,7 @@ func TestASessionTooLargeForCookiesNamesTheLargestClaims(t *testing.T) {
 		t.Errorf("the error does not name the access token: %v", e)
 	}
 	// In a Store there is room.
-	stored := newOfflineClient(t, func(cfg *Config) { cfg.Store = new(MemoryStore) })
+	stored := newOfflineClient(t, func(cfg *Config) { cfg.Store = NewMemoryStore(0) })
 	stored.startSession(t, s)
 }
 

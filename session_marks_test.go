@@ -77,8 +77,8 @@ func TestMarks(t *testing.T) {
 	t.Parallel()
 	for name, store := range map[string]func(*testClock) Store{
 		"memory of its own": func(*testClock) Store { return nil },
-		"AddStore":          func(c *testClock) Store { return &MemoryStore{now: c.Now} },
-		"three methods":     func(c *testClock) Store { return struct{ Store }{&MemoryStore{now: c.Now}} },
+		"AddStore":          func(c *testClock) Store { return newMemoryStore(0, c.Now) },
+		"three methods":     func(c *testClock) Store { return struct{ Store }{newMemoryStore(0, c.Now)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -154,9 +154,9 @@ func TestMarkKeysAreApart(t *testing.T) {
 func TestMarksLastAsLongAsTheSessionsTheyEnd(t *testing.T) {
 	t.Parallel()
 	for _, stored := range []bool{false, true} {
-		store := new(MemoryStore)
+		store := NewMemoryStore(0)
 		a := newLogoutApp(t, setup{config: func(c *Config) {
-			c.SessionLifetime, c.SessionIdleTimeout = 3*time.Hour, 3*time.Hour
+			c.Sessions.Lifetime, c.Sessions.IdleTimeout = 3*time.Hour, 3*time.Hour
 			if stored {
 				store.now = c.now
 				c.Store = store
@@ -206,7 +206,7 @@ func TestMarksCostNothingUntilThereAreSome(t *testing.T) {
 // breaks nothing.
 func TestMarksOfAnotherForm(t *testing.T) {
 	t.Parallel()
-	store := new(MemoryStore)
+	store := NewMemoryStore(0)
 	m := testMarks(store, time.Now)
 	key := subjectMark("i", "a")
 	for _, value := range [][]byte{nil, {}, {1}, make([]byte, 9)} {
@@ -222,7 +222,7 @@ func TestMarksOfAnotherForm(t *testing.T) {
 func TestMemoryStoreAdds(t *testing.T) {
 	t.Parallel()
 	clock := newTestClock()
-	store := &MemoryStore{now: clock.Now}
+	store := newMemoryStore(0, clock.Now)
 	ctx := t.Context()
 	value := []byte("one")
 	add := func(want bool) {
@@ -281,7 +281,7 @@ func TestASessionWithoutSidEndsWithAnySessionOfThePerson(t *testing.T) {
 func testMarks(store Store, now func() time.Time) *marks {
 	local := store == nil
 	if local {
-		store = &MemoryStore{now: now}
+		store = newMemoryStore(0, now)
 	}
 	return newMarks(newStorage(store, time.Second, now), local, now, -1)
 }

@@ -74,13 +74,13 @@ func shardmates(m *MemoryStore, n int) []string {
 
 func TestMemoryStoreIsASoundStore(t *testing.T) {
 	t.Parallel()
-	oidctest.TestStore(t, func(testing.TB) *MemoryStore { return new(MemoryStore) })
+	oidctest.TestStore(t, func(testing.TB) *MemoryStore { return NewMemoryStore(0) })
 }
 
 func TestMemoryStoreKeepsItsContract(t *testing.T) {
 	t.Parallel()
 	ctx, clock := t.Context(), newTestClock()
-	m := &MemoryStore{now: clock.Now}
+	m := newMemoryStore(0, clock.Now)
 	want := func(what, key, value string) {
 		t.Helper()
 		got, err := m.Get(ctx, key)
@@ -140,7 +140,7 @@ func TestMemoryStoreKeepsItsContract(t *testing.T) {
 func TestMemoryStoreForgetsWhatExpiredWithoutBeingAsked(t *testing.T) {
 	t.Parallel()
 	clock := newTestClock()
-	m := &MemoryStore{now: clock.Now}
+	m := newMemoryStore(0, clock.Now)
 	for i := range 10_000 {
 		if err := m.Set(t.Context(), fmt.Sprint(i), nil, time.Minute); err != nil {
 			t.Fatal(err)
@@ -153,7 +153,7 @@ func TestMemoryStoreForgetsWhatExpiredWithoutBeingAsked(t *testing.T) {
 	}
 
 	// A store that was idle catches up, a few entries at each call.
-	full := &MemoryStore{now: clock.Now}
+	full := newMemoryStore(0, clock.Now)
 	keys := shardmates(full, 101)
 	for _, key := range keys[:100] {
 		_ = full.Set(t.Context(), key, nil, time.Minute)
@@ -169,7 +169,7 @@ func TestMemoryStoreForgetsWhatExpiredWithoutBeingAsked(t *testing.T) {
 
 func TestMemoryStoreServesManyAtOnce(t *testing.T) {
 	t.Parallel()
-	m, ctx := new(MemoryStore), t.Context()
+	m, ctx := NewMemoryStore(0), t.Context()
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -209,7 +209,7 @@ func TestMemoryStoreIsBounded(t *testing.T) {
 		}
 		m.check(t)
 	}
-	if n := new(MemoryStore).bound(); n != 1_048_576 {
+	if n := NewMemoryStore(0).bound(); n != 1_048_576 {
 		t.Errorf("unless it is told, the bound is %d", n)
 	}
 }
@@ -256,7 +256,7 @@ func TestMemoryStoreDropsWhatExpiresFirst(t *testing.T) {
 
 func TestMemoryStoreKeepsWithoutEnd(t *testing.T) {
 	t.Parallel()
-	m := new(MemoryStore)
+	m := NewMemoryStore(0)
 	for key, ttl := range map[string]time.Duration{"a": math.MaxInt64, "b": math.MinInt64, "c": 0, "d": -1} {
 		_ = m.Set(t.Context(), key, []byte("x"), ttl)
 		if _, err := m.Get(t.Context(), key); (err == nil) != (ttl > 0) {
@@ -268,7 +268,7 @@ func TestMemoryStoreKeepsWithoutEnd(t *testing.T) {
 func TestMemoryStoreGetsMany(t *testing.T) {
 	t.Parallel()
 	ctx, clock := t.Context(), newTestClock()
-	m := &MemoryStore{now: clock.Now}
+	m := newMemoryStore(0, clock.Now)
 	_ = m.Set(ctx, "short", []byte("1"), time.Minute)
 	_ = m.Set(ctx, "long", []byte("2"), time.Hour)
 	clock.Advance(time.Minute)

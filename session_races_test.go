@@ -16,7 +16,7 @@ import (
 
 func TestAnExplicitRefreshAfterTheMiddlewareSpendsNoTokenTwice(t *testing.T) {
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		cfg.RefreshBefore, cfg.SessionIdleTimeout = 5*time.Minute, 12*time.Hour
+		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 5*time.Minute, 12*time.Hour
 	}})
 	browser := app.signIn(t)
 	app.clock.Advance(56 * time.Minute)
@@ -31,7 +31,7 @@ func TestAnExplicitRefreshAfterTheMiddlewareSpendsNoTokenTwice(t *testing.T) {
 
 func TestARefreshedCookieIsNotForSharedCaches(t *testing.T) {
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		cfg.RefreshBefore, cfg.SessionIdleTimeout = 5*time.Minute, 12*time.Hour
+		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 5*time.Minute, 12*time.Hour
 	}})
 	browser := app.signIn(t)
 	base, _ := url.Parse(app.URL)
@@ -46,7 +46,7 @@ func TestARefreshedCookieIsNotForSharedCaches(t *testing.T) {
 }
 
 func TestHTTPClientsOfOneRequestMayBeMadeAtOnce(t *testing.T) {
-	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.SessionIdleTimeout = 12 * time.Hour }})
+	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Sessions.IdleTimeout = 12 * time.Hour }})
 	browser := app.signIn(t)
 	base, _ := url.Parse(app.URL)
 	sent := browser.Jar.Cookies(base)
@@ -63,9 +63,9 @@ func TestHTTPClientsOfOneRequestMayBeMadeAtOnce(t *testing.T) {
 }
 
 func TestALogoutOutlastsTheIDTokenThatTheSessionEndsWith(t *testing.T) {
-	store := new(MemoryStore)
+	store := NewMemoryStore(0)
 	c := newOfflineClient(t, func(cfg *Config) {
-		cfg.Store, cfg.CookieSessions, cfg.EndWithIDToken = store, true, true
+		cfg.Store, cfg.Sessions.InCookies, cfg.Sessions.EndWithIDToken = store, true, true
 	})
 	store.now = c.clock.Now
 	s := madeSession(c.Client, aliceClaims, "")
@@ -81,7 +81,7 @@ func TestALogoutOutlastsTheIDTokenThatTheSessionEndsWith(t *testing.T) {
 	if err := c.EndSession(httptest.NewRecorder(), requestWith(old...)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Session(requestWith(newer...)); !errors.Is(err, ErrNoSession) {
+	if _, err := c.Session(requestWith(newer...)); !errors.Is(err, CodeNoSession) {
 		t.Fatal("at once", err)
 	}
 	c.clock.Advance(6 * time.Minute)
@@ -104,8 +104,8 @@ func (s *gapStore) Set(ctx context.Context, k string, v []byte, d time.Duration)
 	return s.MemoryStore.Set(ctx, k, v, d)
 }
 func TestALogoutBetweenReadAndWriteIsFinal(t *testing.T) {
-	store := &gapStore{MemoryStore: new(MemoryStore)}
-	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store; cfg.SessionIdleTimeout = 12 * time.Hour }})
+	store := &gapStore{MemoryStore: NewMemoryStore(0)}
+	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store; cfg.Sessions.IdleTimeout = 12 * time.Hour }})
 	browser := app.signIn(t)
 	base, _ := url.Parse(app.URL)
 	r := requestWith(browser.Jar.Cookies(base)...)
@@ -133,10 +133,10 @@ func (s *failSet) Set(ctx context.Context, k string, v []byte, d time.Duration) 
 	return s.MemoryStore.Set(ctx, k, v, d)
 }
 func TestTokensThatTheStoreDidNotTakeAreNotLost(t *testing.T) {
-	store := &failSet{MemoryStore: new(MemoryStore)}
+	store := &failSet{MemoryStore: NewMemoryStore(0)}
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		cfg.Store, cfg.RefreshBefore = store, 5*time.Minute
-		cfg.SessionIdleTimeout = 12 * time.Hour
+		cfg.Store, cfg.Tokens.RefreshBefore = store, 5*time.Minute
+		cfg.Sessions.IdleTimeout = 12 * time.Hour
 	}})
 	browser := app.signIn(t)
 	app.clock.Advance(56 * time.Minute)
@@ -154,8 +154,8 @@ func TestTokensThatTheStoreDidNotTakeAreNotLost(t *testing.T) {
 
 func TestARequestWhoseSessionEndsDuringItsRefreshDoesNotPass(t *testing.T) {
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		cfg.Store, cfg.RefreshBefore = new(MemoryStore), 5*time.Minute
-		cfg.SessionIdleTimeout = 12 * time.Hour
+		cfg.Store, cfg.Tokens.RefreshBefore = NewMemoryStore(0), 5*time.Minute
+		cfg.Sessions.IdleTimeout = 12 * time.Hour
 	}})
 	browser := app.signIn(t)
 	base, _ := url.Parse(app.URL)
@@ -171,7 +171,7 @@ func TestARequestWhoseSessionEndsDuringItsRefreshDoesNotPass(t *testing.T) {
 
 func TestOneFailingSessionDoesNotStopTheRefreshOfOthers(t *testing.T) {
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		cfg.RefreshBefore, cfg.SessionIdleTimeout = 5*time.Minute, 12*time.Hour
+		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 5*time.Minute, 12*time.Hour
 	}})
 	mallory, alice := app.signIn(t), app.signIn(t)
 	app.clock.Advance(60 * time.Minute)
@@ -185,7 +185,7 @@ func TestOneFailingSessionDoesNotStopTheRefreshOfOthers(t *testing.T) {
 }
 
 func TestALeaseThatIsAnothersIsLeftAlone(t *testing.T) {
-	store := new(MemoryStore)
+	store := NewMemoryStore(0)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	ctx := t.Context()
 	if ok, _ := c.store.add(ctx, "k", []byte("A"), 300*time.Millisecond); !ok {
@@ -204,8 +204,8 @@ func TestALeaseThatIsAnothersIsLeftAlone(t *testing.T) {
 }
 
 func TestACancelledProbeDoesNotCloseTheBreaker(t *testing.T) {
-	store := &hangingStore{MemoryStore: new(MemoryStore)}
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store; cfg.StoreTimeout = 20 * time.Millisecond })
+	store := &hangingStore{MemoryStore: NewMemoryStore(0)}
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store; cfg.Sessions.StoreTimeout = 20 * time.Millisecond })
 	store.hangs.Store(true)
 	for range 3 {
 		c.store.get(t.Context(), "k")
@@ -228,8 +228,8 @@ func TestACancelledProbeDoesNotCloseTheBreaker(t *testing.T) {
 
 func TestRequestsWaitTogetherForASlowKeySource(t *testing.T) {
 	c := newOfflineClient(t, func(cfg *Config) {
-		cfg.CookieKeys, cfg.ProviderTimeout, cfg.now = nil, 1200*time.Millisecond, nil
-		cfg.KeySource = func(ctx context.Context) ([][]byte, error) { <-ctx.Done(); return nil, ctx.Err() }
+		cfg.CookieKeys, cfg.Provider.Timeout, cfg.Now = nil, 1200*time.Millisecond, nil
+		cfg.CookieKeys = func(ctx context.Context) ([][]byte, error) { <-ctx.Done(); return nil, ctx.Err() }
 	})
 	var wg sync.WaitGroup
 	start := time.Now()
@@ -243,7 +243,7 @@ func TestRequestsWaitTogetherForASlowKeySource(t *testing.T) {
 }
 
 func TestALogoutOfOneSessionDoesNotDependOnClocks(t *testing.T) {
-	one, two := replicas(t, new(MemoryStore), true)
+	one, two := replicas(t, NewMemoryStore(0), true)
 	two.clock = newTestClock()
 	s := madeSession(one.Client, aliceClaims, "")
 	s.created = s.created.Add(2 * time.Second) // made by a replica 2 s ahead
@@ -264,7 +264,7 @@ func TestALogoutOfOneSessionDoesNotDependOnClocks(t *testing.T) {
 
 func TestShortTokensAreNotRefreshedAtEveryRequest(t *testing.T) {
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		cfg.RefreshBefore, cfg.SessionIdleTimeout = 2*time.Hour, 12*time.Hour
+		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 2*time.Hour, 12*time.Hour
 	}})
 	browser := app.signIn(t)
 	before := app.provider.Count(oidctest.EndpointToken)

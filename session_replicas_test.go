@@ -39,9 +39,9 @@ func (s *tripStore) took() int32 { return s.trips.Swap(0) }
 // replicas are Clients of one app that share a Store and a clock.
 func replicas(t *testing.T, store Store, cookies bool) (one, two *offlineClient) {
 	t.Helper()
-	config := func(cfg *Config) { cfg.Store, cfg.CookieSessions = store, cookies }
+	config := func(cfg *Config) { cfg.Store, cfg.Sessions.InCookies = store, cookies }
 	one = newOfflineClient(t, config)
-	two = newOfflineClient(t, func(cfg *Config) { config(cfg); cfg.now = one.clock.Now })
+	two = newOfflineClient(t, func(cfg *Config) { config(cfg); cfg.Now = one.clock.Now })
 	two.clock = one.clock
 	return one, two
 }
@@ -58,7 +58,7 @@ func TestASessionAndItsMarksAreOneRoundTrip(t *testing.T) {
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			store := &tripStore{MemoryStore: new(MemoryStore)}
+			store := &tripStore{MemoryStore: NewMemoryStore(0)}
 			c, _ := replicas(t, store, test.cookies)
 			cookies := c.start(t)
 			store.took()
@@ -70,7 +70,7 @@ func TestASessionAndItsMarksAreOneRoundTrip(t *testing.T) {
 			}
 			ask("the first time", 1)
 			ask("at once again", test.within)
-			c.clock.Advance(c.cfg.RevocationDelay - 1)
+			c.clock.Advance(c.cfg.Sessions.RevocationDelay - 1)
 			ask("just within the delay", test.within)
 			c.clock.Advance(1)
 			ask("after the delay", test.after)
@@ -94,7 +94,7 @@ func TestALogoutOnOneReplicaEndsTheSessionOnAll(t *testing.T) {
 		} {
 			t.Run(what+" "+kept, func(t *testing.T) {
 				t.Parallel()
-				one, two := replicas(t, new(MemoryStore), kept == "in cookies")
+				one, two := replicas(t, NewMemoryStore(0), kept == "in cookies")
 				s := madeSession(one.Client, aliceClaims, "")
 				s.marks[0] = subjectMark(s.Issuer(), s.Subject())
 				copied := one.startSession(t, s)
@@ -110,11 +110,11 @@ func TestALogoutOnOneReplicaEndsTheSessionOnAll(t *testing.T) {
 				if err := end(two, s, copied); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := two.Session(requestWith(copied...)); !errors.Is(err, ErrNoSession) {
+				if _, err := two.Session(requestWith(copied...)); !errors.Is(err, CodeNoSession) {
 					t.Errorf("where it was ended: %v", err)
 				}
-				one.clock.Advance(one.cfg.RevocationDelay)
-				if _, err := one.Session(requestWith(copied...)); !errors.Is(err, ErrNoSession) {
+				one.clock.Advance(one.cfg.Sessions.RevocationDelay)
+				if _, err := one.Session(requestWith(copied...)); !errors.Is(err, CodeNoSession) {
 					t.Errorf("on the other replica: %v", err)
 				}
 				for _, c := range []*offlineClient{one, two} {
@@ -154,7 +154,7 @@ func TestRevokeRefusesWhatNamesNothing(t *testing.T) {
 // The browser may change the marks in its cookie; that does not hide a logout.
 func TestTheMarksInACookieAreOnlyAHint(t *testing.T) {
 	t.Parallel()
-	store := &tripStore{MemoryStore: new(MemoryStore)}
+	store := &tripStore{MemoryStore: NewMemoryStore(0)}
 	one, two := replicas(t, store, false)
 	s := madeSession(one.Client, aliceClaims, "")
 	cookie := one.startSession(t, s)[0]
@@ -183,8 +183,8 @@ func TestTheMarksInACookieAreOnlyAHint(t *testing.T) {
 func TestAStoreThatHangsIsLeftAloneForAMoment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &hangingStore{MemoryStore: new(MemoryStore)}
-		c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.now = store, time.Now })
+		store := &hangingStore{MemoryStore: NewMemoryStore(0)}
+		c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.Now = store, time.Now })
 		cookies := c.start(t)
 		ask := func() (time.Duration, error) {
 			before := time.Now()
@@ -194,19 +194,19 @@ func TestAStoreThatHangsIsLeftAloneForAMoment(t *testing.T) {
 		store.hangs.Store(true)
 		for i := range 10 {
 			took, err := ask()
-			if !errors.Is(err, ErrStoreUnavailable) {
+			if !errors.Is(err, CodeStoreUnavailable) {
 				t.Fatal(err)
 			}
-			if waits := i < hangsBeforeOpen; waits != (took == c.cfg.StoreTimeout) {
+			if waits := i < hangsBeforeOpen; waits != (took == c.cfg.Sessions.StoreTimeout) {
 				t.Errorf("request %d waited %v", i+1, took)
 			}
 		}
 		time.Sleep(breakerPause)
-		if took, _ := ask(); took != c.cfg.StoreTimeout {
+		if took, _ := ask(); took != c.cfg.Sessions.StoreTimeout {
 			t.Errorf("after a pause one request tries again, and waits %v", took)
 		}
 		store.hangs.Store(false)
-		if _, err := ask(); !errors.Is(err, ErrStoreUnavailable) {
+		if _, err := ask(); !errors.Is(err, CodeStoreUnavailable) {
 			t.Errorf("within the pause: %v", err)
 		}
 		time.Sleep(breakerPause)
@@ -247,14 +247,14 @@ func (s *hangingStore) GetMany(ctx context.Context, keys []string) ([][]byte, er
 // A browser that goes away in the middle says nothing about the Store.
 func TestCancelledRequestsDoNotCountAgainstTheStore(t *testing.T) {
 	t.Parallel()
-	store := &hangingStore{MemoryStore: new(MemoryStore)}
+	store := &hangingStore{MemoryStore: NewMemoryStore(0)}
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	cookies := c.start(t)
 	store.hangs.Store(true)
 	for range 2 * hangsBeforeOpen {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := c.Session(requestWith(cookies...).WithContext(ctx)); !errors.Is(err, ErrStoreUnavailable) {
+		if _, err := c.Session(requestWith(cookies...).WithContext(ctx)); !errors.Is(err, CodeStoreUnavailable) {
 			t.Fatal(err)
 		}
 	}

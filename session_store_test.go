@@ -15,8 +15,8 @@ import (
 
 func TestAStolenStoreHoldsNoSession(t *testing.T) {
 	t.Parallel()
-	store := new(MemoryStore)
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.KeepTokens = store, true })
+	store := NewMemoryStore(0)
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.Tokens.Keep = store, true })
 	s := madeSession(c.Client, aliceClaims, `{"sub":"alice","email":"alice@example.org"}`)
 	cookies := c.startSession(t, s)
 	handle, touched, ok := cutHandle(cookies[0].Value)
@@ -42,7 +42,7 @@ func TestAStolenStoreHoldsNoSession(t *testing.T) {
 		}
 		// A thief's own guess at a cookie: the key.
 		c.refusals()
-		if _, err := c.Session(requestWith(&http.Cookie{Name: c.cookies.session, Value: key + ".1"})); !errors.Is(err, ErrNoSession) {
+		if _, err := c.Session(requestWith(&http.Cookie{Name: c.cookies.session, Value: key + ".1"})); !errors.Is(err, CodeNoSession) {
 			t.Errorf("the key works as a handle: %v", err)
 		}
 	}
@@ -50,7 +50,7 @@ func TestAStolenStoreHoldsNoSession(t *testing.T) {
 
 func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
 	t.Parallel()
-	store := new(MemoryStore)
+	store := NewMemoryStore(0)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	mine := c.start(t)
 	handle, _, _ := cutHandle(mine[0].Value)
@@ -82,7 +82,7 @@ func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
 			t.Fatalf("another %s has cookies of the same name", what)
 		}
 		r := requestWith(&http.Cookie{Name: beside.cookies.session, Value: third[0].Value})
-		if _, err := beside.Session(r); !errors.Is(err, ErrNoSession) {
+		if _, err := beside.Session(r); !errors.Is(err, CodeNoSession) {
 			t.Errorf("a Client of another %s takes the session: %v", what, err)
 		}
 	}
@@ -97,7 +97,7 @@ func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
 
 func TestACookieThatHoldsNoHandleIsNoSession(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = new(MemoryStore) })
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = NewMemoryStore(0) })
 	handle, _, _ := cutHandle(c.start(t)[0].Value)
 	sealed := newOfflineClient(t, nil).start(t)[0].Value
 	for _, value := range []string{
@@ -108,21 +108,21 @@ func TestACookieThatHoldsNoHandleIsNoSession(t *testing.T) {
 	}
 	// One that was never given out is like one that has expired.
 	unknown := strings.Repeat("A", 43)
-	if _, err := c.Session(requestWith(&http.Cookie{Name: c.cookies.session, Value: unknown + ".1"})); !errors.Is(err, ErrNoSession) {
+	if _, err := c.Session(requestWith(&http.Cookie{Name: c.cookies.session, Value: unknown + ".1"})); !errors.Is(err, CodeNoSession) {
 		t.Errorf("an unknown handle: %v", err)
 	}
 }
 
 func TestEveryLoginMakesANewHandleAndDeletesTheOldEntry(t *testing.T) {
 	t.Parallel()
-	store := new(MemoryStore)
+	store := NewMemoryStore(0)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	first := c.start(t)
 	second := c.start(t, first...)
 	if first[0].Value == second[0].Value {
 		t.Error("the handle is the old one")
 	}
-	if _, err := c.Session(requestWith(first...)); !errors.Is(err, ErrNoSession) {
+	if _, err := c.Session(requestWith(first...)); !errors.Is(err, CodeNoSession) {
 		t.Errorf("the old handle: %v", err)
 	}
 	if _, err := c.Session(requestWith(second...)); err != nil || storedSessions(t, store) != 1 {
@@ -188,7 +188,7 @@ func (p *plainStore) Delete(ctx context.Context, key string) error {
 func TestAStoreWithoutTouchKeepsSessionsAlive(t *testing.T) {
 	t.Parallel()
 	store := new(plainStore)
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.SessionIdleTimeout = store, 10*time.Minute })
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.Sessions.IdleTimeout = store, 10*time.Minute })
 	store.m.now = c.clock.Now
 	cookies := c.start(t)
 	protected := c.RequireLogin(http.HandlerFunc(sayWho))
@@ -205,16 +205,16 @@ func TestAStoreWithoutTouchKeepsSessionsAlive(t *testing.T) {
 		t.Errorf("the session was set %d times, want 11", store.sets)
 	}
 	c.clock.Advance(10 * time.Minute)
-	if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, ErrNoSession) {
+	if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
 		t.Errorf("idle for 10 minutes: %v", err)
 	}
 }
 
 func TestAnEntryExpiresWithItsSession(t *testing.T) {
 	t.Parallel()
-	store := new(MemoryStore)
+	store := NewMemoryStore(0)
 	c := newOfflineClient(t, func(cfg *Config) {
-		cfg.Store, cfg.SessionLifetime, cfg.SessionIdleTimeout = store, time.Hour, 45*time.Minute
+		cfg.Store, cfg.Sessions.Lifetime, cfg.Sessions.IdleTimeout = store, time.Hour, 45*time.Minute
 	})
 	store.now = c.clock.Now
 	left := func() time.Duration {
@@ -358,11 +358,11 @@ func (slowStore) Delete(ctx context.Context, _ string) error {
 
 func TestASlowStoreIsNotWaitedForWithoutEnd(t *testing.T) {
 	t.Parallel()
-	cookies := newOfflineClient(t, func(cfg *Config) { cfg.Store = new(MemoryStore) }).start(t)
+	cookies := newOfflineClient(t, func(cfg *Config) { cfg.Store = NewMemoryStore(0) }).start(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = slowStore{} })
 		s := madeSession(c.Client, aliceClaims, "")
-		timeout := c.cfg.StoreTimeout
+		timeout := c.cfg.Sessions.StoreTimeout
 		for _, test := range []struct {
 			what string
 			call func() error
@@ -373,7 +373,7 @@ func TestASlowStoreIsNotWaitedForWithoutEnd(t *testing.T) {
 			{"EndSession", func() error { return c.EndSession(httptest.NewRecorder(), requestWith(cookies...)) }},
 		} {
 			before := time.Now() // the bubble's own clock
-			if err := test.call(); !errors.Is(err, ErrStoreUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			if err := test.call(); !errors.Is(err, CodeStoreUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%s: %v", test.what, err)
 			}
 			if waited := time.Since(before); waited != timeout {
@@ -391,7 +391,7 @@ func TestASlowStoreIsNotWaitedForWithoutEnd(t *testing.T) {
 
 func TestAStoredSessionHasABoundToo(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = new(MemoryStore) })
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = NewMemoryStore(0) })
 	err := c.StartSession(httptest.NewRecorder(), requestWith(), madeSession(c.Client, aliceClaims, bigClaims(maxStored)))
 	if codeOf(err) != CodeSessionTooLarge || !strings.Contains(err.Error(), "picture") {
 		t.Errorf("err = %v, want session_too_large naming the claim", err)

@@ -45,10 +45,10 @@ func newOfflineClient(t testing.TB, change func(*Config)) *offlineClient {
 		ClientID:     "app",
 		ClientSecret: "secret",
 		BaseURL:      "https://app.example",
-		CookieKeys:   [][]byte{testKey(1)},
+		CookieKeys:   Keys(testKey(1)),
 		HTTPClient:   &http.Client{Transport: offlineTransport{t}},
 		Logger:       slog.New(slog.NewJSONHandler(c.log, nil)),
-		Trace: Trace{SessionRefused: func(_ context.Context, ev SessionRefusedEvent) {
+		Trace: Trace{SessionRefused: func(_ context.Context, ev SessionEvent) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.refused = append(c.refused, ev.Reason)
@@ -79,8 +79,8 @@ func (c *offlineClient) refusals() []string {
 func (c *offlineClient) wantRefusal(t *testing.T, r *http.Request, words string) {
 	t.Helper()
 	c.refusals()
-	if s, err := c.Session(r); s != nil || !errors.Is(err, ErrNoSession) {
-		t.Errorf("Session returned %v and %v, want ErrNoSession", s, err)
+	if s, err := c.Session(r); s != nil || !errors.Is(err, CodeNoSession) {
+		t.Errorf("Session returned %v and %v, want CodeNoSession", s, err)
 	}
 	if reasons := c.refusals(); len(reasons) != 1 || !strings.Contains(reasons[0], words) {
 		t.Errorf("SessionRefused events: %q, want one about %q", reasons, words)
@@ -256,7 +256,7 @@ func TestTokensAreKeptOnlyWhenAskedFor(t *testing.T) {
 	if token := madeSession(newOfflineClient(t, nil).Client, aliceClaims, "").Token(); token != nil {
 		t.Errorf("Token is %v without KeepTokens", token)
 	}
-	c := newOfflineClient(t, func(cfg *Config) { cfg.KeepTokens = true })
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Tokens.Keep = true })
 	s := madeSession(c.Client, aliceClaims, "")
 	got := s.Token()
 	if got.AccessToken != "access" || got.RefreshToken != "refresh" || got.TokenType != "Bearer" ||
@@ -393,7 +393,7 @@ func TestSessionsEndByTheirLimits(t *testing.T) {
 		{"made in the future", func(s *Session, now time.Time) { s.created = now.Add(5*time.Minute + time.Second) }, "made in the future"},
 		{"with no beginning", func(s *Session, _ time.Time) { s.created = time.Time{} }, "past its lifetime"},
 	} {
-		c := newOfflineClient(t, func(cfg *Config) { cfg.SessionLifetime, cfg.SessionIdleTimeout = lifetime, idle })
+		c := newOfflineClient(t, func(cfg *Config) { cfg.Sessions.Lifetime, cfg.Sessions.IdleTimeout = lifetime, idle })
 		s := madeSession(c.Client, aliceClaims, "")
 		test.change(s, c.clock.Now())
 		r := requestWith(c.startSession(t, s)...)
@@ -412,11 +412,11 @@ func TestASessionInUseIsRolledAtMostOnceAMinute(t *testing.T) {
 	for _, test := range []struct {
 		what  string
 		store Store
-	}{{"in cookies", nil}, {"in a store", new(MemoryStore)}} {
+	}{{"in cookies", nil}, {"in a store", NewMemoryStore(0)}} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
 			c := newOfflineClient(t, func(cfg *Config) {
-				cfg.Store, cfg.SessionLifetime, cfg.SessionIdleTimeout = test.store, time.Hour, 10*time.Minute
+				cfg.Store, cfg.Sessions.Lifetime, cfg.Sessions.IdleTimeout = test.store, time.Hour, 10*time.Minute
 			})
 			if store, ok := test.store.(*MemoryStore); ok {
 				store.now = c.clock.Now
@@ -440,7 +440,7 @@ func TestASessionInUseIsRolledAtMostOnceAMinute(t *testing.T) {
 				t.Errorf("in 59 minutes the session was written down %d times", rolled)
 			}
 			c.clock.Advance(time.Minute)
-			if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, ErrNoSession) {
+			if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
 				t.Errorf("after an hour: %v", err)
 			}
 		})
@@ -449,8 +449,8 @@ func TestASessionInUseIsRolledAtMostOnceAMinute(t *testing.T) {
 
 func TestAShortIdleTimeoutIsPutOffInTime(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, new(MemoryStore)} {
-		c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.SessionIdleTimeout = store, time.Minute })
+	for _, store := range []Store{nil, NewMemoryStore(0)} {
+		c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.Sessions.IdleTimeout = store, time.Minute })
 		if store, ok := store.(*MemoryStore); ok {
 			store.now = c.clock.Now
 		}
@@ -466,7 +466,7 @@ func TestAShortIdleTimeoutIsPutOffInTime(t *testing.T) {
 			t.Errorf("with a store (%t): someone who comes every 45 seconds was signed out: %v", store != nil, err)
 		}
 		c.clock.Advance(time.Minute)
-		if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, ErrNoSession) {
+		if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
 			t.Errorf("with a store (%t): idle for a minute: %v", store != nil, err)
 		}
 	}
@@ -504,7 +504,7 @@ func TestARolledSessionIsNotLeftInSharedCaches(t *testing.T) {
 
 func TestEndSessionSignsOut(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, new(MemoryStore)} {
+	for _, store := range []Store{nil, NewMemoryStore(0)} {
 		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 		cookies := c.start(t)
 		w := httptest.NewRecorder()
@@ -514,7 +514,7 @@ func TestEndSessionSignsOut(t *testing.T) {
 		if left := cookiesAfter(cookies, w); len(left) > 0 {
 			t.Errorf("with a store (%t): cookies left: %v", store != nil, left)
 		}
-		if _, err := c.Session(requestWith(cookies...)); store != nil && !errors.Is(err, ErrNoSession) {
+		if _, err := c.Session(requestWith(cookies...)); store != nil && !errors.Is(err, CodeNoSession) {
 			t.Errorf("the old handle still opens a session: %v", err)
 		}
 	}
@@ -530,7 +530,7 @@ func TestNoSessionOutsideOfTheMiddleware(t *testing.T) {
 	if _, err := c.Session(requestWith(cookies...)); err != nil {
 		t.Errorf("Session needs no middleware: %v", err)
 	}
-	if _, err := c.Session(requestWith()); !errors.Is(err, ErrNoSession) {
+	if _, err := c.Session(requestWith()); !errors.Is(err, CodeNoSession) {
 		t.Errorf("Session of a stranger: %v", err)
 	}
 }

@@ -199,7 +199,7 @@ type gate struct {
 
 func newGate(c *Config, path string) *gate {
 	g := &gate{next: c.HTTPClient.Transport, path: path, reached: make(chan struct{}, 1000), open: make(chan struct{})}
-	c.HTTPClient = &http.Client{Transport: g}
+	c.Provider.Transport = g
 	return g
 }
 

@@ -11,7 +11,7 @@ import (
 func TestUserInfoTokenInTheBody(t *testing.T) {
 	t.Parallel()
 	for _, inBody := range []bool{false, true} {
-		app := newTestApp(t, setup{config: func(c *Config) { c.UserInfoTokenInBody, c.KeepTokens = inBody, true }})
+		app := newTestApp(t, setup{config: func(c *Config) { c.Provider.UserInfoTokenInBody, c.Tokens.Keep = inBody, true }})
 		app.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Write([]byte(`{"sub":"alice"}`))

@@ -25,7 +25,7 @@ type userInfoApp struct {
 
 func newUserInfoApp(t testing.TB, pin string) *userInfoApp {
 	t.Helper()
-	s := algSetup("ES256", func(c *Config) { c.UserInfoSignedResponseAlg = pin })
+	s := algSetup("ES256", func(c *Config) { c.Registration.UserInfoSignedResponseAlg = pin })
 	s.provider.IDTokenSigningAlgValuesSupported = []string{"ES256", "RS256"}
 	return &userInfoApp{newIDTokens(t, s)}
 }
@@ -265,7 +265,7 @@ func TestTheUserInfoRequest(t *testing.T) {
 		"":      "application/json, application/jwt;q=0.5",
 		"ES256": "application/jwt",
 	} {
-		s := algSetup("ES256", func(c *Config) { c.UserInfoSignedResponseAlg = pin })
+		s := algSetup("ES256", func(c *Config) { c.Registration.UserInfoSignedResponseAlg = pin })
 		s.provider.Clients[0].UserInfoSignedResponseAlg = pin
 		app := newTestApp(t, s)
 		app.signIn(t)
@@ -321,11 +321,11 @@ func TestAProviderWithoutUserInfo(t *testing.T) {
 // fuzzClient is a client that cannot reach anybody.
 func fuzzClient(t testing.TB, change func(*Config)) *Client {
 	return mustNew(t, func(c *Config) {
-		c.Metadata = soundMetadata(nil)
+		c.Provider.Metadata = soundMetadata(nil)
 		c.HTTPClient = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 			return nil, errors.New("no network here")
 		})}
-		c.now = func() time.Time { return time.Unix(1_800_000_000, 0) }
+		c.Now = func() time.Time { return time.Unix(1_800_000_000, 0) }
 		if change != nil {
 			change(c)
 		}
@@ -345,7 +345,7 @@ func checkText(t testing.TB, err error) {
 // that nothing but what was agreed is accepted.
 func FuzzUserInfo(f *testing.F) {
 	plain := fuzzClient(f, nil)
-	pinned := fuzzClient(f, func(c *Config) { c.UserInfoSignedResponseAlg = "HS256" })
+	pinned := fuzzClient(f, func(c *Config) { c.Registration.UserInfoSignedResponseAlg = "HS256" })
 	secret := []byte(pinned.cfg.ClientSecret)
 	sound := `{"iss":"https://op.example","aud":"app","sub":"alice"}`
 	for _, body := range []string{
@@ -358,7 +358,7 @@ func FuzzUserInfo(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, mediaType string, body []byte) {
 		for _, c := range []*Client{plain, pinned} {
-			claims, err := c.userInfoClaims(t.Context(), c.cfg.Metadata, &fetch.Response{
+			claims, err := c.userInfoClaims(t.Context(), c.cfg.Provider.Metadata, &fetch.Response{
 				StatusCode: 200, MediaType: mediaType, Body: slices.Clone(body),
 			})
 			if err != nil {
