@@ -462,9 +462,6 @@ func checkEncryption(cfg *Config, f *findings) {
 	}
 }
 
-// maxClockSkew bounds Provider.ClockSkew.
-const maxClockSkew = 5 * time.Minute
-
 func checkProvider(cfg *Config, f *findings) {
 	p := &cfg.Provider
 	if p.ClockSkew < 0 || p.ClockSkew > maxClockSkew {

@@ -140,6 +140,9 @@ type Provider struct {
 	UserInfoTokenInBody bool
 }
 
+// maxClockSkew bounds Provider.ClockSkew.
+const maxClockSkew = 5 * time.Minute
+
 // transport returns the transport to use; nil means the default one.
 func (p *Provider) transport() http.RoundTripper {
 	if p.RootCAs == nil {
