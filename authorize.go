@@ -233,24 +233,28 @@ type acrWish struct {
 
 // acr returns what o wishes from a provider with metadata m.
 func (o *AuthOptions) acr(m *Metadata) acrWish {
-	switch values := o.essentialACR(); {
-	case values != nil:
-		return acrWish{ask: values, accept: values, essential: true}
-	case len(o.RequireACR) == 0 || len(o.ACRValues) > 0:
-		return acrWish{ask: o.ACRValues, accept: o.RequireACR}
+	accept := o.RequireACR
+	if values := o.essentialACR(); values != nil {
+		if len(accept) == 0 {
+			accept = values
+		}
+		return acrWish{ask: values, accept: accept, essential: true}
 	}
-	ask := slices.DeleteFunc(slices.Clone(o.RequireACR), func(acr string) bool {
+	if len(accept) == 0 || len(o.ACRValues) > 0 {
+		return acrWish{ask: o.ACRValues, accept: accept}
+	}
+	ask := slices.DeleteFunc(slices.Clone(accept), func(acr string) bool {
 		return !slices.Contains(m.ACRValuesSupported, acr)
 	})
 	if len(ask) == 0 {
-		ask = o.RequireACR
+		ask = accept
 	}
-	return acrWish{ask: ask, accept: o.RequireACR, essential: m.ClaimsParameterSupported}
+	return acrWish{ask: ask, accept: accept, essential: m.ClaimsParameterSupported}
 }
 
 // claims returns the claims parameter of a request that wishes w.
 func (w acrWish) claims(c *ClaimsRequest) *ClaimsRequest {
-	if !w.essential || c != nil && c.IDToken["acr"] != nil && c.IDToken["acr"].Essential {
+	if !w.essential || c.essentialACR() != nil {
 		return c
 	}
 	values := make([]any, len(w.ask))
@@ -262,12 +266,14 @@ func (w acrWish) claims(c *ClaimsRequest) *ClaimsRequest {
 }
 
 // essentialACR returns the values of an essential acr claim, nil without one.
-func (o *AuthOptions) essentialACR() []string {
-	if o.Claims == nil || o.Claims.IDToken["acr"] == nil || !o.Claims.IDToken["acr"].Essential {
+func (o *AuthOptions) essentialACR() []string { return o.Claims.essentialACR() }
+
+func (c *ClaimsRequest) essentialACR() []string {
+	if c == nil || c.IDToken["acr"] == nil || !c.IDToken["acr"].Essential {
 		return nil
 	}
 	var values []string
-	for _, v := range append([]any{o.Claims.IDToken["acr"].Value}, o.Claims.IDToken["acr"].Values...) {
+	for _, v := range append([]any{c.IDToken["acr"].Value}, c.IDToken["acr"].Values...) {
 		if s, ok := v.(string); ok {
 			values = append(values, s)
 		}

@@ -34,23 +34,22 @@ func (c *Client) Callback(ctx context.Context, r *http.Request) (*Session, error
 // StartSession signs a person in with a session that [Client.Callback]
 // returned: it sets its cookies on w, ends the session that r may have carried,
 // and forgets the login that led here. It returns an [*Error]:
-// [CodeStoreUnavailable], [CodeCookieKeysUnavailable], or
-// [CodeSessionTooLarge] naming the largest claims.
+// [CodeStoreUnavailable], [CodeCookieKeysUnavailable], [CodeSessionTooLarge]
+// naming the largest claims, or [CodeNoSession] for a nil s.
 func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session) error {
-	if s.login != nil {
-		s.login.forget(w)
+	if s == nil {
+		return &Error{Op: "session", Code: CodeNoSession}
 	}
+	login := s.login
+	if login == nil { // not from Callback
+		return c.sessions.start(w, r, s)
+	}
+	login.forget(w)
 	if err := c.sessions.start(w, r, s); err != nil {
-		login := ""
-		if s.login != nil {
-			login = s.login.event.Login
-		}
-		c.events.loginRefused(r.Context(), login, err)
+		c.events.loginRefused(r.Context(), login.event.Login, err)
 		return err
 	}
-	if s.login != nil {
-		s.login.report.Do(func() { c.events.loginSucceeded(r.Context(), s.login.event) })
-	}
+	login.report.Do(func() { c.events.loginSucceeded(r.Context(), login.event) })
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -165,6 +166,8 @@ func (c *Client) Ready(ctx context.Context) error {
 // 7591 section 2).
 func (c *Client) Registration() Registration {
 	r := *c.registration
+	r.ClientKeys = slices.Clone(r.ClientKeys)
+	r.ClientCertificates = slices.Clone(r.ClientCertificates)
 	if !r.hasKeys() {
 		r.JWKSURI = ""
 	}
