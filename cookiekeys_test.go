@@ -22,7 +22,7 @@ type keyService struct {
 	asked int      // guarded by mu
 }
 
-func (s *keyService) read(context.Context) ([][]byte, error) {
+func (s *keyService) CookieKeys(context.Context) ([][]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked++
@@ -43,7 +43,7 @@ func (s *keyService) count() int {
 
 func newKeyServiceClient(t *testing.T, s *keyService, change func(*Config)) *offlineClient {
 	return newOfflineClient(t, func(cfg *Config) {
-		cfg.CookieKeys, cfg.CookieKeys = nil, s.read
+		cfg.CookieKeys = s
 		if change != nil {
 			change(cfg)
 		}
@@ -102,6 +102,11 @@ func TestKeysRotateWithoutSigningAnybodyOut(t *testing.T) {
 		t.Errorf("the new cookie, without the old key: %v", err)
 	}
 }
+
+// keySourceFunc is a function as a KeySource.
+type keySourceFunc func(context.Context) ([][]byte, error)
+
+func (f keySourceFunc) CookieKeys(ctx context.Context) ([][]byte, error) { return f(ctx) }
 
 // waitFor polls for what another goroutine is about to do.
 func waitFor(t *testing.T, done func() bool) {
@@ -183,7 +188,7 @@ func TestKeyFile(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		keys, err := KeyFile(path)(t.Context())
+		keys, err := KeyFile(path).CookieKeys(t.Context())
 		if err != nil || len(keys) != 2 || string(keys[0]) != string(testKey(1)) || string(keys[1]) != string(testKey(2)) {
 			t.Errorf("%q: %d keys, %v", text, len(keys), err)
 		}
@@ -191,10 +196,10 @@ func TestKeyFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte(one+"\n!"+two), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := KeyFile(path)(t.Context()); err == nil || strings.Contains(err.Error(), two) {
+	if _, err := KeyFile(path).CookieKeys(t.Context()); err == nil || strings.Contains(err.Error(), two) {
 		t.Errorf("half a key: %v", err)
 	}
-	if _, err := KeyFile(path + "x")(t.Context()); err == nil || strings.Contains(err.Error(), path) {
+	if _, err := KeyFile(path + "x").CookieKeys(t.Context()); err == nil || strings.Contains(err.Error(), path) {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -219,16 +224,5 @@ func TestCookieKeysFileInTheEnvironment(t *testing.T) {
 		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem)) {
 			t.Errorf("%q: %v, want %s", text, err, problem)
 		}
-	}
-}
-
-func TestKeySourceBesideCookieKeysIsAMistake(t *testing.T) {
-	t.Parallel()
-	_, err := New(Config{
-		Issuer: "https://op.example", ClientID: "app", ClientSecret: "secret", BaseURL: "https://app.example",
-		CookieKeys: Keys(testKey(1)), KeySource: new(keyService).read,
-	})
-	if codeOf(err) != CodeConfig || !strings.Contains(err.Error(), "KeySource") {
-		t.Errorf("err = %v", err)
 	}
 }

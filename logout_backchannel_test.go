@@ -325,7 +325,7 @@ func TestBackChannelRequests(t *testing.T) {
 func TestLogoutTokensWorkOnce(t *testing.T) {
 	t.Parallel()
 	for _, store := range []func() Store{
-		func() Store { return nil }, func() Store { return NewMemoryStore(0) }, func() Store { return new(plainStore) },
+		func() Store { return nil }, func() Store { return NewMemoryStore(0) }, func() Store { return PlainStore(NewMemoryStore(0)) },
 	} {
 		a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store() }})
 		token := a.provider.LogoutToken(oidctest.ClientID, "alice", "")
@@ -371,7 +371,7 @@ func TestLogoutTokensWorkOnceAtOnce(t *testing.T) {
 // As long as a token could pass by its iat it is remembered.
 func TestLogoutTokensAreRememberedForAsLongAsTheyAreYoung(t *testing.T) {
 	t.Parallel()
-	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = newMemoryStore(0, c.now) }})
+	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = newMemoryStore(0, c.Now) }})
 	claims := a.claims()
 	claims["iat"], claims["exp"] = a.clock.Now().Add(time.Minute).Unix(), a.clock.Now().Add(time.Hour).Unix()
 	token := a.provider.SignClaims("RS256", claims, nil)
@@ -389,11 +389,11 @@ func TestBackChannelEndsTheRightSessions(t *testing.T) {
 	for name, store := range map[string]func(now func() time.Time) Store{
 		"cookies": func(func() time.Time) Store { return nil },
 		"store":   func(now func() time.Time) Store { return newMemoryStore(0, now) },
-		"plain":   func(now func() time.Time) Store { p := new(plainStore); p.m.now = now; return p },
+		"plain":   func(now func() time.Time) Store { return PlainStore(newMemoryStore(0, now)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store(c.now) }})
+			a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store(c.Now) }})
 			start := func(persona string) *http.Client { return a.provider.SignIn(t, a.URL+"/me", persona) }
 			one, two, bruno := start("alice"), start("alice"), start("bruno")
 			want := func(what string, inOne, inTwo, inBruno bool) {
@@ -442,7 +442,7 @@ func TestBackChannelReachesEveryReplica(t *testing.T) {
 		config := func(c *Config) {
 			c.Store = shared
 			if plain {
-				c.Store = struct{ Store }{shared}
+				c.Store = PlainStore(shared)
 			}
 		}
 		a := newLogoutApp(t, setup{config: config})
@@ -451,7 +451,7 @@ func TestBackChannelReachesEveryReplica(t *testing.T) {
 		browser := a.signIn(t)
 		form := url.Values{"logout_token": {a.provider.LogoutToken(oidctest.ClientID, "", a.sid(t, browser))}}
 		status, _ := a.sends(t, replica.URL, form)
-		a.clock.Advance(a.client.cfg.Sessions.RevocationDelay)
+		a.clock.Advance(a.client.sessions.settings.RevocationDelay)
 		if status != 200 || a.signedIn(t, browser) {
 			t.Errorf("the replica answered %d; signed in afterwards: %t", status, a.signedIn(t, browser))
 		}
@@ -469,23 +469,23 @@ func TestBackChannelWhileTheStoreFails(t *testing.T) {
 		"Add": {false}, "Set": {false, true}, "Set once": {true}, "Get": {true},
 	} {
 		for _, plain := range plains {
-			store := &opStore{}
+			store := NewHookStore(nil)
 			a := newLogoutApp(t, setup{config: func(c *Config) {
 				c.Store = store
 				if plain {
-					c.Store = struct{ Store }{store}
+					c.Store = PlainStore(store)
 				}
 			}})
 			browser := a.signIn(t)
 			token := a.provider.LogoutToken(oidctest.ClientID, "alice", "")
-			store.fail(op)
+			store.Before(failOp(op))
 			if status := a.ends(t, token); status != 400 {
 				t.Errorf("%s fails, plain %t: answered %d", op, plain, status)
 			}
 			if err := a.received[0].Err; !errors.Is(err, CodeStoreUnavailable) {
 				t.Errorf("%s fails, plain %t: %v", op, plain, err)
 			}
-			store.fail("")
+			store.Before(nil)
 			if !a.signedIn(t, browser) {
 				t.Errorf("%s failed, plain %t: signed out all the same", op, plain)
 			}
@@ -496,55 +496,19 @@ func TestBackChannelWhileTheStoreFails(t *testing.T) {
 	}
 }
 
-// An opStore is a MemoryStore of which one method fails. "Set once" fails the
-// second time that Set is called, after the token has been noted.
-type opStore struct {
-	MemoryStore
-
-	mu   sync.Mutex
-	op   string // guarded by mu
-	sets int    // guarded by mu
-}
-
 var errOp = errors.New("the store is down")
 
-func (s *opStore) fail(op string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.op, s.sets = op, 0
-}
-
-func (s *opStore) failing(op string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if op == "Set" {
-		s.sets++
+// failOp returns a StoreHook that fails op. "Set once" fails the second Set, which
+// comes after the token has been noted.
+func failOp(op string) StoreHook {
+	var sets atomic.Int32
+	return func(_ context.Context, called, _ string) error {
+		second := op == "Set once" && called == OpSet && sets.Add(1) == 2
+		if called == op || second {
+			return errOp
+		}
+		return nil
 	}
-	if s.op == op || s.op == "Set once" && op == "Set" && s.sets == 2 {
-		return errOp
-	}
-	return nil
-}
-
-func (s *opStore) Get(ctx context.Context, key string) ([]byte, error) {
-	if err := s.failing("Get"); err != nil {
-		return nil, err
-	}
-	return s.MemoryStore.Get(ctx, key)
-}
-
-func (s *opStore) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := s.failing("Set"); err != nil {
-		return err
-	}
-	return s.MemoryStore.Set(ctx, key, value, ttl)
-}
-
-func (s *opStore) Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
-	if err := s.failing("Add"); err != nil {
-		return false, err
-	}
-	return s.MemoryStore.Add(ctx, key, value, ttl)
 }
 
 func TestBackChannelWhileTheProviderIsDown(t *testing.T) {
@@ -708,9 +672,9 @@ func formRequest(form string) *http.Request {
 // and that what is accepted is a Logout Token for this client.
 func FuzzLogoutToken(f *testing.F) {
 	c := fuzzClient(f, func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "HS256" })
-	secret := []byte(c.cfg.ClientSecret)
+	secret := []byte(c.provider.auth.secret)
 	sound := map[string]any{
-		"iss": c.cfg.Issuer, "aud": c.cfg.ClientID, "iat": c.now().Unix(), "jti": "j", "sub": "alice",
+		"iss": c.issuer, "aud": c.clientID, "iat": c.now().Unix(), "jti": "j", "sub": "alice",
 		"events": map[string]any{logoutTokenEvent: map[string]any{}},
 	}
 	for claim, value := range map[string]any{
@@ -732,7 +696,7 @@ func FuzzLogoutToken(f *testing.F) {
 		if claims {
 			text = "logout_token=" + sign(head("HS256", ""), text, secret)
 		}
-		c.marks = testMarks(nil, c.now)
+		c.sessions.marks = testMarks(nil, c.now)
 		raw, err := readLogoutRequest(formRequest(text))
 		if err == nil {
 			_, err = c.verifyLogoutToken(t.Context(), raw)
@@ -747,7 +711,7 @@ func FuzzLogoutToken(f *testing.F) {
 		members, err := strictjson.Object(payload)
 		iss, _, _ := members.String("iss")
 		aud, _, _ := members.StringOrStrings("aud")
-		if err != nil || iss != c.cfg.Issuer || len(aud) == 0 || members.Has("nonce") || !members.Has("jti") ||
+		if err != nil || iss != c.issuer || len(aud) == 0 || members.Has("nonce") || !members.Has("jti") ||
 			!members.Has("sub") && !members.Has("sid") || !strings.Contains(string(members["events"]), "backchannel-logout") {
 			t.Fatalf("accepted %s", payload)
 		}

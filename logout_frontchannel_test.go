@@ -40,7 +40,7 @@ func (a *logoutApp) frame(t *testing.T, browser *http.Client, query string) *htt
 
 func TestFrontChannelEndsTheSessionOfIssAndSid(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, NewMemoryStore(0), new(plainStore)} {
+	for _, store := range []Store{nil, NewMemoryStore(0), PlainStore(NewMemoryStore(0))} {
 		a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store }})
 		browser, elsewhere := a.signIn(t), a.signIn(t)
 		stolen := cookieHeader(t, a.testApp, browser)
@@ -152,13 +152,13 @@ func TestFrontChannelByOtherMethods(t *testing.T) {
 
 func TestFrontChannelWhileTheStoreFails(t *testing.T) {
 	t.Parallel()
-	store := new(plainStore)
-	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store }})
+	store := NewHookStore(nil)
+	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = PlainStore(store) }})
 	browser := a.signIn(t)
 	query := "?" + url.Values{"iss": {a.provider.Issuer()}, "sid": {a.sid(t, browser)}}.Encode()
-	store.fail(errOp)
+	store.Fail(errOp)
 	a.frame(t, browser, query)
-	store.fail(nil)
+	store.Before(nil)
 	if a.frame(t, browser, query); a.signedIn(t, browser) {
 		t.Error("the session goes on")
 	}

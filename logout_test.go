@@ -95,7 +95,7 @@ func TestLogoutTellsTheProviderWhoLeaves(t *testing.T) {
 	t.Parallel()
 	tokens := new(tokenListener)
 	app := newTestApp(t, setup{config: func(cfg *Config) {
-		tokens.next = cfg.HTTPClient.Transport
+		tokens.next = cfg.Provider.Transport
 		cfg.Provider.Transport = tokens
 	}})
 	browser := app.signIn(t)
@@ -420,7 +420,7 @@ func TestALogoutOutlastsTheAnswersToEarlierRequests(t *testing.T) {
 			c.EndSession,
 			func(w http.ResponseWriter, r *http.Request) error { // somebody else signs in
 				bruno := &idToken{raw: madeJWS(`{"sub":"bruno"}`), subject: "bruno"}
-				return c.StartSession(w, r, c.newSession(&transaction{}, bruno, nil, &tokenResponse{}))
+				return c.StartSession(w, r, c.sessions.create(&authenticated{idToken: bruno, tokens: &tokenResponse{}, started: c.now()}, "", ""))
 			},
 		} {
 			cookies := c.start(t)
@@ -444,9 +444,11 @@ func TestALogoutOutlastsTheAnswersToEarlierRequests(t *testing.T) {
 
 func TestLogoutDeletesTheStoredSession(t *testing.T) {
 	t.Parallel()
-	store := NewMemoryStore(0)
-	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
-	store.now = app.clock.Now
+	var store *memoryStore
+	app := newTestApp(t, setup{config: func(cfg *Config) {
+		store = newMemoryStore(0, cfg.Now)
+		cfg.Store = store
+	}})
 	browser := app.signIn(t)
 	base, _ := url.Parse(app.URL)
 	cookies := browser.Jar.Cookies(base)
@@ -461,10 +463,10 @@ func TestLogoutDeletesTheStoredSession(t *testing.T) {
 
 func TestLogoutWhileTheStoreFailsStillForgetsTheHandle(t *testing.T) {
 	t.Parallel()
-	store := new(plainStore)
-	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+	store := NewHookStore(nil)
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = PlainStore(store) }})
 	browser := app.signIn(t)
-	store.fail(errors.New("connection refused"))
+	store.Fail(errors.New("connection refused"))
 	res, _ := app.logsOut(t, browser, "/auth/logout")
 	if got := res.Header.Get("Location"); got != app.URL+"/auth/logout/callback" {
 		t.Errorf("%s to %s", res.Status, got)

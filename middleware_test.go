@@ -1,7 +1,6 @@
 package oidcrp
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -254,30 +253,20 @@ func TestAProtectedPageNeedsNoMiddleware(t *testing.T) {
 
 func TestTheSessionIsLookedUpOnceForARequest(t *testing.T) {
 	t.Parallel()
-	store := &countingStore{}
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
+	store := NewHookStore(nil)
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = PlainStore(store) })
 	cookies := c.start(t)
-	route := c.RequireLogin(c.Require(Claim("sub"))(http.HandlerFunc(sayWho)), Claim("sub", "alice"))
+	route := c.Require(Claim("sub", "alice"))(c.Require(Claim("sub"))(http.HandlerFunc(sayWho)))
 	// The session and the three marks that would end it; a moment later the
 	// session alone.
 	for _, want := range []int{4, 1} {
-		store.gets = 0
+		store.Took()
 		w := httptest.NewRecorder()
 		c.Middleware(c.Middleware(route)).ServeHTTP(w, requestWith(cookies...))
-		if w.Code != 200 || store.gets != want {
-			t.Errorf("status %d, %d lookups, want %d", w.Code, store.gets, want)
+		if n := store.Took(OpGet); w.Code != 200 || n != want {
+			t.Errorf("status %d, %d lookups, want %d", w.Code, n, want)
 		}
 	}
-}
-
-type countingStore struct {
-	plainStore
-	gets int
-}
-
-func (s *countingStore) Get(ctx context.Context, key string) ([]byte, error) {
-	s.gets++
-	return s.plainStore.Get(ctx, key)
 }
 
 func TestOwnPathsAreAnsweredCarefully(t *testing.T) {
@@ -380,7 +369,7 @@ func TestARequirementWithoutMetIsAMistake(t *testing.T) {
 			t.Errorf("panic: %v", p)
 		}
 	}()
-	newOfflineClient(t, nil).RequireLogin(http.NotFoundHandler(), Requirement{Name: "oddity"})
+	newOfflineClient(t, nil).Require(Requirement{Name: "oddity"})
 }
 
 // requests returns how many authentication requests the provider has got, and
@@ -545,11 +534,11 @@ func TestContradictingRequirementsDoNotLoop(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *Client, mux *http.ServeMux) {
 		low, high := ACR("eidas1"), ACR("eidas2")
-		mux.Handle("/nested", c.RequireLogin(c.Require(low)(http.HandlerFunc(sayWho)), high))
+		mux.Handle("/nested", c.Require(high)(c.Require(low)(http.HandlerFunc(sayWho))))
 		mux.Handle("/both", c.Require(low, high)(http.HandlerFunc(sayWho)))
 		bounce := func(to string) http.Handler { return http.RedirectHandler(to, http.StatusFound) }
-		mux.Handle("/low", c.RequireLogin(bounce("/high"), low))
-		mux.Handle("/high", c.RequireLogin(bounce("/low"), high))
+		mux.Handle("/low", c.Require(low)(bounce("/high")))
+		mux.Handle("/high", c.Require(high)(bounce("/low")))
 	}})
 	for _, path := range []string{"/nested", "/both", "/low", "/high"} {
 		browser := app.provider.Browser()
@@ -625,7 +614,7 @@ func TestAScriptStepsUpByLoginURL(t *testing.T) {
 func TestAScriptDoesNotLoopOverContradictingRequirements(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/api", c.RequireLogin(c.Require(ACR("eidas1"))(http.HandlerFunc(sayWho)), ACR("eidas2")))
+		mux.Handle("/api", c.Require(ACR("eidas2"))(c.Require(ACR("eidas1"))(http.HandlerFunc(sayWho))))
 	}})
 	browser := app.provider.SignIn(t, app.URL+"/me", "")
 	for range 5 {

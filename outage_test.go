@@ -78,8 +78,8 @@ func TestAnAppOutlivesAProviderThatIsDown(t *testing.T) {
 			t.Errorf("%s: the incident %q is not of an unavailable provider\n%s", page, incident, app.log)
 		}
 	}
-	if app.client.provider.ready() {
-		t.Error("the client is ready")
+	if err := app.client.Ready(t.Context()); !errors.Is(err, CodeProviderUnavailable) {
+		t.Errorf("Ready returned %v", err)
 	}
 
 	// The provider comes up. The app has not been restarted.
@@ -96,8 +96,8 @@ func TestAnAppOutlivesAProviderThatIsDown(t *testing.T) {
 	if got := app.who(t, browser, "/tab/1"); got.Sub != "alice" {
 		t.Errorf("signed in as %q, want alice", got.Sub)
 	}
-	if !app.client.provider.ready() {
-		t.Error("the client is not ready")
+	if err := app.client.Ready(t.Context()); err != nil {
+		t.Errorf("Ready returned %v", err)
 	}
 }
 
@@ -211,7 +211,7 @@ func TestForgedTokensCostOneFetchOfTheKeys(t *testing.T) {
 		attackers.Go(func() {
 			for range tokens / 8 {
 				forged := app.provider.ForgedToken("ES256", rand.Text(), claims)
-				_, err := app.client.verifyIDToken(t.Context(), m, forged, &expectedIDToken{})
+				_, err := app.client.flow.verifyIDToken(t.Context(), m, forged, &expectedIDToken{})
 				if codeOf(err) != CodeTokenRefused {
 					t.Errorf("a forged token: %v, want it refused", err)
 				}
@@ -237,7 +237,7 @@ func TestACancelledRequestDoesNotFailThoseThatWaitWithIt(t *testing.T) {
 		}},
 		{"/jwks", func(ctx context.Context, app *testApp) error {
 			token := app.provider.SignClaims("RS256", app.provider.IDTokenClaims(oidctest.ClientID, "alice"), nil)
-			_, err := app.client.verifyIDToken(ctx, &Metadata{}, token, &expectedIDToken{})
+			_, err := app.client.flow.verifyIDToken(ctx, &Metadata{}, token, &expectedIDToken{})
 			return err
 		}},
 	} {

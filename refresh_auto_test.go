@@ -21,7 +21,7 @@ import (
 var keptIn = map[string]func(*Config){
 	"cookies":                func(*Config) {},
 	"a store":                func(cfg *Config) { cfg.Store = NewMemoryStore(0) },
-	"a plain store":          func(cfg *Config) { cfg.Store = new(plainStore) },
+	"a plain store":          func(cfg *Config) { cfg.Store = PlainStore(NewMemoryStore(0)) },
 	"cookies beside a store": func(cfg *Config) { cfg.Store, cfg.Sessions.InCookies = NewMemoryStore(0), true },
 }
 
@@ -120,7 +120,7 @@ func TestReplicasRefreshOnceTogether(t *testing.T) {
 // A replica that died in the middle holds up the others only until its lease ends.
 func TestALeaseEndsWithItsReplica(t *testing.T) {
 	t.Parallel()
-	var store *MemoryStore
+	var store SharedStore
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
 		store = newMemoryStore(0, cfg.Now)
 		cfg.Store = store
@@ -132,7 +132,7 @@ func TestALeaseEndsWithItsReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ok, err := store.Add(t.Context(), refreshKey(s).String(), []byte("dead"), refreshLease); !ok || err != nil {
+	if ok, err := store.Add(t.Context(), tokenKey(s).String(), []byte("dead"), refreshLease); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	before := app.provider.Count(oidctest.EndpointToken)
@@ -153,7 +153,7 @@ func TestALeaseEndsWithItsReplica(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if ok, _ := store.Add(t.Context(), refreshKey(s).String(), nil, time.Second); !ok {
+	if ok, _ := store.Add(t.Context(), tokenKey(s).String(), nil, time.Second); !ok {
 		t.Error("the lease was not given back")
 	}
 }

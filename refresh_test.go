@@ -41,8 +41,8 @@ func (e *refreshEvents) list() []SessionEvent {
 	return slices.Clone(e.all)
 }
 
-// refreshed is what /refresh and /session say.
-type refreshed struct {
+// refreshAnswer is what /refresh and /session say.
+type refreshAnswer struct {
 	Code                 Code
 	Access, Refresh, Sub string
 	Email                string
@@ -74,7 +74,7 @@ func newRefreshApp(t *testing.T, s setup) *refreshApp {
 
 func answerRefreshed(w http.ResponseWriter, get func() (*Session, error)) {
 	s, err := get()
-	var answer refreshed
+	var answer refreshAnswer
 	if err != nil {
 		answer.Code = codeOf(err)
 	} else {
@@ -92,21 +92,21 @@ func answerRefreshed(w http.ResponseWriter, get func() (*Session, error)) {
 	json.NewEncoder(w).Encode(answer)
 }
 
-func (a *refreshApp) refresh(t *testing.T, browser *http.Client) refreshed {
+func (a *refreshApp) refresh(t *testing.T, browser *http.Client) refreshAnswer {
 	t.Helper()
 	_, body := a.asks(t, browser, "POST", "/refresh")
 	return decodeRefreshed(t, body)
 }
 
-func (a *refreshApp) session(t *testing.T, browser *http.Client) refreshed {
+func (a *refreshApp) session(t *testing.T, browser *http.Client) refreshAnswer {
 	t.Helper()
 	_, body := a.asks(t, browser, "GET", "/session")
 	return decodeRefreshed(t, body)
 }
 
-func decodeRefreshed(t *testing.T, body string) refreshed {
+func decodeRefreshed(t *testing.T, body string) refreshAnswer {
 	t.Helper()
-	var answer refreshed
+	var answer refreshAnswer
 	if err := json.Unmarshal([]byte(body), &answer); err != nil {
 		t.Fatalf("%v in %s", err, body)
 	}
@@ -118,7 +118,7 @@ func TestRefreshRenewsTheSession(t *testing.T) {
 	for _, test := range []struct {
 		what  string
 		store Store
-	}{{"in cookies", nil}, {"in a store", NewMemoryStore(0)}, {"in a plain store", new(plainStore)}} {
+	}{{"in cookies", nil}, {"in a store", NewMemoryStore(0)}, {"in a plain store", PlainStore(NewMemoryStore(0))}} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
 			app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = test.store }})
@@ -228,7 +228,7 @@ func TestWhatCanGoWrongInARefresh(t *testing.T) {
 			t.Parallel()
 			var store Store
 			if test.fault.Name < "r" { // some of them in a store, for both sorts of session
-				store = new(plainStore)
+				store = PlainStore(NewMemoryStore(0))
 			}
 			app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
 			browser := app.signIn(t)
@@ -390,7 +390,7 @@ func TestRefreshBringsNewUserInfo(t *testing.T) {
 		w.Write([]byte(`{"sub":"alice","email":"new@example.org"}`))
 	})
 	if got := app.refresh(t, browser); got.Email != "new@example.org" {
-		t.Errorf("refreshed: %+v", got)
+		t.Errorf("refreshAnswer: %+v", got)
 	}
 	if got := app.session(t, browser); got.Email != "new@example.org" {
 		t.Errorf("saved: %+v", got)
@@ -411,7 +411,7 @@ func TestARefreshedIDTokenHasTheFirstOnesAudience(t *testing.T) {
 	}
 }
 
-// What a refreshed ID Token says about the provider's session counts from then on.
+// What a refreshAnswer ID Token says about the provider's session counts from then on.
 func TestARefreshedIDTokenNamesTheProvidersSession(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Registration.IDTokenSignedResponseAlg = "RS256" }})
@@ -426,7 +426,7 @@ func TestARefreshedIDTokenNamesTheProvidersSession(t *testing.T) {
 	app.provider.Handle(oidctest.EndpointToken, respond(200, "application/json", string(answer)))
 	app.provider.Handle(oidctest.EndpointUserInfo, respond(200, "application/json", `{"sub":"alice"}`))
 	if got := app.refresh(t, browser); got.Code != "" || got.Ends != app.clock.Now().Add(time.Hour).Unix() {
-		t.Fatalf("refreshed: %+v\n%s", got, app.log)
+		t.Fatalf("refreshAnswer: %+v\n%s", got, app.log)
 	}
 	token := app.provider.LogoutToken(oidctest.ClientID, "", "another sid")
 	res, err := http.PostForm(app.URL+"/auth/backchannel-logout", url.Values{"logout_token": {token}})
@@ -466,7 +466,7 @@ func TestARefreshIsStoredEvenIfNobodyWaitsForIt(t *testing.T) {
 
 	g := &refreshGate{next: http.DefaultTransport, entered: make(chan struct{}), open: make(chan struct{})}
 	client := newTestClient(t, app.testApp, func(cfg *Config) {
-		cfg.Store, cfg.Tokens.Keep, cfg.HTTPClient = store, true, &http.Client{Transport: g}
+		cfg.Store, cfg.Tokens.Keep, cfg.Provider.Transport = store, true, g
 		cfg.Trace.SessionRefreshed = func(_ context.Context, ev SessionEvent) { stored <- ev }
 	})
 	ctx, leave := context.WithCancel(t.Context())
@@ -495,7 +495,7 @@ func TestARefreshIsStoredEvenIfNobodyWaitsForIt(t *testing.T) {
 
 func TestALogoutDuringARefreshIsFinal(t *testing.T) {
 	t.Parallel()
-	for what, store := range map[string]Store{"a store": NewMemoryStore(0), "a plain store": new(plainStore)} {
+	for what, store := range map[string]Store{"a store": NewMemoryStore(0), "a plain store": PlainStore(NewMemoryStore(0))} {
 		a := newRefreshApp(t, setup{config: func(c *Config) { c.Store = store }})
 		browser := a.signIn(t)
 		origin, _ := url.Parse(a.URL)

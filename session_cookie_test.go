@@ -142,15 +142,15 @@ func TestASealedCookieIsGoodForItsNameAndHostOnly(t *testing.T) {
 		t.Run(test.what, func(t *testing.T) { test.at.wantRefusal(t, r, "altered") })
 	}
 	// What is sealed for one purpose is not good for another.
-	state, err := c.newState(&transaction{Started: c.clock.Now().Unix()}, false)
+	state, err := c.logins.newState(&transaction{Started: c.clock.Now().Unix()}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.wantRefusal(t, requestWith(&http.Cookie{Name: c.cookies.session, Value: "1" + state}), "altered")
-	if _, ok := c.openState(value[1:]); ok {
+	if _, ok := c.logins.openState(value[1:]); ok {
 		t.Error("a session was taken for a state")
 	}
-	if _, err := c.findTransaction(requestWith(&http.Cookie{Name: c.transactionCookie("s"), Value: value[1:]}), "s"); !errors.Is(err, CodeTransactionLost) {
+	if _, err := c.logins.find(requestWith(&http.Cookie{Name: c.logins.cookieName("s"), Value: value[1:]}), c.logins.cookieName("s")); !errors.Is(err, CodeTransactionLost) {
 		t.Errorf("a session was taken for a transaction: %v", err)
 	}
 	if _, ok := c.openLogoutState(requestWith(&http.Cookie{Name: c.cookies.logout, Value: value[1:]})); ok {
@@ -162,10 +162,11 @@ func TestCookieKeysAreRotatedWithoutSigningAnybodyOut(t *testing.T) {
 	t.Parallel()
 	withKeys := func(keys ...byte) *offlineClient {
 		return newOfflineClient(t, func(cfg *Config) {
-			cfg.CookieKeys = nil
+			var all [][]byte
 			for _, key := range keys {
-				cfg.CookieKeys = append(cfg.CookieKeys, testKey(key))
+				all = append(all, testKey(key))
 			}
+			cfg.CookieKeys = Keys(all...)
 		})
 	}
 	cookies := withKeys(1).start(t)
@@ -195,13 +196,13 @@ func TestAnAlteredCookieIsNoSession(t *testing.T) {
 			if altered == value {
 				continue
 			}
-			if s, err := c.loadCookie(requestWith(&http.Cookie{Name: name, Value: altered})); s != nil || err != nil {
-				t.Fatalf("byte %d set to %q: %v, %v", i, b, s, err)
+			if held, err := c.sessions.keeper.load(requestWith(&http.Cookie{Name: name, Value: altered})); held.session != nil || err != nil {
+				t.Fatalf("byte %d set to %q: %v, %v", i, b, held.session, err)
 			}
 		}
 	}
 	for n := range value {
-		if s, _ := c.loadCookie(requestWith(&http.Cookie{Name: name, Value: value[:n]})); s != nil {
+		if held, _ := c.sessions.keeper.load(requestWith(&http.Cookie{Name: name, Value: value[:n]})); held.session != nil {
 			t.Errorf("cut to %d characters: a session", n)
 		}
 	}
@@ -352,14 +353,14 @@ func FuzzSessionCookie(f *testing.F) {
 	f.Add("0AQ", "x", "")
 	f.Add("\xff", "x", "y")
 	f.Fuzz(func(t *testing.T, first, second, third string) {
-		s, err := c.loadCookie(requestWith(
-			&http.Cookie{Name: c.chunkName(0), Value: first},
-			&http.Cookie{Name: c.chunkName(1), Value: second},
-			&http.Cookie{Name: c.chunkName(2), Value: third}))
+		held, err := c.sessions.keeper.load(requestWith(
+			&http.Cookie{Name: c.cookies.chunkName(0), Value: first},
+			&http.Cookie{Name: c.cookies.chunkName(1), Value: second},
+			&http.Cookie{Name: c.cookies.chunkName(2), Value: third}))
 		if err != nil {
 			t.Errorf("an error that is no matter of the Store's: %v", err)
 		}
-		if s != nil && s.Subject() != "alice" {
+		if s := held.session; s != nil && s.Subject() != "alice" {
 			t.Errorf("a session that this client never sealed: %q", s.Subject())
 		}
 	})

@@ -2,11 +2,9 @@ package oidcrp
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,10 +15,10 @@ import (
 // that says no, nor sign anybody out.
 func TestMarksThatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	store := &markStore{}
+	store := NewHookStore(nil)
 	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store }})
 	browser := a.signIn(t)
-	store.failing.Store(true)
+	store.Before(failMarks)
 	a.clock.Advance(time.Second) // a logout that came before would have been found until now
 	for _, path := range []string{"/me", "/admin", "/sid"} {
 		res, body := a.asks(t, browser, "GET", path, acceptHTML)
@@ -38,47 +36,26 @@ func TestMarksThatCannotBeRead(t *testing.T) {
 	if res, _ := a.asks(t, browser, "GET", "/"); res.StatusCode != 200 || len(res.Cookies()) > 0 {
 		t.Errorf("the public page: %s, %v", res.Status, res.Cookies())
 	}
-	store.failing.Store(false)
+	store.Before(nil)
 	if !a.signedIn(t, browser) {
 		t.Error("signed out by an outage")
 	}
 }
 
-// A markStore is one that fails for keys that are marks.
-type markStore struct {
-	MemoryStore
-	failing atomic.Bool
-	gets    atomic.Int32 // of marks
-}
-
-func (s *markStore) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
-	var values [][]byte
-	for _, key := range keys {
-		value, err := s.Get(ctx, key)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return nil, err
-		}
-		values = append(values, value)
-	}
-	return values, nil
-}
-
-func (s *markStore) Get(ctx context.Context, key string) ([]byte, error) {
+// failMarks is a StoreHook that fails for the keys of marks.
+func failMarks(_ context.Context, _, key string) error {
 	if len(key) == len(markKey{}.String()) {
-		s.gets.Add(1)
-		if s.failing.Load() {
-			return nil, errOp
-		}
+		return errOp
 	}
-	return s.MemoryStore.Get(ctx, key)
+	return nil
 }
 
 func TestMarks(t *testing.T) {
 	t.Parallel()
 	for name, store := range map[string]func(*testClock) Store{
 		"memory of its own": func(*testClock) Store { return nil },
-		"AddStore":          func(c *testClock) Store { return newMemoryStore(0, c.Now) },
-		"three methods":     func(c *testClock) Store { return struct{ Store }{newMemoryStore(0, c.Now)} },
+		"SharedStore":       func(c *testClock) Store { return newMemoryStore(0, c.Now) },
+		"three methods":     func(c *testClock) Store { return PlainStore(newMemoryStore(0, c.Now)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -89,7 +66,7 @@ func TestMarks(t *testing.T) {
 			began := clock.Now()
 			want := func(what string, over bool, began time.Time, keys ...markKey) {
 				t.Helper()
-				if got, err := m.over(ctx, markedSession(began, keys...)); got != over || err != nil {
+				if got, err := m.over(ctx, markedSession(began, keys...), lookup{}); got != over || err != nil {
 					t.Errorf("%s: %t, %v, want %t", what, got, err, over)
 				}
 			}
@@ -154,12 +131,10 @@ func TestMarkKeysAreApart(t *testing.T) {
 func TestMarksLastAsLongAsTheSessionsTheyEnd(t *testing.T) {
 	t.Parallel()
 	for _, stored := range []bool{false, true} {
-		store := NewMemoryStore(0)
 		a := newLogoutApp(t, setup{config: func(c *Config) {
 			c.Sessions.Lifetime, c.Sessions.IdleTimeout = 3*time.Hour, 3*time.Hour
 			if stored {
-				store.now = c.now
-				c.Store = store
+				c.Store = newMemoryStore(0, c.Now)
 			}
 		}})
 		browser := a.signIn(t)
@@ -173,7 +148,7 @@ func TestMarksLastAsLongAsTheSessionsTheyEnd(t *testing.T) {
 			}
 			a.clock.Advance(15 * time.Minute)
 		}
-		if m := a.client.store.store.(*MemoryStore); m.size() > 0 {
+		if m := a.client.sessions.marks.store.store.(*memoryStore); m.size() > 0 {
 			a.clock.Advance(time.Hour)
 			m.sweep()
 			if m.size() > 0 {
@@ -186,19 +161,25 @@ func TestMarksLastAsLongAsTheSessionsTheyEnd(t *testing.T) {
 // Without marks, a session in a cookie costs no look into any store.
 func TestMarksCostNothingUntilThereAreSome(t *testing.T) {
 	t.Parallel()
-	store := &markStore{}
+	store := NewHookStore(nil)
 	clock := newTestClock()
 	m := testMarks(store, clock.Now)
 	m.local = true
 	s := markedSession(clock.Now(), subjectMark("i", "a"))
-	if over, err := m.over(t.Context(), s); over || err != nil || store.gets.Load() != 0 {
-		t.Errorf("%t, %v after %d reads", over, err, store.gets.Load())
+	if over, err := m.over(t.Context(), s, lookup{}); over || err != nil {
+		t.Errorf("%t, %v", over, err)
+	}
+	if n := store.Took(); n != 0 {
+		t.Errorf("%d calls without a mark", n)
 	}
 	if err := m.set(t.Context(), subjectMark("i", "a"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if over, err := m.over(t.Context(), s); !over || err != nil || store.gets.Load() != 1 {
-		t.Errorf("%t, %v after %d reads", over, err, store.gets.Load())
+	if over, err := m.over(t.Context(), s, lookup{}); !over || err != nil {
+		t.Errorf("%t, %v", over, err)
+	}
+	if n := store.Took(OpGet, OpGetMany); n != 1 {
+		t.Errorf("%d reads with a mark, want 1", n)
 	}
 }
 
@@ -213,41 +194,9 @@ func TestMarksOfAnotherForm(t *testing.T) {
 		if err := store.Set(t.Context(), key.String(), value, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		if over, err := m.over(t.Context(), markedSession(time.Now(), key)); over || err != nil {
+		if over, err := m.over(t.Context(), markedSession(time.Now(), key), lookup{}); over || err != nil {
 			t.Errorf("%v: %t, %v", value, over, err)
 		}
-	}
-}
-
-func TestMemoryStoreAdds(t *testing.T) {
-	t.Parallel()
-	clock := newTestClock()
-	store := newMemoryStore(0, clock.Now)
-	ctx := t.Context()
-	value := []byte("one")
-	add := func(want bool) {
-		t.Helper()
-		if added, err := store.Add(ctx, "key", value, time.Minute); added != want || err != nil {
-			t.Errorf("added: %t, %v, want %t", added, err, want)
-		}
-	}
-	add(true)
-	value[0] = 'X'
-	add(false)
-	if got, err := store.Get(ctx, "key"); string(got) != "one" || err != nil {
-		t.Errorf("kept %q, %v", got, err)
-	}
-	clock.Advance(time.Minute)
-	add(true)
-	if err := store.Delete(ctx, "key"); err != nil {
-		t.Fatal(err)
-	}
-	add(true)
-	if err := store.Set(ctx, "other", nil, time.Minute); err != nil {
-		t.Fatal(err)
-	}
-	if added, err := store.Add(ctx, "other", nil, time.Minute); added || err != nil {
-		t.Errorf("added over what was set: %t, %v", added, err)
 	}
 }
 

@@ -63,18 +63,16 @@ func TestHTTPClientsOfOneRequestMayBeMadeAtOnce(t *testing.T) {
 }
 
 func TestALogoutOutlastsTheIDTokenThatTheSessionEndsWith(t *testing.T) {
-	store := NewMemoryStore(0)
 	c := newOfflineClient(t, func(cfg *Config) {
-		cfg.Store, cfg.Sessions.InCookies, cfg.Sessions.EndWithIDToken = store, true, true
+		cfg.Store, cfg.Sessions.InCookies, cfg.Sessions.EndWithIDToken = newMemoryStore(0, cfg.Now), true, true
 	})
-	store.now = c.clock.Now
 	s := madeSession(c.Client, aliceClaims, "")
 	s.tokenEnd = c.now().Add(5 * time.Minute)
 	old := c.startSession(t, s)
 	next := s.copy() // as renewIDToken makes it
 	next.tokenEnd = c.now().Add(time.Hour)
 	w := httptest.NewRecorder()
-	if err := c.saveCookie(w, requestWith(old...), next); err != nil {
+	if err := c.sessions.keeper.start(w, requestWith(old...), next); err != nil {
 		t.Fatal(err)
 	}
 	newer := cookiesAfter(old, w)
@@ -90,30 +88,21 @@ func TestALogoutOutlastsTheIDTokenThatTheSessionEndsWith(t *testing.T) {
 	}
 }
 
-type gapStore struct {
-	*MemoryStore
-	gap func()
-}
-
-func (s *gapStore) Set(ctx context.Context, k string, v []byte, d time.Duration) error {
-	if s.gap != nil {
-		g := s.gap
-		s.gap = nil
-		g()
-	}
-	return s.MemoryStore.Set(ctx, k, v, d)
-}
 func TestALogoutBetweenReadAndWriteIsFinal(t *testing.T) {
-	store := &gapStore{MemoryStore: NewMemoryStore(0)}
+	store := NewHookStore(nil)
 	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store; cfg.Sessions.IdleTimeout = 12 * time.Hour }})
 	browser := app.signIn(t)
 	base, _ := url.Parse(app.URL)
 	r := requestWith(browser.Jar.Cookies(base)...)
-	store.gap = func() {
-		if err := app.client.EndSession(httptest.NewRecorder(), r); err != nil {
-			t.Error(err)
+	store.Before(func(_ context.Context, op, _ string) error {
+		if op == OpSet {
+			store.Before(nil)
+			if err := app.client.EndSession(httptest.NewRecorder(), r); err != nil {
+				t.Error(err)
+			}
 		}
-	}
+		return nil
+	})
 	_, err := app.client.Refresh(httptest.NewRecorder(), r)
 	t.Log("refresh:", err)
 	if s, err := app.client.Session(r); err == nil {
@@ -121,28 +110,17 @@ func TestALogoutBetweenReadAndWriteIsFinal(t *testing.T) {
 	}
 }
 
-type failSet struct {
-	*MemoryStore
-	fails bool
-}
-
-func (s *failSet) Set(ctx context.Context, k string, v []byte, d time.Duration) error {
-	if s.fails {
-		return errors.New("down")
-	}
-	return s.MemoryStore.Set(ctx, k, v, d)
-}
 func TestTokensThatTheStoreDidNotTakeAreNotLost(t *testing.T) {
-	store := &failSet{MemoryStore: NewMemoryStore(0)}
+	store := NewHookStore(nil)
 	app := newRefreshApp(t, setup{config: func(cfg *Config) {
 		cfg.Store, cfg.Tokens.RefreshBefore = store, 5*time.Minute
 		cfg.Sessions.IdleTimeout = 12 * time.Hour
 	}})
 	browser := app.signIn(t)
 	app.clock.Advance(56 * time.Minute)
-	store.fails = true
+	store.Fail(errors.New("down"), OpSet)
 	res, _ := app.asks(t, browser, "GET", "/me")
-	store.fails = false
+	store.Before(nil)
 	res2, _ := app.asks(t, browser, "GET", "/me")
 	t.Log(res.Status, res2.Status, app.session(t, browser))
 	app.clock.Advance(5 * time.Minute)
@@ -188,53 +166,30 @@ func TestALeaseThatIsAnothersIsLeftAlone(t *testing.T) {
 	store := NewMemoryStore(0)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	ctx := t.Context()
-	if ok, _ := c.store.add(ctx, "k", []byte("A"), 300*time.Millisecond); !ok {
+	if ok, _ := c.refresher.shared.add(ctx, "k", []byte("A"), 300*time.Millisecond); !ok {
 		t.Fatal()
 	}
-	release := c.holdLease(ctx, "k", []byte("A"), 300*time.Millisecond, time.Now())
+	release := c.refresher.holdLease(ctx, "k", []byte("A"), 300*time.Millisecond, time.Now())
 	store.Delete(ctx, "k") // the store restarts empty
-	if ok, _ := c.store.add(ctx, "k", []byte("B"), time.Hour); !ok {
+	if ok, _ := c.refresher.shared.add(ctx, "k", []byte("B"), time.Hour); !ok {
 		t.Fatal()
 	}
 	time.Sleep(400 * time.Millisecond)
 	release()
-	if ok, _ := c.store.add(ctx, "k", []byte("C"), time.Hour); ok {
+	if ok, _ := c.refresher.shared.add(ctx, "k", []byte("C"), time.Hour); ok {
 		t.Error("A has deleted B's lease; C holds one too")
-	}
-}
-
-func TestACancelledProbeDoesNotCloseTheBreaker(t *testing.T) {
-	store := &hangingStore{MemoryStore: NewMemoryStore(0)}
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store; cfg.Sessions.StoreTimeout = 20 * time.Millisecond })
-	store.hangs.Store(true)
-	for range 3 {
-		c.store.get(t.Context(), "k")
-	}
-	c.clock.Advance(breakerPause)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	c.store.get(ctx, "k")
-	cancel()
-	if _, ok := c.store.breaker.admit(); ok {
-		t.Error("a caller that went away has closed the breaker of a store that hangs")
-	}
-	// and a short caller's timeout never opens it
-	c.clock.Advance(breakerPause)
-	for range 10 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		c.store.get(ctx, "k")
-		cancel()
 	}
 }
 
 func TestRequestsWaitTogetherForASlowKeySource(t *testing.T) {
 	c := newOfflineClient(t, func(cfg *Config) {
 		cfg.CookieKeys, cfg.Provider.Timeout, cfg.Now = nil, 1200*time.Millisecond, nil
-		cfg.CookieKeys = func(ctx context.Context) ([][]byte, error) { <-ctx.Done(); return nil, ctx.Err() }
+		cfg.CookieKeys = keySourceFunc(func(ctx context.Context) ([][]byte, error) { <-ctx.Done(); return nil, ctx.Err() })
 	})
 	var wg sync.WaitGroup
 	start := time.Now()
 	for range 4 {
-		wg.Go(func() { c.ring.ring() })
+		wg.Go(func() { c.cookies.keys.ring() })
 	}
 	wg.Wait()
 	if d := time.Since(start); d > 2*time.Second {
@@ -277,18 +232,18 @@ func TestShortTokensAreNotRefreshedAtEveryRequest(t *testing.T) {
 }
 
 func TestARollAfterALogoutIsFinal(t *testing.T) {
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = new(plainStore) })
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = PlainStore(NewMemoryStore(0)) })
 	cookies := c.start(t)
 	c.clock.Advance(2 * time.Minute)
 	r := requestWith(cookies...)
-	s, handle, err := c.loadSession(r)
+	held, err := c.sessions.load(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := c.EndSession(httptest.NewRecorder(), r); err != nil {
 		t.Fatal(err)
 	}
-	c.roll(httptest.NewRecorder(), r, s, handle)
+	c.sessions.keeper.touch(httptest.NewRecorder(), r, held)
 	if _, err := c.Session(r); err == nil {
 		t.Error("the logged-out session is back")
 	}

@@ -8,33 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
-
-// tripStore counts the calls that would be round trips to a server.
-type tripStore struct {
-	*MemoryStore
-	trips atomic.Int32
-}
-
-func (s *tripStore) Get(ctx context.Context, key string) ([]byte, error) {
-	s.trips.Add(1)
-	return s.MemoryStore.Get(ctx, key)
-}
-
-func (s *tripStore) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
-	s.trips.Add(1)
-	values := make([][]byte, len(keys))
-	for i, key := range keys {
-		values[i], _ = s.MemoryStore.Get(ctx, key)
-	}
-	return values, nil
-}
-
-func (s *tripStore) took() int32 { return s.trips.Swap(0) }
 
 // replicas are Clients of one app that share a Store and a clock.
 func replicas(t *testing.T, store Store, cookies bool) (one, two *offlineClient) {
@@ -51,26 +28,26 @@ func TestASessionAndItsMarksAreOneRoundTrip(t *testing.T) {
 	for _, test := range []struct {
 		what          string
 		cookies       bool
-		within, after int32 // RevocationDelay, in round trips
+		within, after int // RevocationDelay, in round trips
 	}{
 		{"stored sessions", false, 1, 1},
 		{"cookie sessions", true, 0, 1},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			store := &tripStore{MemoryStore: NewMemoryStore(0)}
+			store := NewHookStore(nil)
 			c, _ := replicas(t, store, test.cookies)
 			cookies := c.start(t)
-			store.took()
-			ask := func(when string, want int32) {
+			store.Took(OpGet, OpGetMany)
+			ask := func(when string, want int) {
 				t.Helper()
-				if _, err := c.Session(requestWith(cookies...)); err != nil || store.took() != want {
+				if _, err := c.Session(requestWith(cookies...)); err != nil || store.Took(OpGet, OpGetMany) != want {
 					t.Errorf("%s: %v, not %d round trips", when, err, want)
 				}
 			}
 			ask("the first time", 1)
 			ask("at once again", test.within)
-			c.clock.Advance(c.cfg.Sessions.RevocationDelay - 1)
+			c.clock.Advance(c.sessions.settings.RevocationDelay - 1)
 			ask("just within the delay", test.within)
 			c.clock.Advance(1)
 			ask("after the delay", test.after)
@@ -113,7 +90,7 @@ func TestALogoutOnOneReplicaEndsTheSessionOnAll(t *testing.T) {
 				if _, err := two.Session(requestWith(copied...)); !errors.Is(err, CodeNoSession) {
 					t.Errorf("where it was ended: %v", err)
 				}
-				one.clock.Advance(one.cfg.Sessions.RevocationDelay)
+				one.clock.Advance(one.sessions.settings.RevocationDelay)
 				if _, err := one.Session(requestWith(copied...)); !errors.Is(err, CodeNoSession) {
 					t.Errorf("on the other replica: %v", err)
 				}
@@ -154,7 +131,7 @@ func TestRevokeRefusesWhatNamesNothing(t *testing.T) {
 // The browser may change the marks in its cookie; that does not hide a logout.
 func TestTheMarksInACookieAreOnlyAHint(t *testing.T) {
 	t.Parallel()
-	store := &tripStore{MemoryStore: NewMemoryStore(0)}
+	store := NewHookStore(nil)
 	one, two := replicas(t, store, false)
 	s := madeSession(one.Client, aliceClaims, "")
 	cookie := one.startSession(t, s)[0]
@@ -165,13 +142,13 @@ func TestTheMarksInACookieAreOnlyAHint(t *testing.T) {
 	if err := one.RevokeSession(t.Context(), s.ID()); err != nil {
 		t.Fatal(err)
 	}
-	handle, _, _ := cutHandle(cookie.Value)
+	held, _ := parseHandle(cookie.Value)
 	touched := fmt.Sprint(one.clock.Now().Unix())
 	theirs := innocent.Value[strings.LastIndexByte(innocent.Value, '.'):]
 	zero := "." + base64.RawURLEncoding.EncodeToString(make([]byte, 48))
 	for what, hint := range map[string]string{"none": "", "somebody else's": theirs, "zero": zero} {
-		forged := &http.Cookie{Name: cookie.Name, Value: handle + "." + touched + hint}
-		if _, _, ok := cutHandle(forged.Value); !ok {
+		forged := &http.Cookie{Name: cookie.Name, Value: held.handle + "." + touched + hint}
+		if _, ok := parseHandle(forged.Value); !ok {
 			t.Fatalf("%s is not taken for a cookie of ours", what)
 		}
 		two.wantRefusal(t, requestWith(forged), "logout")
@@ -183,7 +160,7 @@ func TestTheMarksInACookieAreOnlyAHint(t *testing.T) {
 func TestAStoreThatHangsIsLeftAloneForAMoment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &hangingStore{MemoryStore: NewMemoryStore(0)}
+		store := NewHookStore(nil)
 		c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.Now = store, time.Now })
 		cookies := c.start(t)
 		ask := func() (time.Duration, error) {
@@ -191,21 +168,21 @@ func TestAStoreThatHangsIsLeftAloneForAMoment(t *testing.T) {
 			_, err := c.Session(requestWith(cookies...))
 			return time.Since(before), err
 		}
-		store.hangs.Store(true)
+		store.Hang(OpGet, OpGetMany)
 		for i := range 10 {
 			took, err := ask()
 			if !errors.Is(err, CodeStoreUnavailable) {
 				t.Fatal(err)
 			}
-			if waits := i < hangsBeforeOpen; waits != (took == c.cfg.Sessions.StoreTimeout) {
+			if waits := i < hangsBeforeOpen; waits != (took == c.sessions.settings.StoreTimeout) {
 				t.Errorf("request %d waited %v", i+1, took)
 			}
 		}
 		time.Sleep(breakerPause)
-		if took, _ := ask(); took != c.cfg.Sessions.StoreTimeout {
+		if took, _ := ask(); took != c.sessions.settings.StoreTimeout {
 			t.Errorf("after a pause one request tries again, and waits %v", took)
 		}
-		store.hangs.Store(false)
+		store.Before(nil)
 		if _, err := ask(); !errors.Is(err, CodeStoreUnavailable) {
 			t.Errorf("within the pause: %v", err)
 		}
@@ -218,47 +195,21 @@ func TestAStoreThatHangsIsLeftAloneForAMoment(t *testing.T) {
 	})
 }
 
-// hangingStore waits for the end of ctx while hangs is set.
-type hangingStore struct {
-	*MemoryStore
-	hangs atomic.Bool
-}
-
-func (s *hangingStore) Get(ctx context.Context, key string) ([]byte, error) {
-	if s.hangs.Load() {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	return s.MemoryStore.Get(ctx, key)
-}
-
-func (s *hangingStore) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
-	values := make([][]byte, len(keys))
-	for i, key := range keys {
-		value, err := s.Get(ctx, key)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return nil, err
-		}
-		values[i] = value
-	}
-	return values, nil
-}
-
 // A browser that goes away in the middle says nothing about the Store.
 func TestCancelledRequestsDoNotCountAgainstTheStore(t *testing.T) {
 	t.Parallel()
-	store := &hangingStore{MemoryStore: NewMemoryStore(0)}
+	store := NewHookStore(nil)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	cookies := c.start(t)
-	store.hangs.Store(true)
+	store.Hang(OpGet, OpGetMany)
 	for range 2 * hangsBeforeOpen {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := c.Session(requestWith(cookies...).WithContext(ctx)); !errors.Is(err, CodeStoreUnavailable) {
+		if _, err := c.Session(requestWith(cookies...).WithContext(ctx)); codeOf(err) != CodeCanceled {
 			t.Fatal(err)
 		}
 	}
-	store.hangs.Store(false)
+	store.Before(nil)
 	if _, err := c.Session(requestWith(cookies...)); err != nil {
 		t.Error(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +14,13 @@ import (
 
 func TestAStolenStoreHoldsNoSession(t *testing.T) {
 	t.Parallel()
-	store := NewMemoryStore(0)
+	store := newMemoryStore(0, time.Now)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.Tokens.Keep = store, true })
 	s := madeSession(c.Client, aliceClaims, `{"sub":"alice","email":"alice@example.org"}`)
 	cookies := c.startSession(t, s)
-	handle, touched, ok := cutHandle(cookies[0].Value)
-	if !ok || len(handle) != 43 || !touched.Equal(c.clock.Now()) {
+	cookie, ok := parseHandle(cookies[0].Value)
+	handle := cookie.handle
+	if !ok || len(handle) != 43 || !cookie.touched.Equal(c.clock.Now()) {
 		t.Fatalf("the cookie is %q", cookies[0].Value)
 	}
 	if strings.Contains(cookies[0].Value, "alice") || store.size() != 1 {
@@ -36,7 +36,7 @@ func TestAStolenStoreHoldsNoSession(t *testing.T) {
 			}
 		}
 		for _, purpose := range []string{key, c.cookies.session, handle} {
-			if _, err := c.ring.current.Load().ring.Open(value, c.associated(purpose)); err == nil {
+			if _, err := c.cookies.keys.current.Load().ring.Open(value, c.cookies.associated(purpose)); err == nil {
 				t.Error("the value opens with the cookie keys")
 			}
 		}
@@ -50,21 +50,21 @@ func TestAStolenStoreHoldsNoSession(t *testing.T) {
 
 func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
 	t.Parallel()
-	store := NewMemoryStore(0)
+	store := newMemoryStore(0, time.Now)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	mine := c.start(t)
-	handle, _, _ := cutHandle(mine[0].Value)
+	handle := handleOf(t, mine[0])
 	theirs := c.startSession(t, madeSession(c.Client, `{"sub":"bruno"}`, ""))
-	other, _, _ := cutHandle(theirs[0].Value)
+	other := handleOf(t, theirs[0])
 
 	// Whoever can write to the store cannot put one person's session in the
 	// place of another's.
-	value := store.all()[c.storeKey(other)]
-	_ = store.Set(t.Context(), c.storeKey(handle), value, time.Hour)
+	value := store.all()[c.sessions.keeper.(*storeKeeper).key(other)]
+	_ = store.Set(t.Context(), c.sessions.keeper.(*storeKeeper).key(handle), value, time.Hour)
 	c.wantRefusal(t, requestWith(mine...), "unknown key")
 	value = bytes.Clone(value)
 	value[len(value)-1] ^= 1
-	_ = store.Set(t.Context(), c.storeKey(other), value, time.Hour)
+	_ = store.Set(t.Context(), c.sessions.keeper.(*storeKeeper).key(other), value, time.Hour)
 	c.wantRefusal(t, requestWith(theirs...), "altered")
 
 	there := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.BaseURL = store, "https://other.example" })
@@ -88,17 +88,17 @@ func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
 	}
 
 	// A value that is of this handle, and in a form of another version.
-	handle, _, _ = cutHandle(third[0].Value)
+	handle = handleOf(t, third[0])
 	ring, _ := handleRing(handle)
-	sealed := ring.Seal([]byte{99}, c.associated(c.storeKey(handle)))
-	_ = store.Set(t.Context(), c.storeKey(handle), sealed, time.Hour)
+	sealed := ring.Seal([]byte{99}, c.cookies.associated(c.sessions.keeper.(*storeKeeper).key(handle)))
+	_ = store.Set(t.Context(), c.sessions.keeper.(*storeKeeper).key(handle), sealed, time.Hour)
 	c.wantRefusal(t, requestWith(third...), "version")
 }
 
 func TestACookieThatHoldsNoHandleIsNoSession(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = NewMemoryStore(0) })
-	handle, _, _ := cutHandle(c.start(t)[0].Value)
+	handle := handleOf(t, c.start(t)[0])
 	sealed := newOfflineClient(t, nil).start(t)[0].Value
 	for _, value := range []string{
 		"x", ".", handle, handle + ".", handle + ".x", handle[:42] + ".1", handle + "A.1", handle + "=.1",
@@ -115,7 +115,7 @@ func TestACookieThatHoldsNoHandleIsNoSession(t *testing.T) {
 
 func TestEveryLoginMakesANewHandleAndDeletesTheOldEntry(t *testing.T) {
 	t.Parallel()
-	store := NewMemoryStore(0)
+	store := newMemoryStore(0, time.Now)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	first := c.start(t)
 	second := c.start(t, first...)
@@ -130,8 +130,18 @@ func TestEveryLoginMakesANewHandleAndDeletesTheOldEntry(t *testing.T) {
 	}
 }
 
+// handleOf returns the handle of a session's cookie.
+func handleOf(t testing.TB, cookie *http.Cookie) string {
+	t.Helper()
+	c, ok := parseHandle(cookie.Value)
+	if !ok {
+		t.Fatalf("the cookie %q holds no handle", cookie.Value)
+	}
+	return c.handle
+}
+
 // storedSessions counts the sessions in store: the keys of marks are shorter.
-func storedSessions(t *testing.T, store *MemoryStore) (n int) {
+func storedSessions(t *testing.T, store *memoryStore) (n int) {
 	t.Helper()
 	for i := range store.shards {
 		for key := range store.shards[i].entries {
@@ -143,53 +153,13 @@ func storedSessions(t *testing.T, store *MemoryStore) (n int) {
 	return n
 }
 
-// plainStore is a Store without Touch, which fails when it is told to.
-type plainStore struct {
-	m MemoryStore
-
-	mu   sync.Mutex
-	err  error // guarded by mu
-	sets int   // guarded by mu
-}
-
-func (p *plainStore) fail(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.err = err
-}
-
-func (p *plainStore) failing() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.err
-}
-
-func (p *plainStore) Get(ctx context.Context, key string) ([]byte, error) {
-	if err := p.failing(); err != nil {
-		return nil, err
-	}
-	return p.m.Get(ctx, key)
-}
-
-func (p *plainStore) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := p.failing(); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	p.sets++
-	p.mu.Unlock()
-	return p.m.Set(ctx, key, value, ttl)
-}
-
-func (p *plainStore) Delete(ctx context.Context, key string) error {
-	return errors.Join(p.failing(), p.m.Delete(ctx, key))
-}
-
 func TestAStoreWithoutTouchKeepsSessionsAlive(t *testing.T) {
 	t.Parallel()
-	store := new(plainStore)
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.Sessions.IdleTimeout = store, 10*time.Minute })
-	store.m.now = c.clock.Now
+	var store *HookStore
+	c := newOfflineClient(t, func(cfg *Config) {
+		store = NewHookStore(newMemoryStore(0, cfg.Now))
+		cfg.Store, cfg.Sessions.IdleTimeout = PlainStore(store), 10*time.Minute
+	})
 	cookies := c.start(t)
 	protected := c.RequireLogin(http.HandlerFunc(sayWho))
 	for range 10 {
@@ -201,8 +171,8 @@ func TestAStoreWithoutTouchKeepsSessionsAlive(t *testing.T) {
 		}
 		cookies = cookiesAfter(cookies, w)
 	}
-	if store.sets != 11 {
-		t.Errorf("the session was set %d times, want 11", store.sets)
+	if n := store.Took(OpSet); n != 11 {
+		t.Errorf("the session was set %d times, want 11", n)
 	}
 	c.clock.Advance(10 * time.Minute)
 	if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
@@ -212,11 +182,11 @@ func TestAStoreWithoutTouchKeepsSessionsAlive(t *testing.T) {
 
 func TestAnEntryExpiresWithItsSession(t *testing.T) {
 	t.Parallel()
-	store := NewMemoryStore(0)
+	var store *memoryStore
 	c := newOfflineClient(t, func(cfg *Config) {
+		store = newMemoryStore(0, cfg.Now)
 		cfg.Store, cfg.Sessions.Lifetime, cfg.Sessions.IdleTimeout = store, time.Hour, 45*time.Minute
 	})
-	store.now = c.clock.Now
 	left := func() time.Duration {
 		for i := range store.shards {
 			for _, entry := range store.shards[i].byExpiry {
@@ -238,10 +208,10 @@ func TestAnEntryExpiresWithItsSession(t *testing.T) {
 
 func TestAFailingStoreNeverSignsAnybodyOut(t *testing.T) {
 	t.Parallel()
-	store := new(plainStore)
-	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+	store := NewHookStore(nil)
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = PlainStore(store) }})
 	browser := app.signIn(t)
-	store.fail(errors.New("connection refused"))
+	store.Fail(errors.New("connection refused"))
 
 	// Whether the callback is a reload by someone signed in, nobody can say.
 	for _, path := range []string{"/me", "/admin", "/auth/callback?state=x&code=y"} {
@@ -266,7 +236,7 @@ func TestAFailingStoreNeverSignsAnybodyOut(t *testing.T) {
 		t.Error("the log does not say why")
 	}
 
-	store.fail(nil)
+	store.Before(nil)
 	if got := app.who(t, browser, "/me"); got.Sub != "alice" {
 		t.Errorf("once the store is back: %+v", got)
 	}
@@ -274,9 +244,9 @@ func TestAFailingStoreNeverSignsAnybodyOut(t *testing.T) {
 
 func TestALoginThatCannotBeStoredIsNotPretended(t *testing.T) {
 	t.Parallel()
-	store := new(plainStore)
-	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
-	store.fail(errors.New("disk full"))
+	store := NewHookStore(nil)
+	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = PlainStore(store) }})
+	store.Fail(errors.New("disk full"))
 	browser := app.provider.Browser()
 	res, err := app.provider.Visit(browser, app.URL+"/auth/login?return_to=/tab/1", "alice")
 	if err != nil {
@@ -285,7 +255,7 @@ func TestALoginThatCannotBeStoredIsNotPretended(t *testing.T) {
 	if body := readBody(t, res); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "return_to=%2Ftab%2F1") {
 		t.Errorf("the callback answered %s\n%s", res.Status, body)
 	}
-	store.fail(nil)
+	store.Before(nil)
 	if got := app.who(t, app.signIn(t), "/me"); got.Sub != "alice" {
 		t.Errorf("the next login: %+v", got)
 	}
@@ -295,24 +265,26 @@ func TestALoginThatCannotBeStoredIsNotPretended(t *testing.T) {
 // from a clock that was set back, must not spare all of them.
 func TestAnEntryIsTouchedWhenItsCookieIsFromTheFuture(t *testing.T) {
 	t.Parallel()
-	store := &untouchable{}
+	store := NewHookStore(nil)
+	store.Fail(errors.New("read-only replica"), OpTouch)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	cookies := c.start(t)
 	for _, test := range []struct {
 		clock   time.Duration
 		touched int
-	}{{0, 0}, {59 * time.Second, 0}, {time.Second, 1}, {-4 * time.Minute, 2}} {
+	}{{0, 0}, {59 * time.Second, 0}, {time.Second, 1}, {-4 * time.Minute, 1}} {
 		c.clock.Advance(test.clock)
 		c.Middleware(http.HandlerFunc(sayWho)).ServeHTTP(httptest.NewRecorder(), requestWith(cookies...))
-		if store.touched != test.touched {
-			t.Errorf("after %v: touched %d times, want %d", test.clock, store.touched, test.touched)
+		if n := store.Took(OpTouch); n != test.touched {
+			t.Errorf("after %v: touched %d times, want %d", test.clock, n, test.touched)
 		}
 	}
 }
 
 func TestATouchThatFailsDoesNotFailTheRequest(t *testing.T) {
 	t.Parallel()
-	store := &untouchable{}
+	store := NewHookStore(nil)
+	store.Fail(errors.New("read-only replica"), OpTouch)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	cookies := c.start(t)
 	c.clock.Advance(2 * time.Minute)
@@ -323,46 +295,20 @@ func TestATouchThatFailsDoesNotFailTheRequest(t *testing.T) {
 			t.Errorf("status %d, cookies %v", w.Code, w.Result().Cookies())
 		}
 	}
-	if store.touched != 2 {
-		t.Errorf("tried %d times, want 2", store.touched)
+	if n := store.Took(OpTouch); n != 2 {
+		t.Errorf("tried %d times, want 2", n)
 	}
-}
-
-type untouchable struct {
-	MemoryStore
-	touched int
-}
-
-func (u *untouchable) Touch(context.Context, string, time.Duration) error {
-	u.touched++
-	return errors.New("read-only replica")
-}
-
-// slowStore answers nothing before its caller gives up.
-type slowStore struct{}
-
-func (slowStore) Get(ctx context.Context, _ string) ([]byte, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-func (slowStore) Set(ctx context.Context, _ string, _ []byte, _ time.Duration) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func (slowStore) Delete(ctx context.Context, _ string) error {
-	<-ctx.Done()
-	return ctx.Err()
 }
 
 func TestASlowStoreIsNotWaitedForWithoutEnd(t *testing.T) {
 	t.Parallel()
 	cookies := newOfflineClient(t, func(cfg *Config) { cfg.Store = NewMemoryStore(0) }).start(t)
 	synctest.Test(t, func(t *testing.T) {
-		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = slowStore{} })
+		store := NewHookStore(nil)
+		store.Hang()
+		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = PlainStore(store) })
 		s := madeSession(c.Client, aliceClaims, "")
-		timeout := c.cfg.Sessions.StoreTimeout
+		timeout := c.sessions.settings.StoreTimeout
 		for _, test := range []struct {
 			what string
 			call func() error
@@ -379,7 +325,7 @@ func TestASlowStoreIsNotWaitedForWithoutEnd(t *testing.T) {
 			if waited := time.Since(before); waited != timeout {
 				t.Errorf("%s waited %v", test.what, waited)
 			}
-			c.store.breaker.hangs = 0 // each is the first to find out
+			c.sessions.marks.store.breaker.hangs = 0 // each is the first to find out
 		}
 		w := httptest.NewRecorder()
 		c.RequireLogin(http.HandlerFunc(sayWho)).ServeHTTP(w, requestWith(cookies...))

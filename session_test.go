@@ -46,14 +46,14 @@ func newOfflineClient(t testing.TB, change func(*Config)) *offlineClient {
 		ClientSecret: "secret",
 		BaseURL:      "https://app.example",
 		CookieKeys:   Keys(testKey(1)),
-		HTTPClient:   &http.Client{Transport: offlineTransport{t}},
+		Provider:     Provider{Transport: offlineTransport{t}},
 		Logger:       slog.New(slog.NewJSONHandler(c.log, nil)),
 		Trace: Trace{SessionRefused: func(_ context.Context, ev SessionEvent) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.refused = append(c.refused, ev.Reason)
 		}},
-		now: c.clock.Now,
+		Now: c.clock.Now,
 	}
 	if change != nil {
 		change(&cfg)
@@ -100,8 +100,10 @@ func madeSession(c *Client, idTokenClaims, userInfo string) *Session {
 	if userInfo != "" {
 		info = []byte(userInfo)
 	}
-	return c.newSession(&transaction{}, &idToken{raw: madeJWS(idTokenClaims)}, info,
-		&tokenResponse{accessToken: "access", refreshToken: "refresh", expiry: c.now().Add(time.Hour)})
+	return c.sessions.create(&authenticated{
+		idToken: &idToken{raw: madeJWS(idTokenClaims)}, userInfo: info, started: c.now(),
+		tokens: &tokenResponse{accessToken: "access", refreshToken: "refresh", expiry: c.now().Add(time.Hour)},
+	}, "", "")
 }
 
 const aliceClaims = `{"iss":"https://op.example","sub":"alice","aud":"app","acr":"eidas1"}`
@@ -272,7 +274,7 @@ func TestTokensAreKeptOnlyWhenAskedFor(t *testing.T) {
 func TestThePageThatALoginLeadsToIsNotStored(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
-	s := c.newSession(&transaction{ReturnTo: "/page"}, &idToken{raw: madeJWS(aliceClaims)}, nil, &tokenResponse{})
+	s := c.sessions.create(&authenticated{idToken: &idToken{raw: madeJWS(aliceClaims)}, tokens: &tokenResponse{}, started: c.now()}, "", "/page")
 	if s.ReturnTo() != "/page" {
 		t.Errorf("ReturnTo is %q after the login", s.ReturnTo())
 	}
@@ -284,7 +286,6 @@ func TestThePageThatALoginLeadsToIsNotStored(t *testing.T) {
 
 func TestStoredSessionsReadBackTheSame(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, nil)
 	full := fullSession()
 	for _, test := range []struct {
 		what   string
@@ -300,7 +301,7 @@ func TestStoredSessionsReadBackTheSame(t *testing.T) {
 		s := full.copy()
 		test.change(s)
 		stored := s.marshal()
-		got, err := c.unmarshalSession(stored)
+		got, err := unmarshalSession(stored, defaultLifetime)
 		if err != nil {
 			t.Errorf("%s: %v", test.what, err)
 			continue
@@ -327,20 +328,19 @@ func fullSession() *Session {
 
 func TestStoredSessionsThatAreCutOrForeignAreRefused(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, nil)
 	stored := fullSession().marshal()
 	for n := range stored {
-		if s, err := c.unmarshalSession(stored[:n]); err == nil {
+		if s, err := unmarshalSession(stored[:n], defaultLifetime); err == nil {
 			t.Errorf("the first %d of %d bytes were read as %+v", n, len(stored), s)
 		}
 	}
-	if _, err := c.unmarshalSession(append(slices.Clone(stored), 0)); err == nil {
+	if _, err := unmarshalSession(append(slices.Clone(stored), 0), defaultLifetime); err == nil {
 		t.Error("a byte too many was accepted")
 	}
 	for version := range 256 {
 		foreign := slices.Clone(stored)
 		foreign[0] = byte(version)
-		if _, err := c.unmarshalSession(foreign); (err == nil) != (version == sessionFormat) {
+		if _, err := unmarshalSession(foreign, defaultLifetime); (err == nil) != (version == sessionFormat) {
 			t.Errorf("version %d: %v", version, err)
 		}
 	}
@@ -353,9 +353,8 @@ func FuzzUnmarshalSession(f *testing.F) {
 	f.Add(s.marshal())
 	f.Add([]byte{sessionFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Add([]byte{})
-	c := newOfflineClient(f, nil)
 	f.Fuzz(func(t *testing.T, stored []byte) {
-		s, err := c.unmarshalSession(stored)
+		s, err := unmarshalSession(stored, defaultLifetime)
 		if err != nil {
 			return
 		}
@@ -410,17 +409,17 @@ func TestSessionsEndByTheirLimits(t *testing.T) {
 func TestASessionInUseIsRolledAtMostOnceAMinute(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		what  string
-		store Store
-	}{{"in cookies", nil}, {"in a store", NewMemoryStore(0)}} {
+		what   string
+		stored bool
+	}{{"in cookies", false}, {"in a store", true}} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
 			c := newOfflineClient(t, func(cfg *Config) {
-				cfg.Store, cfg.Sessions.Lifetime, cfg.Sessions.IdleTimeout = test.store, time.Hour, 10*time.Minute
+				cfg.Sessions.Lifetime, cfg.Sessions.IdleTimeout = time.Hour, 10*time.Minute
+				if test.stored {
+					cfg.Store = newMemoryStore(0, cfg.Now)
+				}
 			})
-			if store, ok := test.store.(*MemoryStore); ok {
-				store.now = c.clock.Now
-			}
 			protected := c.RequireLogin(http.HandlerFunc(sayWho))
 			cookies := c.start(t)
 			rolled, requests := 0, 0
@@ -449,11 +448,13 @@ func TestASessionInUseIsRolledAtMostOnceAMinute(t *testing.T) {
 
 func TestAShortIdleTimeoutIsPutOffInTime(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, NewMemoryStore(0)} {
-		c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.Sessions.IdleTimeout = store, time.Minute })
-		if store, ok := store.(*MemoryStore); ok {
-			store.now = c.clock.Now
-		}
+	for _, stored := range []bool{false, true} {
+		c := newOfflineClient(t, func(cfg *Config) {
+			cfg.Sessions.IdleTimeout = time.Minute
+			if stored {
+				cfg.Store = newMemoryStore(0, cfg.Now)
+			}
+		})
 		handler := c.Middleware(http.HandlerFunc(sayWho))
 		cookies := c.start(t)
 		for range 10 {
@@ -463,11 +464,11 @@ func TestAShortIdleTimeoutIsPutOffInTime(t *testing.T) {
 			cookies = cookiesAfter(cookies, w)
 		}
 		if _, err := c.Session(requestWith(cookies...)); err != nil {
-			t.Errorf("with a store (%t): someone who comes every 45 seconds was signed out: %v", store != nil, err)
+			t.Errorf("with a store (%t): someone who comes every 45 seconds was signed out: %v", stored, err)
 		}
 		c.clock.Advance(time.Minute)
 		if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
-			t.Errorf("with a store (%t): idle for a minute: %v", store != nil, err)
+			t.Errorf("with a store (%t): idle for a minute: %v", stored, err)
 		}
 	}
 }
@@ -538,8 +539,8 @@ func TestNoSessionOutsideOfTheMiddleware(t *testing.T) {
 func TestStartSessionForgetsTheLogin(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
-	pending := &http.Cookie{Name: c.transactionCookie("the-state"), Value: "x"}
-	other := &http.Cookie{Name: c.transactionCookie("another"), Value: "x"}
+	pending := &http.Cookie{Name: c.logins.cookieName("the-state"), Value: "x"}
+	other := &http.Cookie{Name: c.logins.cookieName("another"), Value: "x"}
 	r := httptest.NewRequest(http.MethodGet, "https://app.example/auth/callback?code=c&state=the-state", nil)
 	r.AddCookie(pending)
 	r.AddCookie(other)
@@ -564,7 +565,7 @@ func TestTheProviderLimitsTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := c.newSession(&transaction{}, token, nil, &tokenResponse{})
+	s := c.sessions.create(&authenticated{idToken: token, tokens: &tokenResponse{}, started: c.now()}, "", "")
 	if !s.ExpiresAt().Equal(end) {
 		t.Errorf("the session ends at %v, want %v", s.ExpiresAt(), end)
 	}
@@ -587,13 +588,13 @@ func TestNobodySignsInToASessionThatIsOver(t *testing.T) {
 		{"an end in 1970", time.Unix(0, 0), login, true},
 		{"an end that a refresh brings", now, refresh, false},
 	} {
-		err := c.checkSessionExpiry(&idToken{sessionExpiry: tt.end}, tt.expected)
+		err := c.flow.rules.checkSessionExpiry(&idToken{sessionExpiry: tt.end}, tt.expected)
 		if (err != nil) != tt.refused {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 	s := &Session{ceiling: time.Unix(0, 0)}
-	read, err := c.unmarshalSession(s.marshal())
+	read, err := unmarshalSession(s.marshal(), defaultLifetime)
 	if err != nil || read.ceiling.IsZero() {
 		t.Errorf("an end in 1970 is stored as %v, %v", read, err)
 	}

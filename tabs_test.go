@@ -88,7 +88,7 @@ func TestASixthTabTakesThePlaceOfTheOldest(t *testing.T) {
 			if len(left) != maxTransactions {
 				t.Errorf("%d logins are under way, want %d", len(left), maxTransactions)
 			}
-			if slices.Contains(left, app.client.transactionCookie(callbacks[0].Query().Get("state"))) {
+			if slices.Contains(left, app.client.logins.cookieName(callbacks[0].Query().Get("state"))) {
 				t.Error("the oldest login is still under way")
 			}
 			if first == "another" {
@@ -198,7 +198,7 @@ type gate struct {
 }
 
 func newGate(c *Config, path string) *gate {
-	g := &gate{next: c.HTTPClient.Transport, path: path, reached: make(chan struct{}, 1000), open: make(chan struct{})}
+	g := &gate{next: c.Provider.Transport, path: path, reached: make(chan struct{}, 1000), open: make(chan struct{})}
 	c.Provider.Transport = g
 	return g
 }

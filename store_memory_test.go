@@ -10,12 +10,10 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/oidcrp/oidcrp/oidctest"
 )
 
 // all returns what the store holds, expired or not.
-func (m *MemoryStore) all() map[string][]byte {
+func (m *memoryStore) all() map[string][]byte {
 	all := map[string][]byte{}
 	for i := range m.shards {
 		shard := &m.shards[i]
@@ -29,17 +27,17 @@ func (m *MemoryStore) all() map[string][]byte {
 }
 
 // size returns how many entries the store holds, expired or not.
-func (m *MemoryStore) size() int { return len(m.all()) }
+func (m *memoryStore) size() int { return len(m.all()) }
 
 // sweep drops everything that has expired.
-func (m *MemoryStore) sweep() {
+func (m *memoryStore) sweep() {
 	for key := range m.all() {
 		m.get(key, m.clock())
 	}
 }
 
-// check reports an inner contradiction.
-func (m *MemoryStore) check(t *testing.T) {
+// check fails if the store contradicts itself.
+func (m *memoryStore) check(t *testing.T) {
 	t.Helper()
 	total := 0
 	for i := range m.shards {
@@ -62,7 +60,7 @@ func (m *MemoryStore) check(t *testing.T) {
 }
 
 // shardmates returns n keys of one shard.
-func shardmates(m *MemoryStore, n int) []string {
+func shardmates(m *memoryStore, n int) []string {
 	var keys []string
 	for i := 0; len(keys) < n; i++ {
 		if key := strconv.Itoa(i); m.shard(key) == &m.shards[0] {
@@ -72,12 +70,7 @@ func shardmates(m *MemoryStore, n int) []string {
 	return keys
 }
 
-func TestMemoryStoreIsASoundStore(t *testing.T) {
-	t.Parallel()
-	oidctest.TestStore(t, func(testing.TB) *MemoryStore { return NewMemoryStore(0) })
-}
-
-func TestMemoryStoreKeepsItsContract(t *testing.T) {
+func TestMemoryStore_EntriesExpire(t *testing.T) {
 	t.Parallel()
 	ctx, clock := t.Context(), newTestClock()
 	m := newMemoryStore(0, clock.Now)
@@ -137,7 +130,7 @@ func TestMemoryStoreKeepsItsContract(t *testing.T) {
 	want("deleted", "c", "")
 }
 
-func TestMemoryStoreForgetsWhatExpiredWithoutBeingAsked(t *testing.T) {
+func TestMemoryStore_DropsExpiredEntriesNobodyReads(t *testing.T) {
 	t.Parallel()
 	clock := newTestClock()
 	m := newMemoryStore(0, clock.Now)
@@ -167,7 +160,7 @@ func TestMemoryStoreForgetsWhatExpiredWithoutBeingAsked(t *testing.T) {
 	}
 }
 
-func TestMemoryStoreServesManyAtOnce(t *testing.T) {
+func TestMemoryStore_ConcurrentUse(t *testing.T) {
 	t.Parallel()
 	m, ctx := NewMemoryStore(0), t.Context()
 	var wg sync.WaitGroup
@@ -187,11 +180,11 @@ func TestMemoryStoreServesManyAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-func TestMemoryStoreIsBounded(t *testing.T) {
+func TestMemoryStore_IsBounded(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	for _, bound := range []int{1, 2, 10, 100, 1000} {
-		m := &MemoryStore{MaxEntries: bound}
+		m := newMemoryStore(bound, time.Now)
 		for i := range 3000 {
 			key := strconv.Itoa(i)
 			if i%2 == 0 {
@@ -209,15 +202,15 @@ func TestMemoryStoreIsBounded(t *testing.T) {
 		}
 		m.check(t)
 	}
-	if n := NewMemoryStore(0).bound(); n != 1_048_576 {
-		t.Errorf("unless it is told, the bound is %d", n)
+	if n := NewMemoryStore(0).(*memoryStore).maxEntries; n != 1_048_576 {
+		t.Errorf("the default bound is %d", n)
 	}
 }
 
-func TestMemoryStoreDropsWhatExpiresFirst(t *testing.T) {
+func TestMemoryStore_FullDropsWhatExpiresFirst(t *testing.T) {
 	t.Parallel()
 	ctx, clock := t.Context(), newTestClock()
-	m := &MemoryStore{now: clock.Now, MaxEntries: 3}
+	m := newMemoryStore(3, clock.Now)
 	keys := shardmates(m, 7)
 	has := func(what string, want ...int) {
 		t.Helper()
@@ -254,7 +247,7 @@ func TestMemoryStoreDropsWhatExpiresFirst(t *testing.T) {
 	m.check(t)
 }
 
-func TestMemoryStoreKeepsWithoutEnd(t *testing.T) {
+func TestMemoryStore_ExtremeTTLs(t *testing.T) {
 	t.Parallel()
 	m := NewMemoryStore(0)
 	for key, ttl := range map[string]time.Duration{"a": math.MaxInt64, "b": math.MinInt64, "c": 0, "d": -1} {
@@ -265,7 +258,7 @@ func TestMemoryStoreKeepsWithoutEnd(t *testing.T) {
 	}
 }
 
-func TestMemoryStoreGetsMany(t *testing.T) {
+func TestMemoryStore_GetManyLeavesOutExpiredEntries(t *testing.T) {
 	t.Parallel()
 	ctx, clock := t.Context(), newTestClock()
 	m := newMemoryStore(0, clock.Now)
@@ -278,10 +271,10 @@ func TestMemoryStoreGetsMany(t *testing.T) {
 	}
 }
 
-func TestMemoryStoreStaysInOrderWhenManyUseIt(t *testing.T) {
+func TestMemoryStore_StaysInOrderUnderConcurrentUse(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	m := &MemoryStore{MaxEntries: 50}
+	m := newMemoryStore(50, time.Now)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -306,5 +299,37 @@ func TestMemoryStoreStaysInOrderWhenManyUseIt(t *testing.T) {
 	m.check(t)
 	if n := m.size(); n > 50 {
 		t.Errorf("%d entries with a bound of 50", n)
+	}
+}
+
+func TestMemoryStore_AddSetsAKeyOnce(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	store := newMemoryStore(0, clock.Now)
+	ctx := t.Context()
+	value := []byte("one")
+	add := func(want bool) {
+		t.Helper()
+		if added, err := store.Add(ctx, "key", value, time.Minute); added != want || err != nil {
+			t.Errorf("added: %t, %v, want %t", added, err, want)
+		}
+	}
+	add(true)
+	value[0] = 'X'
+	add(false)
+	if got, err := store.Get(ctx, "key"); string(got) != "one" || err != nil {
+		t.Errorf("kept %q, %v", got, err)
+	}
+	clock.Advance(time.Minute)
+	add(true)
+	if err := store.Delete(ctx, "key"); err != nil {
+		t.Fatal(err)
+	}
+	add(true)
+	if err := store.Set(ctx, "other", nil, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if added, err := store.Add(ctx, "other", nil, time.Minute); added || err != nil {
+		t.Errorf("added over what was set: %t, %v", added, err)
 	}
 }
