@@ -179,16 +179,16 @@ func TestOneWayToAskForAnACRDisplacesTheOther(t *testing.T) {
 		{"the login's claim over the client's claim", AuthOptions{Claims: claim("eidas1")}, AuthOptions{Claims: claim("eidas2")},
 			"", `{"id_token":{"acr":{"essential":true,"values":["eidas2"]},"amr":null}}`, []string{"eidas2"}, false},
 
-		{"a requirement, as a claim", AuthOptions{}, AuthOptions{needACR: []string{"eidas2", "eidas3"}},
+		{"a requirement, as a claim", AuthOptions{}, AuthOptions{RequireACR: []string{"eidas2", "eidas3"}},
 			"", `{"id_token":{"acr":{"essential":true,"values":["eidas2","eidas3"]}}}`, []string{"eidas2", "eidas3"}, false},
-		{"a requirement over the client's acr_values", AuthOptions{ACRValues: []string{"eidas1"}}, AuthOptions{needACR: []string{"eidas2"}},
+		{"a requirement over the client's acr_values", AuthOptions{ACRValues: []string{"eidas1"}}, AuthOptions{RequireACR: []string{"eidas2"}},
 			"", `{"id_token":{"acr":{"essential":true,"values":["eidas2"]}}}`, []string{"eidas2"}, false},
-		{"a requirement over the client's claim", AuthOptions{Claims: claim("eidas1")}, AuthOptions{needACR: []string{"eidas2"}},
+		{"a requirement over the client's claim", AuthOptions{Claims: claim("eidas1")}, AuthOptions{RequireACR: []string{"eidas2"}},
 			"", `{"id_token":{"acr":{"essential":true,"values":["eidas2"]},"amr":null}}`, []string{"eidas2"}, false},
-		{"a requirement where claims are not understood", AuthOptions{}, AuthOptions{needACR: []string{"eidas2", "eidas3"}},
+		{"a requirement where claims are not understood", AuthOptions{}, AuthOptions{RequireACR: []string{"eidas2", "eidas3"}},
 			"eidas2 eidas3", "", []string{"eidas2", "eidas3"}, true},
 		{"a requirement over the client's claim where claims are not understood", AuthOptions{Claims: claim("eidas1")},
-			AuthOptions{needACR: []string{"eidas2"}}, "eidas2", `{"id_token":{"amr":null}}`, []string{"eidas2"}, true},
+			AuthOptions{RequireACR: []string{"eidas2"}}, "eidas2", `{"id_token":{"amr":null}}`, []string{"eidas2"}, true},
 	} {
 		c := mustNew(t, func(c *Config) {
 			c.Login = tt.client
@@ -207,11 +207,17 @@ func TestOneWayToAskForAnACRDisplacesTheOther(t *testing.T) {
 		if got := u.Query().Get("claims"); got != tt.claims {
 			t.Errorf("%s: claims is %s, want %s", tt.what, got, tt.claims)
 		}
-		transaction, err := c.openTransaction(w.Result().Cookies()[0])
+		transaction, err := openedTransaction(c, w)
 		if err != nil || !reflect.DeepEqual(transaction.ACR, tt.required) {
 			t.Errorf("%s: the ID Token must say one of %q, want %q (%v)", tt.what, transaction.ACR, tt.required, err)
 		}
 	}
+}
+
+// openedTransaction returns what a login's cookie holds.
+func openedTransaction(c *Client, w *httptest.ResponseRecorder) (*transaction, error) {
+	cookie := w.Result().Cookies()[0]
+	return c.logins.openTransaction(cookie.Name, cookie.Value)
 }
 
 // refusedLogin fails the test unless opts are refused with code before the
@@ -229,7 +235,7 @@ func refusedLogin(t *testing.T, c *Client, opts *AuthOptions, code Code) *Error 
 func TestLoginsThatContradictThemselves(t *testing.T) {
 	t.Parallel()
 	// They are refused before anything is fetched.
-	c := mustNew(t, func(c *Config) { c.HTTPClient = &http.Client{Transport: noNetwork{t}} })
+	c := mustNew(t, func(c *Config) { c.Provider.Transport = noNetwork{t} })
 	for _, tt := range []struct {
 		want string
 		opts AuthOptions
@@ -289,7 +295,7 @@ func TestWhatTheProviderDoesNotOfferIsRefusedBeforehand(t *testing.T) {
 		{"an essential acr claim that is not listed", nil, func(m *Metadata) { m.ACRValuesSupported = []string{"eidas1"} },
 			AuthOptions{Claims: &ClaimsRequest{IDToken: map[string]*ClaimRequest{"acr": {Essential: true, Value: "eidas2"}}}}, true},
 		{"a requirement that is not listed", nil, func(m *Metadata) { m.ACRValuesSupported = []string{"eidas1"} },
-			AuthOptions{needACR: []string{"eidas2"}}, true},
+			AuthOptions{RequireACR: []string{"eidas2"}}, true},
 		{"an acr in another case", nil, func(m *Metadata) { m.ACRValuesSupported = []string{"EIDAS2"} },
 			AuthOptions{ACRValues: []string{"eidas2"}}, true},
 		{"an acr where a hostile list comes", nil, func(m *Metadata) { m.ACRValuesSupported = hostile },
@@ -484,7 +490,9 @@ func TestAPushThatFailsStartsNoLogin(t *testing.T) {
 
 func TestAPushToNowhereIsRefused(t *testing.T) {
 	t.Parallel()
-	c := mustNew(t, func(c *Config) { c.Metadata, c.Registration.RequirePushedAuthorizationRequests = soundMetadata(nil), true })
+	c := mustNew(t, func(c *Config) {
+		c.Provider.Metadata, c.Registration.RequirePushedAuthorizationRequests = soundMetadata(nil), true
+	})
 	err := refusedLogin(t, c, nil, CodeUnsupported)
 	if want := "the provider has no pushed_authorization_request_endpoint"; err.Err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
@@ -499,16 +507,16 @@ func TestTheStateHidesWhatItHolds(t *testing.T) {
 	if err != nil || strings.Contains(string(state), "dossiers") {
 		t.Errorf("the state is %q, %v", state, err)
 	}
-	if ticket, ok := c.openState(v.Get("state")); !ok || ticket.ReturnTo != "/dossiers/12" {
+	if ticket, ok := c.logins.openState(v.Get("state")); !ok || ticket.ReturnTo != "/dossiers/12" {
 		t.Errorf("the state opens as %+v, %v", ticket, ok)
 	}
 	other := mustNew(t, func(c *Config) { c.CookieKeys = Keys(testKey(9)) })
-	if _, ok := other.openState(v.Get("state")); ok {
+	if _, ok := other.logins.openState(v.Get("state")); ok {
 		t.Error("somebody else's keys open the state")
 	}
 	// The same keys on another host: a state is not to be carried over.
 	elsewhere := mustNew(t, func(c *Config) { c.BaseURL = "https://other.example" })
-	if _, ok := elsewhere.openState(v.Get("state")); ok {
+	if _, ok := elsewhere.logins.openState(v.Get("state")); ok {
 		t.Error("another host opens the state")
 	}
 }

@@ -133,7 +133,7 @@ func heapInUse() uint64 {
 // logouts looked up at every request and, as they are by default, once a second.
 func BenchmarkStoredRequest(b *testing.B) {
 	for _, n := range []int{1_000, 1_000_000} {
-		store := &MemoryStore{MaxEntries: 2 * n}
+		store := NewMemoryStore(2 * n)
 		value := make([]byte, 1024)
 		for i := range n {
 			if err := store.Set(b.Context(), fmt.Sprintf("%043d", i), value, time.Hour); err != nil {
@@ -161,7 +161,7 @@ func BenchmarkSealSession(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w.reset()
-		if err := client.saveCookie(w, r, s); err != nil {
+		if err := client.sessions.keeper.start(w, r, s); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -195,7 +195,7 @@ func BenchmarkVerifyIDToken(b *testing.B) {
 			expected := &expectedIDToken{nonce: "nonce", accessToken: "access token"}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := client.verifyIDToken(b.Context(), metadata, raw, expected); err != nil {
+				if _, err := client.flow.verifyIDToken(b.Context(), metadata, raw, expected); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -321,8 +321,10 @@ func benchIDToken(alg, issuer, nonce string) string {
 }
 
 func benchSession(client *Client) *Session {
-	raw := benchIDToken("ES256", client.cfg.Issuer, strings.Repeat("n", 43))
-	return client.newSession(new(transaction), &idToken{raw: raw}, []byte(benchUserInfo), new(tokenResponse))
+	raw := benchIDToken("ES256", client.issuer, strings.Repeat("n", 43))
+	return client.sessions.create(&authenticated{
+		idToken: &idToken{raw: raw}, userInfo: []byte(benchUserInfo), tokens: new(tokenResponse), started: time.Now(),
+	}, "", "/")
 }
 
 // signedIn returns the cookies of somebody who is signed in.

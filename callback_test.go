@@ -515,7 +515,7 @@ func TestALoginsCookieGoesWhenItIsUsed(t *testing.T) {
 		}
 		get(t, noRedirects(browser), callback.String())
 		left := transactionCookies(app, browser)
-		if len(left) != 1 || left[0] == app.client.transactionCookie(callback.Query().Get("state")) {
+		if len(left) != 1 || left[0] == app.client.logins.cookieName(callback.Query().Get("state")) {
 			t.Errorf("%s: the cookies left are %q, want that of the other login", name, left)
 		}
 		app.provider.Misbehave()
@@ -541,9 +541,10 @@ func TestClientsOfOneAppDoNotFinishEachOthersLogins(t *testing.T) {
 	t.Parallel()
 	elsewhere := oidctest.NewServer(t, autoLogin)
 	app := newTestApp(t, setup{provider: autoLogin, routes: func(c *Client, mux *http.ServeMux) {
-		cfg := c.cfg
-		cfg.Issuer, cfg.PathPrefix, cfg.Registration.RedirectURI, cfg.Registration.PostLogoutRedirectURI = elsewhere.Issuer(), "/other/", "", ""
-		other, err := New(cfg)
+		other, err := New(Config{
+			Issuer: elsewhere.Issuer(), ClientID: oidctest.ClientID, ClientSecret: oidctest.ClientSecret,
+			BaseURL: c.base.String(), PathPrefix: "/other/", CookieKeys: Keys(testKey(1)), Logger: c.log, Now: c.now,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

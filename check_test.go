@@ -76,7 +76,7 @@ func TestCheckSeesTheConfigAsItWillBeUsed(t *testing.T) {
 	})
 	c.RequireLogin(http.NotFoundHandler()) // nothing new to look at
 	if len(seen) != 1 || !slices.Equal(seen[0].Scopes, []string{"openid", "email"}) ||
-		seen[0].RedirectURI != "https://app.example/auth/callback" || seen[0].SessionLifetime != 12*time.Hour {
+		seen[0].Registration.RedirectURI != "https://app.example/auth/callback" || seen[0].Sessions.Lifetime != 12*time.Hour {
 		t.Errorf("Check has seen %+v", seen)
 	}
 }
@@ -84,29 +84,29 @@ func TestCheckSeesTheConfigAsItWillBeUsed(t *testing.T) {
 func TestARouteWithARequirementThatCheckRefusesIsAMistake(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Validate = refuseMaxAge })
-	c.RequireLogin(http.NotFoundHandler(), ACR("eidas2"), Claim("roles", "admin"))
+	c.Require(ACR("eidas2"), Claim("roles", "admin"))
 	defer func() {
-		const want = "oidcrp: RequireLogin: max_age 1m0s proves nothing here"
+		const want = "oidcrp: Require: max_age 1m0s proves nothing here"
 		if p := recover(); p != want {
 			t.Errorf("panic: %v, want %s", p, want)
 		}
 	}()
-	c.RequireLogin(http.NotFoundHandler(), ACR("eidas2"), MaxAge(time.Minute))
+	c.Require(ACR("eidas2"), MaxAge(time.Minute))
 }
 
 func TestAClientSaysWhatToRegister(t *testing.T) {
 	t.Parallel()
 	c := mustNew(t, func(c *Config) { c.BaseURL += "/" })
-	if got, want := c.RedirectURI(), "https://app.example/auth/callback"; got != want {
+	if got, want := c.Registration().RedirectURI, "https://app.example/auth/callback"; got != want {
 		t.Errorf("redirect URI %s, want %s", got, want)
 	}
-	if got, want := c.PostLogoutRedirectURI(), "https://app.example/auth/logout/callback"; got != want {
+	if got, want := c.Registration().PostLogoutRedirectURI, "https://app.example/auth/logout/callback"; got != want {
 		t.Errorf("post-logout redirect URI %s, want %s", got, want)
 	}
 	c = mustNew(t, func(c *Config) {
 		c.Registration.RedirectURI, c.Registration.PostLogoutRedirectURI = "https://app.example/cb", "https://app.example/bye?from=op"
 	})
-	if c.RedirectURI() != "https://app.example/cb" || c.PostLogoutRedirectURI() != "https://app.example/bye?from=op" {
-		t.Errorf("registered already: %s, %s", c.RedirectURI(), c.PostLogoutRedirectURI())
+	if c.Registration().RedirectURI != "https://app.example/cb" || c.Registration().PostLogoutRedirectURI != "https://app.example/bye?from=op" {
+		t.Errorf("registered already: %s, %s", c.Registration().RedirectURI, c.Registration().PostLogoutRedirectURI)
 	}
 }

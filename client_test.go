@@ -149,12 +149,18 @@ var wrongConfigs = []struct {
 	{`IDTokenSignedResponseAlg "none" is not supported`, func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "none" }},
 	{`IDTokenSignedResponseAlg "rs256" is not supported`, func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "rs256" }},
 	{"IDTokenSignedResponseAlg HS256 needs a ClientSecret of 32 bytes or more",
-		func(c *Config) { c.ClientSecret, c.Registration.IDTokenSignedResponseAlg = strings.Repeat("s", 31), "HS256" }},
+		func(c *Config) {
+			c.ClientSecret, c.Registration.IDTokenSignedResponseAlg = strings.Repeat("s", 31), "HS256"
+		}},
 	{"IDTokenSignedResponseAlg HS512 needs a ClientSecret of 64 bytes or more",
-		func(c *Config) { c.ClientSecret, c.Registration.IDTokenSignedResponseAlg = strings.Repeat("s", 63), "HS512" }},
+		func(c *Config) {
+			c.ClientSecret, c.Registration.IDTokenSignedResponseAlg = strings.Repeat("s", 63), "HS512"
+		}},
 	{`UserInfoSignedResponseAlg "none" is not supported`, func(c *Config) { c.Registration.UserInfoSignedResponseAlg = "none" }},
 	{"UserInfoSignedResponseAlg HS384 needs a ClientSecret of 48 bytes or more",
-		func(c *Config) { c.ClientSecret, c.Registration.UserInfoSignedResponseAlg = strings.Repeat("s", 47), "HS384" }},
+		func(c *Config) {
+			c.ClientSecret, c.Registration.UserInfoSignedResponseAlg = strings.Repeat("s", 47), "HS384"
+		}},
 	{"TokenEndpointAuthMethod HS256 needs a ClientSecret of 32 bytes or more",
 		func(c *Config) { c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "short", "client_secret_jwt" }},
 	{"TokenEndpointAuthSigningAlg client_secret_jwt is signed with HS256, HS384 or HS512", func(c *Config) {
@@ -241,9 +247,9 @@ func TestNewReportsEveryMistakeInOneOrder(t *testing.T) {
 		"AuthOptions cannot be used: parameter \"claims\" may not be in Extra"
 	for range 20 {
 		_, err := New(Config{
-			PathPrefix:               "auth",
-			IDTokenSignedResponseAlg: "HS256",
-			AuthOptions:              AuthOptions{Extra: url.Values{"state": nil, "claims": nil, "scope": nil, "nonce": nil}},
+			PathPrefix:   "auth",
+			Registration: Registration{IDTokenSignedResponseAlg: "HS256"},
+			Login:        AuthOptions{Extra: url.Values{"state": nil, "claims": nil, "scope": nil, "nonce": nil}},
 		})
 		if err == nil || err.Error() != want {
 			t.Fatalf("error is\n%v\nwant\n%s", err, want)
@@ -260,7 +266,7 @@ func TestNoErrorOfNewHoldsASecret(t *testing.T) {
 			c.CookieKeys = Keys([]byte(secret + strings.Repeat("x", 19)))
 			tt.change(c)
 			if c.CookieKeys != nil {
-				c.CookieKeys = append(c.CookieKeys, []byte(secret))
+				c.CookieKeys = Keys(testKey(1), []byte(secret))
 			}
 		}))
 		for _, form := range []string{"%v", "%+v", "%#v", "%q"} {
@@ -310,15 +316,15 @@ func TestDefaults(t *testing.T) {
 		field     string
 		got, want any
 	}{
-		{"PathPrefix", c.cfg.PathPrefix, "/auth/"},
-		{"RedirectURI", c.cfg.Registration.RedirectURI, "https://app.example/auth/callback"},
-		{"PostLogoutRedirectURI", c.cfg.Registration.PostLogoutRedirectURI, "https://app.example/auth/logout/callback"},
-		{"Scopes", c.cfg.Scopes, []string{"openid", "profile", "email"}},
-		{"ClockSkew", c.cfg.Provider.ClockSkew, 60 * time.Second},
-		{"SessionLifetime", c.cfg.Sessions.Lifetime, 12 * time.Hour},
-		{"SessionIdleTimeout", c.cfg.Sessions.IdleTimeout, time.Hour},
-		{"ProviderTimeout", c.cfg.Provider.Timeout, 10 * time.Second},
-		{"TokenEndpointAuthMethod", c.cfg.Registration.TokenEndpointAuthMethod, ""},
+		{"PathPrefix", strings.TrimSuffix(c.paths.login, "login"), "/auth/"},
+		{"RedirectURI", c.registration.RedirectURI, "https://app.example/auth/callback"},
+		{"PostLogoutRedirectURI", c.registration.PostLogoutRedirectURI, "https://app.example/auth/logout/callback"},
+		{"Scopes", c.flow.scopes, []string{"openid", "profile", "email"}},
+		{"ClockSkew", c.flow.rules.skew, 60 * time.Second},
+		{"SessionLifetime", c.sessions.settings.Lifetime, 12 * time.Hour},
+		{"SessionIdleTimeout", c.sessions.settings.IdleTimeout, time.Hour},
+		{"Provider.Timeout, four times", c.logins.timeout, 40 * time.Second},
+		{"TokenEndpointAuthMethod", c.registration.TokenEndpointAuthMethod, ""},
 		{"LoginURL", c.LoginURL("/a?b=c"), "/auth/login?return_to=%2Fa%3Fb%3Dc"},
 		{"LoginURL to the home page", c.LoginURL("/"), "/auth/login"},
 		{"LoginURL to another site", c.LoginURL("//evil.example"), "/auth/login"},
@@ -328,8 +334,8 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s is %v, want %v", tt.field, tt.got, tt.want)
 		}
 	}
-	if c.cfg.Logger == nil || c.cfg.Pages.Handler == nil || c.Now == nil {
-		t.Error("Logger, ErrorHandler or the clock is nil")
+	if c.log == nil || c.now == nil {
+		t.Error("Logger or the clock is nil")
 	}
 }
 
@@ -342,27 +348,27 @@ func TestSettingsThatFollowFromOthers(t *testing.T) {
 		want   any
 	}{
 		{"openid is added to the scopes", func(c *Config) { c.Scopes = []string{"email"} },
-			func(c *Client) any { return c.cfg.Scopes }, []string{"openid", "email"}},
+			func(c *Client) any { return c.flow.scopes }, []string{"openid", "email"}},
 		{"no scope is openid alone", func(c *Config) { c.Scopes = []string{} },
-			func(c *Client) any { return c.cfg.Scopes }, []string{"openid"}},
+			func(c *Client) any { return c.flow.scopes }, []string{"openid"}},
 		{"scopes given as one text are split, and empty ones dropped", func(c *Config) { c.Scopes = []string{"email openid", "", "uid"} },
-			func(c *Client) any { return c.cfg.Scopes }, []string{"email", "openid", "uid"}},
+			func(c *Client) any { return c.flow.scopes }, []string{"email", "openid", "uid"}},
 		{"a slash at the end of BaseURL counts for nothing", func(c *Config) { c.BaseURL += "/" },
-			func(c *Client) any { return c.cfg.Registration.RedirectURI }, "https://app.example/auth/callback"},
+			func(c *Client) any { return c.registration.RedirectURI }, "https://app.example/auth/callback"},
 		{"BaseURL's path goes before PathPrefix", func(c *Config) { c.BaseURL, c.PathPrefix = "https://app.example/pro/", "/sso/" },
-			func(c *Client) any { return c.cfg.Registration.RedirectURI + " " + c.LoginURL("") }, "https://app.example/pro/sso/callback /pro/sso/login"},
+			func(c *Client) any { return c.registration.RedirectURI + " " + c.LoginURL("") }, "https://app.example/pro/sso/callback /pro/sso/login"},
 		{"BaseURL is the origin of RedirectURI", func(c *Config) { c.BaseURL, c.Registration.RedirectURI = "", "https://app.example/pro/cb" },
-			func(c *Client) any { return c.base.String() + " " + c.cfg.Registration.PostLogoutRedirectURI },
+			func(c *Client) any { return c.base.String() + " " + c.registration.PostLogoutRedirectURI },
 			"https://app.example https://app.example/auth/logout/callback"},
 		{"keys without a secret mean private_key_jwt", func(c *Config) {
 			c.ClientSecret, c.Registration.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().p256}}
-		}, func(c *Client) any { return c.cfg.Registration.TokenEndpointAuthMethod }, "private_key_jwt"},
+		}, func(c *Client) any { return c.registration.TokenEndpointAuthMethod }, "private_key_jwt"},
 		{"keys beside a secret do not", func(c *Config) { c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}} },
-			func(c *Client) any { return c.cfg.Registration.TokenEndpointAuthMethod }, ""},
+			func(c *Client) any { return c.registration.TokenEndpointAuthMethod }, ""},
 		{"a public client needs no secret", func(c *Config) { c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "none" },
-			func(c *Client) any { return c.cfg.Registration.TokenEndpointAuthMethod }, "none"},
+			func(c *Client) any { return c.registration.TokenEndpointAuthMethod }, "none"},
 		{"ClockSkew may be five minutes", func(c *Config) { c.Provider.ClockSkew = 5 * time.Minute },
-			func(c *Client) any { return c.cfg.Provider.ClockSkew }, 5 * time.Minute},
+			func(c *Client) any { return c.flow.rules.skew }, 5 * time.Minute},
 	} {
 		if got := tt.get(mustNew(t, tt.change)); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.what, got, tt.want)
@@ -372,13 +378,10 @@ func TestSettingsThatFollowFromOthers(t *testing.T) {
 
 func TestNewSpeaksToNobody(t *testing.T) {
 	t.Parallel()
-	c := mustNew(t, func(c *Config) { c.HTTPClient = &http.Client{Transport: noNetwork{t}} })
+	c := mustNew(t, func(c *Config) { c.Provider.Transport = noNetwork{t} })
 	c.LoginURL("/a")
 	c.LogoutURL("/a")
-	c.Middleware(c.RequireLogin(http.NotFoundHandler(), ACR("eidas2")))
-	if c.provider.ready() {
-		t.Error("ready without metadata")
-	}
+	c.Middleware(c.Require(ACR("eidas2"))(http.NotFoundHandler()))
 }
 
 // requestOf starts a login and returns the parameters of its request.
@@ -405,13 +408,13 @@ func withoutRandom(v url.Values) url.Values {
 
 func TestACallerCannotChangeTheClient(t *testing.T) {
 	t.Parallel()
-	maxAge := time.Hour
+	maxAge, key := time.Hour, testKey(1)
 	metadata := soundMetadata(func(m *Metadata) {
 		m.ACRValuesSupported = []string{"eidas1", "eidas2"}
-		m.MTLSEndpointAliases = &MTLSEndpointAliases{TokenEndpoint: "https://mtls.op.example/token"}
+		m.MTLSEndpointAliases = map[string]string{"token_endpoint": "https://mtls.op.example/token"}
 	})
 	cfg := soundConfig(func(c *Config) {
-		c.Provider.Metadata = metadata
+		c.Provider.Metadata, c.CookieKeys = metadata, Keys(key)
 		c.Scopes = []string{"openid", "email"}
 		c.Provider.TrustedAudiences = []string{"api"}
 		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, KeyID: "1"}}
@@ -429,12 +432,12 @@ func TestACallerCannotChangeTheClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := withoutRandom(requestOf(t, c, nil))
-	sealed, _ := c.ring.seal([]byte("x"), nil)
+	sealed, _ := c.cookies.keys.seal([]byte("x"), nil)
 
 	maxAge = time.Second
-	metadata.ACRValuesSupported[0], metadata.MTLSEndpointAliases.TokenEndpoint, metadata.TokenEndpoint = "x", "x", "x"
+	metadata.ACRValuesSupported[0], metadata.MTLSEndpointAliases["token_endpoint"], metadata.TokenEndpoint = "x", "x", "x"
 	cfg.Scopes[1], cfg.Provider.TrustedAudiences[0], cfg.Registration.ClientKeys[0].KeyID = "x", "x", "x"
-	clear(cfg.CookieKeys[0])
+	clear(key)
 	opts := cfg.Login
 	opts.UILocales[0], opts.Resource[0], opts.Extra["idp_hint"][0] = "x", "x", "x"
 	opts.Extra.Set("y", "y")
@@ -445,13 +448,13 @@ func TestACallerCannotChangeTheClient(t *testing.T) {
 		t.Errorf("the request was %v and became %v", before, after)
 	}
 	m, _ := c.Metadata(t.Context())
-	if m.ACRValuesSupported[0] == "x" || m.MTLSEndpointAliases.TokenEndpoint == "x" || m.TokenEndpoint == "x" {
+	if m.ACRValuesSupported[0] == "x" || m.MTLSEndpointAliases["token_endpoint"] == "x" || m.TokenEndpoint == "x" {
 		t.Errorf("the metadata became %+v", m)
 	}
-	if c.cfg.Provider.TrustedAudiences[0] == "x" || c.cfg.Registration.ClientKeys[0].KeyID == "x" {
-		t.Errorf("TrustedAudiences or ClientKeys changed: %q, %q", c.cfg.Provider.TrustedAudiences, c.cfg.Registration.ClientKeys[0].KeyID)
+	if c.flow.rules.trusted[0] == "x" || c.registration.ClientKeys[0].KeyID == "x" {
+		t.Errorf("TrustedAudiences or ClientKeys changed: %q, %q", c.flow.rules.trusted, c.registration.ClientKeys[0].KeyID)
 	}
-	if plain, err := mustNew(t, nil).ring.open(sealed, nil); err != nil || string(plain) != "x" {
+	if plain, err := mustNew(t, nil).cookies.keys.open(sealed, nil); err != nil || string(plain) != "x" {
 		t.Errorf("the cookie keys changed: %q, %v", plain, err)
 	}
 }
@@ -501,14 +504,11 @@ func TestMetadataInPlaceOfDiscovery(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Metadata, err = discovering.Metadata(context.Background()); err != nil {
+		if c.Provider.Metadata, err = discovering.Metadata(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}})
 	app.provider.ResetRequests()
-	if !app.client.provider.ready() {
-		t.Error("not ready, though there is nothing to fetch")
-	}
 	app.signIn(t)
 	if n := app.provider.Count(oidctest.EndpointDiscovery); n != 0 {
 		t.Errorf("%d discovery requests, want none", n)
@@ -519,18 +519,14 @@ func TestOnlyTheTransportOfHTTPClientIsUsed(t *testing.T) {
 	t.Parallel()
 	var paths []string
 	app := newTestApp(t, setup{config: func(c *Config) {
-		next := c.HTTPClient.Transport
+		next := c.Provider.Transport
 		if next == nil {
 			next = http.DefaultTransport
 		}
-		c.HTTPClient = &http.Client{
-			Timeout:       time.Nanosecond,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("not to be called") },
-			Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-				paths = append(paths, r.URL.Path)
-				return next.RoundTrip(r)
-			}),
-		}
+		c.Provider.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			paths = append(paths, r.URL.Path)
+			return next.RoundTrip(r)
+		})
 	}})
 	app.signIn(t)
 	if slices.Sort(paths); len(paths) != 4 {

@@ -158,23 +158,23 @@ func checkProof(t *testing.T, app *testApp, tt *authRow, r oidctest.Request, see
 	if got := r.Header.Get("Accept"); got != "application/json" {
 		t.Errorf("the %s request accepts %q", r.Endpoint, got)
 	}
-	cfg, shown := &app.client.cfg, make(url.Values)
+	auth, shown := app.client.provider.auth, make(url.Values)
 	for _, name := range []string{"client_id", "client_secret", "client_assertion_type", "client_assertion"} {
 		if values, ok := r.Form[name]; ok {
 			shown[name] = values
 		}
 	}
-	want := url.Values{"client_id": {cfg.ClientID}}
+	want := url.Values{"client_id": {auth.clientID}}
 	authorization := ""
 	switch tt.method {
 	case "client_secret_basic":
-		plain := url.QueryEscape(cfg.ClientID) + ":" + url.QueryEscape(cfg.ClientSecret)
+		plain := url.QueryEscape(auth.clientID) + ":" + url.QueryEscape(auth.secret)
 		authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(plain))
 		if r.Endpoint != oidctest.EndpointPAR { // where client_id is part of the request
 			want.Del("client_id")
 		}
 	case "client_secret_post":
-		want.Set("client_secret", cfg.ClientSecret)
+		want.Set("client_secret", auth.secret)
 	case "client_secret_jwt", "private_key_jwt":
 		want.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 		want["client_assertion"] = shown["client_assertion"]
@@ -218,7 +218,7 @@ func checkAssertion(t *testing.T, app *testApp, tt *authRow, assertion string, s
 	seen[jti] = true
 	now := float64(app.clock.Now().Unix())
 	for name, want := range map[string]any{
-		"iss": app.client.cfg.ClientID, "sub": app.client.cfg.ClientID, "aud": app.provider.Issuer(),
+		"iss": app.client.clientID, "sub": app.client.clientID, "aud": app.provider.Issuer(),
 		"iat": now, "exp": now + 60,
 	} {
 		if claims[name] != want {
@@ -251,7 +251,7 @@ func TestTheMethodFollowsTheProvider(t *testing.T) {
 		{"client_secret_jwt", nil, "client_secret_jwt"},
 	} {
 		c := mustNew(t, func(c *Config) { c.Registration.TokenEndpointAuthMethod = tt.configured })
-		got, err := c.authMethod(soundMetadata(func(m *Metadata) { m.TokenEndpointAuthMethodsSupported = tt.offered }))
+		got, err := c.provider.auth.methodFor(soundMetadata(func(m *Metadata) { m.TokenEndpointAuthMethodsSupported = tt.offered }))
 		if got != tt.want {
 			t.Errorf("%q of %q: %q, want %q", tt.configured, tt.offered, got, tt.want)
 		}
@@ -294,7 +294,7 @@ func TestAnAssertionIsMadeForEachRequest(t *testing.T) {
 	var assertions []string
 	for range 3 {
 		form := make(url.Values)
-		if err := c.authenticate(soundMetadata(nil), form, make(http.Header)); err != nil {
+		if err := c.provider.auth.add(soundMetadata(nil), form, make(http.Header)); err != nil {
 			t.Fatal(err)
 		}
 		assertions = append(assertions, form.Get("client_assertion"))

@@ -89,16 +89,18 @@ func newConformanceShape(v conformanceVariant, app string, now func() time.Time)
 		UserInfoEncryptedResponseEnc: v.enc,
 	}
 	s.config = Config{
-		ClientID:                     conformanceClientID,
-		BaseURL:                      app,
-		CookieKeys:                   Keys(testKey(1)),
-		TokenEndpointAuthMethod:      v.method,
-		IDTokenEncryptedResponseAlg:  v.alg,
-		IDTokenEncryptedResponseEnc:  v.enc,
-		UserInfoEncryptedResponseAlg: v.alg,
-		UserInfoEncryptedResponseEnc: v.enc,
-		ProviderTimeout:              20 * time.Second,
-		now:                          now,
+		ClientID:   conformanceClientID,
+		BaseURL:    app,
+		CookieKeys: Keys(testKey(1)),
+		Registration: Registration{
+			TokenEndpointAuthMethod:      v.method,
+			IDTokenEncryptedResponseAlg:  v.alg,
+			IDTokenEncryptedResponseEnc:  v.enc,
+			UserInfoEncryptedResponseAlg: v.alg,
+			UserInfoEncryptedResponseEnc: v.enc,
+		},
+		Provider: Provider{Timeout: 20 * time.Second},
+		Now:      now,
 	}
 	if v.mode == "form_post" {
 		s.config.ResponseMode = v.mode
@@ -139,10 +141,7 @@ func conformanceProvider(v conformanceVariant, now func() time.Time) oidctest.Co
 	if v.method == "none" {
 		methods = []string{"client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt"}
 	}
-	encryption := []string{"RSA1_5"}
-	for alg := range keyManagement {
-		encryption = append(encryption, alg)
-	}
+	encryption := append([]string{"RSA1_5"}, everyKeyManagement...)
 	return oidctest.Config{
 		Issuer:    "/test/a/oidcrp/",
 		Now:       now,

@@ -101,7 +101,7 @@ func (s *opServer) serveMetadata(changes map[string]any) {
 // provider returns a new provider that talks to s.
 func (s *opServer) provider(trace Trace) *provider {
 	ev := &events{trace: trace, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	return newProvider(s.issuer, nil, fetch.New(nil, 0), ev, s.clock.now)
+	return newProvider(s.issuer, "client", "", new(Registration), new(Provider), ev, s.clock.now)
 }
 
 // respond returns a handler that always answers the same.
@@ -237,7 +237,7 @@ func TestMetadataFields(t *testing.T) {
 	if err := json.Unmarshal(got, &again); err != nil || len(again) != len(doc) {
 		t.Errorf("%d members in, %d out (%v)", len(doc), len(again), err)
 	}
-	if m.MTLSEndpointAliases.TokenEndpoint != "https://mtls.example/token" || m.Issuer != "of issuer" {
+	if m.MTLSEndpointAliases["token_endpoint"] != "https://mtls.example/token" || m.Issuer != "of issuer" {
 		t.Errorf("%+v", m)
 	}
 }
@@ -282,7 +282,7 @@ func TestValidateMetadata(t *testing.T) {
 		{https, func(m *Metadata) { m.ResponseTypesSupported = []string{"token code id_token", "code"} }, ""},
 		{https, func(m *Metadata) { m.ResponseTypesSupported = nil }, ""},
 		{https, func(m *Metadata) { m.TokenEndpoint = "https://elsewhere.example:8443/t?tenant=1" }, ""},
-		{https, func(m *Metadata) { m.MTLSEndpointAliases = &MTLSEndpointAliases{TokenEndpoint: https} }, ""},
+		{https, func(m *Metadata) { m.MTLSEndpointAliases = map[string]string{"token_endpoint": https} }, ""},
 		{loopback, func(m *Metadata) {}, ""},
 		{loopback, func(m *Metadata) { m.TokenEndpoint = https }, ""},
 
@@ -304,7 +304,7 @@ func TestValidateMetadata(t *testing.T) {
 		{https, func(m *Metadata) { m.RevocationEndpoint = "https://op.example/r#" }, "revocation_endpoint is not"},
 		{https, func(m *Metadata) { m.PushedAuthorizationRequestEndpoint = "https://u:p@op.example/" }, "pushed_authorization"},
 		{https, func(m *Metadata) { m.TokenEndpoint = "https://op.example:port/" }, "token_endpoint is not"},
-		{https, func(m *Metadata) { m.MTLSEndpointAliases = &MTLSEndpointAliases{TokenEndpoint: loopback} }, "mtls_endpoint_aliases token"},
+		{https, func(m *Metadata) { m.MTLSEndpointAliases = map[string]string{"token_endpoint": loopback} }, "mtls_endpoint_aliases token"},
 		{loopback, func(m *Metadata) { m.TokenEndpoint = "ftp://127.0.0.1/" }, "token_endpoint is not"},
 	} {
 		m := &Metadata{
@@ -327,7 +327,7 @@ func TestDiscoveryWaitsForTheFirstUse(t *testing.T) {
 	s := newOPServer(t)
 	var seen []FetchEvent
 	p := s.provider(Trace{DiscoveryFetched: func(_ context.Context, ev FetchEvent) { seen = append(seen, ev) }})
-	if p.ready() || s.discoveries.Load() != 0 {
+	if s.discoveries.Load() != 0 {
 		t.Fatal("fetched before it was needed")
 	}
 	for range 3 {
@@ -336,8 +336,8 @@ func TestDiscoveryWaitsForTheFirstUse(t *testing.T) {
 			t.Fatalf("%+v, %v", m, err)
 		}
 	}
-	if n := s.discoveries.Load(); n != 1 || !p.ready() {
-		t.Errorf("%d fetches, want 1; ready: %v", n, p.ready())
+	if n := s.discoveries.Load(); n != 1 {
+		t.Errorf("%d fetches, want 1", n)
 	}
 	if len(seen) != 1 || seen[0].URL != s.issuer+"/.well-known/openid-configuration" || seen[0].Err != nil {
 		t.Errorf("events are %+v", seen)
@@ -358,8 +358,8 @@ func TestDiscoveryWithAnIssuerThatEndsInASlash(t *testing.T) {
 func TestStaticMetadataNeedsNoNetwork(t *testing.T) {
 	t.Parallel()
 	static := &Metadata{Issuer: "https://op.example"}
-	p := newProvider(static.Issuer, static, nil, nil, nil)
-	if m, err := p.metadata(t.Context()); m != static || err != nil || !p.ready() {
+	p := newProvider(static.Issuer, "client", "", new(Registration), &Provider{Metadata: static}, nil, nil)
+	if m, err := p.metadata(t.Context()); m != static || err != nil {
 		t.Errorf("%+v, %v", m, err)
 	}
 }

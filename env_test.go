@@ -94,16 +94,20 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusting, keys, certificates := got.HTTPClient, got.ClientKeys, got.ClientCertificates
-	got.HTTPClient, got.ClientKeys, got.ClientCertificates = nil, nil, nil
+	trusting, keys, certificates := got.Provider.RootCAs, got.Registration.ClientKeys, got.Registration.ClientCertificates
+	got.Provider.RootCAs, got.Registration.ClientKeys, got.Registration.ClientCertificates = nil, nil, nil
 	want := Config{
 		Issuer: provider.Issuer(), ClientID: "app", ClientSecret: "a=b c\"",
-		BaseURL: "https://app.example", RedirectURI: "https://app.example/back", PostLogoutRedirectURI: "https://app.example/bye",
-		Scopes: []string{"openid", "email", "uid"}, TokenEndpointAuthMethod: "client_secret_post",
-		IDTokenSignedResponseAlg: "ES256", UserInfoSignedResponseAlg: "RS256", ResponseMode: "form_post",
-		TokenEndpointAuthSigningAlg: "HS512", AuthOptions: AuthOptions{Prompt: "login", MaxAge: new(5 * time.Minute)},
-		UserInfoTokenInBody: true, IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
-		UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
+		BaseURL: "https://app.example", Scopes: []string{"openid", "email", "uid"}, ResponseMode: "form_post",
+		Login: AuthOptions{Prompt: "login", MaxAge: new(5 * time.Minute)},
+		Registration: Registration{
+			RedirectURI: "https://app.example/back", PostLogoutRedirectURI: "https://app.example/bye",
+			TokenEndpointAuthMethod: "client_secret_post", TokenEndpointAuthSigningAlg: "HS512",
+			IDTokenSignedResponseAlg: "ES256", UserInfoSignedResponseAlg: "RS256",
+			IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
+			UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
+		},
+		Provider: Provider{UserInfoTokenInBody: true}, fromEnv: true,
 		CookieKeys: Keys(testKey(1), testKey(2)),
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -115,7 +119,7 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 	if len(certificates) != 1 || !testKeys().p256.Equal(certificates[0].PrivateKey) {
 		t.Errorf("the client certificates are %v", certificates)
 	}
-	got.HTTPClient, got.ClientKeys, got.ClientCertificates = trusting, keys, certificates
+	got.Provider.RootCAs, got.Registration.ClientKeys, got.Registration.ClientCertificates = trusting, keys, certificates
 	client, err := New(got)
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +139,7 @@ func TestAnEmptyVariableIsLikeNone(t *testing.T) {
 	}
 	setEnv(t, vars)
 	got, err := ConfigFromEnv()
-	if err != nil || !reflect.DeepEqual(got, Config{}) {
+	if err != nil || !reflect.DeepEqual(got, Config{fromEnv: true}) {
 		t.Errorf("the configuration is %+v, %v", got, err)
 	}
 }
@@ -263,7 +267,7 @@ func TestCookieKeysInEveryBase64(t *testing.T) {
 	} {
 		setEnv(t, map[string]string{"OIDC_COOKIE_KEYS": value + " , " + value})
 		cfg, err := ConfigFromEnv()
-		if err != nil || !reflect.DeepEqual(cfg.CookieKeys, [][]byte{key, key}) {
+		if err != nil || !reflect.DeepEqual(cfg.CookieKeys, Keys(key, key)) {
 			t.Errorf("%s: the keys are %x, %v", what, cfg.CookieKeys, err)
 		}
 	}
@@ -281,11 +285,11 @@ func TestACAFileLeavesTheRestOfTheTransportSafe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := cfg.HTTPClient.Transport.(*http.Transport)
+	transport := cfg.Provider.transport().(*http.Transport)
 	if transport.Proxy == nil || transport.TLSClientConfig.InsecureSkipVerify || transport.MaxIdleConnsPerHost < 8 {
 		t.Errorf("the transport is %+v", transport)
 	}
-	res, err := cfg.HTTPClient.Get(provider.Endpoint(oidctest.EndpointJWKS))
+	res, err := (&http.Client{Transport: transport}).Get(provider.Endpoint(oidctest.EndpointJWKS))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func config(provider *oidctest.Provider, baseURL string) oidcrp.Config {
 		ClientID:     oidctest.ClientID,
 		ClientSecret: oidctest.ClientSecret,
 		BaseURL:      baseURL,
-		CookieKeys:   Keys(bytes.Repeat([]byte{1}, 32)), // an app has random ones
+		CookieKeys:   oidcrp.Keys(bytes.Repeat([]byte{1}, 32)), // an app has random ones
 		Logger:       slog.New(slog.DiscardHandler),
 	}
 }
@@ -206,7 +206,7 @@ func ExampleMaxAge() {
 		ClientID:     "dossiers",
 		ClientSecret: "secret",
 		BaseURL:      "https://dossiers.example.gouv.fr",
-		CookieKeys:   Keys(bytes.Repeat([]byte{1}, 32)),
+		CookieKeys:   oidcrp.Keys(bytes.Repeat([]byte{1}, 32)),
 	})
 	if err != nil {
 		log.Fatal(err)

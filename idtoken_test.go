@@ -45,7 +45,7 @@ func (v *idTokens) verify(t testing.TB, alg string, changes map[string]any, expe
 	claims["nonce"] = "the-nonce"
 	maps.Copy(claims, changes)
 	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == nil })
-	return v.client.verifyIDToken(t.Context(), v.metadata, v.provider.SignClaims(alg, claims, nil), expected)
+	return v.client.flow.verifyIDToken(t.Context(), v.metadata, v.provider.SignClaims(alg, claims, nil), expected)
 }
 
 // at returns the time of app's clock, d later, as a NumericDate.
@@ -265,7 +265,7 @@ func TestThePayloadIsOneStrictObject(t *testing.T) {
 		{"nothing but a string", `"x"`, false},
 		{"cut off", inside, false},
 	} {
-		_, err := v.client.verifyIDToken(t.Context(), v.metadata, signedPayload(tt.payload), &expectedIDToken{nonce: "n"})
+		_, err := v.client.flow.verifyIDToken(t.Context(), v.metadata, signedPayload(tt.payload), &expectedIDToken{nonce: "n"})
 		if tt.ok != (err == nil) {
 			t.Errorf("%s: %v", tt.what, err)
 		}
@@ -278,7 +278,7 @@ func TestThePayloadIsOneStrictObject(t *testing.T) {
 func TestNoIDTokenIsRefused(t *testing.T) {
 	t.Parallel()
 	v := newIDTokens(t, setup{})
-	_, err := v.client.verifyIDToken(t.Context(), v.metadata, "", &expectedIDToken{})
+	_, err := v.client.flow.verifyIDToken(t.Context(), v.metadata, "", &expectedIDToken{})
 	wantRefusal(t, "none", err, "id_token")
 }
 
@@ -380,7 +380,7 @@ func TestEd25519ByItsOwnName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		token, err := v.client.verifyIDToken(t.Context(), v.metadata, sign(head("Ed25519", "ed"), string(payload), key),
+		token, err := v.client.flow.verifyIDToken(t.Context(), v.metadata, sign(head("Ed25519", "ed"), string(payload), key),
 			&expectedIDToken{accessToken: "the-token"})
 		if tt.ok && (err != nil || token.subject != "alice") {
 			t.Errorf("%+v, %v", token, err)

@@ -14,8 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -77,8 +75,7 @@ func (s *opServer) serveKeys(keys ...any) {
 
 // keySet returns a new keySet that talks to s.
 func (s *opServer) keySet(trace Trace) *keySet {
-	ev := &events{trace: trace, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	return newKeySet(s.provider(trace), fetch.New(nil, 0), ev, s.clock.now, "")
+	return s.provider(trace).keys
 }
 
 // sign makes a JWS with a header of any content, without the library that
@@ -157,48 +154,6 @@ func wantAccepted(t *testing.T, what string, k *keySet, compact string) {
 	t.Helper()
 	if payload, _, err := k.verify(t.Context(), "ID Token", compact, everyAlg); err != nil || string(payload) != "{}" {
 		t.Errorf("%s: %q, %v", what, payload, err)
-	}
-}
-
-func TestVerifyEveryAlgorithm(t *testing.T) {
-	t.Parallel()
-	keys := testKeys()
-	secret := strings.Repeat("s", 64)
-	s := newOPServer(t)
-	s.serveKeys(jwk(keys.rsa, "kid", "rsa"), jwk(keys.p256, "kid", "p256"), jwk(keys.p384, "kid", "p384"),
-		jwk(keys.p521, "kid", "p521"), jwk(keys.ed, "kid", "ed"))
-	k := s.keySet(Trace{})
-	k.secret = []byte(secret)
-	for _, row := range []struct {
-		algs, kid string
-		key       any
-	}{
-		{"RS256 RS384 RS512 PS256 PS384 PS512", "rsa", keys.rsa},
-		{"ES256", "p256", keys.p256},
-		{"ES384", "p384", keys.p384},
-		{"ES512", "p521", keys.p521},
-		{"EdDSA Ed25519", "ed", keys.ed},
-		{"HS256 HS384 HS512", "", []byte(secret)},
-	} {
-		for _, alg := range strings.Fields(row.algs) {
-			compact := sign(head(alg, row.kid), `{"sub":"alice"}`, row.key)
-			payload, header, err := k.verify(t.Context(), "ID Token", compact, []string{alg})
-			if err != nil || string(payload) != `{"sub":"alice"}` || header.Alg != alg || header.Kid != row.kid {
-				t.Errorf("%s: %q, %+v, %v", alg, payload, header, err)
-			}
-			// The same signature over anything else does not hold.
-			parts := strings.Split(compact, ".")
-			parts[1] = base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"mallory"}`))
-			_, _, err = k.verify(t.Context(), "ID Token", strings.Join(parts, "."), []string{alg})
-			wantRefusal(t, alg+" with another payload", err, "signature")
-			// Nor does the algorithm, where another is registered.
-			_, _, err = k.verify(t.Context(), "ID Token", compact,
-				slices.DeleteFunc(slices.Clone(everyAlg), func(a string) bool { return a == alg }))
-			wantRefusal(t, alg+" outside of the pin", err, "alg")
-		}
-	}
-	if n := s.keyFetches.Load(); n != 1 {
-		t.Errorf("%d fetches, want 1", n)
 	}
 }
 
@@ -306,132 +261,6 @@ func TestVerifyReadsTheHeaderStrictly(t *testing.T) {
 	_, _, err = k.verify(t.Context(), "ID Token",
 		sign(`{"alg":"ES256","kid":"a","jwk":`+string(elsewhere)+`}`, "{}", keys.other), everyAlg)
 	wantRefusal(t, "signed by its own key", err, "signature")
-}
-
-func TestVerifyTakesCompactSerialisationOnly(t *testing.T) {
-	t.Parallel()
-	keys := testKeys()
-	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "a"))
-	k := s.keySet(Trace{})
-	good := sign(head("ES256", "a"), "{}", keys.p256)
-	wantAccepted(t, "the token itself", k, good)
-	parts := strings.Split(good, ".")
-	last := good[:len(good)-1]
-	jws := fmt.Sprintf(`{"protected":%q,"payload":%q,"signature":%q}`, parts[0], parts[1], parts[2])
-	for what, compact := range map[string]string{
-		"nothing":           "",
-		"one part":          parts[0],
-		"two parts":         parts[0] + "." + parts[1],
-		"four parts":        good + "." + parts[2],
-		"five parts":        good + "..",
-		"no signature":      parts[0] + "." + parts[1] + ".",
-		"no payload":        parts[0] + ".." + parts[2],
-		"no header":         "." + parts[1] + "." + parts[2],
-		"JSON":              jws,
-		"space before":      " " + good,
-		"line break after":  good + "\n",
-		"line break inside": parts[0] + "." + parts[1] + "\n." + parts[2],
-		"padding":           parts[0] + "." + parts[1] + "=." + parts[2],
-		"base64 alphabet":   parts[0] + "." + parts[1] + "." + "+/" + parts[2][2:],
-		"other last bits":   last + string(base64URL[strings.IndexByte(base64URL, good[len(good)-1])+1]),
-		"one letter alone":  parts[0] + "." + parts[1] + ".AAAAA",
-		"not ASCII":         parts[0] + "." + parts[1] + ".é" + parts[2],
-		"too long":          sign(head("ES256", "a"), strings.Repeat(" ", maxTokenSize), keys.p256),
-	} {
-		_, _, err := k.verify(t.Context(), "ID Token", compact, everyAlg)
-		wantRefusal(t, what, err, "format")
-	}
-}
-
-func TestVerifyChoosesTheKey(t *testing.T) {
-	t.Parallel()
-	keys := testKeys()
-	a := func(alg string) string { return head(alg, "a") }
-	for _, row := range []struct {
-		what  string
-		keys  []any
-		token string
-		check string // empty when the token is accepted
-	}{
-		{"one kid on two types", []any{jwk(keys.rsa, "kid", "a"), jwk(keys.p256, "kid", "a")}, sign(a("ES256"), "{}", keys.p256), ""},
-		{"one kid on two keys of a type", []any{jwk(keys.other, "kid", "a"), jwk(keys.p256, "kid", "a")}, sign(a("ES256"), "{}", keys.p256), ""},
-		{"the right alg", []any{jwk(keys.rsa, "kid", "a", "alg", "PS256")}, sign(a("PS256"), "{}", keys.rsa), ""},
-		{"another alg of the type", []any{jwk(keys.rsa, "kid", "a", "alg", "PS256")}, sign(a("RS256"), "{}", keys.rsa), "kid"},
-		{"EdDSA by its new name", []any{jwk(keys.ed, "kid", "a", "alg", "Ed25519")}, sign(a("EdDSA"), "{}", keys.ed), ""},
-		{"use sig", []any{jwk(keys.p256, "kid", "a", "use", "sig")}, sign(a("ES256"), "{}", keys.p256), ""},
-		{"use enc", []any{jwk(keys.p256, "kid", "a", "use", "enc")}, sign(a("ES256"), "{}", keys.p256), "kid"},
-		{"use unknown", []any{jwk(keys.p256, "kid", "a", "use", "tls")}, sign(a("ES256"), "{}", keys.p256), "kid"},
-		{"one kid for sig and enc", []any{jwk(keys.rsa2, "kid", "a", "use", "enc"), jwk(keys.rsa, "kid", "a", "use", "sig")}, sign(a("RS256"), "{}", keys.rsa), ""},
-		{"key_ops verify", []any{jwk(keys.p256, "kid", "a", "key_ops", []string{"verify"})}, sign(a("ES256"), "{}", keys.p256), ""},
-		{"key_ops wrapKey", []any{jwk(keys.p256, "kid", "a", "key_ops", []string{"wrapKey"})}, sign(a("ES256"), "{}", keys.p256), "kid"},
-		{"a symmetric key", []any{map[string]any{"kty": "oct", "kid": "a", "k": base64.RawURLEncoding.EncodeToString(make([]byte, 32))}}, sign(a("HS256"), "{}", make([]byte, 32)), "alg"},
-		{"a private key", []any{jwk(keys.p256, "kid", "a", "d", "AAAA")}, sign(a("ES256"), "{}", keys.p256), "kid"},
-		{"broken certificates", []any{jwk(keys.p256, "kid", "a", "x5c", []string{"!"}, "x5t", "!", "x5u", ":")}, sign(a("ES256"), "{}", keys.p256), ""},
-
-		{"no kid, one key", []any{jwk(keys.p256, "kid", "b")}, sign(head("ES256", ""), "{}", keys.p256), ""},
-		{"no kid, many keys", []any{jwk(keys.rsa, "kid", "b"), jwk(keys.other), jwk(keys.p256, "kid", "c")}, sign(head("ES256", ""), "{}", keys.p256), ""},
-		{"no kid anywhere", []any{jwk(keys.other), jwk(keys.p256)}, sign(head("ES256", ""), "{}", keys.p256), ""},
-		{"no kid, no key", []any{jwk(keys.other), jwk(keys.rsa)}, sign(head("ES256", ""), "{}", keys.p256), "kid"},
-		{"a kid, a key without", []any{jwk(keys.p256)}, sign(a("ES256"), "{}", keys.p256), "kid"},
-		{"no keys", nil, sign(a("ES256"), "{}", keys.p256), "kid"},
-	} {
-		s := newOPServer(t)
-		s.serveKeys(row.keys...)
-		k := s.keySet(Trace{})
-		if row.check == "" {
-			wantAccepted(t, row.what, k, row.token)
-			continue
-		}
-		_, _, err := k.verify(t.Context(), "ID Token", row.token, everyAlg)
-		wantRefusal(t, row.what, err, row.check)
-	}
-}
-
-func TestATokenWithoutKidTriesNotTooManyKeys(t *testing.T) {
-	t.Parallel()
-	keys := testKeys()
-	list := slices.Repeat([]any{jwk(keys.other)}, maxCandidates)
-	s := newOPServer(t)
-	s.serveKeys(append(list, jwk(keys.p256, "kid", "a"))...)
-	k := s.keySet(Trace{})
-	_, _, err := k.verify(t.Context(), "ID Token", sign(head("ES256", ""), "{}", keys.p256), everyAlg)
-	wantRefusal(t, "behind 16 others", err, "kid")
-	wantAccepted(t, "with its kid", k, sign(head("ES256", "a"), "{}", keys.p256))
-}
-
-func TestParseKeysOfRealProviders(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct {
-		file             string
-		usable, unusable int
-	}{
-		{"proconnect.json", 4, 0},
-		{"conformance-suite.json", 5, 3}, // secp256k1 and two for encryption are passed over
-		{"odd.json", 2, 13},
-	} {
-		set, err := parseKeys(readTestdata(t, "jwks", row.file))
-		if err != nil {
-			t.Errorf("%s: %v", row.file, err)
-			continue
-		}
-		if len(set.usable) != row.usable || len(set.unusable) != row.unusable {
-			t.Errorf("%s: %d usable %q, %d unusable %v", row.file, len(set.usable), set.kids(), len(set.unusable), set.unusable)
-		}
-	}
-}
-
-func TestParseKeysRefuses(t *testing.T) {
-	t.Parallel()
-	for _, doc := range []string{
-		``, `[]`, `{}`, `{"keys":null}`, `{"keys":{}}`, `{"Keys":[]}`, `{"keys":[],"keys":[]}`,
-		`{"keys":[]}x`, `{"keys":[{"kid":"a","kid":"b"}]}`,
-		`{"keys":[` + strings.Repeat(`{},`, maxKeys) + `{}]}`,
-	} {
-		if _, err := parseKeys([]byte(doc)); err == nil {
-			t.Errorf("parseKeys(%.60s) succeeds", doc)
-		}
-	}
 }
 
 func TestRotationIsNoticed(t *testing.T) {
@@ -803,102 +632,6 @@ func TestKeySetServesGoOIDC(t *testing.T) {
 	} {
 		if _, err := verifier.Verify(t.Context(), forged); err == nil {
 			t.Errorf("a token by %s is accepted", name)
-		}
-	}
-}
-
-func FuzzJWKS(f *testing.F) {
-	for _, file := range []string{"proconnect.json", "conformance-suite.json", "odd.json"} {
-		f.Add(readFile(f, "jwks", file))
-	}
-	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQ","e":"AQAB"},{"kty":"EC","crv":"P-256","x":"","y":""},{"kty":"OKP","crv":"Ed25519","x":"AA"}]}`))
-	var tokens []*compactJWS
-	for alg := range keyTypes {
-		jws, err := parseJWS("ID Token", sign(head(alg, ""), "{}", []byte("forged")), everyAlg)
-		if err != nil {
-			f.Fatal(err)
-		}
-		tokens = append(tokens, jws)
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		set, err := parseKeys(body)
-		if err != nil {
-			return
-		}
-		for _, key := range set.usable {
-			if key.key == nil || key.keyType == "oct" {
-				t.Fatalf("key is %+v", key)
-			}
-		}
-		for _, jws := range tokens {
-			if _, found := set.verify(jws); found == verified {
-				t.Fatalf("%s: a forged token is accepted", jws.header.Alg)
-			}
-		}
-	})
-}
-
-func FuzzJOSEHeader(f *testing.F) {
-	for _, header := range []string{
-		head("ES256", "a"), head("none", ""), `{"alg":"RS256","crit":["exp"]}`, `{"alg":"HS256","b64":false}`, `{"alg":1}`,
-	} {
-		f.Add(sign(header, "{}", []byte("key")))
-	}
-	f.Add("..")
-	f.Fuzz(func(t *testing.T, compact string) {
-		jws, err := parseJWS("ID Token", compact, everyAlg)
-		if err != nil {
-			var refused *TokenError
-			if !errors.As(err, &refused) {
-				t.Fatalf("error is %T", err)
-			}
-			return
-		}
-		// go-jose, which verifies it, must see the same token.
-		got := jws.parsed.Signatures[0].Header
-		if got.Algorithm != jws.header.Alg || got.KeyID != jws.header.Kid {
-			t.Fatalf("header is %+v, go-jose reads %+v", jws.header, got)
-		}
-		for part := range strings.SplitSeq(compact, ".") {
-			raw, err := base64.RawURLEncoding.DecodeString(part)
-			if err != nil || base64.RawURLEncoding.EncodeToString(raw) != part {
-				t.Fatalf("%q has a second spelling (%v)", part, err)
-			}
-		}
-	})
-}
-
-func BenchmarkVerifyES256(b *testing.B) { benchmarkVerify(b, "ES256") }
-func BenchmarkVerifyRS256(b *testing.B) { benchmarkVerify(b, "RS256") }
-
-func benchmarkVerify(b *testing.B, alg string) {
-	keys := testKeys()
-	s := newOPServer(b)
-	s.serveKeys(jwk(keys.rsa, "kid", "RS256"), jwk(keys.p256, "kid", "ES256"))
-	k := s.keySet(Trace{})
-	key := map[string]any{"ES256": keys.p256, "RS256": keys.rsa}[alg]
-	claims := `{"iss":"https://op.example/api/v2","sub":"704e0242-2901-5d2b-d47f-7a5e5ab05b35","aud":"6925fb81",` +
-		`"exp":1800000300,"iat":1800000000,"nonce":"n-0S6_WzA2Mj","acr":"eidas1","auth_time":1800000000}`
-	compact := sign(head(alg, alg), claims, key)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := k.verify(b.Context(), "ID Token", compact, everyAlg); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkBareES256 is the floor: the signature and nothing else.
-func BenchmarkBareES256(b *testing.B) {
-	keys := testKeys()
-	digest := make([]byte, 32)
-	r, s, err := ecdsa.Sign(rand.Reader, keys.p256, digest)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if !ecdsa.Verify(&keys.p256.PublicKey, digest, r, s) {
-			b.Fatal("it does not hold")
 		}
 	}
 }

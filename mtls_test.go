@@ -84,7 +84,7 @@ func newMTLSApp(t *testing.T, client oidctest.Client, aliased []string, s setup)
 	s.provider.TLS, s.provider.Clients = true, []oidctest.Client{client}
 	change := s.config
 	s.config = func(c *Config) {
-		c.HTTPClient.Transport.(*http.Transport).TLSClientConfig.RootCAs.AddCert(other.Certificate())
+		c.Provider.Transport.(*http.Transport).TLSClientConfig.RootCAs.AddCert(other.Certificate())
 		c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", client.TokenEndpointAuthMethod
 		c.Tokens.Keep = true
 		change(c)
@@ -239,9 +239,9 @@ func TestCertificatesThatCannotBeUsed(t *testing.T) {
 		{"[0] lacks its certificate or its private key", tls.Certificate{Certificate: sound.Certificate}, nil},
 		{"[0] lacks its certificate or its private key", tls.Certificate{PrivateKey: sound.PrivateKey}, nil},
 		{"[0] cannot be read", tls.Certificate{Certificate: [][]byte{{1}}, PrivateKey: sound.PrivateKey}, nil},
-		{"[0] has another private key", tls.Certificate{Certificate: sound.Certificate, PrivateKey: testKeys().other}, nil},
-		{"[0] has another private key", tls.Certificate{Certificate: sound.Certificate, PrivateKey: "not a key"}, nil},
-		{"HTTPClient must have an *http.Transport", sound, roundTripper(nil)},
+		{"[0] does not belong to its private key", tls.Certificate{Certificate: sound.Certificate, PrivateKey: testKeys().other}, nil},
+		{"[0] does not belong to its private key", tls.Certificate{Certificate: sound.Certificate, PrivateKey: "not a key"}, nil},
+		{"Provider.Transport must be an *http.Transport", sound, roundTripper(nil)},
 	} {
 		_, err := New(soundConfig(func(c *Config) {
 			c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "tls_client_auth"

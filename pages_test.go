@@ -23,14 +23,19 @@ var allCodes = []Code{
 	CodeConfig, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupported, CodeInvalidRequest,
 	CodeTransactionLost, CodeIssuerMismatch, CodeProviderError, CodeClientRefused, CodeTokenRefused, CodeUserInfoRefused,
 	CodeSessionTooLarge, CodeNoSession, CodeLoginRequired, CodeRequirementUnmet, CodeStoreUnavailable,
-	CodeInternal, "a code to come",
+	CodeInternal, CodeCanceled, CodeLoginRefused, CodeCookieKeysUnavailable, "a code to come",
 }
 
-// pageOf returns the page about a problem, in a language.
-func pageOf(p *Page, language string) *httptest.ResponseRecorder {
+// pageOf returns the page about an error, in a language, with a change made to
+// it.
+func pageOf(c *Client, code Code, language string, change func(*Page)) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Accept", "text/html")
 	r.Header.Set("Accept-Language", language)
+	p := c.errorPage(r, &Error{Op: "test", Code: code, Err: errors.New("the inside of the app")})
+	if change != nil {
+		change(p)
+	}
 	w := httptest.NewRecorder()
 	DefaultPage(w, r, p)
 	return w
@@ -41,10 +46,9 @@ func TestEveryPageIsWellFormed(t *testing.T) {
 	c := newOfflineClient(t, nil)
 	for _, lang := range []string{"en", "fr"} {
 		for _, code := range allCodes {
-			w := pageOf(&Problem{
-				Status: statusOf(code), Code: code, Incident: "incident1234",
-				LoginURL: "/auth/login?a=b&step_up=c", Err: errors.New("the inside of the app"),
-			}, lang)
+			w := pageOf(c.Client, code, lang, func(p *Page) {
+				p.Incident, p.Action = "incident1234", "/auth/login?a=b&step_up=c"
+			})
 			wantPage(t, fmt.Sprintf("%s in %s", code, lang), w, statusOf(code), lang)
 			if body := w.Body.String(); !strings.Contains(body, "<code>incident1234</code>") || strings.Contains(body, "inside") {
 				t.Errorf("%s in %s:\n%s", code, lang, body)
@@ -129,15 +133,15 @@ func wantPolicy(t *testing.T, what, policy, body string) {
 
 func TestEveryPageSaysWhatToDo(t *testing.T) {
 	t.Parallel()
+	c := newOfflineClient(t, nil)
 	titles := make(map[string]bool)
 	for _, code := range allCodes {
-		en := pageOf(&Problem{Status: 500, Code: code, LoginURL: "/auth/login", HomeURL: "/home"}, "en").Body.String()
-		fr := pageOf(&Problem{Status: 500, Code: code, LoginURL: "/auth/login", HomeURL: "/home"}, "fr").Body.String()
+		en, fr := pageOf(c.Client, code, "en", nil).Body.String(), pageOf(c.Client, code, "fr", nil).Body.String()
 		if en == fr {
 			t.Errorf("%s says the same in both languages", code)
 		}
 		for _, body := range []string{en, fr} {
-			if !strings.Contains(body, `<a class="button" href="/auth/login">`) || !strings.Contains(body, `<a href="/home">`) {
+			if !strings.Contains(body, `<a class="button" href="/auth/login">`) || !strings.Contains(body, `<a href="/">`) {
 				t.Errorf("%s leads nowhere:\n%s", code, body)
 			}
 			if strings.Contains(body, string(code)) || strings.Contains(body, "oidc") {
@@ -148,8 +152,8 @@ func TestEveryPageSaysWhatToDo(t *testing.T) {
 		title, _, _ = strings.Cut(title, "</h1>")
 		titles[title] = true
 	}
-	if len(titles) != len(explanations)+1 {
-		t.Errorf("%d titles for %d explanations", len(titles), len(explanations)+1)
+	if len(titles) != 9 {
+		t.Errorf("%d titles", len(titles))
 	}
 }
 
@@ -186,7 +190,7 @@ func TestThePageIsInTheLanguageThatIsPreferred(t *testing.T) {
 	} {
 		r := requestWith()
 		r.Header.Set("Accept-Language", test.header)
-		if got := language(r); got != test.want {
+		if got := new(pages).language(r); got != test.want {
 			t.Errorf("%.40q: %s, want %s", test.header, got, test.want)
 		}
 	}
@@ -195,19 +199,18 @@ func TestThePageIsInTheLanguageThatIsPreferred(t *testing.T) {
 func TestPagesEscapeWhatTheyShow(t *testing.T) {
 	t.Parallel()
 	const hostile = `"'><script>alert(1)</script>&`
-	body := pageOf(&Problem{
-		Status: 403, Code: CodeRequirementUnmet, Incident: hostile, Explanation: hostile,
-		LoginURL: "/auth/login?return_to=" + hostile,
-	}, "en").Body.String()
+	c := newOfflineClient(t, nil)
+	body := pageOf(c.Client, CodeRequirementUnmet, "en", func(p *Page) {
+		p.Incident, p.Paragraphs, p.Action = hostile, []string{hostile}, "/auth/login?return_to="+hostile
+	}).Body.String()
 	if strings.Contains(body, "<script") || strings.Contains(body, `"'>`) {
 		t.Errorf("the page holds markup from outside:\n%s", body)
 	}
-	body = pageOf(&Problem{Status: 500, LoginURL: "javascript:alert(1)"}, "en").Body.String()
+	body = pageOf(c.Client, CodeInternal, "en", func(p *Page) { p.Action = "javascript:alert(1)" }).Body.String()
 	if strings.Contains(body, `href="javascript:`) {
 		t.Errorf("the page links to a script:\n%s", body)
 	}
 
-	c := newOfflineClient(t, nil)
 	w := httptest.NewRecorder()
 	c.confirmLogoutPage(w, requestWith(), `/"><script>`)
 	if body := w.Body.String(); strings.Contains(body, "<script") {
@@ -246,9 +249,10 @@ func TestAProblemInJSON(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Accept-Language", "fr")
 	w := httptest.NewRecorder()
-	DefaultPage(w, r, &Problem{
-		Status: 403, Code: CodeRequirementUnmet, Incident: "incident1234", Err: errors.New("the inside of the app"),
-		LoginURL: "/auth/login", Explanation: "</script>",
+	DefaultPage(w, r, &Page{
+		Name: "error", Status: 403, Title: "Vous ne pouvez pas accéder à cette page", Code: CodeRequirementUnmet,
+		Incident: "incident1234", Err: errors.New("the inside of the app"),
+		LoginURL: "/auth/login", Paragraphs: []string{"</script>"}, Requirement: "level",
 	})
 	var got map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
@@ -256,7 +260,7 @@ func TestAProblemInJSON(t *testing.T) {
 	}
 	want := map[string]any{
 		"type": "about:blank", "title": "Vous ne pouvez pas accéder à cette page", "status": 403.0, "detail": "</script>",
-		"code": "requirement_unmet", "login_url": "/auth/login", "incident": "incident1234",
+		"code": "requirement_unmet", "requirement": "level", "login_url": "/auth/login", "incident": "incident1234",
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the body is\n%v\nwant\n%v", got, want)
@@ -277,13 +281,13 @@ func TestAnswersToHEADHaveNoBody(t *testing.T) {
 		r := httptest.NewRequest(http.MethodHead, "/", nil)
 		r.Header.Set("Accept", accept)
 		w := httptest.NewRecorder()
-		DefaultPage(w, r, &Problem{Status: 503, Code: CodeProviderUnavailable})
+		DefaultPage(w, r, &Page{Name: "error", Status: 503, Code: CodeProviderUnavailable})
 		if w.Code != 503 || w.Body.Len() > 0 {
 			t.Errorf("%d with %d bytes", w.Code, w.Body.Len())
 		}
 	}
 	w := httptest.NewRecorder()
-	writePage(w, httptest.NewRequest(http.MethodHead, "/", nil), 200, page{Title: "x"})
+	DefaultPage(w, httptest.NewRequest(http.MethodHead, "/", nil), &Page{Name: "signed_out", Status: 200, Title: "x"})
 	if w.Body.Len() > 0 || w.Header().Get("Content-Length") == "0" {
 		t.Errorf("%d bytes, Content-Length %s", w.Body.Len(), w.Header().Get("Content-Length"))
 	}
@@ -354,6 +358,7 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 		CodeProviderUnavailable: 503, CodeStoreUnavailable: 503,
 		CodeProviderInvalid: 502, CodeClientRefused: 502, CodeTokenRefused: 502, CodeUserInfoRefused: 502,
 		CodeConfig: 500, CodeUnsupported: 500, CodeSessionTooLarge: 500, CodeInternal: 500, "a code to come": 500,
+		CodeCanceled: 499, CodeLoginRefused: 403, CodeCookieKeysUnavailable: 503,
 	}
 	for _, code := range allCodes {
 		if got := statusOf(code); got != want[code] {

@@ -34,7 +34,7 @@ func newUserInfoApp(t testing.TB, pin string) *userInfoApp {
 func (a *userInfoApp) ask(t testing.TB, status int, contentType, body string) (string, error) {
 	t.Helper()
 	a.provider.Handle(oidctest.EndpointUserInfo, respond(status, contentType, body))
-	claims, err := a.client.userInfo(t.Context(), a.metadata, "the-token", "alice")
+	claims, err := a.client.flow.userInfo(t.Context(), a.metadata, "the-token", "alice")
 	return string(claims), err
 }
 
@@ -152,7 +152,7 @@ func TestUserInfoAsJWT(t *testing.T) {
 func TestASignedUserInfoIsReadStrictly(t *testing.T) {
 	t.Parallel()
 	a := newUserInfoApp(t, "HS256")
-	secret := []byte(a.client.cfg.ClientSecret)
+	secret := []byte(a.client.provider.auth.secret)
 	sound := fmt.Sprintf(`"iss":%q,"aud":"client","sub":"alice"`, a.provider.Issuer())
 	for _, payload := range []string{
 		`{` + sound + `,"sub":"alice"}`, `{` + sound + `}{}`, `[{` + sound + `}]`, `{` + sound + `,"exp":"1"}`,
@@ -246,7 +246,7 @@ func TestUserInfoErrors(t *testing.T) {
 			}
 			respond(tt.status, "application/json", tt.body)(w, r)
 		})
-		_, err := a.client.userInfo(t.Context(), a.metadata, "the-token", "alice")
+		_, err := a.client.flow.userInfo(t.Context(), a.metadata, "the-token", "alice")
 		if codeOf(err) != tt.code {
 			t.Errorf("%s: error is %v, want code %s", tt.what, err, tt.code)
 		}
@@ -293,7 +293,7 @@ func TestTheAccessTokenFollowsNoRedirect(t *testing.T) {
 		a.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, target, http.StatusTemporaryRedirect)
 		})
-		_, err := a.client.userInfo(t.Context(), a.metadata, "the-token", "alice")
+		_, err := a.client.flow.userInfo(t.Context(), a.metadata, "the-token", "alice")
 		wantCode(t, err, CodeProviderInvalid)
 	}
 	if n := a.provider.Count(oidctest.EndpointJWKS); seen || n > 0 {
@@ -322,9 +322,9 @@ func TestAProviderWithoutUserInfo(t *testing.T) {
 func fuzzClient(t testing.TB, change func(*Config)) *Client {
 	return mustNew(t, func(c *Config) {
 		c.Provider.Metadata = soundMetadata(nil)
-		c.HTTPClient = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		c.Provider.Transport = roundTripper(func(*http.Request) (*http.Response, error) {
 			return nil, errors.New("no network here")
-		})}
+		})
 		c.Now = func() time.Time { return time.Unix(1_800_000_000, 0) }
 		if change != nil {
 			change(c)
@@ -346,7 +346,7 @@ func checkText(t testing.TB, err error) {
 func FuzzUserInfo(f *testing.F) {
 	plain := fuzzClient(f, nil)
 	pinned := fuzzClient(f, func(c *Config) { c.Registration.UserInfoSignedResponseAlg = "HS256" })
-	secret := []byte(pinned.cfg.ClientSecret)
+	secret := []byte(pinned.provider.auth.secret)
 	sound := `{"iss":"https://op.example","aud":"app","sub":"alice"}`
 	for _, body := range []string{
 		sound, sign(head("HS256", ""), sound, secret), sign(head("HS256", ""), `{"sub":"alice"}`, secret),
@@ -358,7 +358,7 @@ func FuzzUserInfo(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, mediaType string, body []byte) {
 		for _, c := range []*Client{plain, pinned} {
-			claims, err := c.userInfoClaims(t.Context(), c.cfg.Provider.Metadata, &fetch.Response{
+			claims, err := c.flow.userInfoClaims(t.Context(), c.provider.static.effective, &fetch.Response{
 				StatusCode: 200, MediaType: mediaType, Body: slices.Clone(body),
 			})
 			if err != nil {
@@ -369,7 +369,7 @@ func FuzzUserInfo(f *testing.F) {
 			case c == plain && mediaType == "application/json" && string(claims) == string(body):
 			case c == pinned && mediaType == "application/jwt":
 				members, err := strictjson.Object(claims)
-				if iss, _, _ := members.String("iss"); err != nil || iss != c.cfg.Issuer {
+				if iss, _, _ := members.String("iss"); err != nil || iss != c.issuer {
 					t.Fatalf("accepted %s", claims)
 				}
 			default:
