@@ -1,0 +1,154 @@
+package oidcrp
+
+// This file holds the stored form of a session.
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// The stored form of a session. A reader refuses a version that it does not
+// know, which ends the session and nothing worse.
+const sessionFormat = 2
+
+// What stands before the tokens. Without it, a session cut short there would
+// read as a whole one.
+const (
+	withoutTokens = 0
+	withTokens    = 1
+)
+
+// marshal returns the stored form of s: a version byte, then numbers as
+// uvarints and byte strings with their length in front.
+func (s *Session) marshal() []byte {
+	b := make([]byte, 0, 256+len(s.idToken.payload)+len(s.userInfo)+len(s.idToken.signature))
+	b = append(b, sessionFormat)
+	b = binary.AppendUvarint(b, uint64(max(s.created.UnixMilli(), 0)))
+	for _, t := range []time.Time{s.seen, s.ceiling, s.tokenEnd} {
+		b = binary.AppendUvarint(b, unixOrZero(t))
+	}
+	for _, key := range s.marks {
+		b = append(b, key[:]...)
+	}
+	put := func(v []byte) {
+		b = binary.AppendUvarint(b, uint64(len(v)))
+		b = append(b, v...)
+	}
+	for _, v := range [][]byte{
+		[]byte(s.id), []byte(s.stepUp), s.idToken.header, s.idToken.payload, s.idToken.signature, s.userInfo,
+	} {
+		put(v)
+	}
+	if s.tokens == nil {
+		return append(b, withoutTokens)
+	}
+	b = append(b, withTokens)
+	put([]byte(s.tokens.AccessToken))
+	put([]byte(s.tokens.RefreshToken))
+	b = binary.AppendUvarint(b, unixOrZero(s.tokens.Expiry))
+	return binary.AppendUvarint(b, unixOrZero(s.tokensAt))
+}
+
+func unixOrZero(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(max(t.Unix(), 1)) // 0 is no time at all
+}
+
+var errSessionFormat = errors.New("stored in a form that this version does not read")
+
+// unmarshalSession reads what marshal wrote. The session shares b's memory.
+func unmarshalSession(b []byte, lifetime time.Duration) (*Session, error) {
+	d := sessionDecoder{rest: b}
+	if d.byte() != sessionFormat {
+		return nil, errSessionFormat
+	}
+	s := &Session{lifetime: lifetime}
+	s.created = d.milliTime()
+	s.seen, s.ceiling, s.tokenEnd = d.time(), d.time(), d.time()
+	for i := range s.marks {
+		copy(s.marks[i][:], d.take(uint64(len(s.marks[i]))))
+	}
+	s.id, s.stepUp = string(d.bytes()), string(d.bytes())
+	s.idToken = storedJWS{header: d.bytes(), payload: d.bytes(), signature: d.bytes()}
+	if s.userInfo = d.bytes(); len(s.userInfo) == 0 {
+		s.userInfo = nil
+	}
+	switch d.byte() {
+	case withoutTokens:
+	case withTokens:
+		s.tokens = &oauth2.Token{
+			AccessToken: string(d.bytes()), RefreshToken: string(d.bytes()), TokenType: "Bearer", Expiry: d.time(),
+		}
+		s.tokensAt = d.time()
+	default:
+		d.failed = true
+	}
+	if d.failed || len(d.rest) > 0 {
+		return nil, errSessionFormat
+	}
+	s.decodeLater()
+	return s, nil
+}
+
+// sessionDecoder reads from rest until something does not fit.
+type sessionDecoder struct {
+	rest   []byte
+	failed bool
+}
+
+func (d *sessionDecoder) byte() byte {
+	if len(d.rest) == 0 {
+		d.failed = true
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
+	return b
+}
+
+func (d *sessionDecoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	if n <= 0 {
+		d.failed = true
+		d.rest = nil
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *sessionDecoder) bytes() []byte {
+	return d.take(d.uvarint())
+}
+
+func (d *sessionDecoder) take(n uint64) []byte {
+	if n > uint64(len(d.rest)) {
+		d.failed = true
+		d.rest = nil
+		return nil
+	}
+	v := d.rest[:n:n]
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *sessionDecoder) time() time.Time {
+	v := d.uvarint()
+	if v == 0 || v > 1<<40 {
+		return time.Time{}
+	}
+	return time.Unix(int64(v), 0)
+}
+
+func (d *sessionDecoder) milliTime() time.Time {
+	v := d.uvarint()
+	if v > 1<<50 {
+		d.failed = true
+	}
+	return time.UnixMilli(int64(v & (1<<50 - 1)))
+}

@@ -1,0 +1,263 @@
+package oidcrp
+
+// This file holds the owner of the sessions: how long they last, what ends them,
+// and the contract of those that keep them.
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/oidcrp/oidcrp/internal/seal"
+)
+
+// Sessions says how long sessions last and where they are kept. The zero value
+// keeps them for 12 hours, or until they were idle for one.
+type Sessions struct {
+	// Lifetime ends a session for good; if zero, 12 hours.
+	Lifetime time.Duration
+	// IdleTimeout ends a session that is not used; if zero, 1 hour.
+	IdleTimeout time.Duration
+	// InCookies keeps the sessions in sealed cookies even if there is a Store,
+	// which then holds only what all replicas must know: who was logged out,
+	// which Logout Tokens arrived, whose tokens are being refreshed. If false,
+	// sessions are kept in the Store when there is one.
+	InCookies bool
+	// StoreTimeout bounds one call of the Store; if zero, 2 seconds. When it
+	// passes, protected routes answer 503, and public ones go without the
+	// session.
+	StoreTimeout time.Duration
+	// RevocationDelay is how long this replica may take to notice a logout
+	// handled by another: after it looked for logouts of a session, it does not
+	// look again for that long. If zero, 1 second; if negative, it looks at every
+	// request.
+	RevocationDelay time.Duration
+	// EndWithIDToken ends a session when its ID Token expires, or the one that
+	// arrived with the last refresh. If false, the ID Token's exp only limits
+	// its use for a login.
+	EndWithIDToken bool
+}
+
+const (
+	defaultLifetime    = 12 * time.Hour
+	defaultIdleTimeout = time.Hour
+)
+
+// sessions owns the sessions: how long they last, what ends them, and the
+// keeper that keeps them.
+type sessions struct {
+	keeper     keeper
+	marks      *marks
+	settings   Sessions // with its defaults filled in
+	keepTokens bool
+	events     *events
+	now        func() time.Time
+}
+
+// newSessions makes the owner of the sessions. shared is nil without a Store.
+func newSessions(
+	settings Sessions, keepTokens bool, shared *storage, c *cookies, ev *events, now func() time.Time,
+) *sessions {
+	m := &sessions{settings: settings, keepTokens: keepTokens, events: ev, now: now}
+	store := shared
+	if shared == nil { // for the marks alone
+		store = newStorage(newMemoryStore(0, now), settings.StoreTimeout, now)
+	}
+	m.marks = newMarks(store, shared == nil, now, settings.RevocationDelay)
+	if shared != nil && !settings.InCookies {
+		m.keeper = &storeKeeper{sessions: m, cookies: c, store: shared, log: ev.log}
+	} else {
+		m.keeper = &cookieKeeper{sessions: m, cookies: c, shared: shared}
+	}
+	return m
+}
+
+// ready returns an error if the Store does not answer.
+func (m *sessions) ready(ctx context.Context) error {
+	if m.marks.local {
+		return nil
+	}
+	_, err := m.marks.store.get(ctx, markKey{}.String())
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// A keeper keeps sessions: in sealed cookies, or in a Store behind a handle in
+// a cookie.
+type keeper interface {
+	// load returns the session that r carries; kept.session is nil when there is
+	// none that can be used. A refused cookie is an event and no error.
+	load(r *http.Request) (kept, error)
+	// start keeps a new session and sets its cookies on w.
+	start(w http.ResponseWriter, r *http.Request, s *Session) error
+	// touch notes that k is in use, once in a while.
+	touch(w http.ResponseWriter, r *http.Request, k kept)
+	// rewrite keeps s in place of k, with w's cookies where those hold sessions.
+	rewrite(w http.ResponseWriter, r *http.Request, k kept, s *Session) error
+	// end ends the session that r carries, copies included; next is the one
+	// that follows it, if any.
+	end(r *http.Request, next *Session) error
+	// forget deletes the cookies of the session that r carries.
+	forget(w http.ResponseWriter, r *http.Request)
+
+	// update keeps what a refresh made of k where other requests and replicas
+	// find it before they refresh k themselves. Its error is [CodeNoSession] if
+	// k has ended in the meantime.
+	update(ctx context.Context, k kept, next *Session) error
+	// updated returns what update kept for k, nil if nothing. Its error is
+	// [CodeNoSession] if k has ended in the meantime.
+	updated(ctx context.Context, k kept) (*Session, error)
+	// deliver sets on w what the browser must have of an updated session.
+	deliver(w http.ResponseWriter, r *http.Request, s *Session) error
+	// onServer reports whether the sessions themselves are kept in the Store:
+	// they can then change when an answer has begun, and an idle one ends with
+	// its entry.
+	onServer() bool
+}
+
+// kept is a session and where it is kept.
+type kept struct {
+	session *Session
+	handle  string // in a Store
+	marks   lookup // the marks that were read with it, if any
+}
+
+// create makes the session that a login earned. stepUp and returnTo are the
+// login's own.
+func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
+	id := make([]byte, 16)
+	rand.Read(id)
+	token := a.idToken
+	s := &Session{
+		id: string(id),
+		// The session begins with the exchange of the code: a logout by the
+		// provider that arrives during it concerns this session, too.
+		created:  a.started.Truncate(time.Millisecond),
+		seen:     m.now().Truncate(time.Second),
+		stepUp:   stepUp,
+		returnTo: returnTo,
+		lifetime: m.settings.Lifetime,
+		idToken:  splitJWS(token.raw),
+		userInfo: a.userInfo,
+		ceiling:  token.sessionExpiry,
+		marks:    [2]markKey{subjectMark(token.issuer, token.subject), namelessMark(token.issuer, token.subject)},
+	}
+	if token.sid != "" {
+		s.marks[1] = sessionMark(token.issuer, token.sid)
+	}
+	if m.settings.EndWithIDToken {
+		s.tokenEnd = token.expiry
+	}
+	if m.keepTokens {
+		s.tokens, s.tokensAt = a.tokens.token(), m.now()
+	}
+	s.decodeLater()
+	return s
+}
+
+// withIDToken returns s as a refreshed ID Token continues it.
+func (m *sessions) withIDToken(s *Session, token *idToken) *Session {
+	next := s.copy()
+	next.idToken = splitJWS(token.raw)
+	if token.sid != "" { // a logout by the provider will name this one
+		next.marks[1] = sessionMark(token.issuer, token.sid)
+	}
+	if end := token.sessionExpiry; !end.IsZero() && (next.ceiling.IsZero() || end.Before(next.ceiling)) {
+		next.ceiling = end
+	}
+	if m.settings.EndWithIDToken {
+		next.tokenEnd = token.expiry
+	}
+	return next
+}
+
+// load returns the session that r carries. Its errors are [CodeNoSession], and
+// those of an outage.
+func (m *sessions) load(r *http.Request) (kept, error) {
+	k, err := m.keeper.load(r)
+	if err != nil {
+		return kept{}, err
+	}
+	if k.session == nil {
+		return kept{}, &Error{Op: "session", Code: CodeNoSession}
+	}
+	reason := m.ended(k.session)
+	if reason == "" {
+		over, err := m.marks.over(r.Context(), k.session, k.marks)
+		if err != nil {
+			return kept{}, err
+		}
+		if over {
+			reason = reasonLoggedOut
+		}
+	}
+	if reason != "" {
+		m.events.sessionRefused(r.Context(), SessionEvent{
+			SessionID: k.session.ID(), Subject: k.session.Subject(), Reason: reason})
+		return kept{}, failf("session", CodeNoSession, "the session is %s", strings.ReplaceAll(reason, "_", " "))
+	}
+	return k, nil
+}
+
+// ended returns why s can no longer be used now, "" if it can.
+func (m *sessions) ended(s *Session) string {
+	now := m.now()
+	switch {
+	case !now.Before(s.ExpiresAt()):
+		return reasonExpired
+	case !m.keeper.onServer() && now.Sub(s.seen) >= m.settings.IdleTimeout:
+		return reasonIdle
+	case s.created.After(now.Add(5 * time.Minute)):
+		return reasonFuture
+	}
+	return ""
+}
+
+// start signs a person in: a new login never continues an old session (session
+// fixation), and leaves nothing of it behind.
+func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) error {
+	if err := m.keeper.end(r, s); err != nil {
+		return err
+	}
+	return m.keeper.start(w, r, s)
+}
+
+// end signs the person out of this app: the session that r carries is ended,
+// copies included, and its cookies deleted on w.
+func (m *sessions) end(w http.ResponseWriter, r *http.Request) error {
+	m.keeper.forget(w, r)
+	return m.keeper.end(r, nil)
+}
+
+// revoke ends the sessions that key names, on all replicas.
+func (m *sessions) revoke(ctx context.Context, key markKey) error {
+	return m.marks.set(ctx, key, m.settings.Lifetime)
+}
+
+// refuseCookie reports a session cookie that cannot be used.
+func (m *sessions) refuseCookie(ctx context.Context, err error) {
+	m.events.sessionRefused(ctx, SessionEvent{Reason: refusalReason(err), Err: err})
+}
+
+// refusalReason names why a cookie or a stored value cannot be read.
+func refusalReason(err error) string {
+	var chunks *chunkError
+	switch {
+	case errors.As(err, &chunks):
+		return chunks.reason
+	case errors.Is(err, seal.ErrUnknownKey):
+		return reasonUnknownKey
+	case errors.Is(err, seal.ErrTampered):
+		return reasonTampered
+	}
+	return reasonMalformed
+}
+
+// touchInterval is how often a session that is in use is written down again:
+// once a minute, or more often where a minute is much of the idle timeout.
+func (s *Sessions) touchInterval() time.Duration { return min(time.Minute, s.IdleTimeout/4) }
