@@ -14,8 +14,9 @@ import (
 
 // Middleware answers the client's own paths (see [Config.PathPrefix]) and hands
 // every other request to next, with the session, if there is one, in its
-// context: see [SessionFromContext]. Wrap the whole app with it. If there are
-// several Clients, nest their middlewares.
+// context: see [SessionFromContext]. Wrap the whole app with it; put an access
+// logger inside, since the callback's URL holds the code. If there are several
+// Clients, nest their middlewares. Handlers get the ResponseWriter unchanged.
 func (c *Client) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if handler := c.ownHandler(r.URL.Path); handler != nil {

@@ -45,7 +45,8 @@ func (found *requestSession) renewEarly(ctx context.Context) error {
 	return found.renewOn(ctx)
 }
 
-// SessionFromContext returns the session of the request that ctx belongs to.
+// SessionFromContext returns the session of the request that ctx belongs to:
+// pass the request's own context, also where a framework has another one.
 // It is nil, and false, when nobody is signed in or when the request did not
 // pass through [Client.Middleware], [Client.RequireLogin] or [Client.Require].
 // A request that passed through those of several Clients has the session of the
