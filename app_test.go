@@ -4,13 +4,11 @@ package oidcrp
 // whole flows.
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
@@ -146,48 +144,4 @@ func noRedirects(browser *http.Client) *http.Client {
 	still := *browser
 	still.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &still
-}
-
-// testKey returns a cookie key; the same n gives the same key.
-func testKey(n byte) []byte { return bytes.Repeat([]byte{n}, 32) }
-
-// A testClock is a clock that tests set.
-type testClock struct {
-	mu  sync.Mutex
-	now time.Time // guarded by mu
-}
-
-func newTestClock() *testClock {
-	// The real time, so that the cookie jars of browsers agree.
-	return &testClock{now: time.Now().Truncate(time.Second)}
-}
-
-func (c *testClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *testClock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// A testLog collects what the app logs.
-type testLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (l *testLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *testLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }

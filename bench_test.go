@@ -276,7 +276,7 @@ func newBenchProvider(b *testing.B, alg string) string {
 	b.Helper()
 	op := newOPServer(b)
 	keys := testKeys()
-	op.serveKeys(jwk(keys.p256, "kid", "ES256", "use", "sig"), jwk(keys.rsa, "kid", "RS256", "use", "sig"))
+	op.serveKeys(jwk(keys.P256, "kid", "ES256", "use", "sig"), jwk(keys.RSA, "kid", "RS256", "use", "sig"))
 	mux := http.NewServeMux()
 	mux.Handle("/", op)
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
@@ -313,9 +313,9 @@ func benchIDToken(alg, issuer, nonce string) string {
 	if err != nil {
 		panic(err)
 	}
-	var key any = testKeys().p256
+	var key any = testKeys().P256
 	if alg == "RS256" {
-		key = testKeys().rsa
+		key = testKeys().RSA
 	}
 	return sign(head(alg, alg), string(claims), key)
 }

@@ -3,9 +3,7 @@ package oidcrp
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,56 +17,6 @@ import (
 
 	"github.com/oidcrp/oidcrp/oidctest"
 )
-
-// soundConfig returns a configuration that New accepts, with change made to it.
-// Its provider does not exist.
-func soundConfig(change func(*Config)) Config {
-	cfg := Config{
-		Issuer:       "https://op.example",
-		ClientID:     "app",
-		ClientSecret: "a-client-secret-that-is-32-bytes",
-		BaseURL:      "https://app.example",
-		CookieKeys:   Keys(testKey(1)),
-		Logger:       slog.New(slog.DiscardHandler),
-	}
-	if change != nil {
-		change(&cfg)
-	}
-	return cfg
-}
-
-// soundMetadata is that of the provider of soundConfig, with change made to it.
-func soundMetadata(change func(*Metadata)) *Metadata {
-	m := &Metadata{
-		Issuer:                "https://op.example",
-		AuthorizationEndpoint: "https://op.example/authorize",
-		TokenEndpoint:         "https://op.example/token",
-		UserInfoEndpoint:      "https://op.example/userinfo",
-		JWKSURI:               "https://op.example/jwks",
-	}
-	if change != nil {
-		change(m)
-	}
-	return m
-}
-
-// mustNew returns the Client of soundConfig with change made to it.
-func mustNew(t testing.TB, change func(*Config)) *Client {
-	t.Helper()
-	c, err := New(soundConfig(change))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// noNetwork is a Transport for what must not speak to anybody.
-type noNetwork struct{ t testing.TB }
-
-func (n noNetwork) RoundTrip(r *http.Request) (*http.Response, error) {
-	n.t.Errorf("a request to %s", r.URL)
-	return nil, errors.New("no network here")
-}
 
 // wrongConfigs are mistakes, one each, and what New says about it.
 var wrongConfigs = []struct {
@@ -141,7 +89,7 @@ var wrongConfigs = []struct {
 	{`TokenEndpointAuthMethod "client_secret_basik" is not known`, func(c *Config) { c.Registration.TokenEndpointAuthMethod = "client_secret_basik" }},
 	{"ClientKeys is empty, and private_key_jwt needs a key", func(c *Config) { c.Registration.TokenEndpointAuthMethod = "private_key_jwt" }},
 	{"ClientKeys [1] is not a private key", func(c *Config) {
-		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}, {Key: testKeys().p256.Public()}}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256}, {Key: testKeys().P256.Public()}}
 	}},
 	{"ClientKeys [0] is not a private key", func(c *Config) { c.Registration.ClientKeys = []jose.JSONWebKey{{}} }},
 	{`ResponseMode "fragment" is not supported (query, form_post)`, func(c *Config) { c.ResponseMode = "fragment" }},
@@ -168,11 +116,11 @@ var wrongConfigs = []struct {
 	}},
 	{"TokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
 		c.Registration.TokenEndpointAuthMethod, c.Registration.TokenEndpointAuthSigningAlg = "private_key_jwt", "RS256"
-		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256}}
 	}},
 	{"TokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
 		c.Registration.TokenEndpointAuthMethod = "private_key_jwt"
-		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, Use: "enc"}, {Key: testKeys().rsa, Algorithm: "RSA-OAEP"}}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, Use: "enc"}, {Key: testKeys().RSA, Algorithm: "RSA-OAEP"}}
 	}},
 	{"ClientKeys [0] is not a private key\nTokenEndpointAuthSigningAlg none of ClientKeys signs with that algorithm", func(c *Config) {
 		c.Registration.TokenEndpointAuthMethod = "private_key_jwt"
@@ -182,12 +130,12 @@ var wrongConfigs = []struct {
 	{"ClientCertificates is empty, and tls_client_auth needs a certificate", func(c *Config) { c.Registration.TokenEndpointAuthMethod = "tls_client_auth" }},
 	{"ClientCertificates [0] lacks its certificate or its private key", func(c *Config) { c.Registration.ClientCertificates = make([]tls.Certificate, 1) }},
 	{"ClientCertificates [0] cannot be read", func(c *Config) {
-		c.Registration.ClientCertificates = []tls.Certificate{{PrivateKey: testKeys().p256, Certificate: [][]byte{{1}}}}
+		c.Registration.ClientCertificates = []tls.Certificate{{PrivateKey: testKeys().P256, Certificate: [][]byte{{1}}}}
 	}},
 	{`IDTokenEncryptedResponseAlg "RSA1_5" is not supported`, func(c *Config) { c.Registration.IDTokenEncryptedResponseAlg = "RSA1_5" }},
 	{"IDTokenEncryptedResponseAlg RSA-OAEP needs one of ClientKeys to fit it", func(c *Config) {
 		c.Registration.IDTokenEncryptedResponseAlg = "RSA-OAEP"
-		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}, {Key: testKeys().rsa, Use: "sig"}}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256}, {Key: testKeys().RSA, Use: "sig"}}
 	}},
 	{"IDTokenEncryptedResponseEnc is set without IDTokenEncryptedResponseAlg", func(c *Config) { c.Registration.IDTokenEncryptedResponseEnc = "A128GCM" }},
 	{`UserInfoEncryptedResponseAlg "PBES2-HS256+A128KW" is not supported`, func(c *Config) { c.Registration.UserInfoEncryptedResponseAlg = "PBES2-HS256+A128KW" }},
@@ -361,9 +309,9 @@ func TestSettingsThatFollowFromOthers(t *testing.T) {
 			func(c *Client) any { return c.base.String() + " " + c.registration.PostLogoutRedirectURI },
 			"https://app.example https://app.example/auth/logout/callback"},
 		{"keys without a secret mean private_key_jwt", func(c *Config) {
-			c.ClientSecret, c.Registration.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().p256}}
+			c.ClientSecret, c.Registration.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().P256}}
 		}, func(c *Client) any { return c.registration.TokenEndpointAuthMethod }, "private_key_jwt"},
-		{"keys beside a secret do not", func(c *Config) { c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}} },
+		{"keys beside a secret do not", func(c *Config) { c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256}} },
 			func(c *Client) any { return c.registration.TokenEndpointAuthMethod }, ""},
 		{"a public client needs no secret", func(c *Config) { c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "none" },
 			func(c *Client) any { return c.registration.TokenEndpointAuthMethod }, "none"},
@@ -417,7 +365,7 @@ func TestACallerCannotChangeTheClient(t *testing.T) {
 		c.Provider.Metadata, c.CookieKeys = metadata, Keys(key)
 		c.Scopes = []string{"openid", "email"}
 		c.Provider.TrustedAudiences = []string{"api"}
-		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, KeyID: "1"}}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, KeyID: "1"}}
 		c.Login = AuthOptions{
 			MaxAge: &maxAge, UILocales: []string{"fr"}, Resource: []string{"https://api.example"},
 			Extra: url.Values{"idp_hint": {"one"}},
@@ -533,8 +481,3 @@ func TestOnlyTheTransportOfHTTPClientIsUsed(t *testing.T) {
 		t.Errorf("requests by the transport: %q, want discovery, keys, token and UserInfo", paths)
 	}
 }
-
-// roundTripper is a function as a Transport.
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -28,11 +28,11 @@ type authRow struct {
 func privateKeys() []jose.JSONWebKey {
 	keys := testKeys()
 	return []jose.JSONWebKey{
-		{Key: keys.p384, KeyID: "encryption", Use: "enc"},
-		{Key: keys.rsa, KeyID: "rsa"},
-		{Key: keys.p256, KeyID: "p256"},
-		{Key: keys.ed, KeyID: "ed", Algorithm: "EdDSA"},
-		{Key: keys.rsa2, KeyID: "pss", Algorithm: "PS256", Use: "sig"},
+		{Key: keys.P384, KeyID: "encryption", Use: "enc"},
+		{Key: keys.RSA, KeyID: "rsa"},
+		{Key: keys.P256, KeyID: "p256"},
+		{Key: keys.Ed, KeyID: "ed", Algorithm: "EdDSA"},
+		{Key: keys.RSA2, KeyID: "pss", Algorithm: "PS256", Use: "sig"},
 	}
 }
 
@@ -98,7 +98,7 @@ func authRows() []authRow {
 			c.ClientSecret, c.Registration.ClientKeys = "", []jose.JSONWebKey{privateKeys()[4], privateKeys()[1]}
 		}, "private_key_jwt", "PS256", "pss"},
 		{"private_key_jwt without a key id", keyJWT, func(c *Config) {
-			c.ClientSecret, c.Registration.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().p256}}
+			c.ClientSecret, c.Registration.ClientKeys = "", []jose.JSONWebKey{{Key: testKeys().P256}}
 		}, "private_key_jwt", "ES256", ""},
 	}
 }

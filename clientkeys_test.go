@@ -30,11 +30,11 @@ func keysAt(t testing.TB, base string) (body string, set jose.JSONWebKeySet) {
 func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
-	certificates := []tls.Certificate{certificateFor(t, keys.rsa2, "rsa"), certificateFor(t, keys.p521, "ec")}
+	certificates := []tls.Certificate{certificateFor(t, keys.RSA2, "rsa"), certificateFor(t, keys.P521, "ec")}
 	app := newTestApp(t, setup{config: func(c *Config) {
 		c.Registration.ClientKeys = []jose.JSONWebKey{
-			{Key: keys.rsa, KeyID: "rsa", Use: "sig", Algorithm: "PS256"},
-			{Key: keys.p256}, {Key: keys.p384, Use: "enc"}, {Key: keys.ed},
+			{Key: keys.RSA, KeyID: "rsa", Use: "sig", Algorithm: "PS256"},
+			{Key: keys.P256}, {Key: keys.P384, Use: "enc"}, {Key: keys.Ed},
 		}
 		c.Registration.ClientCertificates = certificates
 	}})
@@ -65,7 +65,7 @@ func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
 		return b
 	}
 	for _, secret := range [][]byte{
-		keys.rsa.D.Bytes(), keys.rsa.Primes[0].Bytes(), scalar(keys.p256), scalar(keys.p384), keys.ed.Seed(),
+		keys.RSA.D.Bytes(), keys.RSA.Primes[0].Bytes(), scalar(keys.P256), scalar(keys.P384), keys.Ed.Seed(),
 	} {
 		for _, enc := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
 			if bytes.Contains([]byte(body), []byte(enc.EncodeToString(secret))) {
@@ -74,7 +74,7 @@ func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
 		}
 	}
 	_, read := keysAt(t, app.URL)
-	wantKeys := []crypto.Signer{keys.rsa, keys.p256, keys.p384, keys.ed, keys.rsa2, keys.p521}
+	wantKeys := []crypto.Signer{keys.RSA, keys.P256, keys.P384, keys.Ed, keys.RSA2, keys.P521}
 	if len(read.Keys) != len(wantKeys) {
 		t.Fatalf("%d keys are served, want %d", len(read.Keys), len(wantKeys))
 	}
@@ -107,7 +107,7 @@ func TestAKeyThatIsAloneIsServedAsItIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, kid := range []string{"", "mine"} {
 		app := newTestApp(t, setup{config: func(c *Config) {
-			c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256, KeyID: kid}}
+			c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, KeyID: kid}}
 		}})
 		if _, set := keysAt(t, app.URL); len(set.Keys) != 1 || set.Keys[0].KeyID != kid {
 			t.Errorf("%q is served as %+v", kid, set.Keys)
@@ -118,7 +118,7 @@ func TestAKeyThatIsAloneIsServedAsItIsNamed(t *testing.T) {
 func TestWhoMayAskForTheClientKeys(t *testing.T) {
 	t.Parallel()
 	with := newTestApp(t, setup{config: func(c *Config) {
-		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().p256}}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256}}
 	}})
 	without := newTestApp(t, setup{})
 	for _, tt := range []struct {
@@ -142,7 +142,7 @@ func TestWhoMayAskForTheClientKeys(t *testing.T) {
 func TestClientKeysMustBePrivateAndOfAKnownType(t *testing.T) {
 	t.Parallel()
 	for what, key := range map[string]jose.JSONWebKey{
-		"a public key": {Key: testKeys().p256.Public()}, "a shared secret": {Key: []byte("0123456789abcdef0123456789abcdef")},
+		"a public key": {Key: testKeys().P256.Public()}, "a shared secret": {Key: []byte("0123456789abcdef0123456789abcdef")},
 		"nothing": {}, "some text": {Key: "key"},
 		"a certificate alone": {Certificates: []*x509.Certificate{{}}},
 	} {
@@ -158,8 +158,8 @@ func TestAProviderFindsTheKeyOfAnAssertionByItsName(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	clientKeys := []jose.JSONWebKey{
-		{Key: keys.p384, Use: "enc"}, {Key: keys.rsa2, Algorithm: "PS512"}, {Key: keys.rsa},
-		{Key: keys.p256}, {Key: keys.ed}, {Key: keys.p521},
+		{Key: keys.P384, Use: "enc"}, {Key: keys.RSA2, Algorithm: "PS512"}, {Key: keys.RSA},
+		{Key: keys.P256}, {Key: keys.Ed}, {Key: keys.P521},
 	}
 	served := newTestApp(t, setup{config: func(c *Config) { c.Registration.ClientKeys = clientKeys }})
 	_, set := keysAt(t, served.URL)
@@ -187,7 +187,7 @@ func TestAProviderFindsTheKeyOfAnAssertionByItsName(t *testing.T) {
 
 func TestASelfSignedCertificateIsKnownByTheServedKeys(t *testing.T) {
 	t.Parallel()
-	certificate := certificateFor(t, testKeys().rsa, "the client")
+	certificate := certificateFor(t, testKeys().RSA, "the client")
 	config := func(c *Config) { c.Registration.ClientCertificates = []tls.Certificate{certificate} }
 	_, set := keysAt(t, newTestApp(t, setup{config: config}).URL)
 	app := newMTLSApp(t, oidctest.Client{

@@ -25,7 +25,7 @@ import (
 // which a test may replace at any time, and a count of the requests for each.
 type opServer struct {
 	issuer      string
-	clock       *stillClock
+	clock       *testClock
 	discoveries atomic.Int32
 	keyFetches  atomic.Int32
 	others      atomic.Int32
@@ -38,7 +38,7 @@ type opServer struct {
 // newOPServer starts a provider with a valid metadata document and no keys.
 func newOPServer(t testing.TB) *opServer {
 	t.Helper()
-	s := &opServer{clock: &stillClock{t: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}}
+	s := &opServer{clock: newTestClock()}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.issuer = server.URL
@@ -101,59 +101,7 @@ func (s *opServer) serveMetadata(changes map[string]any) {
 // provider returns a new provider that talks to s.
 func (s *opServer) provider(trace Trace) *provider {
 	ev := &events{trace: trace, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	return newProvider(s.issuer, "client", "", new(Registration), new(Provider), ev, s.clock.now)
-}
-
-// respond returns a handler that always answers the same.
-func respond(status int, contentType, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", contentType)
-		w.WriteHeader(status)
-		io.WriteString(w, body)
-	}
-}
-
-// stillClock moves only when it is told to.
-type stillClock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *stillClock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *stillClock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
-
-// eventually waits for what happens in the background.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for range 5000 {
-		if done() {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	t.Fatalf("it never happened: %s", what)
-}
-
-// wantCode fails the test unless err is an *Error with code.
-func wantCode(t *testing.T, err error, code Code) *Error {
-	t.Helper()
-	var e *Error
-	if !errors.As(err, &e) || e.Code != code {
-		t.Fatalf("error is %v, want code %s", err, code)
-	}
-	if code == CodeProviderUnavailable != errors.Is(err, CodeProviderUnavailable) {
-		t.Fatalf("errors.Is(%v, CodeProviderUnavailable) is wrong", err)
-	}
-	return e
+	return newProvider(s.issuer, "client", "", new(Registration), new(Provider), ev, s.clock.Now)
 }
 
 func TestWellKnownURL(t *testing.T) {
@@ -399,7 +347,7 @@ func TestDiscoveryAnswersThatAreRefused(t *testing.T) {
 			t.Errorf("%d: %d fetches, error %v", row.status, s.discoveries.Load(), again)
 		}
 		s.serveMetadata(nil)
-		s.clock.advance(2 * time.Second)
+		s.clock.Advance(2 * time.Second)
 		if _, err := p.metadata(t.Context()); err != nil {
 			t.Errorf("%d: later: %v", row.status, err)
 		}
@@ -434,7 +382,7 @@ func TestDiscoveryTellsWhenToTryAgain(t *testing.T) {
 			t.Fatalf("error is %v", err)
 		}
 	}
-	s.clock.advance(29 * time.Second)
+	s.clock.Advance(29 * time.Second)
 	_, _ = p.metadata(t.Context())
 	if n := s.discoveries.Load(); n != 1 {
 		t.Errorf("%d fetches for 10,000 requests, want 1", n)
@@ -498,7 +446,7 @@ func TestDiscoveryKeepsTheLastGoodCopy(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.setDiscovery(broken)
-		s.clock.advance(1000 * time.Hour)
+		s.clock.Advance(1000 * time.Hour)
 		for range 100 {
 			if m, err := p.metadata(t.Context()); m != first || err != nil {
 				t.Fatalf("%s: %+v, %v", name, m, err)
@@ -508,7 +456,7 @@ func TestDiscoveryKeepsTheLastGoodCopy(t *testing.T) {
 
 		s.serveMetadata(map[string]any{"token_endpoint": s.issuer + "/new"})
 		eventually(t, "the new metadata is used", func() bool {
-			s.clock.advance(time.Minute)
+			s.clock.Advance(time.Minute)
 			m, err := p.metadata(t.Context())
 			if err != nil {
 				t.Fatal(err)

@@ -74,7 +74,7 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 		"OIDC_POST_LOGOUT_REDIRECT_URI":        "https://app.example/bye",
 		"OIDC_SCOPES":                          " openid  email uid ",
 		"OIDC_CLIENT_AUTH":                     "client_secret_post",
-		"OIDC_CLIENT_KEY_FILE":                 tempFile(t, pkcs8(t, testKeys().p256)),
+		"OIDC_CLIENT_KEY_FILE":                 tempFile(t, pkcs8(t, testKeys().P256)),
 		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG":    "ES256",
 		"OIDC_USERINFO_SIGNED_RESPONSE_ALG":    "RS256",
 		"OIDC_RESPONSE_MODE":                   "form_post",
@@ -113,10 +113,10 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the configuration is\n%+v\nwant\n%+v", got, want)
 	}
-	if len(keys) != 1 || !testKeys().p256.Equal(keys[0].Key) {
+	if len(keys) != 1 || !testKeys().P256.Equal(keys[0].Key) {
 		t.Errorf("the client keys are %v", keys)
 	}
-	if len(certificates) != 1 || !testKeys().p256.Equal(certificates[0].PrivateKey) {
+	if len(certificates) != 1 || !testKeys().P256.Equal(certificates[0].PrivateKey) {
 		t.Errorf("the client certificates are %v", certificates)
 	}
 	got.Provider.RootCAs, got.Registration.ClientKeys, got.Registration.ClientCertificates = trusting, keys, certificates
@@ -152,7 +152,7 @@ func TestConfigFromEnvNamesEveryMistake(t *testing.T) {
 		"OIDC_COOKIE_KEYS":            base64.StdEncoding.EncodeToString(testKey(1)) + "," + value + "!",
 		"OIDC_PROVIDER_CA_FILE":       tempFile(t, []byte(value)),
 		"OIDC_CLIENTID":               value,
-		"OIDC_CLIENT_CERT_FILE":       tempFile(t, pkcs8(t, testKeys().p256)),
+		"OIDC_CLIENT_CERT_FILE":       tempFile(t, pkcs8(t, testKeys().P256)),
 		"OIDC_USERINFO_TOKEN_IN_BODY": value,
 		"OIDC_MAX_AGE":                value,
 		"OIDC_CLIENT_SECRET":          value,
@@ -184,11 +184,11 @@ func TestConfigFromEnvNamesEveryMistake(t *testing.T) {
 
 func TestClientKeyFiles(t *testing.T) {
 	keys := testKeys()
-	sec1, sec1Err := x509.MarshalECPrivateKey(keys.p384)
+	sec1, sec1Err := x509.MarshalECPrivateKey(keys.P384)
 	ecKey := pemOf(t, "EC PRIVATE KEY", sec1, sec1Err)
-	public, publicErr := x509.MarshalPKIXPublicKey(keys.p256.Public())
+	public, publicErr := x509.MarshalPKIXPublicKey(keys.P256.Public())
 	x25519, x25519Err := ecdhKey()
-	one := jose.JSONWebKey{Key: keys.ed, KeyID: "2026", Algorithm: "EdDSA", Use: "sig"}
+	one := jose.JSONWebKey{Key: keys.Ed, KeyID: "2026", Algorithm: "EdDSA", Use: "sig"}
 	jwkFile, err := json.Marshal(one)
 	if err != nil {
 		t.Fatal(err)
@@ -205,15 +205,15 @@ func TestClientKeyFiles(t *testing.T) {
 		key  any    // what is read
 		err  string // or why not
 	}{
-		{"PKCS #8 with RSA", pkcs8(t, keys.rsa), keys.rsa, ""},
-		{"PKCS #8 with EC", pkcs8(t, keys.p256), keys.p256, ""},
-		{"PKCS #8 with Ed25519", pkcs8(t, keys.ed), keys.ed, ""},
-		{"PKCS #1", pemOf(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(keys.rsa), nil), keys.rsa, ""},
-		{"SEC 1", ecKey, keys.p384, ""},
-		{"SEC 1 behind the curve's parameters", append(parameters, ecKey...), keys.p384, ""},
-		{"text around the PEM block", append([]byte("Bag Attributes\n"), append(pkcs8(t, keys.p256), "\n\n"...)...), keys.p256, ""},
-		{"a JWK", jwkFile, keys.ed, ""},
-		{"a JWK Set", jwksFile, keys.ed, ""},
+		{"PKCS #8 with RSA", pkcs8(t, keys.RSA), keys.RSA, ""},
+		{"PKCS #8 with EC", pkcs8(t, keys.P256), keys.P256, ""},
+		{"PKCS #8 with Ed25519", pkcs8(t, keys.Ed), keys.Ed, ""},
+		{"PKCS #1", pemOf(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(keys.RSA), nil), keys.RSA, ""},
+		{"SEC 1", ecKey, keys.P384, ""},
+		{"SEC 1 behind the curve's parameters", append(parameters, ecKey...), keys.P384, ""},
+		{"text around the PEM block", append([]byte("Bag Attributes\n"), append(pkcs8(t, keys.P256), "\n\n"...)...), keys.P256, ""},
+		{"a JWK", jwkFile, keys.Ed, ""},
+		{"a JWK Set", jwksFile, keys.Ed, ""},
 
 		{"an empty file", nil, nil, "holds neither a JWK nor a PEM key"},
 		{"garbage", []byte("\x00\xffgarbage"), nil, "holds neither a JWK nor a PEM key"},
@@ -243,7 +243,7 @@ func TestClientKeyFiles(t *testing.T) {
 }
 
 func TestAClientKeyFileWithAPublicJWK(t *testing.T) {
-	public, err := json.Marshal(jose.JSONWebKey{Key: testKeys().p256.Public()})
+	public, err := json.Marshal(jose.JSONWebKey{Key: testKeys().P256.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestACAFileLeavesTheRestOfTheTransportSafe(t *testing.T) {
 // selfSigned returns a certificate and its private key as PEM.
 func selfSigned(t testing.TB) []byte {
 	t.Helper()
-	key := testKeys().p256
+	key := testKeys().P256
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	return append(pemOf(t, "CERTIFICATE", der, err), pkcs8(t, key)...)

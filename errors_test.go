@@ -108,16 +108,6 @@ func TestWhatErrorsSay(t *testing.T) {
 	}
 }
 
-// hostileTexts are what a provider or a browser may send to spoil a log.
-var hostileTexts = map[string]string{
-	"control characters": "a\r\nlevel=INFO msg=\"login succeeded\"\x00\x1b[2J\x7f",
-	"invalid UTF-8":      "\xff\xfe\xed\xa0\x80é\xc3",
-	"marks that turn":    "\u202egnirts\u2066\u200b\ufeff\u2028\u00a0",
-	"markup":             `<script>alert(1)</script>"'`,
-	"a megabyte":         strings.Repeat("é\xff\n", 1<<18),
-	"format verbs":       "%s%d%!v(PANIC=",
-}
-
 func TestHostileTextsAreBoundedAndPrintable(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})

@@ -17,16 +17,6 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-// collect returns a hook that appends its events to list.
-func collect[E any](list *[]E) func(context.Context, E) {
-	var mu sync.Mutex
-	return func(_ context.Context, ev E) {
-		mu.Lock()
-		defer mu.Unlock()
-		*list = append(*list, ev)
-	}
-}
-
 // A diary notes which hooks ran, one line for each event, in the order in which
 // they did.
 type diary struct {

@@ -4,13 +4,13 @@ package oidcrp_test
 // whole flows.
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,6 +141,48 @@ func readBody(t testing.TB, res *http.Response) string {
 	return string(body)
 }
 
+// asks sends a request with headers, written "Name: value", and follows no
+// redirect.
+func (a *testApp) asks(t testing.TB, browser *http.Client, method, path string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, a.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "*/*") // which keeps oidctest's browser from asking for HTML
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		r.Header.Set(name, strings.ReplaceAll(value, "APP", a.URL))
+	}
+	res, err := noRedirects(browser).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, readBody(t, res)
+}
+
+const (
+	acceptHTML = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
+	navigate   = "Sec-Fetch-Mode: navigate"
+)
+
+// logsOut posts to the logout path as a form of the app's own does.
+func (a *testApp) logsOut(t testing.TB, browser *http.Client, path string) (*http.Response, string) {
+	t.Helper()
+	return a.asks(t, browser, "POST", path, acceptHTML, "Sec-Fetch-Site: same-origin", "Origin: APP")
+}
+
+// jsonMember returns a member of an object that is text, "" if there is none.
+func jsonMember(t testing.TB, body, name string) string {
+	t.Helper()
+	var members map[string]any
+	if err := json.Unmarshal([]byte(body), &members); err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	value, _ := members[name].(string)
+	return value
+}
+
 // noRedirects returns a browser with the same cookies that shows redirects
 // instead of following them.
 func noRedirects(browser *http.Client) *http.Client {
@@ -149,46 +191,23 @@ func noRedirects(browser *http.Client) *http.Client {
 	return &still
 }
 
-// testKey returns a cookie key; the same n gives the same key.
-func testKey(n byte) []byte { return bytes.Repeat([]byte{n}, 32) }
+// What the tests of both packages share.
+type (
+	testClock    = oidcrp.TestClock
+	testLog      = oidcrp.TestLog
+	roundTripper = oidcrp.RoundTripper
+)
 
-// A testClock is a clock that tests set.
-type testClock struct {
-	mu  sync.Mutex
-	now time.Time // guarded by mu
-}
+var (
+	testKey       = oidcrp.TestKey
+	newTestClock  = oidcrp.NewTestClock
+	eventually    = oidcrp.Eventually
+	respond       = oidcrp.Respond
+	wantCode      = oidcrp.WantCode
+	mustNew       = oidcrp.MustNew
+	soundConfig   = oidcrp.SoundConfig
+	soundMetadata = oidcrp.SoundMetadata
+	testKeys      = oidcrp.TestKeys
+)
 
-func newTestClock() *testClock {
-	// The real time, so that the cookie jars of browsers agree.
-	return &testClock{now: time.Now().Truncate(time.Second)}
-}
-
-func (c *testClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *testClock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// A testLog collects what the app logs.
-type testLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (l *testLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *testLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
+func collect[E any](list *[]E) func(context.Context, E) { return oidcrp.Collect(list) }

@@ -364,7 +364,7 @@ func TestAnAlgorithmThatWasNotAgreedIsRefused(t *testing.T) {
 func TestEd25519ByItsOwnName(t *testing.T) {
 	t.Parallel()
 	v := newIDTokens(t, setup{config: func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "Ed25519" }})
-	key := testKeys().ed
+	key := testKeys().Ed
 	set, err := json.Marshal(map[string]any{"keys": []any{jwk(key, "kid", "ed", "use", "sig")}})
 	if err != nil {
 		t.Fatal(err)

@@ -30,10 +30,10 @@ var (
 // encryptionKeys are a client's keys of which one fits each algorithm.
 func encryptionKeys() []jose.JSONWebKey {
 	return []jose.JSONWebKey{
-		{Key: testKeys().rsa2, KeyID: "signs", Use: "sig"},
-		{Key: testKeys().p384, KeyID: "signs too", Use: "sig"},
-		{Key: testKeys().rsa, KeyID: "rsa", Use: "enc"},
-		{Key: testKeys().p256, KeyID: "ec", Use: "enc"},
+		{Key: testKeys().RSA2, KeyID: "signs", Use: "sig"},
+		{Key: testKeys().P384, KeyID: "signs too", Use: "sig"},
+		{Key: testKeys().RSA, KeyID: "rsa", Use: "enc"},
+		{Key: testKeys().P256, KeyID: "ec", Use: "enc"},
 	}
 }
 
@@ -147,7 +147,7 @@ func TestEncryptedIDTokenIsVerifiedInside(t *testing.T) {
 	t.Parallel()
 	v := newIDTokens(t, encryptedSetup("ECDH-ES", "A128GCM", "A128GCM", ""))
 	verify := func(inner string) error {
-		compact := encryptedFor(t, testKeys().p256.Public(), "ec", "ECDH-ES", "A128GCM", inner)
+		compact := encryptedFor(t, testKeys().P256.Public(), "ec", "ECDH-ES", "A128GCM", inner)
 		_, err := v.client.flow.verifyIDToken(t.Context(), v.metadata, compact, &expectedIDToken{nonce: "the-nonce"})
 		return err
 	}
@@ -164,7 +164,7 @@ func TestEncryptedIDTokenIsVerifiedInside(t *testing.T) {
 	for _, tt := range []struct{ what, inner, check string }{
 		{"bare claims", string(plain), "format"},
 		{"nothing", "", "format"},
-		{"another JWE", encryptedFor(t, testKeys().p256.Public(), "ec", "ECDH-ES", "A128GCM", sound), "format"},
+		{"another JWE", encryptedFor(t, testKeys().P256.Public(), "ec", "ECDH-ES", "A128GCM", sound), "format"},
 		{"a JWS without a signature", v.provider.SignClaims("none", claims, nil), "format"},
 		{"a JWS of somebody else", v.provider.ForgedToken("RS256", "unknown", claims), "kid"},
 		{"a JWS that is too large", sound + strings.Repeat("A", 256<<10), "format"},

@@ -2,15 +2,7 @@ package oidcrp
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,44 +14,9 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oidcrp/oidcrp/internal/fetch"
 )
-
-// testKeys are made once: RSA keys take their time.
-var testKeys = sync.OnceValue(func() (k struct {
-	rsa, rsa2        *rsa.PrivateKey
-	p256, p384, p521 *ecdsa.PrivateKey
-	other            *ecdsa.PrivateKey // another P-256
-	ed               ed25519.PrivateKey
-}) {
-	k.rsa, _ = rsa.GenerateKey(rand.Reader, 2048)
-	k.rsa2, _ = rsa.GenerateKey(rand.Reader, 2048)
-	k.p256, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	k.p384, _ = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	k.p521, _ = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	k.other, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	_, k.ed, _ = ed25519.GenerateKey(rand.Reader)
-	return k
-})
-
-// jwk returns key's public part as a JWK with the members given as name, value,
-// name, value.
-func jwk(key crypto.Signer, members ...any) map[string]any {
-	raw, err := json.Marshal(jose.JSONWebKey{Key: key.Public()})
-	if err != nil {
-		panic(err)
-	}
-	var m map[string]any
-	if err := json.Unmarshal(raw, &m); err != nil {
-		panic(err)
-	}
-	for i := 0; i < len(members); i += 2 {
-		m[members[i].(string)] = members[i+1]
-	}
-	return m
-}
 
 // serveKeys serves a JWK Set.
 func (s *opServer) serveKeys(keys ...any) {
@@ -76,65 +33,6 @@ func (s *opServer) serveKeys(keys ...any) {
 // keySet returns a new keySet that talks to s.
 func (s *opServer) keySet(trace Trace) *keySet {
 	return s.provider(trace).keys
-}
-
-// sign makes a JWS with a header of any content, without the library that
-// verifies it.
-func sign(header string, payload string, key any) string {
-	input := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." +
-		base64.RawURLEncoding.EncodeToString([]byte(payload))
-	return input + "." + base64.RawURLEncoding.EncodeToString(signature(header, input, key))
-}
-
-func signature(header, input string, key any) []byte {
-	var h struct{ Alg string }
-	_ = json.Unmarshal([]byte(header), &h)
-	hash := map[bool]crypto.Hash{true: crypto.SHA256}[strings.HasSuffix(h.Alg, "256")]
-	if strings.HasSuffix(h.Alg, "384") {
-		hash = crypto.SHA384
-	} else if strings.HasSuffix(h.Alg, "512") {
-		hash = crypto.SHA512
-	} else if hash == 0 {
-		hash = crypto.SHA256
-	}
-	d := hash.New()
-	d.Write([]byte(input))
-	digest := d.Sum(nil)
-
-	var sig []byte
-	switch key := key.(type) {
-	case *rsa.PrivateKey:
-		if strings.HasPrefix(h.Alg, "PS") {
-			sig, _ = rsa.SignPSS(rand.Reader, key, hash, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
-		} else {
-			sig, _ = rsa.SignPKCS1v15(nil, key, hash, digest)
-		}
-	case *ecdsa.PrivateKey:
-		r, s, _ := ecdsa.Sign(rand.Reader, key, digest)
-		size := (key.Params().BitSize + 7) / 8
-		sig = append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
-	case ed25519.PrivateKey:
-		sig = ed25519.Sign(key, []byte(input))
-	case []byte:
-		mac := hmac.New(hash.New, key)
-		mac.Write([]byte(input))
-		sig = mac.Sum(nil)
-	}
-	return sig
-}
-
-// head returns a JOSE header.
-func head(alg, kid string) string {
-	if kid == "" {
-		return fmt.Sprintf(`{"alg":%q}`, alg)
-	}
-	return fmt.Sprintf(`{"alg":%q,"kid":%q}`, alg, kid)
-}
-
-// everyAlg is the widest pin there can be.
-var everyAlg = []string{
-	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
-	"EdDSA", "Ed25519", "HS256", "HS384", "HS512",
 }
 
 // wantRefusal fails the test unless err is a *TokenError for check.
@@ -179,22 +77,22 @@ func TestVerifyRefusesWhatOtherKeysSign(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.rsa, "kid", "rsa"), jwk(keys.p256, "kid", "p256"))
+	s.serveKeys(jwk(keys.RSA, "kid", "rsa"), jwk(keys.P256, "kid", "p256"))
 	k := s.keySet(Trace{})
 	// The public key as an HMAC key, with HS256 in the pin by mistake.
-	der, err := x509.MarshalPKIXPublicKey(&keys.rsa.PublicKey)
+	der, err := x509.MarshalPKIXPublicKey(&keys.RSA.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, _, err = k.verify(t.Context(), "ID Token", sign(head("HS256", "rsa"), "{}", der), everyAlg)
 	wantRefusal(t, "HS256 with the public key", err, "alg")
-	_, _, err = k.verify(t.Context(), "ID Token", sign(head("RS256", "rsa"), "{}", keys.rsa2), everyAlg)
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("RS256", "rsa"), "{}", keys.RSA2), everyAlg)
 	wantRefusal(t, "another RSA key", err, "signature")
-	_, _, err = k.verify(t.Context(), "ID Token", sign(head("ES256", "p256"), "{}", keys.other), everyAlg)
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("ES256", "p256"), "{}", keys.Other), everyAlg)
 	wantRefusal(t, "another P-256 key", err, "signature")
-	_, _, err = k.verify(t.Context(), "ID Token", sign(head("ES256", "rsa"), "{}", keys.p256), everyAlg)
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("ES256", "rsa"), "{}", keys.P256), everyAlg)
 	wantRefusal(t, "the kid of a key of another type", err, "kid")
-	_, _, err = k.verify(t.Context(), "ID Token", sign(head("ES384", "p256"), "{}", keys.p256), everyAlg)
+	_, _, err = k.verify(t.Context(), "ID Token", sign(head("ES384", "p256"), "{}", keys.P256), everyAlg)
 	wantRefusal(t, "the kid of a key on another curve", err, "kid")
 	if n := s.keyFetches.Load(); n != 1 {
 		t.Errorf("%d fetches, want 1: none of these hopes for another key", n)
@@ -205,9 +103,9 @@ func TestVerifyReadsTheHeaderStrictly(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	s.serveKeys(jwk(keys.P256, "kid", "a"))
 	k := s.keySet(Trace{})
-	elsewhere, err := json.Marshal(jwk(keys.other))
+	elsewhere, err := json.Marshal(jwk(keys.Other))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +144,7 @@ func TestVerifyReadsTheHeaderStrictly(t *testing.T) {
 		{`{"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`, "format"},
 	} {
 		what := clean(row.header, 80)
-		compact := sign(row.header, "{}", keys.p256)
+		compact := sign(row.header, "{}", keys.P256)
 		if row.check == "" {
 			wantAccepted(t, what, k, compact)
 			continue
@@ -259,7 +157,7 @@ func TestVerifyReadsTheHeaderStrictly(t *testing.T) {
 	}
 	// A key that comes with the token proves nothing.
 	_, _, err = k.verify(t.Context(), "ID Token",
-		sign(`{"alg":"ES256","kid":"a","jwk":`+string(elsewhere)+`}`, "{}", keys.other), everyAlg)
+		sign(`{"alg":"ES256","kid":"a","jwk":`+string(elsewhere)+`}`, "{}", keys.Other), everyAlg)
 	wantRefusal(t, "signed by its own key", err, "signature")
 }
 
@@ -267,13 +165,13 @@ func TestRotationIsNoticed(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "old"))
+	s.serveKeys(jwk(keys.P256, "kid", "old"))
 	var rotated []FetchEvent
 	k := s.keySet(Trace{KeysRotated: func(_ context.Context, ev FetchEvent) { rotated = append(rotated, ev) }})
-	oldToken, newToken := sign(head("ES256", "old"), "{}", keys.p256), sign(head("ES256", "new"), "{}", keys.other)
+	oldToken, newToken := sign(head("ES256", "old"), "{}", keys.P256), sign(head("ES256", "new"), "{}", keys.Other)
 	wantAccepted(t, "before", k, oldToken)
 
-	s.serveKeys(jwk(keys.other, "kid", "new"))
+	s.serveKeys(jwk(keys.Other, "kid", "new"))
 	wantAccepted(t, "right after the first fetch", k, newToken)
 	_, _, err := k.verify(t.Context(), "ID Token", oldToken, everyAlg)
 	wantRefusal(t, "the key that is gone", err, "kid")
@@ -289,12 +187,12 @@ func TestRotationWhileTheOldKeysAreOnTheirWay(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "old"))
+	s.serveKeys(jwk(keys.P256, "kid", "old"))
 	s.mu.Lock()
 	old := s.jwks
 	s.mu.Unlock()
 	k := s.keySet(Trace{})
-	wantAccepted(t, "before", k, sign(head("ES256", "old"), "{}", keys.p256))
+	wantAccepted(t, "before", k, sign(head("ES256", "old"), "{}", keys.P256))
 
 	arrived, release := make(chan struct{}), make(chan struct{})
 	s.setJWKS(func(w http.ResponseWriter, r *http.Request) {
@@ -302,12 +200,12 @@ func TestRotationWhileTheOldKeysAreOnTheirWay(t *testing.T) {
 		<-release
 		old(w, r)
 	})
-	s.clock.advance(10 * time.Minute)
-	wantAccepted(t, "a refresh starts", k, sign(head("ES256", "old"), "{}", keys.p256))
+	s.clock.Advance(10 * time.Minute)
+	wantAccepted(t, "a refresh starts", k, sign(head("ES256", "old"), "{}", keys.P256))
 	<-arrived
-	s.serveKeys(jwk(keys.other, "kid", "new"))
+	s.serveKeys(jwk(keys.Other, "kid", "new"))
 	var wg sync.WaitGroup
-	wg.Go(func() { wantAccepted(t, "the new key", k, sign(head("ES256", "new"), "{}", keys.other)) })
+	wg.Go(func() { wantAccepted(t, "the new key", k, sign(head("ES256", "new"), "{}", keys.Other)) })
 	time.Sleep(5 * time.Millisecond) // so that it has a chance to wait for the refresh
 	close(release)
 	wg.Wait()
@@ -320,33 +218,33 @@ func TestRotationWithoutKidsIsNoticed(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256))
+	s.serveKeys(jwk(keys.P256))
 	k := s.keySet(Trace{})
-	wantAccepted(t, "before", k, sign(head("ES256", ""), "{}", keys.p256))
-	s.serveKeys(jwk(keys.other))
-	wantAccepted(t, "after", k, sign(head("ES256", ""), "{}", keys.other))
+	wantAccepted(t, "before", k, sign(head("ES256", ""), "{}", keys.P256))
+	s.serveKeys(jwk(keys.Other))
+	wantAccepted(t, "after", k, sign(head("ES256", ""), "{}", keys.Other))
 }
 
 func TestAWithdrawnKeyStopsVerifying(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
-	token := sign(head("ES256", "old"), "{}", keys.p256)
+	token := sign(head("ES256", "old"), "{}", keys.P256)
 
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "old"), jwk(keys.other, "kid", "new"))
+	s.serveKeys(jwk(keys.P256, "kid", "old"), jwk(keys.Other, "kid", "new"))
 	k := s.keySet(Trace{})
 	wantAccepted(t, "before", k, token)
-	s.serveKeys(jwk(keys.other, "kid", "new"))
-	s.clock.advance(11 * time.Minute)
+	s.serveKeys(jwk(keys.Other, "kid", "new"))
+	s.clock.Advance(11 * time.Minute)
 	_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
 	wantRefusal(t, "after the cache age and a quiet minute", err, "kid")
 
 	s = newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "old"))
+	s.serveKeys(jwk(keys.P256, "kid", "old"))
 	k = s.keySet(Trace{})
 	wantAccepted(t, "before", k, token)
-	s.serveKeys(jwk(keys.other, "kid", "new"))
-	s.clock.advance(10 * time.Minute)
+	s.serveKeys(jwk(keys.Other, "kid", "new"))
+	s.clock.Advance(10 * time.Minute)
 	eventually(t, "a busy client notices", func() bool {
 		_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
 		return err != nil
@@ -359,14 +257,14 @@ func TestAKidThatIsUsedAgain(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	s.serveKeys(jwk(keys.P256, "kid", "a"))
 	k := s.keySet(Trace{})
-	wantAccepted(t, "before", k, sign(head("ES256", "a"), "{}", keys.p256))
-	s.serveKeys(jwk(keys.other, "kid", "a"))
-	token := sign(head("ES256", "a"), "{}", keys.other)
+	wantAccepted(t, "before", k, sign(head("ES256", "a"), "{}", keys.P256))
+	s.serveKeys(jwk(keys.Other, "kid", "a"))
+	token := sign(head("ES256", "a"), "{}", keys.Other)
 	_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
 	wantRefusal(t, "too early", err, "signature")
-	s.clock.advance(11 * time.Minute)
+	s.clock.Advance(11 * time.Minute)
 	wantAccepted(t, "after the cache age", k, token)
 }
 
@@ -380,10 +278,10 @@ func TestForgedTokensFetchNothing(t *testing.T) {
 		"the right kid": func(int) string { return head("ES256", "a") },
 	} {
 		s := newOPServer(t)
-		s.serveKeys(jwk(keys.p256, "kid", "a"))
+		s.serveKeys(jwk(keys.P256, "kid", "a"))
 		k := s.keySet(Trace{})
-		wantAccepted(t, "before", k, sign(head("ES256", "a"), "{}", keys.p256))
-		sig := sign(head("ES256", "a"), "{}", keys.other)
+		wantAccepted(t, "before", k, sign(head("ES256", "a"), "{}", keys.P256))
+		sig := sign(head("ES256", "a"), "{}", keys.Other)
 		sig = sig[strings.LastIndexByte(sig, '.'):]
 		for i := range 1000 {
 			forged := sign(header(i), "{}", nil) + sig[1:]
@@ -401,7 +299,7 @@ func TestForgedTokensFetchNothing(t *testing.T) {
 		if n := s.keyFetches.Load(); n != want || s.discoveries.Load() != 1 {
 			t.Errorf("%s: %d fetches for 1,000 forged tokens, want %d", what, n, want)
 		}
-		wantAccepted(t, "after", k, sign(head("ES256", "a"), "{}", keys.p256))
+		wantAccepted(t, "after", k, sign(head("ES256", "a"), "{}", keys.P256))
 		if len(k.absent) > maxAbsent {
 			t.Errorf("%s: %d kids remembered", what, len(k.absent))
 		}
@@ -412,12 +310,12 @@ func TestOneFetchPerMinuteForUnknownKids(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	s.serveKeys(jwk(keys.P256, "kid", "a"))
 	k := s.keySet(Trace{})
 	for second := range 300 {
-		_, _, err := k.verify(t.Context(), "ID Token", sign(head("ES256", fmt.Sprint(second)), "{}", keys.other), everyAlg)
+		_, _, err := k.verify(t.Context(), "ID Token", sign(head("ES256", fmt.Sprint(second)), "{}", keys.Other), everyAlg)
 		wantRefusal(t, "forged", err, "kid")
-		s.clock.advance(time.Second)
+		s.clock.Advance(time.Second)
 	}
 	if n := s.keyFetches.Load(); n != 6 {
 		t.Errorf("%d fetches in five minutes, want 6", n)
@@ -428,13 +326,13 @@ func TestAKidKnownToBeAbsentLeavesTheFetchToOthers(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	s.serveKeys(jwk(keys.P256, "kid", "a"))
 	k := s.keySet(Trace{})
-	stray, fresh := sign(head("ES256", "stray"), "{}", keys.other), sign(head("ES256", "fresh"), "{}", keys.other)
+	stray, fresh := sign(head("ES256", "stray"), "{}", keys.Other), sign(head("ES256", "fresh"), "{}", keys.Other)
 	_, _, err := k.verify(t.Context(), "ID Token", stray, everyAlg)
 	wantRefusal(t, "stray", err, "kid")
-	s.serveKeys(jwk(keys.p256, "kid", "a"), jwk(keys.other, "kid", "fresh"))
-	s.clock.advance(time.Minute)
+	s.serveKeys(jwk(keys.P256, "kid", "a"), jwk(keys.Other, "kid", "fresh"))
+	s.clock.Advance(time.Minute)
 	for range 100 {
 		_, _, err := k.verify(t.Context(), "ID Token", stray, everyAlg)
 		wantRefusal(t, "stray", err, "kid")
@@ -445,8 +343,8 @@ func TestAKidKnownToBeAbsentLeavesTheFetchToOthers(t *testing.T) {
 	wantAccepted(t, "fresh", k, fresh)
 
 	// It is not absent for ever.
-	s.serveKeys(jwk(keys.other, "kid", "stray"))
-	s.clock.advance(time.Minute)
+	s.serveKeys(jwk(keys.Other, "kid", "stray"))
+	s.clock.Advance(time.Minute)
 	wantAccepted(t, "stray", k, stray)
 }
 
@@ -454,7 +352,7 @@ func TestFiveHundredAtOnce(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	s.serveKeys(jwk(keys.P256, "kid", "a"))
 	k := s.keySet(Trace{})
 	verify500 := func(what, token string) {
 		var wg sync.WaitGroup
@@ -463,12 +361,12 @@ func TestFiveHundredAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	verify500("cold", sign(head("ES256", "a"), "{}", keys.p256))
+	verify500("cold", sign(head("ES256", "a"), "{}", keys.P256))
 	if s.discoveries.Load() != 1 || s.keyFetches.Load() != 1 {
 		t.Errorf("%d discoveries, %d fetches, want 1 and 1", s.discoveries.Load(), s.keyFetches.Load())
 	}
-	s.serveKeys(jwk(keys.other, "kid", "b"))
-	verify500("after a rotation", sign(head("ES256", "b"), "{}", keys.other))
+	s.serveKeys(jwk(keys.Other, "kid", "b"))
+	verify500("after a rotation", sign(head("ES256", "b"), "{}", keys.Other))
 	if s.discoveries.Load() != 1 || s.keyFetches.Load() != 2 {
 		t.Errorf("%d discoveries, %d fetches, want 1 and 2", s.discoveries.Load(), s.keyFetches.Load())
 	}
@@ -478,7 +376,7 @@ func TestKeysOutliveTheCallerThatAskedForThem(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	s := newOPServer(t)
-	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	s.serveKeys(jwk(keys.P256, "kid", "a"))
 	arrived, release := make(chan struct{}), make(chan struct{})
 	s.mu.Lock()
 	good := s.jwks
@@ -489,7 +387,7 @@ func TestKeysOutliveTheCallerThatAskedForThem(t *testing.T) {
 		good(w, r)
 	})
 	k := s.keySet(Trace{})
-	token := sign(head("ES256", "a"), "{}", keys.p256)
+	token := sign(head("ES256", "a"), "{}", keys.P256)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -510,7 +408,7 @@ func TestKeysOutliveTheCallerThatAskedForThem(t *testing.T) {
 func TestAnOutageIsNotAForgery(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
-	token, unknown := sign(head("ES256", "a"), "{}", keys.p256), sign(head("ES256", "b"), "{}", keys.other)
+	token, unknown := sign(head("ES256", "a"), "{}", keys.P256), sign(head("ES256", "b"), "{}", keys.Other)
 
 	s := newOPServer(t)
 	s.setJWKS(respond(503, "text/html", "down"))
@@ -522,8 +420,8 @@ func TestAnOutageIsNotAForgery(t *testing.T) {
 	if n := s.keyFetches.Load(); n != 1 {
 		t.Errorf("%d fetches while cold and down, want 1", n)
 	}
-	s.serveKeys(jwk(keys.p256, "kid", "a"))
-	s.clock.advance(2 * time.Second)
+	s.serveKeys(jwk(keys.P256, "kid", "a"))
+	s.clock.Advance(2 * time.Second)
 	wantAccepted(t, "after the outage", k, token)
 
 	s.setJWKS(respond(503, "text/html", "down"))
@@ -535,14 +433,14 @@ func TestAnOutageIsNotAForgery(t *testing.T) {
 	if n := s.keyFetches.Load(); n != 3 {
 		t.Errorf("%d fetches, want 3", n)
 	}
-	s.clock.advance(24 * time.Hour)
+	s.clock.Advance(24 * time.Hour)
 	wantAccepted(t, "a known key a day later", k, token)
-	s.clock.advance(time.Hour)
+	s.clock.Advance(time.Hour)
 	_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
 	wantCode(t, err, CodeProviderUnavailable)
 
-	s.serveKeys(jwk(keys.p256, "kid", "a"), jwk(keys.other, "kid", "b"))
-	s.clock.advance(time.Minute)
+	s.serveKeys(jwk(keys.P256, "kid", "a"), jwk(keys.Other, "kid", "b"))
+	s.clock.Advance(time.Minute)
 	wantAccepted(t, "a known key at last", k, token)
 	wantAccepted(t, "the other key", k, unknown)
 }
@@ -551,7 +449,7 @@ func TestDiscoveryThatIsDownMeansNoKeys(t *testing.T) {
 	t.Parallel()
 	s := newOPServer(t)
 	s.setDiscovery(respond(503, "text/html", "down"))
-	_, _, err := s.keySet(Trace{}).verify(t.Context(), "ID Token", sign(head("ES256", "a"), "{}", testKeys().p256), everyAlg)
+	_, _, err := s.keySet(Trace{}).verify(t.Context(), "ID Token", sign(head("ES256", "a"), "{}", testKeys().P256), everyAlg)
 	if e := wantCode(t, err, CodeProviderUnavailable); e.Op != "discovery" {
 		t.Errorf("error is %v", err)
 	}
@@ -559,7 +457,7 @@ func TestDiscoveryThatIsDownMeansNoKeys(t *testing.T) {
 
 func TestKeyAnswersThatAreRefused(t *testing.T) {
 	t.Parallel()
-	token := sign(head("ES256", "a"), "{}", testKeys().p256)
+	token := sign(head("ES256", "a"), "{}", testKeys().P256)
 	for _, row := range []struct {
 		status            int
 		contentType, body string
@@ -601,13 +499,13 @@ func TestKeysAreFetchedFromWhereTheMetadataSaysNow(t *testing.T) {
 	s := newOPServer(t)
 	s.serveMetadata(map[string]any{"jwks_uri": s.issuer + "/elsewhere"})
 	k := s.keySet(Trace{})
-	token := sign(head("ES256", "a"), "{}", keys.p256)
+	token := sign(head("ES256", "a"), "{}", keys.P256)
 	_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
 	wantCode(t, err, CodeProviderInvalid)
-	s.serveKeys(jwk(keys.p256, "kid", "a"))
+	s.serveKeys(jwk(keys.P256, "kid", "a"))
 	s.serveMetadata(nil)
 	eventually(t, "the new jwks_uri is used", func() bool {
-		s.clock.advance(time.Minute)
+		s.clock.Advance(time.Minute)
 		_, _, err := k.verify(t.Context(), "ID Token", token, everyAlg)
 		return err == nil
 	})

@@ -117,7 +117,7 @@ var allAliases = []string{
 func TestMutualTLSAtEveryEndpoint(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"tls_client_auth", "self_signed_tls_client_auth"} {
-		for name, key := range map[string]crypto.Signer{"RSA": testKeys().rsa, "EC": testKeys().p256, "Ed25519": testKeys().ed} {
+		for name, key := range map[string]crypto.Signer{"RSA": testKeys().RSA, "EC": testKeys().P256, "Ed25519": testKeys().Ed} {
 			for _, aliased := range [][]string{nil, allAliases} {
 				t.Run(fmt.Sprintf("%s %s %d aliases", method, name, len(aliased)), func(t *testing.T) {
 					t.Parallel()
@@ -180,7 +180,7 @@ func checkNoOtherProof(t *testing.T, app *testApp) {
 
 func TestMutualTLSUsesTheAliasesThereAre(t *testing.T) {
 	t.Parallel()
-	certificate := certificateFor(t, testKeys().p256, "the client")
+	certificate := certificateFor(t, testKeys().P256, "the client")
 	app := newMTLSApp(t, registeredFor(t, "tls_client_auth", certificate), []string{"token_endpoint"}, setup{
 		config: func(c *Config) { c.Registration.ClientCertificates = []tls.Certificate{certificate} },
 	})
@@ -209,10 +209,10 @@ func TestAliasesAreForClientsWithACertificate(t *testing.T) {
 func TestMutualTLSWithAnotherCertificate(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"tls_client_auth", "self_signed_tls_client_auth"} {
-		known := certificateFor(t, testKeys().p256, "the client")
+		known := certificateFor(t, testKeys().P256, "the client")
 		app := newMTLSApp(t, registeredFor(t, method, known), allAliases, setup{
 			config: func(c *Config) {
-				c.Registration.ClientCertificates = []tls.Certificate{certificateFor(t, testKeys().other, "another")}
+				c.Registration.ClientCertificates = []tls.Certificate{certificateFor(t, testKeys().Other, "another")}
 			},
 		})
 		res, err := app.provider.Visit(app.provider.Browser(), app.URL+"/me", "alice")
@@ -230,7 +230,7 @@ func TestMutualTLSWithAnotherCertificate(t *testing.T) {
 
 func TestCertificatesThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
-	sound := certificateFor(t, testKeys().p256, "the client")
+	sound := certificateFor(t, testKeys().P256, "the client")
 	for _, tt := range []struct {
 		want        string
 		certificate tls.Certificate
@@ -239,7 +239,7 @@ func TestCertificatesThatCannotBeUsed(t *testing.T) {
 		{"[0] lacks its certificate or its private key", tls.Certificate{Certificate: sound.Certificate}, nil},
 		{"[0] lacks its certificate or its private key", tls.Certificate{PrivateKey: sound.PrivateKey}, nil},
 		{"[0] cannot be read", tls.Certificate{Certificate: [][]byte{{1}}, PrivateKey: sound.PrivateKey}, nil},
-		{"[0] does not belong to its private key", tls.Certificate{Certificate: sound.Certificate, PrivateKey: testKeys().other}, nil},
+		{"[0] does not belong to its private key", tls.Certificate{Certificate: sound.Certificate, PrivateKey: testKeys().Other}, nil},
 		{"[0] does not belong to its private key", tls.Certificate{Certificate: sound.Certificate, PrivateKey: "not a key"}, nil},
 		{"Provider.Transport must be an *http.Transport", sound, roundTripper(nil)},
 	} {
@@ -262,7 +262,7 @@ func TestMutualTLSLeavesTheTransportAlone(t *testing.T) {
 	transport := new(http.Transport)
 	mustNew(t, func(c *Config) {
 		c.Provider.Transport = transport
-		c.Registration.ClientCertificates = []tls.Certificate{certificateFor(t, testKeys().p256, "the client")}
+		c.Registration.ClientCertificates = []tls.Certificate{certificateFor(t, testKeys().P256, "the client")}
 	})
 	if config := transport.TLSClientConfig; config != nil && (config.Certificates != nil || config.GetClientCertificate != nil) {
 		t.Error("the certificate is in the caller's transport")
@@ -273,7 +273,7 @@ func TestMutualTLSLeavesTheTransportAlone(t *testing.T) {
 // without them.
 func TestCertificatesOfAuthoritiesThatTheServerDoesNotName(t *testing.T) {
 	t.Parallel()
-	rsa, ec := certificateFor(t, testKeys().rsa, "RSA"), certificateFor(t, testKeys().p256, "EC")
+	rsa, ec := certificateFor(t, testKeys().RSA, "RSA"), certificateFor(t, testKeys().P256, "EC")
 	authority := func(certificate tls.Certificate) []*x509.Certificate {
 		leaf, err := x509.ParseCertificate(certificate.Certificate[0])
 		if err != nil {
@@ -289,7 +289,7 @@ func TestCertificatesOfAuthoritiesThatTheServerDoesNotName(t *testing.T) {
 		{"no authority", nil, "RSA"},
 		{"the second one's", authority(ec), "EC"},
 		{"the first one's", authority(rsa), "RSA"},
-		{"another", authority(certificateFor(t, testKeys().other, "another")), "RSA"},
+		{"another", authority(certificateFor(t, testKeys().Other, "another")), "RSA"},
 	} {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for _, leaf := range r.TLS.PeerCertificates {

@@ -19,13 +19,6 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-var allCodes = []Code{
-	CodeConfig, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupported, CodeInvalidRequest,
-	CodeTransactionLost, CodeIssuerMismatch, CodeProviderError, CodeClientRefused, CodeTokenRefused, CodeUserInfoRefused,
-	CodeSessionTooLarge, CodeNoSession, CodeLoginRequired, CodeRequirementUnmet, CodeStoreUnavailable,
-	CodeInternal, CodeCanceled, CodeLoginRefused, CodeCookieKeysUnavailable, "a code to come",
-}
-
 // pageOf returns the page about an error, in a language, with a change made to
 // it.
 func pageOf(c *Client, code Code, language string, change func(*Page)) *httptest.ResponseRecorder {
