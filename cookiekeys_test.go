@@ -127,7 +127,7 @@ func TestForgedCookiesDoNotAskForKeysAgainAndAgain(t *testing.T) {
 	c.clock.Advance(keyPause)
 	asked := service.count()
 	for range 1000 {
-		c.wantRefusal(t, requestWith(forged...), "unknown key")
+		c.wantRefusal(t, requestWith(forged...), "unknown_key")
 	}
 	if n := service.count() - asked; n != 1 {
 		t.Errorf("1000 cookies asked for the keys %d times", n)

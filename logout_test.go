@@ -495,7 +495,9 @@ func TestALogoutIsAnEvent(t *testing.T) {
 	app.logsOut(t, app.provider.Browser(), "/auth/logout")
 	mu.Lock()
 	defer mu.Unlock()
-	if len(events) != 1 || events[0] != (SessionEvent{Subject: "alice", AtProvider: true}) {
+	if len(events) != 1 || events[0] != (SessionEvent{
+		Issuer: app.provider.Issuer(), SessionID: events[0].SessionID, Subject: "alice", AtProvider: true,
+	}) || events[0].SessionID == "" {
 		t.Errorf("events: %+v", events)
 	}
 }

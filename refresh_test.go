@@ -145,7 +145,9 @@ func TestRefreshRenewsTheSession(t *testing.T) {
 			if again := app.refresh(t, browser); again.Code != "" || again.Access == after.Access {
 				t.Errorf("the second refresh: %+v", again)
 			}
-			if events := app.events.list(); len(events) != 2 || events[1] != (SessionEvent{Subject: "alice", Rotated: true}) {
+			if events := app.events.list(); len(events) != 2 || events[1] != (SessionEvent{
+				Issuer: app.provider.Issuer(), SessionID: events[0].SessionID, Subject: "alice", Rotated: true,
+			}) || events[0].SessionID == "" {
 				t.Errorf("events: %+v", events)
 			}
 		})

@@ -151,7 +151,7 @@ func TestTheMarksInACookieAreOnlyAHint(t *testing.T) {
 		if _, ok := parseHandle(forged.Value); !ok {
 			t.Fatalf("%s is not taken for a cookie of ours", what)
 		}
-		two.wantRefusal(t, requestWith(forged), "logout")
+		two.wantRefusal(t, requestWith(forged), "logged_out")
 	}
 }
 

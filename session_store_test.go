@@ -61,15 +61,17 @@ func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
 	// place of another's.
 	value := store.all()[c.sessions.keeper.(*storeKeeper).key(other)]
 	_ = store.Set(t.Context(), c.sessions.keeper.(*storeKeeper).key(handle), value, time.Hour)
-	c.wantRefusal(t, requestWith(mine...), "unknown key")
+	c.wantRefusal(t, requestWith(mine...), "unknown_key")
 	value = bytes.Clone(value)
 	value[len(value)-1] ^= 1
 	_ = store.Set(t.Context(), c.sessions.keeper.(*storeKeeper).key(other), value, time.Hour)
-	c.wantRefusal(t, requestWith(theirs...), "altered")
+	c.wantRefusal(t, requestWith(theirs...), "tampered")
 
 	there := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.BaseURL = store, "https://other.example" })
 	third := c.start(t)
-	there.wantRefusal(t, requestWith(third...), "altered")
+	if _, err := there.Session(requestWith(third...)); !errors.Is(err, CodeNoSession) {
+		t.Errorf("another host takes the session: %v", err)
+	}
 
 	// Nor does another Client of the same app take it, under its own name.
 	for what, change := range map[string]func(*Config){
@@ -92,7 +94,7 @@ func TestAStoredSessionIsGoodForItsHandleAndHostOnly(t *testing.T) {
 	ring, _ := handleRing(handle)
 	sealed := ring.Seal([]byte{99}, c.cookies.associated(c.sessions.keeper.(*storeKeeper).key(handle)))
 	_ = store.Set(t.Context(), c.sessions.keeper.(*storeKeeper).key(handle), sealed, time.Hour)
-	c.wantRefusal(t, requestWith(third...), "version")
+	c.wantRefusal(t, requestWith(third...), "malformed")
 }
 
 func TestACookieThatHoldsNoHandleIsNoSession(t *testing.T) {
@@ -104,7 +106,7 @@ func TestACookieThatHoldsNoHandleIsNoSession(t *testing.T) {
 		"x", ".", handle, handle + ".", handle + ".x", handle[:42] + ".1", handle + "A.1", handle + "=.1",
 		"!" + handle[1:] + ".1", handle + ".1.1", handle + ".99999999999999999999", sealed,
 	} {
-		c.wantRefusal(t, requestWith(&http.Cookie{Name: c.cookies.session, Value: value}), "no handle")
+		c.wantRefusal(t, requestWith(&http.Cookie{Name: c.cookies.session, Value: value}), "malformed")
 	}
 	// One that was never given out is like one that has expired.
 	unknown := strings.Repeat("A", 43)

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,16 +73,15 @@ func (c *offlineClient) refusals() []string {
 	return reasons
 }
 
-// wantRefusal is for a session that is refused for a reason that has these
-// words in it.
-func (c *offlineClient) wantRefusal(t *testing.T, r *http.Request, words string) {
+// wantRefusal fails the test unless the session of r is refused for reason.
+func (c *offlineClient) wantRefusal(t *testing.T, r *http.Request, reason string) {
 	t.Helper()
 	c.refusals()
 	if s, err := c.Session(r); s != nil || !errors.Is(err, CodeNoSession) {
 		t.Errorf("Session returned %v and %v, want CodeNoSession", s, err)
 	}
-	if reasons := c.refusals(); len(reasons) != 1 || !strings.Contains(reasons[0], words) {
-		t.Errorf("SessionRefused events: %q, want one about %q", reasons, words)
+	if reasons := c.refusals(); !slices.Equal(reasons, []string{reason}) {
+		t.Errorf("SessionRefused events: %q, want one for %q", reasons, reason)
 	}
 }
 
@@ -379,18 +377,18 @@ func TestSessionsEndByTheirLimits(t *testing.T) {
 	}{
 		{"new", func(*Session, time.Time) {}, ""},
 		{"one second before its lifetime ends", func(s *Session, now time.Time) { s.created = now.Add(time.Second - lifetime) }, ""},
-		{"at the end of its lifetime", func(s *Session, now time.Time) { s.created = now.Add(-lifetime) }, "past its lifetime"},
-		{"in use and long past its lifetime", func(s *Session, now time.Time) { s.created = now.Add(-100 * lifetime) }, "past its lifetime"},
+		{"at the end of its lifetime", func(s *Session, now time.Time) { s.created = now.Add(-lifetime) }, "expired"},
+		{"in use and long past its lifetime", func(s *Session, now time.Time) { s.created = now.Add(-100 * lifetime) }, "expired"},
 		{"idle for a second less than allowed", func(s *Session, now time.Time) { s.seen = now.Add(time.Second - idle) }, ""},
-		{"idle for as long as allowed", func(s *Session, now time.Time) { s.seen = now.Add(-idle) }, "idle for too long"},
+		{"idle for as long as allowed", func(s *Session, now time.Time) { s.seen = now.Add(-idle) }, "idle"},
 		{"before the provider's own limit", func(s *Session, now time.Time) { s.ceiling = now.Add(time.Second) }, ""},
-		{"at the provider's own limit", func(s *Session, now time.Time) { s.ceiling = now }, "past its lifetime"},
+		{"at the provider's own limit", func(s *Session, now time.Time) { s.ceiling = now }, "expired"},
 		{"with a provider's limit beyond the lifetime", func(s *Session, now time.Time) {
 			s.created, s.ceiling = now.Add(-lifetime), now.Add(time.Hour)
-		}, "past its lifetime"},
+		}, "expired"},
 		{"made by a clock five minutes ahead", func(s *Session, now time.Time) { s.created = now.Add(5 * time.Minute) }, ""},
-		{"made in the future", func(s *Session, now time.Time) { s.created = now.Add(5*time.Minute + time.Second) }, "made in the future"},
-		{"with no beginning", func(s *Session, _ time.Time) { s.created = time.Time{} }, "past its lifetime"},
+		{"future", func(s *Session, now time.Time) { s.created = now.Add(5*time.Minute + time.Second) }, "future"},
+		{"with no beginning", func(s *Session, _ time.Time) { s.created = time.Time{} }, "expired"},
 	} {
 		c := newOfflineClient(t, func(cfg *Config) { cfg.Sessions.Lifetime, cfg.Sessions.IdleTimeout = lifetime, idle })
 		s := madeSession(c.Client, aliceClaims, "")
@@ -541,11 +539,11 @@ func TestStartSessionForgetsTheLogin(t *testing.T) {
 	c := newOfflineClient(t, nil)
 	pending := &http.Cookie{Name: c.logins.cookieName("the-state"), Value: "x"}
 	other := &http.Cookie{Name: c.logins.cookieName("another"), Value: "x"}
-	r := httptest.NewRequest(http.MethodGet, "https://app.example/auth/callback?code=c&state=the-state", nil)
-	r.AddCookie(pending)
-	r.AddCookie(other)
+	login := &pendingLogin{logins: c.logins, cookie: pending.Name, hasCookie: true}
+	s := madeSession(c.Client, aliceClaims, "")
+	s.login = &freshLogin{forget: login.forget}
 	w := httptest.NewRecorder()
-	if err := c.StartSession(w, r, madeSession(c.Client, aliceClaims, "")); err != nil {
+	if err := c.StartSession(w, requestWith(pending, other), s); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
