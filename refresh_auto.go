@@ -100,7 +100,7 @@ func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *reques
 // about the session, rather than that it cannot answer for now: 500 is what some
 // say when their own session is over.
 func refusedRefresh(err error) bool {
-	if outage(err) || errors.Is(err, CodeNoSession) {
+	if outage(err) || errors.Is(err, CodeNoSession) || errors.Is(err, CodeCanceled) {
 		return false
 	}
 	var answer *fetch.Error

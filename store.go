@@ -44,8 +44,8 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// A SharedStore is a [Store] for apps that run as several replicas. With a plain
-// Store the app works as well, with these weaknesses:
+// A SharedStore is a [Store] for apps that run as several replicas. They can use a
+// plain Store too, with these weaknesses:
 //
 //   - Without Touch, a session in use is extended by writing its value again, so of
 //     two requests that change the session at the same moment one may be lost.

@@ -49,14 +49,9 @@
 // For anything that the catalogue lacks, [Provider.Handle] replaces the handler of an
 // endpoint and [Provider.SignClaims] signs arbitrary claims.
 //
-// # Testing a session store
-//
-// [TestStore] tests that a store of your own keeps the contract of oidcrp.Store.
-//
 // # Reading the source
 //
 // The files follow the course of a login: config, provider, server, discovery, par,
 // authorize, login, clientauth, token, userinfo, logout; then browser, record and
 // violations. The keys, tokens and responses that faults change are in internal/wire.
-// What tests session stores is in the files store, store_probe and store_checks.
 package oidctest

@@ -26,7 +26,7 @@ func ExampleProvider_SignIn() {
 			ClientID:     oidctest.ClientID,
 			ClientSecret: oidctest.ClientSecret,
 			BaseURL:      "http://" + app.Listener.Addr().String(),
-			CookieKeys:   [][]byte{make([]byte, 32)},
+			CookieKeys:   oidcrp.Keys(make([]byte, 32)),
 		})
 		app.Start()
 		t.Cleanup(app.Close)

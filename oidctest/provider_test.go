@@ -91,8 +91,7 @@ func TestImports_NeitherHTTPTestNorTheRoot(t *testing.T) {
 		}
 		for _, path := range pkg.Imports {
 			own := strings.HasPrefix(path, "github.com/oidcrp/") &&
-				!strings.HasPrefix(path, "github.com/oidcrp/oidcrp/oidctest/") &&
-				path != "github.com/oidcrp/oidcrp/internal/store"
+				!strings.HasPrefix(path, "github.com/oidcrp/oidcrp/oidctest/")
 			if strings.Contains(path, "httptest") || own {
 				t.Errorf("the package in %s imports %s", dir, path)
 			}

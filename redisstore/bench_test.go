@@ -36,7 +36,7 @@ func (h *tripHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
-// newProtected returns a protected page, and a request of somebody who is signed in.
+// newProtected returns a protected page, and a request by a person who is signed in.
 func newProtected(t testing.TB, change func(*oidcrp.Config)) (http.Handler, *http.Request, *tripHook) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: startServer(t).client(t).Options().Addr, ContextTimeoutEnabled: true})
@@ -46,7 +46,7 @@ func newProtected(t testing.TB, change func(*oidcrp.Config)) (http.Handler, *htt
 	base := "http://" + app.Listener.Addr().String()
 	cfg := oidcrp.Config{
 		Issuer: provider.Issuer(), ClientID: oidctest.ClientID, ClientSecret: oidctest.ClientSecret,
-		BaseURL: base, CookieKeys: [][]byte{make([]byte, 32)}, Store: newStore(t, client, Config{}),
+		BaseURL: base, CookieKeys: oidcrp.Keys(make([]byte, 32)), Store: newStore(t, client, Config{}),
 		SessionIdleTimeout: 10 * time.Hour,
 	}
 	change(&cfg)
@@ -73,12 +73,12 @@ func newProtected(t testing.TB, change func(*oidcrp.Config)) (http.Handler, *htt
 // at every request.
 var waysToKeep = map[string]func(*oidcrp.Config){
 	"stored":                func(*oidcrp.Config) {},
-	"stored, marks always":  func(cfg *oidcrp.Config) { cfg.RevocationDelay = -1 },
-	"cookies":               func(cfg *oidcrp.Config) { cfg.CookieSessions, cfg.RevocationDelay = true, time.Hour },
-	"cookies, marks always": func(cfg *oidcrp.Config) { cfg.CookieSessions, cfg.RevocationDelay = true, -1 },
+	"stored, marks always":  func(cfg *oidcrp.Config) { cfg.Sessions.RevocationDelay = -1 },
+	"cookies":               func(cfg *oidcrp.Config) { cfg.Sessions.InCookies, cfg.Sessions.RevocationDelay = true, time.Hour },
+	"cookies, marks always": func(cfg *oidcrp.Config) { cfg.Sessions.InCookies, cfg.Sessions.RevocationDelay = true, -1 },
 }
 
-func TestARequestIsOneRoundTripAtMost(t *testing.T) {
+func TestStore_ARequestIsOneRoundTripAtMost(t *testing.T) {
 	t.Parallel()
 	for way, change := range waysToKeep {
 		t.Run(way, func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package redisstore keeps the sessions of oidcrp in Redis or Valkey, where every
-// replica of an app finds them.
+// Package redisstore keeps the sessions of oidcrp in Redis or Valkey, shared by all
+// replicas of an app.
 //
 //	store, err := redisstore.Open(os.Getenv("REDIS_URL")) // redis://:password@redis:6379/0
 //	if err != nil {
@@ -11,13 +11,13 @@
 //		…
 //	})
 //
-// For Sentinel, for a cluster and for all else that go-redis can do, make the client
-// and give it to [New]:
+// For Sentinel, a cluster and everything else that go-redis supports, make the client
+// yourself and pass it to [New]:
 //
 //	rdb := redis.NewFailoverClient(&redis.FailoverOptions{
 //		MasterName:            "sessions",
 //		SentinelAddrs:         []string{"sentinel-1:26379", "sentinel-2:26379", "sentinel-3:26379"},
-//		ContextTimeoutEnabled: true, // New insists on it
+//		ContextTimeoutEnabled: true, // New requires it
 //	})
 //	store, err := redisstore.New(rdb, redisstore.Config{})
 //
@@ -27,20 +27,19 @@
 //	})
 //	store, err := redisstore.New(rdb, redisstore.Config{Prefix: "myapp:"})
 //
-// # What is kept
+// # What is stored
 //
-// A session is one string under the prefix and the hash of a secret that only the
-// browser has; its value is sealed under that secret, so that Redis, its operators and
-// its backups learn nothing and can sign in as nobody. Every key has a time to live,
-// after which Redis forgets it by itself. The commands are GET, SET, DEL and PEXPIRE,
-// on single keys; SET with NX and PX needs Redis 2.6.12, and any Valkey has it.
+// A session is one string. Its key is the prefix and the hash of a secret that only
+// the browser has, and its value is sealed with that secret: reading Redis or its
+// backups reveals nothing about people and does not let the reader sign in as any of
+// them. Every key has a time to live. The commands are GET, SET, DEL and PEXPIRE, each
+// on one key. SET with NX and PX needs Redis 2.6.12 or any Valkey.
 //
-// # What Redis must be
+// # What Redis needs
 //
-// A Redis that evicts keys signs people out, and may forget that somebody was signed
-// out: give it room, and maxmemory-policy noeviction, or volatile-ttl, which drops
-// first what ends soonest. One that restarts without its data signs everybody out; a
-// failover may lose what was written in the last moments, since replication follows
-// behind. Reads go to the primary: a replica may not have heard yet that somebody was
-// signed out.
+// A Redis that evicts keys signs people out and may lose the record of a logout. Give it
+// enough memory, and set maxmemory-policy to noeviction, or to volatile-ttl, which
+// evicts the entries that expire soonest. A Redis that restarts without its data signs
+// everybody out. A failover may lose the writes of the last moments, because replication
+// is asynchronous. Reads go to the primary: a replica may not have received a logout yet.
 package redisstore

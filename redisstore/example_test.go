@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// An app of which several replicas share the sessions of one Redis.
+// An app whose replicas share the sessions in one Redis.
 func Example() {
 	store, err := redisstore.Open(os.Getenv("REDIS_URL"))
 	if err != nil {

@@ -15,34 +15,30 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Config is what a Store may be told. The zero value is ready to use.
+// Config holds the options of a Store. The zero value is ready to use.
 type Config struct {
-	// Prefix begins every key; if empty, "oidcrp:". Apps that share a Redis need
-	// none of their own, since keys are hashes that never meet, but operators may
-	// like one. In a cluster, a hash tag in it would put all sessions on one node.
+	// Prefix is the start of every key; if empty, "oidcrp:". Apps that share a Redis
+	// do not need different prefixes, because keys are hashes that never collide. In a
+	// cluster, do not use a hash tag: it would put all sessions on one node.
 	Prefix string
 }
 
-// A Store is an [oidcrp.Store] in Redis, with all the optional methods. It is made by
-// [New] or [Open] and safe for concurrent use.
+// A Store is an [oidcrp.SharedStore] in Redis. [New] and [Open] return one. It is safe
+// for concurrent use.
 type Store struct {
 	client redis.UniversalClient
 	prefix string
 }
 
-var (
-	_ oidcrp.TouchStore   = (*Store)(nil)
-	_ oidcrp.AddStore     = (*Store)(nil)
-	_ oidcrp.GetManyStore = (*Store)(nil)
-)
+var _ oidcrp.SharedStore = (*Store)(nil)
 
 // New returns a Store that uses client: a *redis.Client, for one server or behind
-// Sentinel, a *redis.ClusterClient, or a *redis.Ring, though a Ring that takes a shard
-// out of use signs out whose sessions it had. It does not use the network.
+// Sentinel, a *redis.ClusterClient, or a *redis.Ring. A Ring that takes a shard out of
+// use signs out the people whose sessions were there. New makes no network calls.
 //
-// It returns an error when the options of client have no ContextTimeoutEnabled, or a
-// Redis that hangs would hold up the app for longer than it allows, and when a cluster
-// client reads from replicas, which may not have heard of a logout yet.
+// It returns an error if the options of client do not set ContextTimeoutEnabled, since
+// a Redis that hangs would then hold up the app for longer than it allows, or if a
+// cluster client reads from replicas, which may not have received a logout yet.
 func New(client redis.UniversalClient, cfg Config) (*Store, error) {
 	enabled, replicas := true, false
 	switch c := client.(type) {
@@ -56,10 +52,10 @@ func New(client redis.UniversalClient, cfg Config) (*Store, error) {
 		enabled = c.Options().ContextTimeoutEnabled
 	}
 	if !enabled {
-		return nil, errors.New("redisstore: set ContextTimeoutEnabled in the options of the client, or it ignores deadlines")
+		return nil, errors.New("redisstore: the client ignores deadlines: set ContextTimeoutEnabled in its options")
 	}
 	if replicas {
-		return nil, errors.New("redisstore: the client reads from replicas, which may not have heard of a logout yet: " +
+		return nil, errors.New("redisstore: the client reads from replicas, which may not have received a logout yet: " +
 			"unset ReadOnly, RouteByLatency and RouteRandomly")
 	}
 	if cfg.Prefix == "" {
@@ -68,23 +64,23 @@ func New(client redis.UniversalClient, cfg Config) (*Store, error) {
 	return &Store{client, cfg.Prefix}, nil
 }
 
-// What Open sets unless the URL does. oidcrp gives the Store five seconds for what a
-// request needs: a connection that does not answer is given up in time for another.
+// The timeouts that Open sets unless the URL does. oidcrp allows 2 seconds for a call by
+// default: a connection that does not answer is dropped in time to try another.
 const (
-	dialTimeout = 2 * time.Second
-	ioTimeout   = 2 * time.Second
-	poolTimeout = 2 * time.Second
+	dialTimeout = time.Second
+	ioTimeout   = time.Second
+	poolTimeout = time.Second
 )
 
-// Open returns a Store that uses one server, at a redis:// or rediss:// (TLS) or
-// unix:// URL as in [redis.ParseURL], which also says what the query may set, such as
-// pool_size=100. It does not use the network: a server that is down is an error of the
-// Store's methods, until about a second after it is back. The timeouts are 2 s unless
-// the URL sets them.
+// Open returns a Store that uses the server at rawURL: a redis://, rediss:// (TLS) or
+// unix:// URL. [redis.ParseURL] documents the options that its query may set, such as
+// pool_size=100. Open makes no network calls: while the server is down, and for about a
+// second afterwards, the Store's methods fail. The timeouts are 1 second unless the URL
+// sets them.
 func Open(rawURL string) (*Store, error) {
-	// Errors of net/url show what they are about, and that has a password.
+	// Errors of net/url quote the URL, which may contain a password.
 	if _, err := url.Parse(rawURL); err != nil {
-		return nil, errors.New("redisstore: the address is no URL")
+		return nil, errors.New("redisstore: the address is not a valid URL")
 	}
 	opt, err := redis.ParseURL(rawURL)
 	if err != nil {
@@ -98,13 +94,13 @@ func Open(rawURL string) (*Store, error) {
 			*timeout = unless
 		}
 	}
-	opt.DialerRetries = 1 // commands are tried again as it is
-	// Asks a server for a feature of one vendor's cloud, at every connection.
+	opt.DialerRetries = 1 // commands are retried anyway
+	// By default every new connection asks for a feature of one vendor's cloud.
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return New(redis.NewClient(opt), Config{})
 }
 
-// Close closes the client, also one that was given to New.
+// Close closes the client, even one that was passed to New.
 func (s *Store) Close() error { return s.client.Close() }
 
 // Get returns the value of key, or [oidcrp.ErrNotFound].
@@ -119,8 +115,9 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 	return []byte(value), nil
 }
 
-// GetMany returns the values of keys, in their order, nil for a key that is not there.
-// It takes one round trip; with a cluster, one to each node concerned, at the same time.
+// GetMany returns the values of keys in their order, nil for a key that does not exist.
+// It takes one round trip; with a cluster, one to each node concerned, all at the same
+// time.
 func (s *Store) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 	values := make([][]byte, len(keys))
 	pipe := s.client.Pipeline()
@@ -143,24 +140,24 @@ func (s *Store) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 	return values, nil
 }
 
-// Set keeps value under key for ttl, to the next millisecond.
+// Set stores value under key for ttl, rounded up to a millisecond.
 func (s *Store) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return failed("set", s.client.Set(ctx, s.prefix+key, value, roundUp(ttl)).Err())
 }
 
-// Delete forgets key.
+// Delete removes key.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	return failed("delete", s.client.Del(ctx, s.prefix+key).Err())
 }
 
-// Touch makes key expire ttl from now, to the next millisecond.
+// Touch makes key expire after ttl, rounded up to a millisecond.
 func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error {
 	return failed("touch", s.client.PExpire(ctx, s.prefix+key, roundUp(ttl)).Err())
 }
 
-// Add keeps value under key for ttl and reports true, or reports false when another
-// value is there. It reports true as well when value itself is there: the client tries
-// again when the answer to its first try was lost.
+// Add stores value under key for ttl and returns true, or returns false if key has
+// another value. It also returns true if key has this value: the client retries when
+// the response to its first attempt was lost.
 func (s *Store) Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
 	added, err := s.client.SetNX(ctx, s.prefix+key, value, roundUp(ttl)).Result()
 	if err != nil || added {
@@ -168,7 +165,7 @@ func (s *Store) Add(ctx context.Context, key string, value []byte, ttl time.Dura
 	}
 	there, err := s.client.Get(ctx, s.prefix+key).Bytes()
 	if errors.Is(err, redis.Nil) {
-		return false, nil // it has expired since: whoever set it had it until now
+		return false, nil // the other value has expired since SetNX found it
 	}
 	if err != nil {
 		return false, failed("add", err)
@@ -176,8 +173,8 @@ func (s *Store) Add(ctx context.Context, key string, value []byte, ttl time.Dura
 	return bytes.Equal(there, value), nil
 }
 
-// roundUp returns ttl in whole milliseconds, at least one: Redis counts in them, and
-// takes 0 as without end.
+// roundUp returns ttl in whole milliseconds, which Redis counts in; at least one, since
+// go-redis takes 0 for an entry that never expires.
 func roundUp(ttl time.Duration) time.Duration {
 	if rest := ttl % time.Millisecond; rest > 0 && ttl < math.MaxInt64-time.Millisecond {
 		ttl += time.Millisecond - rest
@@ -185,13 +182,13 @@ func roundUp(ttl time.Duration) time.Duration {
 	return max(ttl, time.Millisecond)
 }
 
-// failed says what failed, without what a server repeats of the command.
+// failed wraps err without the arguments of the command, which a server may quote.
 func failed(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if said := redis.Error(nil); errors.As(err, &said) {
-		if kept, _, cut := strings.Cut(said.Error(), ", with args beginning with"); cut {
+	if answer := redis.Error(nil); errors.As(err, &answer) {
+		if kept, _, cut := strings.Cut(answer.Error(), ", with args beginning with"); cut {
 			return fmt.Errorf("redisstore: %s: %s", what, kept)
 		}
 	}

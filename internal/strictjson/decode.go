@@ -6,13 +6,13 @@ import (
 	"reflect"
 )
 
-// Decode decodes members into v as [json.Unmarshal] decodes an object, except
-// that member names match exactly, also in nested objects: a field tagged "sub"
-// is never filled by "SUB". A value that decodes itself ([json.Unmarshaler])
-// receives its JSON as it is. Members that fit nowhere are ignored.
+// Decode decodes members into v as [json.Unmarshal] decodes an object, except that
+// member names match exactly, in nested objects too: a field tagged "sub" is never
+// filled by "SUB". Members without a field are ignored. A [json.Unmarshaler]
+// receives its JSON unchanged.
 //
-// Its errors are those of encoding/json, which may quote a value that does not
-// fit.
+// Its errors are those of encoding/json; they may quote a number, or a string that
+// was expected to be one.
 func Decode(members Members, v any) error {
 	text, err := selected(members, reflect.ValueOf(v))
 	if err != nil {
@@ -21,8 +21,7 @@ func Decode(members Members, v any) error {
 	return json.Unmarshal(text, v)
 }
 
-// selected returns the object that is left of members when every member is
-// dropped that v has no place for under exactly its name.
+// selected returns the members that v has a field for, by exact name, as one object.
 func selected(members Members, v reflect.Value) ([]byte, error) {
 	if !v.IsValid() {
 		return []byte("{}"), nil // for the error of json.Unmarshal
@@ -38,8 +37,8 @@ func selected(members Members, v reflect.Value) ([]byte, error) {
 	return appendMembers(make([]byte, 0, members.size()), members, values)
 }
 
-// appendFields appends the members that are fields of the struct v, which is
-// invalid if it does not exist yet.
+// appendFields appends the members that are fields of the struct v as one object. A
+// v that does not exist yet is invalid.
 func (s *shape) appendFields(b []byte, members Members, v reflect.Value) (_ []byte, err error) {
 	b = append(b, '{')
 	empty := len(b)
@@ -60,7 +59,8 @@ func (s *shape) appendFields(b []byte, members Members, v reflect.Value) (_ []by
 	return append(b, '}'), nil
 }
 
-// appendMembers appends all members, sorted by name; s is the shape of their values.
+// appendMembers appends all members as one object, sorted by name. Their values have
+// the shape s.
 func appendMembers(b []byte, members Members, s *shape) (_ []byte, err error) {
 	b = append(b, '{')
 	for i, name := range members.names() {
@@ -75,8 +75,8 @@ func appendMembers(b []byte, members Members, s *shape) (_ []byte, err error) {
 	return append(b, '}'), nil
 }
 
-// appendValue appends what is left of raw, which is to be decoded into v of the
-// shape s; v is invalid if it does not exist yet.
+// appendValue appends raw without the members that v, of the shape s, has no field
+// for.
 func (s *shape) appendValue(b []byte, raw json.RawMessage, v reflect.Value) ([]byte, error) {
 	if s.kind == wholeShape {
 		return append(b, raw...), nil
@@ -86,15 +86,14 @@ func (s *shape) appendValue(b []byte, raw json.RawMessage, v reflect.Value) ([]b
 	return w.out, err
 }
 
-// A selection copies a JSON value and leaves out the members that encoding/json
-// would match by another case.
+// A selection copies a JSON value without the members that no field names exactly,
+// which encoding/json might match by another case.
 type selection struct {
 	scanner
 	out []byte
 }
 
-// copy copies the next value, which is to be decoded into v of the shape s; v is
-// invalid if it does not exist yet.
+// copy copies the next value, for v of the shape s.
 func (w *selection) copy(s *shape, v reflect.Value) error {
 	s, v = s.target(v)
 	switch c := w.peek(); {
@@ -125,8 +124,8 @@ func (w *selection) copyMap(s *shape) error {
 	return w.copyMembers(func([]byte) (*shape, reflect.Value, bool) { return s.elem, reflect.Value{}, true })
 }
 
-// copyMembers copies the members of an object for which place reports true, each
-// for the value and the shape that place returns.
+// copyMembers copies the members of an object for which place reports true. Place
+// returns the shape and the value that each is for.
 func (w *selection) copyMembers(place func(name []byte) (*shape, reflect.Value, bool)) error {
 	w.out = append(w.out, '{')
 	empty := len(w.out)
@@ -172,11 +171,11 @@ func (w *selection) member() (raw, name []byte, err error) {
 	return raw, name, w.colon()
 }
 
-// copyList copies an array. Its elements are decoded into those that v has
-// already, as far as these go.
+// copyList copies an array. encoding/json decodes its elements into those that v has
+// already.
 func (w *selection) copyList(s *shape, v reflect.Value) error {
 	if v.IsValid() && v.Kind() == reflect.Slice {
-		v = v.Slice(0, v.Cap()) // encoding/json uses all of it
+		v = v.Slice(0, v.Cap()) // even beyond its length
 	}
 	w.out = append(w.out, '[')
 	for i := 0; ; i++ {

@@ -1,7 +1,6 @@
 package strictjson
 
 import (
-	"encoding"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -10,8 +9,8 @@ import (
 	"unicode"
 )
 
-// A shape is what Decode must know of a type: where in its JSON the member names
-// of structs stand.
+// A shape is what Decode must know about a type: where its JSON has members that
+// encoding/json would match to the fields of a struct.
 type shape struct {
 	kind   shapeKind
 	elem   *shape            // of a pointer, a map or a list
@@ -22,15 +21,15 @@ type shape struct {
 type shapeKind int
 
 const (
-	wholeShape     shapeKind = iota // has no member names: everything is copied
-	pointerShape                    // is what it points to
+	wholeShape     shapeKind = iota // contains no struct: everything is copied
+	pointerShape                    // its JSON is that of elem
 	interfaceShape                  // may hold a pointer to decode into
 	structShape
 	mapShape
 	listShape // a slice or an array
 )
 
-// A field is a place for a member in a struct.
+// A field is a struct field that a member can fill.
 type field struct {
 	name  string
 	key   string // the name as JSON, with the colon
@@ -38,8 +37,8 @@ type field struct {
 	shape *shape
 }
 
-// in returns the field's value in the struct v; the zero Value if it does not
-// exist yet, or does not matter because it is copied whole.
+// in returns the value of the field in the struct v; the zero Value if it does not
+// exist yet, or does not matter because its JSON is copied whole.
 func (f *field) in(v reflect.Value) reflect.Value {
 	if !v.IsValid() || f.shape.kind == wholeShape {
 		return reflect.Value{}
@@ -85,12 +84,12 @@ func (s *shape) target(v reflect.Value) (*shape, reflect.Value) {
 var (
 	whole = new(shape)
 
-	unmarshalerType     = reflect.TypeFor[json.Unmarshaler]()
-	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
+	unmarshalerType = reflect.TypeFor[json.Unmarshaler]()
 
-	shapes sync.Map // from reflect.Type to *shape, which nobody changes
+	shapes sync.Map // from reflect.Type to *shape; a shape in it never changes
 )
 
+// shapeOf returns the shape of t.
 func shapeOf(t reflect.Type) *shape {
 	if s, ok := shapes.Load(t); ok {
 		return s.(*shape)
@@ -142,9 +141,9 @@ func (m shaper) contain(s *shape, kind shapeKind, elem reflect.Type) {
 	}
 }
 
-// decodesItself reports whether encoding/json hands the JSON for a t to a method.
-// It looks for one on every pointer, and on the address of a value whose type has
-// a name.
+// decodesItself reports whether encoding/json passes the JSON for a t to its
+// UnmarshalJSON. It looks for the method on every pointer, and on the address of a
+// value whose type has a name.
 func decodesItself(t reflect.Type) bool {
 	if t.Kind() != reflect.Pointer {
 		if t.Name() == "" {
@@ -152,7 +151,7 @@ func decodesItself(t reflect.Type) bool {
 		}
 		t = reflect.PointerTo(t)
 	}
-	return t.Implements(unmarshalerType) || t.Implements(textUnmarshalerType)
+	return t.Implements(unmarshalerType)
 }
 
 // structure makes s the shape of the struct t.
@@ -172,7 +171,7 @@ func (m shaper) structure(s *shape, t reflect.Type) {
 	}
 }
 
-// A candidate is a struct field that could be the place for a member.
+// A candidate is a struct field that a member could fill.
 type candidate struct {
 	name      string
 	tagged    bool // the name comes from a tag

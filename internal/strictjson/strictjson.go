@@ -257,7 +257,7 @@ func (s *scanner) word(word string) bool {
 }
 
 // peek returns the next byte, 0 at the end of the document. A zero byte is
-// never part of valid JSON, so the two need not be told apart.
+// never part of valid JSON, so the two need not be distinguished.
 func (s *scanner) peek() byte {
 	if s.pos < len(s.data) {
 		return s.data[s.pos]
