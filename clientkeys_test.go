@@ -1,11 +1,9 @@
-package oidcrp
+package oidcrp_test
 
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
@@ -27,11 +26,11 @@ func keysAt(t testing.TB, base string) (body string, set jose.JSONWebKeySet) {
 	return body, set
 }
 
-func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
+func TestClientKeys_AreServedWithoutTheirPrivateParts(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	certificates := []tls.Certificate{certificateFor(t, keys.RSA2, "rsa"), certificateFor(t, keys.P521, "ec")}
-	app := newTestApp(t, setup{config: func(c *Config) {
+	app := newTestApp(t, setup{config: func(c *oidcrp.Config) {
 		c.Registration.ClientKeys = []jose.JSONWebKey{
 			{Key: keys.RSA, KeyID: "rsa", Use: "sig", Algorithm: "PS256"},
 			{Key: keys.P256}, {Key: keys.P384, Use: "enc"}, {Key: keys.Ed},
@@ -57,15 +56,8 @@ func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
 			}
 		}
 	}
-	scalar := func(key *ecdsa.PrivateKey) []byte {
-		b, err := key.Bytes()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
 	for _, secret := range [][]byte{
-		keys.RSA.D.Bytes(), keys.RSA.Primes[0].Bytes(), scalar(keys.P256), scalar(keys.P384), keys.Ed.Seed(),
+		keys.RSA.D.Bytes(), keys.RSA.Primes[0].Bytes(), scalar(t, keys.P256), scalar(t, keys.P384), keys.Ed.Seed(),
 	} {
 		for _, enc := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
 			if bytes.Contains([]byte(body), []byte(enc.EncodeToString(secret))) {
@@ -103,10 +95,10 @@ func TestClientKeysAreServedWithoutTheirPrivateParts(t *testing.T) {
 	}
 }
 
-func TestAKeyThatIsAloneIsServedAsItIsNamed(t *testing.T) {
+func TestClientKeys_AKeyThatIsAloneIsServedAsItIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, kid := range []string{"", "mine"} {
-		app := newTestApp(t, setup{config: func(c *Config) {
+		app := newTestApp(t, setup{config: func(c *oidcrp.Config) {
 			c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, KeyID: kid}}
 		}})
 		if _, set := keysAt(t, app.URL); len(set.Keys) != 1 || set.Keys[0].KeyID != kid {
@@ -115,9 +107,9 @@ func TestAKeyThatIsAloneIsServedAsItIsNamed(t *testing.T) {
 	}
 }
 
-func TestWhoMayAskForTheClientKeys(t *testing.T) {
+func TestClientKeys_WhoMayAskForThem(t *testing.T) {
 	t.Parallel()
-	with := newTestApp(t, setup{config: func(c *Config) {
+	with := newTestApp(t, setup{config: func(c *oidcrp.Config) {
 		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256}}
 	}})
 	without := newTestApp(t, setup{})
@@ -139,36 +131,22 @@ func TestWhoMayAskForTheClientKeys(t *testing.T) {
 	}
 }
 
-func TestClientKeysMustBePrivateAndOfAKnownType(t *testing.T) {
-	t.Parallel()
-	for what, key := range map[string]jose.JSONWebKey{
-		"a public key": {Key: testKeys().P256.Public()}, "a shared secret": {Key: []byte("0123456789abcdef0123456789abcdef")},
-		"nothing": {}, "some text": {Key: "key"},
-		"a certificate alone": {Certificates: []*x509.Certificate{{}}},
-	} {
-		_, err := New(soundConfig(func(c *Config) { c.Registration.ClientKeys = []jose.JSONWebKey{key} }))
-		if codeOf(err) != CodeConfig {
-			t.Errorf("%s was taken: %v", what, err)
-		}
-	}
-}
-
 // The provider knows the keys from the client's jwks_uri alone.
-func TestAProviderFindsTheKeyOfAnAssertionByItsName(t *testing.T) {
+func TestClientKeys_AProviderFindsTheKeyOfAnAssertionByItsName(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
 	clientKeys := []jose.JSONWebKey{
 		{Key: keys.P384, Use: "enc"}, {Key: keys.RSA2, Algorithm: "PS512"}, {Key: keys.RSA},
 		{Key: keys.P256}, {Key: keys.Ed}, {Key: keys.P521},
 	}
-	served := newTestApp(t, setup{config: func(c *Config) { c.Registration.ClientKeys = clientKeys }})
+	served := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Registration.ClientKeys = clientKeys }})
 	_, set := keysAt(t, served.URL)
 	for i, alg := range map[int]string{1: "PS512", 2: "RS256", 3: "ES256", 4: "EdDSA", 5: "ES512"} {
 		app := newTestApp(t, setup{
 			provider: oidctest.Config{Clients: []oidctest.Client{{
 				ID: oidctest.ClientID, TokenEndpointAuthMethod: "private_key_jwt", JWKS: set,
 			}}},
-			config: func(c *Config) {
+			config: func(c *oidcrp.Config) {
 				c.ClientSecret, c.Registration.ClientKeys = "", clientKeys
 				c.Registration.TokenEndpointAuthMethod, c.Registration.TokenEndpointAuthSigningAlg = "private_key_jwt", alg
 			},
@@ -185,13 +163,92 @@ func TestAProviderFindsTheKeyOfAnAssertionByItsName(t *testing.T) {
 	}
 }
 
-func TestASelfSignedCertificateIsKnownByTheServedKeys(t *testing.T) {
+func TestClientKeys_ASelfSignedCertificateIsKnownByThem(t *testing.T) {
 	t.Parallel()
 	certificate := certificateFor(t, testKeys().RSA, "the client")
-	config := func(c *Config) { c.Registration.ClientCertificates = []tls.Certificate{certificate} }
+	config := func(c *oidcrp.Config) { c.Registration.ClientCertificates = []tls.Certificate{certificate} }
 	_, set := keysAt(t, newTestApp(t, setup{config: config}).URL)
 	app := newMTLSApp(t, oidctest.Client{
 		ID: oidctest.ClientID, TokenEndpointAuthMethod: "self_signed_tls_client_auth", JWKS: set,
 	}, allAliases, setup{config: config})
 	app.signIn(t)
+}
+
+// clientKeyFiles are what a file of client keys may hold: the key that is read,
+// or what is said about the file. What else there is, package internal/jose
+// tests.
+func clientKeyFiles(t *testing.T) []clientKeyFile {
+	t.Helper()
+	keys := testKeys()
+	named := jose.JSONWebKey{Key: keys.Ed, KeyID: "2026", Algorithm: "EdDSA", Use: "sig"}
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{named}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []clientKeyFile{
+		{"PKCS #8", pkcs8(t, keys.P256), jose.JSONWebKey{Key: keys.P256}, ""},
+		{"a JWK Set", set, named, ""},
+		{"garbage", []byte("s3cr3t garbage"), jose.JSONWebKey{}, "holds neither a JWK nor a PEM key"},
+	}
+}
+
+type clientKeyFile struct {
+	what string
+	file []byte
+	want jose.JSONWebKey
+	err  string
+}
+
+// sameKey reports whether two keys are the same, private parts and names included.
+func sameKey(t *testing.T, a, b jose.JSONWebKey) bool {
+	t.Helper()
+	var texts [2][]byte
+	for i, key := range []jose.JSONWebKey{a, b} {
+		var err error
+		if texts[i], err = json.Marshal(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return bytes.Equal(texts[0], texts[1])
+}
+
+func TestParseClientKeys(t *testing.T) {
+	t.Parallel()
+	for _, tt := range clientKeyFiles(t) {
+		keys, err := oidcrp.ParseClientKeys(tt.file)
+		if tt.err != "" {
+			if want := "oidcrp: client keys: config_invalid: " + tt.err; wantCode(t, err, oidcrp.CodeConfig).Error() != want || keys != nil {
+				t.Errorf("%s: %v, %v, want %s", tt.what, keys, err, want)
+			}
+			continue
+		}
+		if err != nil || len(keys) != 1 || !sameKey(t, keys[0], tt.want) {
+			t.Errorf("%s: the keys are %v, %v", tt.what, keys, err)
+			continue
+		}
+		mustNew(t, func(c *oidcrp.Config) { c.ClientSecret, c.Registration.ClientKeys = "", keys })
+	}
+}
+
+func TestParseClientCertificate(t *testing.T) {
+	t.Parallel()
+	file := selfSigned(t)
+	certificate, err := oidcrp.ParseClientCertificate(file)
+	if err != nil || !testKeys().P256.Equal(certificate.PrivateKey) {
+		t.Fatalf("%v, %v", certificate.PrivateKey, err)
+	}
+	mustNew(t, func(c *oidcrp.Config) {
+		c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "tls_client_auth"
+		c.Registration.ClientCertificates = []tls.Certificate{certificate}
+	})
+	for what, file := range map[string][]byte{
+		"nothing": nil, "garbage": []byte("s3cr3t"), "a key alone": pkcs8(t, testKeys().P256),
+		"the key of another": bytes.Replace(file, pkcs8(t, testKeys().P256), pkcs8(t, testKeys().Other), 1),
+	} {
+		const want = "oidcrp: client certificate: config_invalid: holds no PEM certificate with its private key"
+		_, err := oidcrp.ParseClientCertificate(file)
+		if wantCode(t, err, oidcrp.CodeConfig).Error() != want {
+			t.Errorf("%s: error is %v, want %s", what, err, want)
+		}
+	}
 }

@@ -1,17 +1,13 @@
-package oidcrp
+package oidcrp_test
 
 import (
-	"crypto/ecdh"
-	"crypto/ecdsa"
-	"crypto/ed25519"
+	"bytes"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"math/big"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,24 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 )
-
-// setEnv sets these variables, and no others that ConfigFromEnv reads, for the
-// time of the test.
-func setEnv(t *testing.T, vars map[string]string) {
-	t.Helper()
-	for _, entry := range os.Environ() {
-		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OIDC_") {
-			t.Setenv(name, "")
-		}
-	}
-	for name, value := range vars {
-		t.Setenv(name, value)
-	}
-}
 
 // tempFile writes data into a new file and returns its name.
 func tempFile(t testing.TB, data []byte) string {
@@ -63,9 +44,34 @@ func pkcs8(t testing.TB, key any) []byte {
 	return pemOf(t, "PRIVATE KEY", der, err)
 }
 
-func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
+// knownVariables are those that ConfigFromEnv reads, as its error lists them.
+func knownVariables(t *testing.T) []string {
+	t.Helper()
+	setEnv(t, map[string]string{"OIDC_UNKNOWN": "x"})
+	_, err := oidcrp.ConfigFromEnv()
+	list, ok := strings.CutPrefix(wantCode(t, err, oidcrp.CodeConfig).Err.Error(), "OIDC_UNKNOWN is not known; there are ")
+	if !ok {
+		t.Fatalf("error is %v", err)
+	}
+	t.Setenv("OIDC_UNKNOWN", "")
+	return strings.Split(list, ", ")
+}
+
+// emptyEnvConfig is what an empty environment makes.
+func emptyEnvConfig(t *testing.T) oidcrp.Config {
+	t.Helper()
+	setEnv(t, nil)
+	cfg, err := oidcrp.ConfigFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 	provider := oidctest.NewServer(t, oidctest.Config{TLS: true})
-	setEnv(t, map[string]string{
+	known, want := knownVariables(t), emptyEnvConfig(t)
+	vars := map[string]string{
 		"OIDC_ISSUER":                          provider.Issuer(),
 		"OIDC_CLIENT_ID":                       "app",
 		"OIDC_CLIENT_SECRET":                   "a=b c\"",
@@ -88,68 +94,70 @@ func TestConfigFromEnvReadsEveryVariable(t *testing.T) {
 		"OIDC_PROMPT":                          "login",
 		"OIDC_MAX_AGE":                         "300",
 		"OIDC_PROVIDER_CA_FILE":                tempFile(t, provider.Certificate()),
-		"OIDC_COOKIE_KEYS":                     base64.StdEncoding.EncodeToString(testKey(1)) + "," + base64.StdEncoding.EncodeToString(testKey(2)),
-	})
-	got, err := ConfigFromEnv()
+		"OIDC_COOKIE_KEYS":                     base64Keys(testKey(1), testKey(2)),
+	}
+	for _, name := range known {
+		if _, ok := vars[name]; !ok && name != "OIDC_COOKIE_KEYS_FILE" { // in the place of OIDC_COOKIE_KEYS
+			t.Errorf("%s is new: it needs a line above", name)
+		}
+	}
+	setEnv(t, vars)
+	got, err := oidcrp.ConfigFromEnv()
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusting, keys, certificates := got.Provider.RootCAs, got.Registration.ClientKeys, got.Registration.ClientCertificates
-	got.Provider.RootCAs, got.Registration.ClientKeys, got.Registration.ClientCertificates = nil, nil, nil
-	want := Config{
-		Issuer: provider.Issuer(), ClientID: "app", ClientSecret: "a=b c\"",
-		BaseURL: "https://app.example", Scopes: []string{"openid", "email", "uid"}, ResponseMode: "form_post",
-		Login: AuthOptions{Prompt: "login", MaxAge: new(5 * time.Minute)},
-		Registration: Registration{
-			RedirectURI: "https://app.example/back", PostLogoutRedirectURI: "https://app.example/bye",
-			TokenEndpointAuthMethod: "client_secret_post", TokenEndpointAuthSigningAlg: "HS512",
-			IDTokenSignedResponseAlg: "ES256", UserInfoSignedResponseAlg: "RS256",
-			IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
-			UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
-		},
-		Provider: Provider{UserInfoTokenInBody: true}, fromEnv: true,
-		CookieKeys: Keys(testKey(1), testKey(2)),
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("the configuration is\n%+v\nwant\n%+v", got, want)
-	}
-	if len(keys) != 1 || !testKeys().P256.Equal(keys[0].Key) {
-		t.Errorf("the client keys are %v", keys)
-	}
-	if len(certificates) != 1 || !testKeys().P256.Equal(certificates[0].PrivateKey) {
-		t.Errorf("the client certificates are %v", certificates)
-	}
-	got.Provider.RootCAs, got.Registration.ClientKeys, got.Registration.ClientCertificates = trusting, keys, certificates
-	client, err := New(got)
+	client, err := oidcrp.New(got)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Metadata(t.Context()); err != nil {
 		t.Errorf("the provider's certificate is not trusted: %v", err)
 	}
-	if len(envVars) != 24 { // OIDC_COOKIE_KEYS_FILE takes the place of OIDC_COOKIE_KEYS
-		t.Errorf("there are %d variables: the new ones need a line above", len(envVars))
+	keys, certificates := got.Registration.ClientKeys, got.Registration.ClientCertificates
+	got.Provider.RootCAs, got.Registration.ClientKeys, got.Registration.ClientCertificates = nil, nil, nil
+	want.Issuer, want.ClientID, want.ClientSecret, want.BaseURL = provider.Issuer(), "app", "a=b c\"", "https://app.example"
+	want.Scopes, want.ResponseMode = []string{"openid", "email", "uid"}, "form_post"
+	want.Login = oidcrp.AuthOptions{Prompt: "login", MaxAge: new(5 * time.Minute)}
+	want.Registration = oidcrp.Registration{
+		RedirectURI: "https://app.example/back", PostLogoutRedirectURI: "https://app.example/bye",
+		TokenEndpointAuthMethod: "client_secret_post", TokenEndpointAuthSigningAlg: "HS512",
+		IDTokenSignedResponseAlg: "ES256", UserInfoSignedResponseAlg: "RS256",
+		IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
+		UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
+	}
+	want.Provider.UserInfoTokenInBody = true
+	want.CookieKeys = oidcrp.Keys(testKey(1), testKey(2))
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the configuration is\n%+v\nwant\n%+v", got, want)
+	}
+	if len(keys) != 1 || !testKeys().P256.Equal(keys[0].Key) {
+		t.Errorf("there are %d client keys, or they are others", len(keys))
+	}
+	if len(certificates) != 1 || !testKeys().P256.Equal(certificates[0].PrivateKey) {
+		t.Errorf("there are %d client certificates, or they are others", len(certificates))
 	}
 }
 
-func TestAnEmptyVariableIsLikeNone(t *testing.T) {
+func TestConfigFromEnv_AnEmptyVariableCountsAsNotSet(t *testing.T) {
 	vars := map[string]string{"OIDC_UNKNOWN": ""}
-	for name := range envVars {
+	for _, name := range knownVariables(t) {
 		vars[name] = ""
 	}
+	want := emptyEnvConfig(t)
 	setEnv(t, vars)
-	got, err := ConfigFromEnv()
-	if err != nil || !reflect.DeepEqual(got, Config{fromEnv: true}) {
+	got, err := oidcrp.ConfigFromEnv()
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the configuration is %+v, %v", got, err)
 	}
 }
 
-func TestConfigFromEnvNamesEveryMistake(t *testing.T) {
+func TestConfigFromEnv_NamesEveryMistake(t *testing.T) {
 	const value = "s3cr3t-value"
+	known := strings.Join(knownVariables(t), ", ")
 	setEnv(t, map[string]string{
 		"OIDC_ISSUER_URL":             value,
 		"OIDC_CLIENT_KEY_FILE":        "/does/not/exist/" + value,
-		"OIDC_COOKIE_KEYS":            base64.StdEncoding.EncodeToString(testKey(1)) + "," + value + "!",
+		"OIDC_COOKIE_KEYS":            base64Keys(testKey(1)) + "," + value + "!",
 		"OIDC_PROVIDER_CA_FILE":       tempFile(t, []byte(value)),
 		"OIDC_CLIENTID":               value,
 		"OIDC_CLIENT_CERT_FILE":       tempFile(t, pkcs8(t, testKeys().P256)),
@@ -157,24 +165,19 @@ func TestConfigFromEnvNamesEveryMistake(t *testing.T) {
 		"OIDC_MAX_AGE":                value,
 		"OIDC_CLIENT_SECRET":          value,
 	})
-	const known = "OIDC_BASE_URL, OIDC_CLIENT_AUTH, OIDC_CLIENT_AUTH_SIGNING_ALG, OIDC_CLIENT_CERT_FILE, OIDC_CLIENT_ID, OIDC_CLIENT_KEY_FILE, " +
-		"OIDC_CLIENT_SECRET, OIDC_COOKIE_KEYS, OIDC_COOKIE_KEYS_FILE, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC, " +
-		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_ISSUER, OIDC_MAX_AGE, OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_PROMPT, OIDC_PROVIDER_CA_FILE, " +
-		"OIDC_REDIRECT_URI, OIDC_RESPONSE_MODE, OIDC_SCOPES, OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG, " +
-		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC, OIDC_USERINFO_SIGNED_RESPONSE_ALG, OIDC_USERINFO_TOKEN_IN_BODY"
-	const want = "OIDC_CLIENTID is not known; there are " + known + "\n" +
-		"OIDC_CLIENT_CERT_FILE does not hold a certificate and its private key as PEM\n" +
+	want := "OIDC_CLIENTID is not known; there are " + known + "\n" +
+		"OIDC_CLIENT_CERT_FILE holds no PEM certificate with its private key\n" +
 		"OIDC_CLIENT_KEY_FILE cannot be read: no such file or directory\n" +
 		"OIDC_COOKIE_KEYS key 2 is not base64\n" +
 		"OIDC_ISSUER_URL is not known; there are " + known + "\n" +
 		"OIDC_MAX_AGE is not a number of seconds\n" +
 		"OIDC_PROVIDER_CA_FILE holds no PEM certificate\n" +
 		"OIDC_USERINFO_TOKEN_IN_BODY is neither 1 nor 0"
-	got, err := ConfigFromEnv()
-	if text := wantCode(t, err, CodeConfig).Err.Error(); text != want {
+	got, err := oidcrp.ConfigFromEnv()
+	if text := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); text != want {
 		t.Errorf("error is\n%s\nwant\n%s", text, want)
 	}
-	if !reflect.DeepEqual(got, Config{}) {
+	if !reflect.DeepEqual(got, oidcrp.Config{}) {
 		t.Errorf("beside the error there is %+v", got)
 	}
 	if strings.Contains(err.Error(), value) {
@@ -182,82 +185,117 @@ func TestConfigFromEnvNamesEveryMistake(t *testing.T) {
 	}
 }
 
-func TestClientKeyFiles(t *testing.T) {
-	keys := testKeys()
-	sec1, sec1Err := x509.MarshalECPrivateKey(keys.P384)
-	ecKey := pemOf(t, "EC PRIVATE KEY", sec1, sec1Err)
-	public, publicErr := x509.MarshalPKIXPublicKey(keys.P256.Public())
-	x25519, x25519Err := ecdhKey()
-	one := jose.JSONWebKey{Key: keys.Ed, KeyID: "2026", Algorithm: "EdDSA", Use: "sig"}
-	jwkFile, err := json.Marshal(one)
-	if err != nil {
-		t.Fatal(err)
+// base64Keys returns keys as OIDC_COOKIE_KEYS takes them.
+func base64Keys(keys ...[]byte) string {
+	var texts []string
+	for _, key := range keys {
+		texts = append(texts, base64.StdEncoding.EncodeToString(key))
 	}
-	jwksFile, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{one}})
-	if err != nil {
-		t.Fatal(err)
+	return strings.Join(texts, ",")
+}
+
+// soundEnv are variables that make a Config that New accepts, with changes made
+// to them.
+func soundEnv(changes map[string]string) map[string]string {
+	vars := map[string]string{
+		"OIDC_ISSUER": "https://op.example", "OIDC_CLIENT_ID": "app", "OIDC_BASE_URL": "https://app.example",
+		"OIDC_CLIENT_SECRET": "a-client-secret-that-is-32-bytes", "OIDC_COOKIE_KEYS": base64Keys(testKey(1)),
 	}
-	// openssl ecparam -genkey writes the curve's parameters in front.
-	parameters := pemOf(t, "EC PARAMETERS", []byte{0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22}, nil)
+	maps.Copy(vars, changes)
+	return vars
+}
+
+func TestConfigFromEnv_NewNamesTheVariableAndTheField(t *testing.T) {
 	for _, tt := range []struct {
-		what string
-		file []byte
-		key  any    // what is read
-		err  string // or why not
+		vars map[string]string
+		want string
 	}{
-		{"PKCS #8 with RSA", pkcs8(t, keys.RSA), keys.RSA, ""},
-		{"PKCS #8 with EC", pkcs8(t, keys.P256), keys.P256, ""},
-		{"PKCS #8 with Ed25519", pkcs8(t, keys.Ed), keys.Ed, ""},
-		{"PKCS #1", pemOf(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(keys.RSA), nil), keys.RSA, ""},
-		{"SEC 1", ecKey, keys.P384, ""},
-		{"SEC 1 behind the curve's parameters", append(parameters, ecKey...), keys.P384, ""},
-		{"text around the PEM block", append([]byte("Bag Attributes\n"), append(pkcs8(t, keys.P256), "\n\n"...)...), keys.P256, ""},
-		{"a JWK", jwkFile, keys.Ed, ""},
-		{"a JWK Set", jwksFile, keys.Ed, ""},
-
-		{"an empty file", nil, nil, "holds neither a JWK nor a PEM key"},
-		{"garbage", []byte("\x00\xffgarbage"), nil, "holds neither a JWK nor a PEM key"},
-		{"JSON that is no JWK", []byte(`{"keys":[]}`), nil, "holds neither a JWK nor a PEM key"},
-		{"a public key", pemOf(t, "PUBLIC KEY", public, publicErr), nil, "holds no RSA, EC or Ed25519 private key"},
-		{"a key for key agreement", pemOf(t, "PRIVATE KEY", x25519, x25519Err), nil, "holds no RSA, EC or Ed25519 private key"},
-		{"a PEM block that holds garbage", pemOf(t, "PRIVATE KEY", []byte("garbage"), nil), nil, "holds no RSA, EC or Ed25519 private key"},
-		{"the curve's parameters alone", parameters, nil, "holds no RSA, EC or Ed25519 private key"},
+		{map[string]string{"OIDC_ISSUER": ""}, "OIDC_ISSUER (Issuer) is empty"},
+		{map[string]string{"OIDC_ISSUER": "http://op.example"}, `OIDC_ISSUER (Issuer) "http://op.example"` + wantHTTPS},
+		{map[string]string{"OIDC_ISSUER": "https://u53r:p455@op.example"}, `OIDC_ISSUER (Issuer) "…@op.example"` + wantURL},
+		{map[string]string{"OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID (ClientID) is empty"},
+		{map[string]string{"OIDC_CLIENT_SECRET": ""},
+			`OIDC_CLIENT_SECRET (ClientSecret) is empty (for a public client, set Registration.TokenEndpointAuthMethod to "none")`},
+		{map[string]string{"OIDC_BASE_URL": "app.example"}, `OIDC_BASE_URL (BaseURL) "app.example"` + wantURL},
+		{map[string]string{"OIDC_REDIRECT_URI": "https://other.example/cb"},
+			`OIDC_REDIRECT_URI (Registration.RedirectURI) "https://other.example/cb"` + wantOrigin},
+		{map[string]string{"OIDC_POST_LOGOUT_REDIRECT_URI": "https://app.example/auth/login"},
+			`OIDC_POST_LOGOUT_REDIRECT_URI (Registration.PostLogoutRedirectURI) "https://app.example/auth/login"` + wantPath},
+		{map[string]string{"OIDC_CLIENT_AUTH": "private_key_jwt"},
+			"OIDC_CLIENT_KEY_FILE (Registration.ClientKeys) is empty, and private_key_jwt needs a key"},
+		{map[string]string{"OIDC_CLIENT_AUTH": "tls_client_auth"},
+			"OIDC_CLIENT_CERT_FILE (Registration.ClientCertificates) is empty, and tls_client_auth needs a certificate"},
+		{map[string]string{"OIDC_CLIENT_AUTH": "client_secret_jwt", "OIDC_CLIENT_AUTH_SIGNING_ALG": "RS256"},
+			`OIDC_CLIENT_AUTH_SIGNING_ALG (Registration.TokenEndpointAuthSigningAlg) "RS256" cannot be used: ` +
+				"client_secret_jwt is signed with HS256, HS384 or HS512"},
+		{map[string]string{"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "none"},
+			`OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG (Registration.IDTokenSignedResponseAlg) "none" is not supported`},
+		{map[string]string{"OIDC_USERINFO_SIGNED_RESPONSE_ALG": "HS512"},
+			"OIDC_USERINFO_SIGNED_RESPONSE_ALG (Registration.UserInfoSignedResponseAlg) HS512 needs a ClientSecret of 64 bytes or more"},
+		{map[string]string{"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "RSA1_5"},
+			`OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG (Registration.IDTokenEncryptedResponseAlg) "RSA1_5" is not supported`},
+		{map[string]string{"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM"},
+			"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC (Registration.IDTokenEncryptedResponseEnc) is set without an Alg"},
+		{map[string]string{"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "RSA-OAEP"},
+			"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG (Registration.UserInfoEncryptedResponseAlg) RSA-OAEP needs a key among ClientKeys that fits it"},
+		{map[string]string{"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir", "OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": "A128CTR"},
+			`OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC (Registration.UserInfoEncryptedResponseEnc) "A128CTR" is not supported`},
+		{map[string]string{"OIDC_RESPONSE_MODE": "fragment"},
+			`OIDC_RESPONSE_MODE (ResponseMode) "fragment" is not supported (query, form_post)`},
+		{map[string]string{"OIDC_PROMPT": "logn"},
+			`OIDC_PROMPT (Login.Prompt) "logn" is not known (none, login, consent, select_account, create)`},
+		{map[string]string{"OIDC_PROMPT": "none login"}, `OIDC_PROMPT (Login.Prompt) "none" cannot be combined with others`},
+		{map[string]string{"OIDC_COOKIE_KEYS": ""},
+			"OIDC_COOKIE_KEYS (CookieKeys) is empty: give at least one key of 32 random bytes, with Keys or KeyFile"},
+		{map[string]string{"OIDC_COOKIE_KEYS": base64Keys([]byte("s3cr3t"))},
+			"OIDC_COOKIE_KEYS (CookieKeys) key 1 has 6 bytes: a key is 32 random bytes"},
 	} {
-		setEnv(t, map[string]string{"OIDC_CLIENT_KEY_FILE": tempFile(t, tt.file)})
-		cfg, err := ConfigFromEnv()
-		if tt.err != "" {
-			if want := "OIDC_CLIENT_KEY_FILE " + tt.err; err == nil || wantCode(t, err, CodeConfig).Err.Error() != want {
-				t.Errorf("%s: error is %v, want %s", tt.what, err, want)
-			}
-			continue
-		}
-		if err != nil || len(cfg.Registration.ClientKeys) != 1 || !sameKey(cfg.Registration.ClientKeys[0].Key, tt.key) {
-			t.Errorf("%s: the keys are %v, %v", tt.what, cfg.Registration.ClientKeys, err)
-			continue
-		}
-		_, err = New(soundConfig(func(c *Config) { c.ClientSecret, c.Registration.ClientKeys = "", cfg.Registration.ClientKeys }))
+		setEnv(t, soundEnv(tt.vars))
+		cfg, err := oidcrp.ConfigFromEnv()
 		if err != nil {
-			t.Errorf("%s: New: %v", tt.what, err)
+			t.Errorf("%v: %v", tt.vars, err)
+			continue
+		}
+		_, err = oidcrp.New(cfg)
+		if err == nil {
+			t.Errorf("no error, want: %s", tt.want)
+			continue
+		}
+		if got := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); got != tt.want {
+			t.Errorf("error is\n%s\nwant\n%s", got, tt.want)
 		}
 	}
 }
 
-func TestAClientKeyFileWithAPublicJWK(t *testing.T) {
-	public, err := json.Marshal(jose.JSONWebKey{Key: testKeys().P256.Public()})
+func TestConfigFromEnv_NewNamesTheFieldAloneWithoutAVariable(t *testing.T) {
+	setEnv(t, soundEnv(nil))
+	cfg, err := oidcrp.ConfigFromEnv()
 	if err != nil {
 		t.Fatal(err)
 	}
-	setEnv(t, map[string]string{"OIDC_CLIENT_KEY_FILE": tempFile(t, public)})
-	if _, err := ConfigFromEnv(); err == nil || !strings.Contains(err.Error(), "OIDC_CLIENT_KEY_FILE holds a JWK without its private part") {
-		t.Errorf("error is %v", err)
+	if _, err := oidcrp.New(cfg); err != nil {
+		t.Errorf("the variables that the mistakes are made in: %v", err)
+	}
+	cfg.Sessions.Lifetime, cfg.Issuer = -1, "op.example"
+	_, err = oidcrp.New(cfg)
+	want := `OIDC_ISSUER (Issuer) "op.example"` + wantURL + "\nSessions.Lifetime -1ns is negative"
+	if got := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); got != want {
+		t.Errorf("error is\n%s\nwant\n%s", got, want)
 	}
 }
 
-func TestCookieKeysInEveryBase64(t *testing.T) {
-	key := make([]byte, 32) // with the two digits that differ
-	for i := range key {
-		key[i] = 0xfb
+func TestConfigFromEnv_RefusesTwoSourcesOfCookieKeys(t *testing.T) {
+	key := base64Keys(randomKey())
+	setEnv(t, soundEnv(map[string]string{"OIDC_COOKIE_KEYS": key, "OIDC_COOKIE_KEYS_FILE": tempFile(t, []byte(key))}))
+	_, err := oidcrp.ConfigFromEnv()
+	const want = "OIDC_COOKIE_KEYS_FILE and OIDC_COOKIE_KEYS are both set: use one"
+	if got := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); got != want {
+		t.Errorf("error is %s, want %s", got, want)
 	}
+}
+
+func TestConfigFromEnv_ReadsCookieKeysInEveryBase64(t *testing.T) {
+	key := bytes.Repeat([]byte{0xfb}, 32) // with the two digits that differ
 	for what, value := range map[string]string{
 		"standard":                  base64.StdEncoding.EncodeToString(key),
 		"standard without padding":  base64.RawStdEncoding.EncodeToString(key),
@@ -266,34 +304,27 @@ func TestCookieKeysInEveryBase64(t *testing.T) {
 		"with spaces and line ends": " " + base64.StdEncoding.EncodeToString(key) + "\n",
 	} {
 		setEnv(t, map[string]string{"OIDC_COOKIE_KEYS": value + " , " + value})
-		cfg, err := ConfigFromEnv()
-		if err != nil || !reflect.DeepEqual(cfg.CookieKeys, Keys(key, key)) {
-			t.Errorf("%s: the keys are %x, %v", what, cfg.CookieKeys, err)
+		cfg, err := oidcrp.ConfigFromEnv()
+		if err != nil || !reflect.DeepEqual(cfg.CookieKeys, oidcrp.Keys(key, key)) {
+			t.Errorf("%s: the keys are others (%v)", what, err)
 		}
 	}
 }
 
-func TestACAFileLeavesTheRestOfTheTransportSafe(t *testing.T) {
-	// An app may have put something else in the place of the default.
-	old := http.DefaultTransport
-	t.Cleanup(func() { http.DefaultTransport = old })
-	http.DefaultTransport = noNetwork{t}
-
-	provider := oidctest.NewServer(t, oidctest.Config{TLS: true})
-	setEnv(t, map[string]string{"OIDC_PROVIDER_CA_FILE": tempFile(t, provider.Certificate())})
-	cfg, err := ConfigFromEnv()
-	if err != nil {
-		t.Fatal(err)
+func TestConfigFromEnv_ReadsTheFileOfClientKeys(t *testing.T) {
+	for _, tt := range clientKeyFiles(t) {
+		setEnv(t, map[string]string{"OIDC_CLIENT_KEY_FILE": tempFile(t, tt.file)})
+		cfg, err := oidcrp.ConfigFromEnv()
+		if tt.err != "" {
+			if want := "OIDC_CLIENT_KEY_FILE " + tt.err; err == nil || wantCode(t, err, oidcrp.CodeConfig).Err.Error() != want {
+				t.Errorf("%s: error is %v, want %s", tt.what, err, want)
+			}
+			continue
+		}
+		if keys := cfg.Registration.ClientKeys; err != nil || len(keys) != 1 || !sameKey(t, keys[0], tt.want) {
+			t.Errorf("%s: the keys are others (%v)", tt.what, err)
+		}
 	}
-	transport := cfg.Provider.transport().(*http.Transport)
-	if transport.Proxy == nil || transport.TLSClientConfig.InsecureSkipVerify || transport.MaxIdleConnsPerHost < 8 {
-		t.Errorf("the transport is %+v", transport)
-	}
-	res, err := (&http.Client{Transport: transport}).Get(provider.Endpoint(oidctest.EndpointJWKS))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
 }
 
 // selfSigned returns a certificate and its private key as PEM.
@@ -303,29 +334,4 @@ func selfSigned(t testing.TB) []byte {
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	return append(pemOf(t, "CERTIFICATE", der, err), pkcs8(t, key)...)
-}
-
-// ecdhKey returns an X25519 key, which cannot sign, in PKCS #8.
-func ecdhKey() ([]byte, error) {
-	key, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	return x509.MarshalPKCS8PrivateKey(key)
-}
-
-// sameKey reports whether a and b are the same private key.
-func sameKey(a, b any) bool {
-	switch a := a.(type) {
-	case *rsa.PrivateKey:
-		other, ok := b.(*rsa.PrivateKey)
-		return ok && a.Equal(other)
-	case *ecdsa.PrivateKey:
-		other, ok := b.(*ecdsa.PrivateKey)
-		return ok && a.Equal(other)
-	case ed25519.PrivateKey:
-		other, ok := b.(ed25519.PrivateKey)
-		return ok && a.Equal(other)
-	}
-	return false
 }

@@ -1,8 +1,8 @@
-package oidcrp
+package oidcrp_test
 
 import "testing"
 
-func TestALoginLeadsBackToThePageThatAskedForIt(t *testing.T) {
+func TestRequireLogin_ALoginLeadsBackToThePage(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	browser := app.provider.Browser()

@@ -208,6 +208,7 @@ var (
 	soundConfig   = oidcrp.SoundConfig
 	soundMetadata = oidcrp.SoundMetadata
 	testKeys      = oidcrp.TestKeys
+	setEnv        = oidcrp.SetEnv
 )
 
 func collect[E any](list *[]E) func(context.Context, E) { return oidcrp.Collect(list) }

@@ -20,6 +20,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +149,20 @@ func checkText(t testing.TB, err error) {
 	text := err.Error()
 	if len(text) > 2000 || strings.ContainsFunc(text, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) {
 		t.Fatalf("the error has %d bytes and begins %.300q", len(text), text)
+	}
+}
+
+// setEnv sets these variables, and no others that ConfigFromEnv reads, for the
+// time of the test.
+func setEnv(t testing.TB, vars map[string]string) {
+	t.Helper()
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OIDC_") {
+			t.Setenv(name, "")
+		}
+	}
+	for name, value := range vars {
+		t.Setenv(name, value)
 	}
 }
 
@@ -318,6 +333,7 @@ var (
 	CheckText     = checkText
 	AllCodes      = allCodes
 	SoundConfig   = soundConfig
+	SetEnv        = setEnv
 	SoundMetadata = soundMetadata
 	MustNew       = mustNew
 	TestKeys      = testKeys

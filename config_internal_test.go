@@ -1,0 +1,95 @@
+package oidcrp
+
+import (
+	"net/url"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// normalized returns soundConfig with change made to it, as New uses it.
+func normalized(t *testing.T, change func(*Config)) (Config, *url.URL) {
+	t.Helper()
+	cfg, base, problems := normalize(soundConfig(change))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return cfg, base
+}
+
+func TestNormalize_FillsInTheDefaults(t *testing.T) {
+	t.Parallel()
+	cfg, _ := normalized(t, func(c *Config) { c.Logger = nil })
+	for _, tt := range []struct {
+		field     string
+		got, want any
+	}{
+		{"PathPrefix", cfg.PathPrefix, "/auth/"},
+		{"Scopes", cfg.Scopes, []string{"openid", "profile", "email"}},
+		{"Registration", cfg.Registration, Registration{
+			RedirectURI:           "https://app.example/auth/callback",
+			PostLogoutRedirectURI: "https://app.example/auth/logout/callback",
+			InitiateLoginURI:      "https://app.example/auth/initiate",
+			BackchannelLogoutURI:  "https://app.example/auth/backchannel-logout",
+			FrontchannelLogoutURI: "https://app.example/auth/frontchannel-logout",
+			JWKSURI:               "https://app.example/auth/jwks",
+		}},
+		{"Provider", cfg.Provider, Provider{Timeout: 10 * time.Second, ClockSkew: time.Minute}},
+		{"Sessions", cfg.Sessions, Sessions{
+			Lifetime: 12 * time.Hour, IdleTimeout: time.Hour, StoreTimeout: 2 * time.Second, RevocationDelay: time.Second,
+		}},
+		{"Tokens", cfg.Tokens, Tokens{}},
+		{"Login", cfg.Login, AuthOptions{}},
+	} {
+		if !reflect.DeepEqual(tt.got, tt.want) {
+			t.Errorf("%s is %+v, want %+v", tt.field, tt.got, tt.want)
+		}
+	}
+	if cfg.Logger == nil || cfg.Now == nil {
+		t.Error("the logger or the clock is nil")
+	}
+}
+
+func TestNormalize_DerivesSettingsFromOthers(t *testing.T) {
+	t.Parallel()
+	key := []jose.JSONWebKey{{Key: testKeys().P256}}
+	for _, tt := range []struct {
+		what   string
+		change func(*Config)
+		get    func(c Config, base *url.URL) any
+		want   any
+	}{
+		{"openid is added to the scopes", func(c *Config) { c.Scopes = []string{"email"} },
+			func(c Config, _ *url.URL) any { return c.Scopes }, []string{"openid", "email"}},
+		{"no scope is openid alone", func(c *Config) { c.Scopes = []string{} },
+			func(c Config, _ *url.URL) any { return c.Scopes }, []string{"openid"}},
+		{"scopes given as one text are split, and empty ones dropped", func(c *Config) { c.Scopes = []string{"email openid", "", "uid"} },
+			func(c Config, _ *url.URL) any { return c.Scopes }, []string{"email", "openid", "uid"}},
+		{"a slash at the end of BaseURL counts for nothing", func(c *Config) { c.BaseURL += "/" },
+			func(c Config, _ *url.URL) any { return c.Registration.RedirectURI }, "https://app.example/auth/callback"},
+		{"BaseURL's path goes before PathPrefix", func(c *Config) { c.BaseURL, c.PathPrefix = "https://app.example/pro/", "/sso/" },
+			func(c Config, _ *url.URL) any { return c.PathPrefix + " " + c.Registration.RedirectURI },
+			"/pro/sso/ https://app.example/pro/sso/callback"},
+		{"BaseURL is the origin of RedirectURI",
+			func(c *Config) { c.BaseURL, c.Registration.RedirectURI = "", "https://app.example/pro/cb" },
+			func(c Config, base *url.URL) any { return base.String() + " " + c.Registration.PostLogoutRedirectURI },
+			"https://app.example https://app.example/auth/logout/callback"},
+		{"keys without a secret mean private_key_jwt", func(c *Config) { c.ClientSecret, c.Registration.ClientKeys = "", key },
+			func(c Config, _ *url.URL) any { return c.Registration.TokenEndpointAuthMethod }, "private_key_jwt"},
+		{"keys beside a secret do not", func(c *Config) { c.Registration.ClientKeys = key },
+			func(c Config, _ *url.URL) any { return c.Registration.TokenEndpointAuthMethod }, ""},
+		{"a public client needs no secret", func(c *Config) { c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "none" },
+			func(c Config, _ *url.URL) any { return c.Registration.TokenEndpointAuthMethod }, "none"},
+		{"ClockSkew may be five minutes", func(c *Config) { c.Provider.ClockSkew = 5 * time.Minute },
+			func(c Config, _ *url.URL) any { return c.Provider.ClockSkew }, 5 * time.Minute},
+		{"RevocationDelay may be negative", func(c *Config) { c.Sessions.RevocationDelay = -1 },
+			func(c Config, _ *url.URL) any { return c.Sessions.RevocationDelay }, time.Duration(-1)},
+	} {
+		cfg, base := normalized(t, tt.change)
+		if got := tt.get(cfg, base); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.what, got, tt.want)
+		}
+	}
+}
