@@ -14,10 +14,10 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// TestAnAgentSignsInAndStepsUp runs the service against a provider that does as
-// ProConnect does: it takes the secret in the body, has scopes of its own, and
-// attests acr and amr on request.
-func TestAnAgentSignsInAndStepsUp(t *testing.T) {
+// TestService_SignInAndStepUp runs the service with a provider that behaves as
+// ProConnect does: it takes the secret in the body, has its own scopes, and attests acr
+// and amr on request.
+func TestService_SignInAndStepUp(t *testing.T) {
 	provider := oidctest.NewServer(t, oidctest.Config{
 		Issuer:          "/api/v2",
 		ClaimsOnRequest: true,
@@ -98,8 +98,8 @@ func TestAnAgentSignsInAndStepsUp(t *testing.T) {
 	}
 }
 
-// TestEveryPageIsAccessible checks what a program can see of it.
-func TestEveryPageIsAccessible(t *testing.T) {
+// TestPage_IsAccessible checks what a program can check of it.
+func TestPage_IsAccessible(t *testing.T) {
 	titles := make(map[string]bool)
 	for _, item := range menu {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, item.Path, nil)
@@ -122,7 +122,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 		}
 		titles[title] = true
 
-		// Each style is one that the policy lets through.
+		// The policy allows every style of the page.
 		_, nonce, _ := strings.Cut(w.Header().Get("Content-Security-Policy"), "style-src 'nonce-")
 		nonce, _, _ = strings.Cut(nonce, "'")
 		if styles := strings.Count(body, "<style"); nonce == "" || styles != strings.Count(body, `<style nonce="`+nonce+`">`) ||
@@ -132,7 +132,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	}
 }
 
-func TestTheChecklistHasTheExactURIs(t *testing.T) {
+func TestChecklist_HasTheExactURIs(t *testing.T) {
 	t.Setenv("PROCONNECT_ENVIRONMENT", "integration")
 	t.Setenv("OIDC_CLIENT_ID", "service")
 	t.Setenv("OIDC_CLIENT_SECRET", strings.Repeat("5", 64))
@@ -151,7 +151,7 @@ func TestTheChecklistHasTheExactURIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		checklist(&out, cfg, client)
+		checklist(&out, cfg, client.Registration())
 		for _, want := range []string{
 			" " + want + "callback\n", " " + want + "logout/callback\n", "OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG", " RS256\n",
 			"openid given_name usual_name email", "https://fca.integ01.dev-agentconnect.fr/api/v2\n",
@@ -177,7 +177,7 @@ func read(t *testing.T, browser *http.Client, url string) string {
 	return string(body)
 }
 
-func TestCookieKeysMayBeInAFile(t *testing.T) {
+func TestConfig_TakesCookieKeysFromAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys")
 	if err := os.WriteFile(file, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600); err != nil {
 		t.Fatal(err)
