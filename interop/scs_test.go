@@ -14,6 +14,8 @@ import (
 	"github.com/alexedwards/scs/sqlite3store"
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/scsstore"
+	"github.com/oidcrp/oidcrp/storetest"
 	_ "modernc.org/sqlite" // the driver
 )
 
@@ -29,14 +31,14 @@ func newSCSStore(t testing.TB) (oidcrp.Store, *sql.DB) {
 	if _, err := db.Exec("CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL)"); err != nil {
 		t.Fatal(err)
 	}
-	return oidcrp.FromSCS(sqlite3store.NewWithCleanupInterval(db, 0)), db
+	return scsstore.New(sqlite3store.NewWithCleanupInterval(db, 0)), db
 }
 
 // TestSCSStore: a store that this project did not write keeps the contract.
 func TestSCSStore(t *testing.T) {
 	t.Parallel()
 	store, _ := newSCSStore(t)
-	oidctest.TestStore(t, func(testing.TB) oidcrp.Store { return store })
+	storetest.Run(t, func(testing.TB) oidcrp.Store { return store })
 }
 
 // TestSCSStoreThatIsLocked: a call whose ctx ends while another holds the database does not wait.
@@ -77,7 +79,7 @@ func TestSignInWithSCSStore(t *testing.T) {
 		ClientID:     oidctest.ClientID,
 		ClientSecret: oidctest.ClientSecret,
 		BaseURL:      "http://" + app.Listener.Addr().String(),
-		CookieKeys:   [][]byte{make([]byte, 32)},
+		CookieKeys:   oidcrp.Keys(make([]byte, 32)),
 		Store:        store,
 	})
 	if err != nil {
