@@ -24,80 +24,82 @@ func registered() oidcrp.Config {
 	return cfg
 }
 
+// validateTests are changes of the usual configuration, and requirements of a route.
+var validateTests = []struct {
+	name     string
+	change   func(*oidcrp.Config)
+	requires []oidcrp.Requirement
+	want     string // "" if nothing is wrong
+}{
+	{"the usual configuration", nil, nil, ""},
+	{"the requirements of this package", nil, []oidcrp.Requirement{
+		proconnect.RequireMFA(), proconnect.RequireEIDAS2(), proconnect.RequireCertificationDirigeant(),
+		proconnect.IdentityProvider("", "a")}, ""},
+	{"a requirement that asks for nothing", nil, []oidcrp.Requirement{{
+		Name: fmt.Sprintf("a name that holds %q", retiredACR),
+		Met:  func(*oidcrp.Session, time.Time) bool { return true },
+	}}, ""},
+	{"another provider",
+		func(c *oidcrp.Config) { c.Issuer = "http://127.0.0.1:4000/api/v2" }, nil, ""},
+	{"silent sign-in", func(c *oidcrp.Config) { c.Login.Prompt = "none" }, nil, ""},
+	{"a retired level in ACRValues",
+		func(c *oidcrp.Config) { c.Login.ACRValues = []string{"eidas2", retiredACR} }, nil,
+		`Login.ACRValues holds "` + retiredACR + `", which ProConnect retired on 2026-06-18; use the eidas levels`},
+	{"a retired level in RequireACR",
+		func(c *oidcrp.Config) { c.Login.RequireACR = []string{"eidas2", retiredACR} }, nil,
+		`Login.RequireACR holds "` + retiredACR + `", which ProConnect retired`},
+	{"a retired level among the values of a claim", func(c *oidcrp.Config) {
+		c.Login.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Values: []any{retiredACR}}
+	}, nil, `Login.Claims holds "` + retiredACR},
+	{"a retired level as the value of a claim", func(c *oidcrp.Config) {
+		c.Login.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Value: retiredACR}
+	}, nil, `Login.Claims holds "` + retiredACR},
+	{"a retired level on a route", nil, []oidcrp.Requirement{oidcrp.ACR("eidas2", retiredACR)},
+		`: RequireACR holds "` + retiredACR + `", which ProConnect retired`},
+	{"a retired level that a requirement prefers", nil, []oidcrp.Requirement{{
+		Name: "100% own", Met: func(*oidcrp.Session, time.Time) bool { return true },
+		Ask: func(o *oidcrp.AuthOptions) { o.ACRValues = []string{retiredACR} },
+	}}, `the requirement 100% own: ACRValues holds "` + retiredACR},
+	{"max_age", func(c *oidcrp.Config) { c.Login.MaxAge = new(time.Hour) }, nil,
+		"Login.MaxAge proves nothing: ProConnect sets auth_time to the current time"},
+	{"max_age on a route", nil, []oidcrp.Requirement{oidcrp.MaxAge(time.Hour)},
+		"the requirement max_age 1h0m0s: MaxAge proves nothing: ProConnect sets auth_time to the current time"},
+	{"prompt=login", func(c *oidcrp.Config) { c.Login.Prompt = "consent login" }, nil,
+		`Login.Prompt "login" does not make ProConnect ask`},
+	{"prompt=none with a hint", func(c *oidcrp.Config) {
+		c.Login.Prompt, c.Login.LoginHint = "none", "a@example.org"
+	}, nil, "cannot be combined with hints"},
+	{"prompt=none with an identity provider", func(c *oidcrp.Config) {
+		c.Login.Prompt, c.Login.Extra = "none", url.Values{"idp_hint": {"a"}}
+	}, nil, "cannot be combined with hints"},
+	{"prompt=none with a SIRET", func(c *oidcrp.Config) {
+		c.Login.Prompt, c.Login.Extra = "none", url.Values{"siret_hint": {"13002526500013"}}
+	}, nil, "cannot be combined with hints"},
+	{"prompt=none with a preferred level", func(c *oidcrp.Config) {
+		c.Login.Prompt, c.Login.ACRValues = "none", []string{"eidas1"}
+	}, nil, "cannot be combined with hints or levels"},
+	{"prompt=none with a required level", func(c *oidcrp.Config) {
+		c.Login.Prompt, c.Login.RequireACR = "none", []string{"eidas1"}
+	}, nil, "cannot be combined with hints or levels"},
+	{"prompt=none with a level as a claim", func(c *oidcrp.Config) {
+		c.Login.Prompt = "none"
+		c.Login.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Value: "eidas1"}
+	}, nil, "cannot be combined with hints or levels"},
+	{"keys that cannot be registered",
+		func(c *oidcrp.Config) { c.Registration.TokenEndpointAuthMethod = "private_key_jwt" }, nil,
+		`Registration.TokenEndpointAuthMethod "private_key_jwt" cannot be registered at ProConnect; use client_secret_post`},
+	{"one of the identity providers",
+		func(c *oidcrp.Config) { c.Issuer = "https://identite.proconnect.gouv.fr" }, nil, "Issuer is ProConnect Identité"},
+	{"an issuer with a slash at its end", func(c *oidcrp.Config) { c.Issuer += "/" }, nil,
+		"Issuer must be https://fca.integ01.dev-agentconnect.fr/api/v2 exactly"},
+	{"an issuer without its path",
+		func(c *oidcrp.Config) { c.Issuer = "https://auth.agentconnect.gouv.fr" }, nil,
+		"Issuer must be https://auth.agentconnect.gouv.fr/api/v2 exactly"},
+}
+
 func TestValidate_RefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		name     string
-		change   func(*oidcrp.Config)
-		requires []oidcrp.Requirement
-		want     string // "" if nothing is wrong
-	}{
-		{"the usual configuration", nil, nil, ""},
-		{"the requirements of this package", nil, []oidcrp.Requirement{
-			proconnect.RequireMFA(), proconnect.RequireEIDAS2(), proconnect.RequireCertificationDirigeant(),
-			proconnect.IdentityProvider("", "a")}, ""},
-		{"a requirement that asks for nothing", nil, []oidcrp.Requirement{{
-			Name: fmt.Sprintf("a name that holds %q", retiredACR),
-			Met:  func(*oidcrp.Session, time.Time) bool { return true },
-		}}, ""},
-		{"another provider",
-			func(c *oidcrp.Config) { c.Issuer = "http://127.0.0.1:4000/api/v2" }, nil, ""},
-		{"silent sign-in", func(c *oidcrp.Config) { c.Login.Prompt = "none" }, nil, ""},
-		{"a retired level in ACRValues",
-			func(c *oidcrp.Config) { c.Login.ACRValues = []string{"eidas2", retiredACR} }, nil,
-			`Login.ACRValues holds "` + retiredACR + `", which ProConnect retired on 2026-06-18; use the eidas levels`},
-		{"a retired level in RequireACR",
-			func(c *oidcrp.Config) { c.Login.RequireACR = []string{"eidas2", retiredACR} }, nil,
-			`Login.RequireACR holds "` + retiredACR + `", which ProConnect retired`},
-		{"a retired level among the values of a claim", func(c *oidcrp.Config) {
-			c.Login.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Values: []any{retiredACR}}
-		}, nil, `Login.Claims holds "` + retiredACR},
-		{"a retired level as the value of a claim", func(c *oidcrp.Config) {
-			c.Login.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Value: retiredACR}
-		}, nil, `Login.Claims holds "` + retiredACR},
-		{"a retired level on a route", nil, []oidcrp.Requirement{oidcrp.ACR("eidas2", retiredACR)},
-			`: RequireACR holds "` + retiredACR + `", which ProConnect retired`},
-		{"a retired level that a requirement prefers", nil, []oidcrp.Requirement{{
-			Name: "100% own", Met: func(*oidcrp.Session, time.Time) bool { return true },
-			Ask: func(o *oidcrp.AuthOptions) { o.ACRValues = []string{retiredACR} },
-		}}, `the requirement 100% own: ACRValues holds "` + retiredACR},
-		{"max_age", func(c *oidcrp.Config) { c.Login.MaxAge = new(time.Hour) }, nil,
-			"Login.MaxAge proves nothing: ProConnect sets auth_time to the current time"},
-		{"max_age on a route", nil, []oidcrp.Requirement{oidcrp.MaxAge(time.Hour)},
-			"the requirement max_age 1h0m0s: MaxAge proves nothing: ProConnect sets auth_time to the current time"},
-		{"prompt=login", func(c *oidcrp.Config) { c.Login.Prompt = "consent login" }, nil,
-			`Login.Prompt "login" does not make ProConnect ask`},
-		{"prompt=none with a hint", func(c *oidcrp.Config) {
-			c.Login.Prompt, c.Login.LoginHint = "none", "a@example.org"
-		}, nil, "cannot be combined with hints"},
-		{"prompt=none with an identity provider", func(c *oidcrp.Config) {
-			c.Login.Prompt, c.Login.Extra = "none", url.Values{"idp_hint": {"a"}}
-		}, nil, "cannot be combined with hints"},
-		{"prompt=none with a SIRET", func(c *oidcrp.Config) {
-			c.Login.Prompt, c.Login.Extra = "none", url.Values{"siret_hint": {"13002526500013"}}
-		}, nil, "cannot be combined with hints"},
-		{"prompt=none with a preferred level", func(c *oidcrp.Config) {
-			c.Login.Prompt, c.Login.ACRValues = "none", []string{"eidas1"}
-		}, nil, "cannot be combined with hints or levels"},
-		{"prompt=none with a required level", func(c *oidcrp.Config) {
-			c.Login.Prompt, c.Login.RequireACR = "none", []string{"eidas1"}
-		}, nil, "cannot be combined with hints or levels"},
-		{"prompt=none with a level as a claim", func(c *oidcrp.Config) {
-			c.Login.Prompt = "none"
-			c.Login.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Value: "eidas1"}
-		}, nil, "cannot be combined with hints or levels"},
-		{"keys that cannot be registered",
-			func(c *oidcrp.Config) { c.Registration.TokenEndpointAuthMethod = "private_key_jwt" }, nil,
-			`Registration.TokenEndpointAuthMethod "private_key_jwt" cannot be registered at ProConnect; use client_secret_post`},
-		{"one of the identity providers",
-			func(c *oidcrp.Config) { c.Issuer = "https://identite.proconnect.gouv.fr" }, nil, "Issuer is ProConnect Identité"},
-		{"an issuer with a slash at its end", func(c *oidcrp.Config) { c.Issuer += "/" }, nil,
-			"Issuer must be https://fca.integ01.dev-agentconnect.fr/api/v2 exactly"},
-		{"an issuer without its path",
-			func(c *oidcrp.Config) { c.Issuer = "https://auth.agentconnect.gouv.fr" }, nil,
-			"Issuer must be https://auth.agentconnect.gouv.fr/api/v2 exactly"},
-	}
-	for _, test := range tests {
+	for _, test := range validateTests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := proconnect.Integration.Config()

@@ -14,10 +14,11 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// TestService_SignInAndStepUp runs the service with a provider that behaves as
-// ProConnect does: it takes the secret in the body, has its own scopes, and attests acr
-// and amr on request.
-func TestService_SignInAndStepUp(t *testing.T) {
+// startService serves the program, configured by the environment, and returns its URL.
+// Its provider behaves as ProConnect does: it takes the secret in the body, has its own
+// scopes, and attests acr and amr on request.
+func startService(t *testing.T) (string, *oidctest.Provider) {
+	t.Helper()
 	provider := oidctest.NewServer(t, oidctest.Config{
 		Issuer:          "/api/v2",
 		ClaimsOnRequest: true,
@@ -53,15 +54,20 @@ func TestService_SignInAndStepUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	handler = client.Middleware(routes(client))
+	return server.URL, provider
+}
 
-	public := read(t, http.DefaultClient, server.URL+"/")
+// TestService_SignInAndStepUp goes through the service as an agent with two factors does.
+func TestService_SignInAndStepUp(t *testing.T) {
+	app, provider := startService(t)
+	public := read(t, http.DefaultClient, app+"/")
 	for _, want := range []string{`class="proconnect-button"`, "/auth/login?return_to=%2Fagent", "Cette page est publique", contact} {
 		if !strings.Contains(public, want) {
 			t.Errorf("the public page lacks %q:\n%s", want, public)
 		}
 	}
-	browser := provider.SignIn(t, server.URL+"/agent", "agent")
-	agent := read(t, browser, server.URL+"/agent")
+	browser := provider.SignIn(t, app+"/agent", "agent")
+	agent := read(t, browser, app+"/agent")
 	for _, want := range []string{
 		"Angela Claire", "Dubois", "angela@example.org", "13002526500013", "Une direction",
 		"<dd>eidas1</dd>", "<dd>agent_public</dd>", "<dd>" + provider.Issuer() + " agent</dd>",
@@ -70,13 +76,13 @@ func TestService_SignInAndStepUp(t *testing.T) {
 			t.Errorf("the agent's page lacks %q:\n%s", want, agent)
 		}
 	}
-	if page := read(t, browser, server.URL+"/public-agents"); !strings.Contains(page, "vous reconnaît comme tel") {
+	if page := read(t, browser, app+"/public-agents"); !strings.Contains(page, "vous reconnaît comme tel") {
 		t.Errorf("the agent is not let in as a public agent:\n%s", page)
 	}
-	if page := read(t, browser, server.URL+"/"); strings.Contains(page, "proconnect-button\"") || !strings.Contains(page, "Angela Claire Dubois") {
+	if page := read(t, browser, app+"/"); strings.Contains(page, "proconnect-button\"") || !strings.Contains(page, "Angela Claire Dubois") {
 		t.Errorf("the public page does not know who is signed in:\n%s", page)
 	}
-	res, err := provider.Visit(browser, server.URL+"/sensitive", "agent")
+	res, err := provider.Visit(browser, app+"/sensitive", "agent")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,12 +91,12 @@ func TestService_SignInAndStepUp(t *testing.T) {
 		t.Errorf("after the step up: %s\n%s", res.Status, body)
 	}
 
-	res, err = browser.PostForm(server.URL+"/auth/logout", nil)
+	res, err = browser.PostForm(app+"/auth/logout", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	if page := read(t, browser, server.URL+"/"); strings.Contains(page, "Angela") {
+	if page := read(t, browser, app+"/"); strings.Contains(page, "Angela") {
 		t.Errorf("after the logout the person is still there:\n%s", page)
 	}
 	if got := provider.Count(oidctest.EndpointEndSession); got != 1 {
