@@ -25,11 +25,11 @@ import (
 
 const appURL = "https://app.example"
 
-// The roles that this program plays when it starts itself again.
+// The roles of this program when it starts itself as a child process.
 const (
 	roleVariable        = "BENCH_ROLE"
 	issuerVariable      = "BENCH_ISSUER"
-	certificateVariable = "SSL_CERT_FILE" // where both sides look, too
+	certificateVariable = "SSL_CERT_FILE" // which both sides read
 	providerRole        = "provider "     // followed by a protocol
 	memoryRole          = "memory of "    // followed by the name of an rp
 )
@@ -47,8 +47,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// run has both sides trust the provider's certificate by the environment, so
-// that each keeps its own transport.
+// run makes both sides trust the provider's certificate through the environment, so that
+// each keeps its own default transport.
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
@@ -84,7 +84,7 @@ func newRP(name, issuer string) (*rp, error) {
 	}
 	client, err := oidcrp.New(oidcrp.Config{
 		Issuer: issuer, ClientID: clientID, ClientSecret: clientSecret, BaseURL: appURL,
-		CookieKeys: [][]byte{[]byte("thirty-two bytes for a benchmark")},
+		CookieKeys: oidcrp.Keys([]byte("thirty-two bytes for a benchmark")),
 		Logger:     slog.New(slog.DiscardHandler), // by hand, nothing is logged
 	})
 	if err != nil {
@@ -95,15 +95,14 @@ func newRP(name, issuer string) (*rp, error) {
 		return s
 	}
 	return &rp{
-		name: name, middleware: client.Middleware,
-		protect: func(next http.Handler) http.Handler { return client.RequireLogin(next) },
+		name: name, middleware: client.Middleware, protect: client.RequireLogin,
 		subject: func(r *http.Request) string { return session(r).Subject() },
 		claims:  func(r *http.Request, v any) error { return session(r).Claims(v) },
 	}, nil
 }
 
-// startProvider starts the provider in a process of its own, so that its CPU
-// is not counted, and returns its issuer.
+// startProvider starts the provider in its own process, so that its CPU time is not
+// counted, and returns its issuer.
 func startProvider(b *testing.B, protocol string) string {
 	b.Helper()
 	command := exec.Command(os.Args[0])
@@ -131,12 +130,12 @@ func startProvider(b *testing.B, protocol string) string {
 	return strings.TrimSpace(issuer)
 }
 
-// protocols are what a provider may speak: http, and https with HTTP/1.1 and 2.
+// protocols are those of the provider: http, and https with HTTP/1.1 and HTTP/2.
 var protocols = []string{"http", "https1", "https2"}
 
-// BenchmarkLogin is a whole login as the app sees it: the redirect to the
-// provider, the callback with code exchange, verification and UserInfo, and
-// the session cookie. Discovery and keys are there already.
+// BenchmarkLogin measures a whole login in the app: the redirect to the provider, the
+// callback with code exchange, verification and UserInfo, and the session cookie. The
+// metadata and the keys are cached.
 func BenchmarkLogin(b *testing.B) {
 	for _, protocol := range protocols {
 		issuer := startProvider(b, protocol)
@@ -176,7 +175,7 @@ func benchmarkLogin(b *testing.B, issuer, name string, parallel int) {
 	})
 }
 
-// loginHandler returns an app in which somebody has signed in already.
+// loginHandler returns an app whose caches are filled by one login.
 func loginHandler(b *testing.B, issuer, name string) http.Handler {
 	b.Helper()
 	rp, err := newRP(name, issuer)
@@ -190,8 +189,8 @@ func loginHandler(b *testing.B, issuer, name string) http.Handler {
 	return handler
 }
 
-// login plays the browser's part, and the provider's page. It returns the
-// session's cookies.
+// login does what the browser and the provider's page do, and returns the session's
+// cookies.
 func login(handler http.Handler, issuer string) ([]*http.Cookie, error) {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, get("/auth/login"))
@@ -221,11 +220,10 @@ func login(handler http.Handler, issuer string) ([]*http.Cookie, error) {
 	return kept, nil
 }
 
-// BenchmarkRequest is a request by somebody who is signed in, less the server
-// around it. "page=none" is the same without sign-in, to be subtracted;
-// "page=pass" asks for nothing but that somebody is signed in, "page=subject"
-// for who it is and "page=claims" for the e-mail address. It also reports the
-// bytes of the Cookie header.
+// BenchmarkRequest measures a signed-in request without the server around it.
+// "page=none" is the same without sign-in, to be subtracted; "page=pass" requires a
+// session and does not read it, "page=subject" reads the subject and "page=claims" the
+// e-mail address. It also reports the bytes of the Cookie header.
 func BenchmarkRequest(b *testing.B) {
 	hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
 	b.Run("page=none", func(b *testing.B) {
@@ -292,9 +290,8 @@ func benchmarkRequests(b *testing.B, handler http.Handler, cookies []*http.Cooki
 	b.ReportMetric(float64(len(r.Header.Get("Cookie"))), "cookie-B")
 }
 
-// reportCPU reports the CPU time of this process, system calls and garbage
-// collection included, which other programs on the machine disturb less than
-// the time on the clock.
+// reportCPU reports the CPU time of this process, including system calls and garbage
+// collection. Other programs on the machine disturb it less than the wall-clock time.
 func reportCPU(b *testing.B) func() {
 	start := cpu()
 	return func() {
@@ -310,9 +307,8 @@ func cpu() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// BenchmarkMemory is what a fresh process holds after 1,000 logins and a
-// garbage collection: the live heap, and all memory that Go has from the
-// system.
+// BenchmarkMemory measures what a new process holds after 1,000 logins and a garbage
+// collection: the live heap, and all memory that Go obtained from the system.
 func BenchmarkMemory(b *testing.B) {
 	issuer := startProvider(b, "http")
 	for _, name := range names {
@@ -323,7 +319,7 @@ func BenchmarkMemory(b *testing.B) {
 				total.Heap += m.Heap
 				total.Sys += m.Sys
 			}
-			b.ReportMetric(0, "ns/op") // says nothing here
+			b.ReportMetric(0, "ns/op") // meaningless here
 			b.ReportMetric(float64(total.Heap)/float64(b.N), "heap-B")
 			b.ReportMetric(float64(total.Sys)/float64(b.N), "sys-B")
 		})
@@ -347,7 +343,7 @@ func memoryOf(b *testing.B, issuer, name string) (m memory) {
 	return m
 }
 
-// printMemory signs in 1,000 times, 8 at once, and prints what that leaves.
+// printMemory signs in 1,000 times, 8 at once, and prints the memory that is then in use.
 func printMemory(issuer, name string) {
 	rp, err := newRP(name, issuer)
 	if err != nil {
@@ -379,8 +375,8 @@ func printMemory(issuer, name string) {
 	runtime.KeepAlive(handler)
 }
 
-// get returns a browser's request as a server hands it on. The one of httptest
-// allocates buffers, which would be a good part of what is measured.
+// get returns a browser's request as a server passes it to a handler. Requests made by
+// httptest allocate buffers, which would be a large part of the result.
 func get(uri string) *http.Request {
 	u, err := url.ParseRequestURI(uri)
 	if err != nil {
@@ -393,7 +389,7 @@ func get(uri string) *http.Request {
 	}
 }
 
-// discard is a ResponseWriter that keeps nothing but the status.
+// discard is a ResponseWriter that keeps only the header and the status.
 type discard struct {
 	header http.Header
 	status int

@@ -14,9 +14,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// byHand is the yardstick: what somebody writes who knows the libraries and
-// leaves out no check. It has no error pages, no rotation of keys, no choice of
-// providers and no requirements.
+// byHand is what an expert writes with the usual libraries, with every check. It has no
+// error pages, key rotation, provider quirks or requirements.
 type byHand struct {
 	issuer   string
 	http     *http.Client
@@ -27,12 +26,12 @@ type byHand struct {
 	sessions *securecookie.SecureCookie
 }
 
-// handLogin is what the callback is checked against.
+// handLogin is a pending login, for the checks of the callback.
 type handLogin struct {
 	State, Nonce, Verifier, ReturnTo string
 }
 
-// handSession is who is signed in. The ID Token is kept for logout.
+// handSession is a session. The ID Token is kept for logout.
 type handSession struct {
 	Subject string
 	IDToken string

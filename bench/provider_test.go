@@ -25,16 +25,16 @@ const (
 	accessToken  = "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
 )
 
-// userInfo is about as much as a provider says of a professional.
+// userInfo has about as many claims as a provider sends about a professional.
 const userInfo = `{"sub":"` + subject + `","given_name":"Camille","usual_name":"Martin",` +
 	`"email":"camille.martin@service.example","email_verified":true,"phone":"+33 1 23 45 67 89",` +
 	`"organizational_unit":"Direction of examples, second bureau","siret":"13002526500013","uid":"camille.martin",` +
 	`"idp_id":"71144ab3-ee1a-4401-b7b3-79b44f7daeeb","chorusdt":"service","is_service_public":true,` +
 	`"roles":["agent","head of bureau"],"custom":{"level":"3","site":"north"}}`
 
-// serveProvider is the provider, in a process of its own. It prints its issuer
-// and serves until its standard input ends, which it does with its parent. The
-// protocol is one of protocols; its certificate goes to a file of that name.
+// serveProvider runs the provider in its own process. It prints its issuer and serves
+// until its standard input ends, which happens when its parent exits. protocol is one of
+// protocols, and certificate the file to write its certificate to.
 func serveProvider(protocol, certificate string) error {
 	server := httptest.NewUnstartedServer(nil)
 	issuer := "https://" + server.Listener.Addr().String()
@@ -61,8 +61,8 @@ func serveProvider(protocol, certificate string) error {
 	return err
 }
 
-// newProvider makes a provider that does no more than it must: everything is
-// prepared but the ID Token, for which the code is the nonce.
+// newProvider makes a provider that does as little as possible: everything except the ID
+// Token is prepared in advance. The code is the nonce of the ID Token.
 func newProvider(issuer string) (http.Handler, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -31,15 +31,15 @@ func newInProcess(t testing.TB, requirements ...oidcrp.Requirement) *serviceWorl
 	other.provider = p
 
 	cfg.Issuer, cfg.ClientID, cfg.ClientSecret, cfg.BaseURL = p.issuer, clientID, clientSecret, server.URL
-	cfg.CookieKeys = [][]byte{make([]byte, 32)}
-	cfg.IDTokenSignedResponseAlg = "ES256"
-	cfg.KeepTokens = true
+	cfg.CookieKeys = oidcrp.Keys(make([]byte, 32))
+	cfg.Registration.IDTokenSignedResponseAlg = "ES256"
+	cfg.Tokens.Keep = true
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	client, err := oidcrp.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler = client.Middleware(client.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler = client.Middleware(client.Require(requirements...)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		session, _ := oidcrp.SessionFromContext(r.Context())
 		if r.URL.Path == "/refresh" {
 			var err error
@@ -52,7 +52,7 @@ func newInProcess(t testing.TB, requirements ...oidcrp.Requirement) *serviceWorl
 			}
 		}
 		fmt.Fprintln(w, session.Subject(), session.ACR())
-	}), requirements...))
+	})))
 	a := &app{process: &process{log: log}, base: server.URL}
 	return &serviceWorld{&world{app: a, provider: p}, other}
 }

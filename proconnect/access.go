@@ -4,17 +4,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/oidcrp/oidcrp"
 )
 
-// The access rules below are requirements for [oidcrp.Client.RequireLogin]. Each lets
-// nobody pass when it is given no values. contact says whom to ask for access, as the
-// end of a sentence, such as "support@app.example.gouv.fr"; if empty, the page says
-// nothing of it.
+// The access rules below are requirements for [oidcrp.Client.Require]. A rule without
+// values lets nobody in. contact is whom to ask for access, as the end of a sentence,
+// such as "support@app.example.gouv.fr"; if empty, the page does not mention it.
 
-// SIRET requires the person's establishment to be one of those, written with or
-// without spaces. It says where the person works, not that they may act for it.
+// SIRET requires the person's establishment to be one of sirets, written with or
+// without spaces. It proves where the person works, not that they may act for it.
 func SIRET(contact string, sirets ...string) oidcrp.Requirement {
 	allowed := make([]string, len(sirets))
 	for i, siret := range sirets {
@@ -31,7 +31,7 @@ func SIRET(contact string, sirets ...string) oidcrp.Requirement {
 }
 
 // EmailDomain requires the part of the e-mail address after its last @ to be one of
-// the domains. ASCII case does not matter; a subdomain is another domain.
+// domains. ASCII case does not matter; a subdomain is another domain.
 func EmailDomain(contact string, domains ...string) oidcrp.Requirement {
 	allowed := make([]string, len(domains))
 	for i, domain := range domains {
@@ -51,8 +51,8 @@ func EmailDomain(contact string, domains ...string) oidcrp.Requirement {
 		}.withContact(contact))
 }
 
-// IdentityProvider requires the person to come through one of the identity providers,
-// named by idp_id. If there is one only, the login goes straight to it.
+// IdentityProvider requires the person to sign in through one of the identity
+// providers, given by their idp_id. If there is only one, the login goes straight to it.
 func IdentityProvider(contact string, ids ...string) oidcrp.Requirement {
 	ids = slices.Clone(ids)
 	requirement := require(fmt.Sprintf("idp_id %q", ids),
@@ -69,7 +69,7 @@ func IdentityProvider(contact string, ids ...string) oidcrp.Requirement {
 	return requirement
 }
 
-// Role requires one of the roles, such as [RoleAgentPublicEtat].
+// Role requires ProConnect to attest one of roles, such as [RoleAgentPublicEtat].
 func Role(contact string, roles ...string) oidcrp.Requirement {
 	roles = slices.Clone(roles)
 	return require(fmt.Sprintf("role %q", roles),
@@ -87,9 +87,22 @@ func Role(contact string, roles ...string) oidcrp.Requirement {
 		}.withContact(contact))
 }
 
-// A text says one thing in both languages.
+// require makes a requirement of a condition on the person.
+func require(name string, met func(User) bool, explain text) oidcrp.Requirement {
+	return oidcrp.Requirement{
+		Name: name,
+		Met: func(s *oidcrp.Session, _ time.Time) bool {
+			u, err := UserFrom(s)
+			return err == nil && met(u)
+		},
+		Explain: explain.in,
+	}
+}
+
+// A text is the same sentence in both languages.
 type text struct{ en, fr string }
 
+// in returns the text in "fr", and in English for any other language.
 func (t text) in(language string) string {
 	if language == "fr" {
 		return t.fr

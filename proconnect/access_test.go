@@ -10,7 +10,7 @@ import (
 	"github.com/oidcrp/oidcrp/proconnect"
 )
 
-func TestAnAccessRuleLetsInWhomItNames(t *testing.T) {
+func TestAccessRule_LetsInWhomItNames(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name  string
@@ -51,7 +51,7 @@ func TestAnAccessRuleLetsInWhomItNames(t *testing.T) {
 				persona.Claims[test.claim] = test.value
 			}
 			s := newService(t, persona, nil, func(c *oidcrp.Client, mux *http.ServeMux) {
-				mux.Handle("/page", c.RequireLogin(page, test.rule))
+				mux.Handle("/page", c.Require(test.rule)(page))
 			})
 			want := http.StatusForbidden
 			if test.in {
@@ -64,7 +64,7 @@ func TestAnAccessRuleLetsInWhomItNames(t *testing.T) {
 	}
 }
 
-func TestARefusalSaysWhyAndWhomToAsk(t *testing.T) {
+func TestAccessRule_RefusalSaysWhyAndWhomToAsk(t *testing.T) {
 	t.Parallel()
 	const contact = "support@app.example"
 	for name, test := range map[string]struct {
@@ -93,7 +93,7 @@ func TestARefusalSaysWhyAndWhomToAsk(t *testing.T) {
 	}
 
 	s := newService(t, agent(), nil, func(c *oidcrp.Client, mux *http.ServeMux) {
-		mux.Handle("/page", c.RequireLogin(page, proconnect.SIRET(contact, "21750001600019")))
+		mux.Handle("/page", c.Require(proconnect.SIRET(contact, "21750001600019"))(page))
 	})
 	status, body := s.visit(t, s.provider.Browser(), "/page", agent().Subject)
 	if status != http.StatusForbidden || !strings.Contains(body, "To ask for access: "+contact+".") {
@@ -101,14 +101,14 @@ func TestARefusalSaysWhyAndWhomToAsk(t *testing.T) {
 	}
 }
 
-func TestASingleIdentityProviderIsGoneToStraight(t *testing.T) {
+func TestIdentityProvider_OneIsHinted(t *testing.T) {
 	t.Parallel()
 	for hint, rule := range map[string]oidcrp.Requirement{
 		"idp-a": proconnect.IdentityProvider("", "idp-a"),
 		"":      proconnect.IdentityProvider("", "idp-a", "idp-b"),
 	} {
 		s := newService(t, agent(), nil, func(c *oidcrp.Client, mux *http.ServeMux) {
-			mux.Handle("/page", c.RequireLogin(page, rule))
+			mux.Handle("/page", c.Require(rule)(page))
 		})
 		s.visit(t, s.provider.Browser(), "/page", agent().Subject)
 		query := s.provider.RequestsTo(oidctest.EndpointAuthorization)[0].URL.Query()

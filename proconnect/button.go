@@ -1,7 +1,7 @@
 package proconnect
 
-// This file draws the button that starts a sign-in, with the link beside it
-// that ProConnect asks for.
+// This file renders the button that starts a sign-in, with the link that ProConnect
+// requires beside it.
 
 import (
 	"bytes"
@@ -16,49 +16,48 @@ import (
 	"sync"
 )
 
-// ButtonOptions says how the button looks and where it leads. The zero value
-// is a French button, with its own style, that posts to /auth/login.
+// ButtonOptions is how the button looks and where it leads. The zero value is a French
+// button, with its own style, that posts to /auth/login.
 type ButtonOptions struct {
 	// Language is "fr" or "en", or a tag that begins with one of them, such as
-	// en-GB. French if empty or another.
+	// "en-GB". If empty or another language, French.
 	Language string
-	// DSFR uses the classes of the State's design system, version 1.15 or
-	// later. The page brings its stylesheet, which only sites of the State may
-	// use; Nonce, StyleInHead and Bare have no effect then.
+	// DSFR uses the classes of the State's design system, version 1.15 or later. The
+	// page must load its stylesheet, which only sites of the State may use. Nonce,
+	// StyleInHead and Bare then have no effect.
 	DSFR bool
-	// Bare leaves out the style and the mark that this package draws, for a page
-	// that has ProConnect's stylesheet and image: the classes are the ones that
-	// they know, proconnect-button and proconnect-sr-only.
+	// Bare omits the style and the symbol of this package, for a page that loads
+	// ProConnect's own stylesheet and image. The classes are those of that stylesheet,
+	// proconnect-button and proconnect-sr-only.
 	Bare bool
-	// Action is where a login starts, a path or an http or https URL. If empty,
-	// /auth/login.
+	// Action is where a login starts: a path, or an http or https URL. If empty,
+	// "/auth/login".
 	Action string
-	// ReturnTo is the path that the login comes back to. It is added to Action
-	// as the parameter return_to, which the client checks. If empty, Action
-	// stays as it is.
+	// ReturnTo is the path to return to after the login. It is added to Action as the
+	// parameter return_to, which the client checks. If empty, it is not added.
 	ReturnTo string
-	// Method is "post" or "get", in any case; if empty, post. With get the button
-	// is a link. Chromium applies the form-action of a page's
-	// Content-Security-Policy to redirects as well: 'self' alone stops a post on
-	// its way to ProConnect. Name ProConnect's host beside it, and with hints those
-	// of the identity providers, or use get.
+	// Method is "post" or "get", in any case; if empty, post. With get, the button is
+	// a link. Chromium applies the form-action of a page's Content-Security-Policy to
+	// redirects too, so that 'self' alone blocks a post on its way to ProConnect: add
+	// ProConnect's host, and those of the identity providers if you use hints, or use
+	// get.
 	Method string
-	// Nonce is that of the page's Content-Security-Policy, for the style. If
+	// Nonce is the nonce of the page's Content-Security-Policy, for the style. If
 	// empty, the style has none.
 	Nonce string
-	// StyleInHead leaves out the style: the page has it from [ButtonStyle].
+	// StyleInHead omits the style, for a page that has it from [ButtonStyle].
 	StyleInHead bool
 }
 
-// Button writes the button and the link "Qu’est-ce que ProConnect ?" to w, as
-// HTML that loads nothing. It carries a mark of our own; the logo is for those
-// who may use it to bring, see Bare.
+// Button writes the button and the link "Qu’est-ce que ProConnect ?" to w, as HTML that
+// does not load anything. It shows a symbol of this package. Services that may use
+// ProConnect's logo can show that instead: see Bare.
 //
-// The style comes just before the button, unless StyleInHead is set. Browsers
-// take it there, but HTML wants it in the head of the page.
+// The style precedes the button, unless StyleInHead is set. Browsers accept it there,
+// but valid HTML has it in the head of the page.
 //
-// It fails before it writes anything when Action is no path and no http or
-// https URL, or when Method is another; otherwise the error is w's.
+// If Action or Method is not valid, Button returns an error before it writes anything;
+// any other error is w's.
 func Button(w io.Writer, o ButtonOptions) error {
 	v, err := o.view()
 	if err != nil {
@@ -67,17 +66,17 @@ func Button(w io.Writer, o ButtonOptions) error {
 	return writeTemplate(w, "button", v)
 }
 
-// ButtonStyle writes the style element of the button, for the head of a page
-// whose buttons have StyleInHead set. An empty nonce is left out. The error is
+// ButtonStyle writes the style element of the button, for the head of a page whose
+// buttons have StyleInHead set. If nonce is empty, the element has none. The error is
 // w's.
 func ButtonStyle(w io.Writer, nonce string) error {
 	return writeTemplate(w, "style", buttonView{Nonce: nonce, CSS: template.CSS(buttonCSS)})
 }
 
-// ButtonFuncMap returns what a template of html/template needs:
+// ButtonFuncMap returns functions for html/template:
 //
-//	{{proconnectButton .Options}}     the button, of a ButtonOptions
-//	{{proconnectButtonStyle .Nonce}}  the style, of a string
+//	{{proconnectButton .Options}}     the button; Options is a ButtonOptions
+//	{{proconnectButtonStyle .Nonce}}  the style; Nonce is a string
 func ButtonFuncMap() template.FuncMap {
 	return template.FuncMap{
 		"proconnectButton": func(o ButtonOptions) (template.HTML, error) {
@@ -103,7 +102,7 @@ var buttonTemplate = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("").Parse(buttonHTML))
 })
 
-// writeTemplate writes all of a template's output, or nothing when it fails.
+// writeTemplate writes the output of a template, or nothing if the template fails.
 func writeTemplate(w io.Writer, name string, v buttonView) error {
 	var b bytes.Buffer
 	if err := buttonTemplate().ExecuteTemplate(&b, name, v); err != nil {
@@ -113,19 +112,20 @@ func writeTemplate(w io.Writer, name string, v buttonView) error {
 	return err
 }
 
-// buttonView is what the template shows.
+// buttonView is the data of the template.
 type buttonView struct {
 	buttonText
 	URL, Group, Class, About string
 	DSFR, Bare, Post         bool
 	Nonce                    string
-	CSS                      template.CSS // empty: no style
+	CSS                      template.CSS // if empty, no style
 }
 
-// buttonText is what is prescribed. It may be translated, not reworded.
+// buttonText holds the texts that ProConnect prescribes. They may be translated, but
+// not reworded.
 type buttonText struct {
 	Language            string
-	Login               template.HTML // its apostrophe stays one
+	Login               template.HTML // so that the apostrophe is not escaped
 	Question, NewWindow string
 }
 
@@ -144,7 +144,7 @@ func (o ButtonOptions) view() (buttonView, error) {
 	}
 	switch {
 	case o.DSFR:
-		// The design system's own example has this address, and this apostrophe.
+		// The design system's example has this address and this apostrophe.
 		v.Group, v.Class, v.About = "fr-connect-group", "fr-connect fr-connect--pro", "https://proconnect.gouv.fr/"
 		v.Login = template.HTML(strings.ReplaceAll(string(v.Login), "'", "’"))
 	case !o.Bare && !o.StyleInHead:
@@ -154,7 +154,7 @@ func (o ButtonOptions) view() (buttonView, error) {
 	case http.MethodPost, http.MethodGet:
 		v.Post = method == http.MethodPost
 	default:
-		return v, fmt.Errorf("proconnect: button: method is %q, want post or get", o.Method)
+		return v, fmt.Errorf("proconnect: button: method %q must be post or get", o.Method)
 	}
 	var err error
 	v.URL, err = o.loginURL()
@@ -170,7 +170,7 @@ func (o ButtonOptions) loginURL() (string, error) {
 	}
 	web := (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 	if !web && (u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, "/")) {
-		return "", fmt.Errorf("proconnect: button: action %q is no path and no http or https URL", action)
+		return "", fmt.Errorf("proconnect: button: action %q must be a path or an http or https URL", action)
 	}
 	if o.ReturnTo == "" {
 		return action, nil

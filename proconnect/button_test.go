@@ -46,7 +46,7 @@ var buttonCases = []struct {
 	{"dsfr-hostile", ButtonOptions{DSFR: true, Action: "/" + hostileText, ReturnTo: hostileText}},
 }
 
-func TestTheMarkupOfTheButton(t *testing.T) {
+func TestButton_Markup(t *testing.T) {
 	t.Parallel()
 	for _, test := range buttonCases {
 		file := filepath.Join("testdata", "button", test.file+".html")
@@ -66,7 +66,7 @@ func TestTheMarkupOfTheButton(t *testing.T) {
 	}
 }
 
-func TestWhatAScreenReaderSaysOfTheButton(t *testing.T) {
+func TestButton_AccessibleNames(t *testing.T) {
 	t.Parallel()
 	for _, test := range buttonCases {
 		b := readButton(t, buttonHTMLOf(t, test.o))
@@ -85,7 +85,7 @@ func TestWhatAScreenReaderSaysOfTheButton(t *testing.T) {
 	}
 }
 
-func TestTheButtonNeedsNoMoreThanANonce(t *testing.T) {
+func TestButton_NeedsOnlyANonce(t *testing.T) {
 	t.Parallel()
 	for _, test := range buttonCases {
 		body := buttonHTMLOf(t, test.o)
@@ -113,7 +113,7 @@ func TestTheButtonNeedsNoMoreThanANonce(t *testing.T) {
 	}
 }
 
-func TestTheStyleForTheHead(t *testing.T) {
+func TestButtonStyle_IsWhatTheButtonOmits(t *testing.T) {
 	t.Parallel()
 	for _, nonce := range []string{"", "bm9uY2U=", hostileText} {
 		var head strings.Builder
@@ -131,7 +131,7 @@ func TestTheStyleForTheHead(t *testing.T) {
 	}
 }
 
-func TestWhereTheButtonLeads(t *testing.T) {
+func TestButton_LeadsToTheLogin(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ action, returnTo, want string }{
 		{"", "", "/auth/login"},
@@ -156,7 +156,7 @@ func TestWhereTheButtonLeads(t *testing.T) {
 	}
 }
 
-func TestAButtonThatLeadsNowhereIsRefused(t *testing.T) {
+func TestButton_InvalidOptionsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, o := range []ButtonOptions{
 		{Action: "javascript:alert(1)"},
@@ -179,7 +179,7 @@ func TestAButtonThatLeadsNowhereIsRefused(t *testing.T) {
 	}
 }
 
-func TestAButtonThatCannotBeWritten(t *testing.T) {
+func TestButton_ReturnsTheWritersError(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
 	gone := errors.New("the browser is gone")
@@ -192,7 +192,7 @@ func TestAButtonThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-func TestTheButtonInATemplate(t *testing.T) {
+func TestButtonFuncMap_InATemplate(t *testing.T) {
 	t.Parallel()
 	page := template.Must(template.New("").Funcs(ButtonFuncMap()).Parse(
 		`<head>{{proconnectButtonStyle .Nonce}}</head><main>{{proconnectButton .}}</main>`))
@@ -213,7 +213,7 @@ func TestTheButtonInATemplate(t *testing.T) {
 	}
 }
 
-func TestTheButtonStartsALogin(t *testing.T) {
+func TestButton_StartsALogin(t *testing.T) {
 	t.Parallel()
 	provider := oidctest.NewServer(t, oidctest.Config{Clients: []oidctest.Client{{ID: "service", Secret: strings.Repeat("5", 64)}}})
 	var handler http.Handler
@@ -221,7 +221,7 @@ func TestTheButtonStartsALogin(t *testing.T) {
 	t.Cleanup(server.Close)
 	client, err := oidcrp.New(oidcrp.Config{
 		Issuer: provider.Issuer(), ClientID: "service", ClientSecret: strings.Repeat("5", 64),
-		BaseURL: server.URL, CookieKeys: [][]byte{make([]byte, 32)},
+		BaseURL: server.URL, CookieKeys: oidcrp.Keys(make([]byte, 32)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -272,8 +272,8 @@ type aLink struct {
 	attributes map[string]string
 }
 
-// readButton reads the markup, which is written so that it is XML as well. What
-// escaped from an attribute or a text would show as elements of its own.
+// readButton parses the markup as XML, which it is by design. Text that escaped from an
+// attribute would appear as elements.
 func readButton(t *testing.T, body string) aButton {
 	t.Helper()
 	var b aButton

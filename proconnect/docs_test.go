@@ -1,7 +1,7 @@
 package proconnect_test
 
-// This file keeps docs/en and docs/fr honest: they say the same, their programs
-// compile, and what they name exists.
+// This file tests docs/en and docs/fr: they say the same, their programs compile, and
+// the names in them exist.
 
 import (
 	"encoding/json"
@@ -32,7 +32,7 @@ var docPairs = []struct{ en, fr string }{
 type doc struct {
 	name   string
 	text   string
-	blocks []block // what stands between fences
+	blocks []block // between fences
 	prose  string  // the rest, without code spans
 	levels []int   // of its headings, in order
 }
@@ -81,7 +81,7 @@ func everyDoc(t *testing.T) []string {
 	return names
 }
 
-func TestTheDocumentationSaysTheSameInBothLanguages(t *testing.T) {
+func TestDocs_SaySameInBothLanguages(t *testing.T) {
 	t.Parallel()
 	paired := []string{"fr/README.md"} // the README is its counterpart
 	for _, pair := range docPairs {
@@ -107,7 +107,7 @@ func TestTheDocumentationSaysTheSameInBothLanguages(t *testing.T) {
 	}
 }
 
-// fragment is what stands around a block that is no whole program.
+// fragment is the code around a block that is not a whole program.
 const fragment = `package docs
 
 import (
@@ -119,14 +119,14 @@ import (
 )
 
 var _ = log.Print
-var _ = proconnect.Check
+var _ = proconnect.Validate
 
 func _(w http.ResponseWriter, r *http.Request, client *oidcrp.Client, mux *http.ServeMux,
 	cfg oidcrp.Config, page http.Handler) {
 %s}
 `
 
-func TestTheProgramsOfTheDocumentationCompile(t *testing.T) {
+func TestDocs_ProgramsCompile(t *testing.T) {
 	t.Parallel()
 	root, err := filepath.Abs("..")
 	if err != nil {
@@ -173,7 +173,7 @@ func TestTheProgramsOfTheDocumentationCompile(t *testing.T) {
 	}
 }
 
-func TestTheVariablesOfTheDocumentationExist(t *testing.T) {
+func TestDocs_VariablesExist(t *testing.T) {
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OIDC_") {
 			t.Setenv(name, "")
@@ -199,7 +199,7 @@ func TestTheVariablesOfTheDocumentationExist(t *testing.T) {
 	}
 }
 
-func TestTheTroubleshootingPagesHaveEveryCode(t *testing.T) {
+func TestDocs_TroubleshootingHasEveryCode(t *testing.T) {
 	t.Parallel()
 	known := proconnect.KnownCodes()
 	code := regexp.MustCompile(`\b(?:Y[0-9][0-9A-F]+…?|oidc-provider-(?:rendered-)?error:(?:[a-z_-]+|…))`)
@@ -208,7 +208,7 @@ func TestTheTroubleshootingPagesHaveEveryCode(t *testing.T) {
 		for _, found := range code.FindAllString(d.text, -1) {
 			general := proconnect.ExplainCode("?", "en").Meaning
 			if !slices.Contains(known, found) && proconnect.ExplainCode(found, "en").Meaning == general {
-				t.Errorf("%s names %s, which nobody knows", name, found)
+				t.Errorf("%s names the unknown code %s", name, found)
 			}
 		}
 	}
@@ -222,7 +222,7 @@ func TestTheTroubleshootingPagesHaveEveryCode(t *testing.T) {
 	}
 }
 
-func TestTheLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
+func TestDocs_LinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
 	for _, name := range append(everyDoc(t), "../README.md", "conformance.md") {
 		d := readDoc(t, name)
@@ -240,7 +240,7 @@ func TestTheLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
 			}
 			file := filepath.Join("..", "docs", filepath.FromSlash(name), "..", filepath.FromSlash(target.Path))
 			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) || target.Fragment != "" {
-				t.Errorf("%s links to %s, which is no file", name, m[1])
+				t.Errorf("%s links to %s, which does not exist", name, m[1])
 			}
 		}
 	}
@@ -248,7 +248,7 @@ func TestTheLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
 
 // The French texts have the apostrophes and the spaces that do not break which
 // French typography asks for.
-func TestTheFrenchPagesAreSetInFrench(t *testing.T) {
+func TestDocs_FrenchTypography(t *testing.T) {
 	t.Parallel()
 	for what, mistake := range map[string]*regexp.Regexp{
 		"a typewriter's apostrophe":      regexp.MustCompile(`\pL'\pL`),

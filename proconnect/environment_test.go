@@ -11,7 +11,7 @@ import (
 	"github.com/oidcrp/oidcrp/proconnect"
 )
 
-func TestAnEnvironmentIsReadyForTheRegistration(t *testing.T) {
+func TestEnvironment_ConfigFitsTheRegistration(t *testing.T) {
 	t.Parallel()
 	for environment, issuer := range map[proconnect.Environment]string{
 		proconnect.Integration:    "https://fca.integ01.dev-agentconnect.fr/api/v2",
@@ -20,18 +20,21 @@ func TestAnEnvironmentIsReadyForTheRegistration(t *testing.T) {
 		proconnect.ProductionRIE:  "https://auth.agentconnect.rie.gouv.fr/api/v2",
 	} {
 		cfg := environment.Config()
-		if cfg.Issuer != issuer || cfg.TokenEndpointAuthMethod != "client_secret_post" {
-			t.Errorf("%s: issuer %q, method %q", environment, cfg.Issuer, cfg.TokenEndpointAuthMethod)
+		if cfg.Issuer != issuer || cfg.Registration.TokenEndpointAuthMethod != "client_secret_post" {
+			t.Errorf("%s: issuer %q, method %q", environment, cfg.Issuer, cfg.Registration.TokenEndpointAuthMethod)
 		}
 		scopes := "openid given_name usual_name email uid siret phone idp_id custom roles organization_label"
 		if got := strings.Join(cfg.Scopes, " "); got != scopes {
 			t.Errorf("%s: scopes %q, want %q", environment, got, scopes)
 		}
-		if cfg.IDTokenSignedResponseAlg != "" || cfg.UserInfoSignedResponseAlg != "" {
-			t.Errorf("%s: algorithms that the person has not chosen", environment)
+		if cfg.Registration.IDTokenSignedResponseAlg != "" || cfg.Registration.UserInfoSignedResponseAlg != "" {
+			t.Errorf("%s: algorithms are set that only the registration can tell", environment)
+		}
+		if cfg.Tokens.RefreshFailure != oidcrp.SignInAgain {
+			t.Errorf("%s: a session that ProConnect ended goes on: %v", environment, cfg.Tokens.RefreshFailure)
 		}
 		cfg.ClientID, cfg.ClientSecret, cfg.BaseURL = "id", clientSecret, "https://app.example"
-		cfg.CookieKeys = [][]byte{make([]byte, 32)}
+		cfg.CookieKeys = oidcrp.Keys(make([]byte, 32))
 		if _, err := oidcrp.New(cfg); err != nil {
 			t.Errorf("%s: %v", environment, err)
 		}
@@ -41,18 +44,18 @@ func TestAnEnvironmentIsReadyForTheRegistration(t *testing.T) {
 	}
 }
 
-func TestConfigsDoNotShareTheirMaps(t *testing.T) {
+func TestEnvironment_ConfigsDoNotShareMaps(t *testing.T) {
 	t.Parallel()
 	changed := proconnect.Integration.Config()
 	changed.Scopes[0] = "changed"
-	changed.AuthOptions.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Essential: true}
+	changed.Login.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Essential: true}
 	fresh := proconnect.Integration.Config()
-	if fresh.Scopes[0] != "openid" || fresh.AuthOptions.Claims.IDToken["acr"] != nil {
-		t.Errorf("a change of one Config is in the next: %v, %v", fresh.Scopes, fresh.AuthOptions.Claims.IDToken)
+	if fresh.Scopes[0] != "openid" || fresh.Login.Claims.IDToken["acr"] != nil {
+		t.Errorf("a change of one Config is in the next: %v, %v", fresh.Scopes, fresh.Login.Claims.IDToken)
 	}
 }
 
-func TestTheEnvironmentVariablesChooseTheServer(t *testing.T) {
+func TestConfigFromEnv_ChoosesTheServer(t *testing.T) {
 	tests := []struct {
 		name   string
 		env    map[string]string
@@ -61,9 +64,9 @@ func TestTheEnvironmentVariablesChooseTheServer(t *testing.T) {
 	}{
 		{"production", map[string]string{"PROCONNECT_ENVIRONMENT": "production"},
 			"https://auth.agentconnect.gouv.fr/api/v2", nil},
-		{"the State's network", map[string]string{"PROCONNECT_ENVIRONMENT": "integration-rie"},
+		{"the State's private network", map[string]string{"PROCONNECT_ENVIRONMENT": "integration-rie"},
 			"https://fca.integ02.agentconnect.rie.gouv.fr/api/v2", nil},
-		{"an issuer of one's own comes first",
+		{"an issuer takes precedence",
 			map[string]string{"PROCONNECT_ENVIRONMENT": "integration", "OIDC_ISSUER": "http://127.0.0.1:4000/api/v2"},
 			"http://127.0.0.1:4000/api/v2", nil},
 		{"an issuer is enough", map[string]string{"OIDC_ISSUER": "http://127.0.0.1:4000/api/v2"},
@@ -73,8 +76,12 @@ func TestTheEnvironmentVariablesChooseTheServer(t *testing.T) {
 			[]string{"PROCONNECT_ENVIRONMENT is not known", "integration, production, integration-rie, production-rie"}},
 		{"two mistakes at once", map[string]string{"PROCONNECT_ENVIRONMENT": "Prod", "OIDC_MAX_AGE": "soon"}, "",
 			[]string{"PROCONNECT_ENVIRONMENT", "OIDC_MAX_AGE"}},
-		{"what does not work with ProConnect",
-			map[string]string{"PROCONNECT_ENVIRONMENT": "production", "OIDC_MAX_AGE": "60"}, "", []string{"auth_time"}},
+		{"what cannot work with ProConnect",
+			map[string]string{"PROCONNECT_ENVIRONMENT": "production", "OIDC_MAX_AGE": "60", "OIDC_PROMPT": "login",
+				"OIDC_CLIENT_AUTH": "none", "OIDC_ISSUER": "https://auth.agentconnect.gouv.fr"}, "",
+			[]string{"OIDC_MAX_AGE (Login.MaxAge) proves nothing: ProConnect sets auth_time",
+				"OIDC_PROMPT (Login.Prompt) ", "OIDC_CLIENT_AUTH (Registration.TokenEndpointAuthMethod) ",
+				"OIDC_ISSUER (Issuer) must be https://auth.agentconnect.gouv.fr/api/v2 exactly"}},
 	}
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OIDC_") || strings.HasPrefix(name, "PROCONNECT_") {
@@ -109,7 +116,7 @@ func TestTheEnvironmentVariablesChooseTheServer(t *testing.T) {
 	}
 }
 
-func TestTheEnvironmentVariablesComeBeforeTheDefaults(t *testing.T) {
+func TestConfigFromEnv_TakesPrecedenceOverDefaults(t *testing.T) {
 	t.Setenv("PROCONNECT_ENVIRONMENT", "integration")
 	t.Setenv("OIDC_SCOPES", "openid email")
 	t.Setenv("OIDC_CLIENT_AUTH", "client_secret_basic")
@@ -117,10 +124,10 @@ func TestTheEnvironmentVariablesComeBeforeTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(cfg.Scopes, []string{"openid", "email"}) || cfg.TokenEndpointAuthMethod != "client_secret_basic" {
-		t.Errorf("scopes %q, method %q", cfg.Scopes, cfg.TokenEndpointAuthMethod)
+	if !slices.Equal(cfg.Scopes, []string{"openid", "email"}) || cfg.Registration.TokenEndpointAuthMethod != "client_secret_basic" {
+		t.Errorf("scopes %q, method %q", cfg.Scopes, cfg.Registration.TokenEndpointAuthMethod)
 	}
-	if _, asked := cfg.AuthOptions.Claims.IDToken["acr"]; !asked {
-		t.Error("acr is not asked for")
+	if _, ok := cfg.Login.Claims.IDToken["acr"]; !ok {
+		t.Error("acr is not requested")
 	}
 }

@@ -1,38 +1,39 @@
 package proconnect
 
+// This file explains ProConnect's errors to people and to operators.
+
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/oidcrp/oidcrp"
 )
 
-// An Explanation says what an error of ProConnect means, in one language.
+// An Explanation is what an error of ProConnect means, in one language.
 type Explanation struct {
-	// Code is what is explained, such as "access_denied" or "Y500015"; it may be
-	// empty.
+	// Code is the error, such as "access_denied" or "Y500015"; it may be empty.
 	Code string
-	// Meaning is what happened, and Action what to do about it. Both are plain text.
+	// Meaning says what went wrong, and Action what to do about it. Both are plain
+	// text.
 	Meaning string
 	Action  string
-	// ForOperator is set when only the people who run the service can do something,
-	// and the texts are for them.
+	// ForOperator is set when only the operator of the service can correct the
+	// error. The texts are then for the operator.
 	ForOperator bool
 }
 
-// Explain says, in "fr" or "en" (any other language is English), what an error of a
-// login means with ProConnect. It reads an [*oidcrp.ProviderError] inside err, else
-// the kind of failure. What it does not know gets a general answer.
+// Explain explains an error of a login or a refresh, in French if language is "fr" and
+// in English otherwise. It looks for an [*oidcrp.ProviderError] in err, and then for
+// the [oidcrp.Code]. An error that it does not know gets a general explanation.
 func Explain(err error, language string) Explanation {
 	e, code, _ := find(err)
 	return e.in(code, language)
 }
 
-// ExplainCode is Explain for a code that a person saw on one of ProConnect's own
-// pages, such as "Y500015" or "oidc-provider-rendered-error:invalid_client". Few of
-// those errors ever reach the service.
+// ExplainCode is Explain for a code that ProConnect's own error pages show, such as
+// "Y500015" or "oidc-provider-rendered-error:invalid_client". Most of those errors are
+// never sent to the service.
 func ExplainCode(code, language string) Explanation {
 	code = strings.TrimSpace(code)
 	if e, ok := pageCodes[code]; ok {
@@ -46,36 +47,44 @@ func ExplainCode(code, language string) Explanation {
 	return general.in(code, language)
 }
 
-// NeedsSignIn reports whether err, from [oidcrp.Client.Refresh], is to be answered
-// with a new sign-in. With ProConnect it is not only [oidcrp.ErrLoginRequired]: when
-// its session is over, its token and UserInfo endpoints answer with status 500 as
-// often as with invalid_grant, which looks like an outage. A new sign-in settles
-// either, and while ProConnect cannot be reached at all it would not help.
+// NeedsSignIn reports whether to answer err, from [oidcrp.Client.Refresh], with a new
+// login. With ProConnect, [oidcrp.CodeLoginRequired] is not the only such error: when
+// its session is over, its token and UserInfo endpoints answer with status 500 as often
+// as with invalid_grant, so that the end of a session looks like an outage. A new login
+// resolves both. It is not needed when ProConnect cannot be reached at all.
 func NeedsSignIn(err error) bool {
 	e, _, _ := find(err)
-	return e == sessionOver || errors.Is(err, oidcrp.ErrNoSession)
+	return e == sessionOver || errors.Is(err, oidcrp.CodeNoSession)
 }
 
-// ErrorHandler is [oidcrp.DefaultErrorHandler] with what [Explain] says to a person.
-// What is for the operator stays off the page: it is for the log. After a silent
-// sign-in that found no session, the browser goes back to its page: see
-// [SignInSilently].
-func ErrorHandler(w http.ResponseWriter, r *http.Request, p *oidcrp.Problem) {
+// PageHandler is the [oidcrp.Pages.Handler] of a Config of this package. It is
+// [oidcrp.DefaultPage], with two differences: an error page in French or English says
+// what [Explain] says, unless that is for the operator, who finds the error in the log;
+// and after a silent sign-in that found no session, the browser returns to the page
+// that started it: see [SignInSilently].
+func PageHandler(w http.ResponseWriter, r *http.Request, p *oidcrp.Page) {
 	if page := silentlyRefused(r, p); page != "" {
 		http.Redirect(w, r, page, http.StatusFound)
 		return
 	}
-	if e, code, ok := find(p.Err); ok && !e.operator && p.Explanation == "" {
-		told := *p
-		said := e.in(code, languageOf(r))
-		told.Explanation = said.Meaning + " " + said.Action
-		p = &told
-	}
-	oidcrp.DefaultErrorHandler(w, r, p)
+	oidcrp.DefaultPage(w, r, explained(p))
 }
 
-// find returns what is to be said about err, the code that it was found by, and
-// whether it is more than the general answer.
+// explained returns p with an explanation of its error, if there is one for the person.
+func explained(p *oidcrp.Page) *oidcrp.Page {
+	e, _, ok := find(p.Err)
+	specific := p.Requirement != "" || p.Code == oidcrp.CodeLoginRefused // the app's own words
+	known := p.Language == "fr" || p.Language == "en"
+	if !ok || e.operator || specific || !known {
+		return p
+	}
+	page := *p
+	page.Paragraphs = []string{e.meaning.in(p.Language), e.action.in(p.Language)}
+	return &page
+}
+
+// find returns the explanation of err, the code that it was found by, and whether it is
+// more than the general one.
 func find(err error) (e entry, code string, ok bool) {
 	var refusal *oidcrp.ProviderError
 	if errors.As(err, &refusal) {
@@ -93,7 +102,7 @@ func find(err error) (e entry, code string, ok bool) {
 	case oidcrp.CodeTransactionLost:
 		return pageCodes[sessionNotFound], code, true
 	case oidcrp.CodeProviderUnavailable:
-		// With metadata it answers its pages, so this one is about the session.
+		// The metadata was fetched, so ProConnect answers: it is its session that is over.
 		if failure.Op == "token" || failure.Op == "userinfo" || failure.Op == "refresh" {
 			return sessionOver, code, true
 		}
@@ -102,8 +111,8 @@ func find(err error) (e entry, code string, ok bool) {
 }
 
 func refusalEntry(refusal *oidcrp.ProviderError) (entry, bool) {
-	overThere := refusal.StatusCode >= 500 || refusal.ErrorCode == "invalid_grant" || refusal.ErrorCode == "invalid_token"
-	if refusal.Endpoint != "authorization" && overThere {
+	over := refusal.StatusCode >= 500 || refusal.ErrorCode == "invalid_grant" || refusal.ErrorCode == "invalid_token"
+	if refusal.Endpoint != "authorization" && over {
 		return sessionOver, true
 	}
 	for _, c := range callbackErrors {
@@ -113,24 +122,6 @@ func refusalEntry(refusal *oidcrp.ProviderError) (entry, bool) {
 		}
 	}
 	return general, false
-}
-
-// languageOf returns "fr" or "en" as oidcrp's pages choose it, so that a page has one
-// language.
-func languageOf(r *http.Request) string {
-	best, bestQ := "en", 0.0
-	for item := range strings.SplitSeq(strings.ToLower(r.Header.Get("Accept-Language")), ",") {
-		tag, params, _ := strings.Cut(strings.TrimSpace(item), ";")
-		q := 1.0
-		if value, ok := strings.CutPrefix(strings.TrimSpace(params), "q="); ok {
-			q, _ = strconv.ParseFloat(value, 64)
-		}
-		tag, _, _ = strings.Cut(strings.TrimSpace(tag), "-")
-		if (tag == "fr" || tag == "en") && q > bestQ {
-			best, bestQ = tag, q
-		}
-	}
-	return best
 }
 
 // An entry is an Explanation in both languages.

@@ -1,6 +1,8 @@
 package proconnect
 
-// What to do, where several errors have the same answer.
+// This file holds the explanations.
+
+// What to do, where it is the same for several errors.
 var (
 	tryAgain = text{
 		"Try again in a few minutes. If it keeps happening, contact the support of this service.",
@@ -134,8 +136,8 @@ var (
 	}
 )
 
-// callbackErrors is read from the top: the first whose code is the same and whose
-// description is part of the error's, in lower case.
+// callbackErrors is searched from the top for the code and, in lower case, a part of
+// the error_description.
 var callbackErrors = []struct {
 	code, description string
 	entry
@@ -197,7 +199,7 @@ const (
 	sessionNotFound = "oidc-provider-error:session-not-found"
 )
 
-// pageCodes are those of ProConnect's own pages.
+// pageCodes are the codes that ProConnect's own error pages show.
 var pageCodes = map[string]entry{
 	"Y000400": badRequest,
 	"Y000404": {
@@ -307,7 +309,7 @@ var pageCodes = map[string]entry{
 	"Y030031": retiredCode, "Y030110": retiredCode, "Y030111": retiredCode, "Y04A586": retiredCode,
 }
 
-// retiredCode is for the codes that older documentation still lists.
+// retiredCode is for codes that older documentation still lists.
 var retiredCode = entry{
 	meaning: text{
 		"ProConnect no longer shows this code. Its successors begin with " + renderedError + " and are about " +
@@ -318,7 +320,7 @@ var retiredCode = entry{
 	action: compare, operator: true,
 }
 
-// pageFamilies are the codes that have one answer for all.
+// pageFamilies are codes with a common prefix that have the same explanation.
 var pageFamilies = []struct {
 	prefix string
 	entry

@@ -1,15 +1,19 @@
 package proconnect_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/proconnect"
 )
 
@@ -19,7 +23,7 @@ func refusal(endpoint string, status int, code, description string) error {
 	}})
 }
 
-func TestExplainSaysWhatAnErrorMeansWithProConnect(t *testing.T) {
+func TestExplain_Errors(t *testing.T) {
 	t.Parallel()
 	callback := func(code, description string) error { return refusal("authorization", 0, code, description) }
 	tests := []struct {
@@ -36,13 +40,13 @@ func TestExplainSaysWhatAnErrorMeansWithProConnect(t *testing.T) {
 		{"a domain refused", callback("access_denied", "authentication aborted due to a configuration limitation"), "domain", false},
 		{"a session lost on the way", callback("access_denied", "user authentication aborted"), "interrupted", false},
 		{"a refusal without a word", callback("access_denied", ""), "cancelled or refused", false},
-		{"a failure over there", callback("server_error",
+		{"a failure at ProConnect", callback("server_error",
 			"authentication aborted due to a technical error on the authorization server"), "technical failure", false},
 		{"the same, called a bad request", callback("invalid_request",
 			"authentication aborted due to a technical error on the authorization server"), "technical failure", false},
 		{"an unexpected failure", callback("server_error", "An unexpected error occurred"), "unexpected", false},
 		{"a bad request", callback("invalid_request", "unsupported prompt value requested"), "does not accept", true},
-		{"a scope of somebody else", callback("invalid_scope", "requested scope is not allowed"), "scope", true},
+		{"a scope of another client", callback("invalid_scope", "requested scope is not allowed"), "scope", true},
 		{"a request object", callback("request_not_supported", ""), "does not support", true},
 		{"a wrong hint", callback("idp_hint_not_found", "provided idp_hint could not be found"), "idp_hint", true},
 		{"a wrong secret", refusal("token", 401, "invalid_client", "client authentication failed"), "secret", true},
@@ -51,7 +55,7 @@ func TestExplainSaysWhatAnErrorMeansWithProConnect(t *testing.T) {
 		{"a refresh that only a sign-in can help", &oidcrp.Error{Op: "refresh", Code: oidcrp.CodeLoginRequired}, "session has ended", false},
 		{"UserInfo that does not answer", &oidcrp.Error{Op: "userinfo", Code: oidcrp.CodeProviderUnavailable}, "session has ended", false},
 		{"two tabs", &oidcrp.Error{Op: "callback", Code: oidcrp.CodeTransactionLost}, "overtaken", false},
-		{"an error that nobody knows", callback("new_error", ""), "did not succeed", false},
+		{"an unknown error", callback("new_error", ""), "did not succeed", false},
 		{"ProConnect out of reach", &oidcrp.Error{Op: "discovery", Code: oidcrp.CodeProviderUnavailable}, "did not succeed", false},
 		{"any error", errors.New("x"), "did not succeed", false},
 		{"no error", nil, "did not succeed", false},
@@ -73,7 +77,7 @@ func TestExplainSaysWhatAnErrorMeansWithProConnect(t *testing.T) {
 	}
 }
 
-func TestExplainCodeKnowsTheCodesOfProConnectsPages(t *testing.T) {
+func TestExplainCode_CodesOfProConnectsPages(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]string{
 		"Y000400": "does not accept", "Y000404": "address", "Y000500": "unexpected",
@@ -102,55 +106,155 @@ func TestExplainCodeKnowsTheCodesOfProConnectsPages(t *testing.T) {
 	}
 }
 
-func TestTheErrorPageSaysItToThePersonAndNothingOfTheOperators(t *testing.T) {
+func TestPageHandler_ExplainsToThePersonOnly(t *testing.T) {
 	t.Parallel()
 	mfa := refusal("authorization", 0, "access_denied", "requested ACRs could not be satisfied")
+	const own = "Own words."
 	tests := []struct {
-		name, language string
-		problem        oidcrp.Problem
-		want           string
+		name string
+		page oidcrp.Page
+		want []string // the paragraphs
 	}{
-		{"in French", "fr-FR,fr;q=0.9,en;q=0.8", oidcrp.Problem{Err: mfa}, "Connectez-vous avec un second facteur."},
-		{"in English", "fr;q=0.5, en-GB", oidcrp.Problem{Err: mfa}, "Sign in with a second factor."},
-		{"without a language", "", oidcrp.Problem{Err: mfa}, "Sign in with a second factor."},
-		{"a requirement speaks for itself", "en", oidcrp.Problem{Err: mfa, Explanation: "Own words."}, "<p>Own words.</p>"},
-		{"a scope is not the person's affair", "en",
-			oidcrp.Problem{Code: oidcrp.CodeClientRefused, Err: refusal("authorization", 0, "invalid_scope", "")},
-			"Your sign-in could not be completed."},
-		{"other errors have oidcrp's words", "en",
-			oidcrp.Problem{Code: oidcrp.CodeStoreUnavailable, Err: &oidcrp.Error{Code: oidcrp.CodeStoreUnavailable}},
-			"You have not been signed out."},
-		{"no error at all", "en", oidcrp.Problem{Code: oidcrp.CodeNoSession}, "Sign in, then send it again."},
+		{"in French", oidcrp.Page{Language: "fr", Err: mfa}, []string{
+			"Votre connexion n’a pas atteint le niveau que ce service demande, par exemple une double authentification.",
+			"Connectez-vous avec un second facteur. Si cela ne vous est pas proposé, " +
+				"contactez le service informatique de votre organisation.",
+		}},
+		{"in English", oidcrp.Page{Language: "en", Err: mfa}, []string{
+			"Your sign-in did not reach the level that this service asks for, such as two factors.",
+			"Sign in with a second factor. If you are not offered any, contact your organisation&#39;s IT department.",
+		}},
+		{"in a language that the app added", oidcrp.Page{Language: "de", Err: mfa}, []string{own}},
+		{"a requirement that explains itself",
+			oidcrp.Page{Language: "en", Code: oidcrp.CodeRequirementUnmet, Requirement: "mfa", Err: mfa}, []string{own}},
+		{"a refusal by the app", oidcrp.Page{Language: "en", Code: oidcrp.CodeLoginRefused, Err: mfa}, []string{own}},
+		{"a scope, which is for the operator", oidcrp.Page{
+			Language: "en", Code: oidcrp.CodeClientRefused, Err: refusal("authorization", 0, "invalid_scope", ""),
+		}, []string{own}},
+		{"an error of another kind", oidcrp.Page{
+			Language: "en", Code: oidcrp.CodeStoreUnavailable, Err: &oidcrp.Error{Code: oidcrp.CodeStoreUnavailable},
+		}, []string{own}},
+		{"no error at all", oidcrp.Page{Language: "en", Code: oidcrp.CodeNoSession}, []string{own}},
+		{"another page", oidcrp.Page{Name: "signed_out", Language: "en"}, []string{own}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			test.problem.Status = http.StatusForbidden
+			page := test.page
+			page.Name = cmp.Or(page.Name, "error")
+			page.Status, page.Title, page.Paragraphs = http.StatusForbidden, "A title", []string{own}
 			r := httptest.NewRequestWithContext(context.Background(), "GET", "/auth/callback", nil)
 			r.Header.Set("Accept", "text/html")
-			r.Header.Set("Accept-Language", test.language)
 			w := httptest.NewRecorder()
-			before := test.problem
-			proconnect.ErrorHandler(w, r, &test.problem)
-			if body := w.Body.String(); w.Code != http.StatusForbidden || !strings.Contains(body, test.want) {
-				t.Errorf("status %d, without %q:\n%s", w.Code, test.want, body)
+			before := page
+			proconnect.PageHandler(w, r, &page)
+			_, shown, _ := strings.Cut(w.Body.String(), "<h1>A title</h1>\n")
+			for _, paragraph := range test.want {
+				var ok bool
+				if shown, ok = strings.CutPrefix(shown, "<p>"+paragraph+"</p>\n"); !ok {
+					t.Errorf("no paragraph %q in\n%s", paragraph, w.Body)
+				}
 			}
-			if test.problem != before {
-				t.Error("the problem was changed")
+			if w.Code != http.StatusForbidden || strings.HasPrefix(shown, "<p>") {
+				t.Errorf("status %d, and more than %q in\n%s", w.Code, test.want, w.Body)
+			}
+			if !reflect.DeepEqual(page, before) {
+				t.Errorf("the page was changed to %+v", page)
 			}
 		})
 	}
 }
 
-func TestALoginThatProConnectRefusesIsExplainedOnThePage(t *testing.T) {
+func TestPageHandler_ExplainsARefusedLogin(t *testing.T) {
 	t.Parallel()
 	persona := agent()
 	persona.StepUpACRs = nil
 	s := newService(t, persona, nil, func(c *oidcrp.Client, mux *http.ServeMux) {
-		mux.Handle("/page", c.RequireLogin(page, proconnect.RequireMFA()))
+		mux.Handle("/page", c.Require(proconnect.RequireMFA())(page))
 	})
-	status, body := s.visit(t, s.provider.Browser(), "/page", persona.Subject)
-	if status != http.StatusForbidden || !strings.Contains(body, "did not reach the level that this service asks for") {
-		t.Errorf("status %d:\n%s", status, body)
+	for language, want := range map[string]string{
+		"":                        "did not reach the level that this service asks for",
+		"fr;q=0.5, en-GB":         "did not reach the level that this service asks for",
+		"fr-FR,fr;q=0.9,en;q=0.8": "n’a pas atteint le niveau que ce service demande",
+	} {
+		browser := s.provider.Browser()
+		browser.Transport = preferring{language, browser.Transport}
+		status, body := s.visit(t, browser, "/page", persona.Subject)
+		if status != http.StatusForbidden || !strings.Contains(body, want) {
+			t.Errorf("%q: status %d:\n%s", language, status, body)
+		}
+	}
+}
+
+// preferring is the transport of a browser whose user prefers a language.
+type preferring struct {
+	language string
+	http.RoundTripper
+}
+
+func (p preferring) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept-Language", p.language)
+	return p.RoundTripper.RoundTrip(r)
+}
+
+func TestNeedsSignIn_AfterARefreshThatFailed(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		spoil  func(*oidctest.Provider)
+		answer string
+	}{
+		{"nothing fails", func(*oidctest.Provider) {}, "refreshed"},
+		{"the refresh token is spent", func(p *oidctest.Provider) { p.Misbehave(oidctest.RefreshInvalidGrant) }, "sign in"},
+		{"the session is gone, says the token endpoint",
+			func(p *oidctest.Provider) { p.Misbehave(oidctest.RefreshServerError) }, "sign in"},
+		{"the session is gone, says UserInfo",
+			func(p *oidctest.Provider) { p.Misbehave(oidctest.UserInfoServerError) }, "sign in"},
+		{"another person", func(p *oidctest.Provider) { p.Misbehave(oidctest.RefreshOtherSub) }, "failed"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t, agent(), func(cfg *oidcrp.Config) { cfg.Tokens.Keep = true },
+				func(c *oidcrp.Client, mux *http.ServeMux) {
+					mux.Handle("/page", c.RequireLogin(page))
+					mux.HandleFunc("/refresh", func(w http.ResponseWriter, r *http.Request) {
+						_, err := c.Refresh(w, r)
+						switch {
+						case err == nil:
+							io.WriteString(w, "refreshed")
+						case proconnect.NeedsSignIn(err):
+							io.WriteString(w, "sign in")
+						default:
+							io.WriteString(w, "failed")
+						}
+					})
+				})
+			browser := s.provider.Browser()
+			if status, body := s.visit(t, browser, "/page", agent().Subject); status != http.StatusOK {
+				t.Fatalf("status %d:\n%s", status, body)
+			}
+			test.spoil(s.provider)
+			if got := s.load(t, browser, "/refresh", ""); got != test.answer {
+				t.Errorf("the answer is %q, want %q", got, test.answer)
+			}
+		})
+	}
+}
+
+func TestNeedsSignIn_OtherErrors(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		nil, errors.New("x"),
+		&oidcrp.Error{Op: "discovery", Code: oidcrp.CodeProviderUnavailable},
+		&oidcrp.Error{Op: "session", Code: oidcrp.CodeStoreUnavailable},
+	} {
+		if proconnect.NeedsSignIn(err) {
+			t.Errorf("%v needs a sign-in", err)
+		}
+	}
+	if !proconnect.NeedsSignIn(&oidcrp.Error{Op: "session", Code: oidcrp.CodeNoSession}) {
+		t.Error("a missing session does not need a sign-in")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/oidcrp/oidcrp/proconnect"
 )
 
-func TestOnlyAPlainAddressIsALoginHint(t *testing.T) {
+func TestSetLoginHint_TakesPlainAddressesOnly(t *testing.T) {
 	t.Parallel()
 	for email, want := range map[string]string{
 		"Angela.Dubois@direction.example.org": "Angela.Dubois@direction.example.org",
@@ -34,7 +34,7 @@ func TestOnlyAPlainAddressIsALoginHint(t *testing.T) {
 	}
 }
 
-func TestOnly14DigitsAreASIRETHint(t *testing.T) {
+func TestSetSIRETHint_Takes14DigitsOnly(t *testing.T) {
 	t.Parallel()
 	var o oidcrp.AuthOptions
 	for _, siret := range []string{
@@ -49,7 +49,7 @@ func TestOnly14DigitsAreASIRETHint(t *testing.T) {
 	}
 }
 
-func TestAHintLeavesSharedParametersAlone(t *testing.T) {
+func TestSetIDPHint_DoesNotChangeSharedParameters(t *testing.T) {
 	t.Parallel()
 	shared := url.Values{"other": {"1"}, "idp_hint": {"old"}}
 	o := oidcrp.AuthOptions{Extra: shared}

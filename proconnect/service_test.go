@@ -1,7 +1,7 @@
 package proconnect_test
 
-// This file starts a service in front of oidctest's provider, set up to do as
-// ProConnect does.
+// This file starts a service with oidctest's provider, set up to behave as ProConnect
+// does.
 
 import (
 	"io"
@@ -23,7 +23,7 @@ const (
 
 var clientSecret = strings.Repeat("5", 64)
 
-// agent is somebody with every claim, who can step up to two factors.
+// agent is a person with every claim, who can step up to two factors.
 func agent() oidctest.Persona {
 	return oidctest.Persona{
 		Subject: "5b5f5d0e-4b2c-4e57-9a0e-000000000001", Name: "agent",
@@ -76,8 +76,8 @@ func newService(t *testing.T, persona oidctest.Persona, change func(*oidcrp.Conf
 	cfg.Issuer = s.provider.Issuer()
 	cfg.ClientID, cfg.ClientSecret = clientID, clientSecret
 	cfg.BaseURL = server.URL
-	cfg.CookieKeys = [][]byte{make([]byte, 32)}
-	cfg.IDTokenSignedResponseAlg, cfg.UserInfoSignedResponseAlg = "ES256", "ES256"
+	cfg.CookieKeys = oidcrp.Keys(make([]byte, 32))
+	cfg.Registration.IDTokenSignedResponseAlg, cfg.Registration.UserInfoSignedResponseAlg = "ES256", "ES256"
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	if change != nil {
 		change(&cfg)

@@ -1,5 +1,7 @@
 package proconnect
 
+// This file signs in people who have a session at ProConnect, without a click.
+
 import (
 	"encoding/json"
 	"errors"
@@ -10,36 +12,36 @@ import (
 	"github.com/oidcrp/oidcrp"
 )
 
-// silentCookie says how far the silent sign-in of a browser session is. It decides
-// about no access, so it is neither sealed nor secret.
+// silentCookie keeps the state of the silent sign-in for a browser session. No access
+// depends on it, so it is neither sealed nor secret.
 const silentCookie = "proconnect_silent"
 
-// The values of silentCookie. A silent sign-in waits until the browser has shown
-// that it keeps cookies: without them the way back would end on an error page.
+// The values of silentCookie. The first page load only shows that the browser keeps
+// cookies: without them the callback of a silent sign-in would end on an error page.
 const (
-	silentReady = "0" // cookies are kept, nothing was tried
-	silentDone  = "1" // tried, or not to be
+	silentReady = "0" // cookies are kept, and nothing was tried yet
+	silentDone  = "1" // tried, or not to be tried
 )
 
-// SignInSilently serves next, a public page, and finds out whether the person has a
-// session at ProConnect: if so, they are signed in without a click. It tries once in
-// a browser session, when a second whole page is loaded (the first shows whether the
-// browser keeps cookies), and not for somebody who was signed in before, so that a
-// logout stays one. Whatever fails, next is served.
+// SignInSilently serves next, a public page, and signs a person who has a session at
+// ProConnect in without a click. It tries once in a browser session, at the second page
+// load (the first shows whether the browser keeps cookies), and not after a sign-in, so
+// that a logout lasts. If anything fails, it serves next.
 //
-// It needs [oidcrp.Client.Middleware] around it and [ErrorHandler], or a handler that
-// calls it, as [oidcrp.Config.ErrorHandler]. It tries nothing when
-// [oidcrp.Config.AuthOptions] holds hints or levels: with them ProConnect shows its
-// pages in spite of prompt=none.
+// Wrap the app with [oidcrp.Client.Middleware], and use [PageHandler], or a handler that
+// calls it, as [oidcrp.Pages.Handler]. Nothing is tried when [oidcrp.Config.Login] holds
+// hints or levels, because ProConnect then shows its pages in spite of prompt=none.
 func SignInSilently(client *oidcrp.Client, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Cookie")
-		_, signedIn := oidcrp.SessionFromContext(r.Context())
 		state := silentState(r)
+		_, err := client.Session(r)
 		switch {
-		case state == silentDone || !signedIn && !loadsDocument(r):
-		case signedIn:
+		case state == silentDone:
+		case err == nil: // signed in
 			setSilentState(w, silentDone)
+		case !errors.Is(err, oidcrp.CodeNoSession): // in an outage, the person may well be signed in
+		case !loadsDocument(r):
 		case state != silentReady:
 			setSilentState(w, silentReady)
 		default:
@@ -55,8 +57,7 @@ func SignInSilently(client *oidcrp.Client, next http.Handler) http.Handler {
 }
 
 // staysSilent reports whether ProConnect answers an authentication request without
-// showing anything: it carries no hint, and the only thing said of acr is the wish to
-// see it.
+// showing a page: it has no hint, and at most a voluntary request for acr.
 func staysSilent(location string) bool {
 	u, err := url.Parse(location)
 	if err != nil {
@@ -93,22 +94,22 @@ func setSilentState(w http.ResponseWriter, value string) {
 	w.Header().Set("Cache-Control", "no-store")
 }
 
-// loadsDocument reports whether a browser loads r's answer as a whole page that
-// somebody looks at. Programs that do not say so get the page as it is.
+// loadsDocument reports whether r is a page load of a person, by its Fetch Metadata.
+// Scripts, frames, prefetches and programs that send none of it are not.
 func loadsDocument(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") == "document" &&
 		r.Header.Get("Sec-Fetch-Mode") == "navigate" && !strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
 }
 
-// silentlyRefused returns the page to go back to when p says that a silent sign-in
-// found no session; "" for any other problem.
-func silentlyRefused(r *http.Request, p *oidcrp.Problem) string {
+// silentlyRefused returns the page to return to if p is about a silent sign-in that
+// found no session; "" for any other page.
+func silentlyRefused(r *http.Request, p *oidcrp.Page) string {
 	var refusal *oidcrp.ProviderError
 	if p.Code != oidcrp.CodeLoginRequired || !errors.As(p.Err, &refusal) || refusal.Endpoint != "authorization" {
 		return ""
 	}
 	if silentState(r) != silentDone {
-		return "" // it would be tried again, for ever
+		return "" // the page would try again, without end
 	}
 	login, err := url.Parse(p.LoginURL)
 	if err != nil {

@@ -1,11 +1,14 @@
 package proconnect_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/oidcrp/oidcrp"
@@ -14,8 +17,8 @@ import (
 	"github.com/oidcrp/oidcrp/proconnect"
 )
 
-// newSilentService has the page "/news", public and with a silent sign-in, which says
-// who is there, and the protected "/page".
+// newSilentService starts a service with the public page "/news", which has a silent
+// sign-in and shows who is signed in, and the protected "/page".
 func newSilentService(t *testing.T, changes ...func(*oidcrp.Config)) *service {
 	t.Helper()
 	return newService(t, agent(), func(cfg *oidcrp.Config) {
@@ -75,7 +78,7 @@ func (s *service) forgotten(t *testing.T, browser *http.Client) *http.Client {
 	return fresh
 }
 
-func TestASilentSignInFindsTheSessionAtProConnect(t *testing.T) {
+func TestSignInSilently_FindsTheSessionAtProConnect(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
 	browser := s.provider.Browser()
@@ -95,7 +98,7 @@ func TestASilentSignInFindsTheSessionAtProConnect(t *testing.T) {
 	}
 }
 
-func TestASilentSignInWithoutASessionIsTriedOnce(t *testing.T) {
+func TestSignInSilently_WithoutASessionTriesOnce(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
 	browser := s.provider.Browser()
@@ -109,7 +112,7 @@ func TestASilentSignInWithoutASessionIsTriedOnce(t *testing.T) {
 	}
 }
 
-func TestNoSilentSignInForWhatIsNoPageOfItsOwn(t *testing.T) {
+func TestSignInSilently_OnPageLoadsOnly(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
 	for _, dest := range []string{"", "iframe", "image", "empty"} {
@@ -122,7 +125,7 @@ func TestNoSilentSignInForWhatIsNoPageOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestNoSilentSignInAfterTheSessionHereHasEnded(t *testing.T) {
+func TestSignInSilently_NotAfterALogout(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
 	browser := s.provider.Browser()
@@ -147,7 +150,7 @@ func TestNoSilentSignInAfterTheSessionHereHasEnded(t *testing.T) {
 	}
 }
 
-func TestABrowserWithoutCookiesSeesThePublicPage(t *testing.T) {
+func TestSignInSilently_WithoutCookiesServesThePage(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
 	browser := s.provider.Browser()
@@ -174,7 +177,7 @@ func TestABrowserWithoutCookiesSeesThePublicPage(t *testing.T) {
 	}
 }
 
-func TestAPublicPageIsServedWhenNoLoginCanStart(t *testing.T) {
+func TestSignInSilently_ServesThePageWhenNoLoginCanStart(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
 	s.provider.Misbehave(fault.DiscoveryNoTokenURL)
@@ -186,8 +189,45 @@ func TestAPublicPageIsServedWhenNoLoginCanStart(t *testing.T) {
 	}
 }
 
-// ProConnect would show its pages to somebody who asked for nothing.
-func TestNoSilentSignInWithHintsAndLevels(t *testing.T) {
+// A session that cannot be read is not a reason to sign in: the callback could not keep
+// the new one, and would end on an error page.
+func TestSignInSilently_ServesThePageWhileTheStoreIsDown(t *testing.T) {
+	t.Parallel()
+	store := &brokenStore{Store: oidcrp.NewMemoryStore(0)}
+	s := newSilentService(t, func(cfg *oidcrp.Config) { cfg.Store = store })
+	browser := s.provider.Browser()
+	s.load(t, browser, "/news", "document") // from now on, it would be tried
+	if status, body := s.visit(t, browser, "/page", agent().Subject); status != http.StatusOK {
+		t.Fatalf("status %d:\n%s", status, body)
+	}
+	store.down.Store(true)
+	if got := s.load(t, browser, "/news", "document"); got != "nobody" {
+		t.Errorf("the page is shown to %q", got)
+	}
+	if got := s.provider.Count(oidctest.EndpointAuthorization); got != 1 {
+		t.Errorf("%d authentication requests, want 1", got)
+	}
+	store.down.Store(false)
+	if got := s.load(t, browser, "/news", "document"); got != agent().Subject {
+		t.Errorf("after the outage, the page is shown to %q", got)
+	}
+}
+
+// A brokenStore fails while it is down.
+type brokenStore struct {
+	oidcrp.Store
+	down atomic.Bool
+}
+
+func (s *brokenStore) Get(ctx context.Context, key string) ([]byte, error) {
+	if s.down.Load() {
+		return nil, errors.New("down")
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// ProConnect would show its pages to a person who has not asked to sign in.
+func TestSignInSilently_NotWithHintsOrLevels(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*oidcrp.AuthOptions){
 		"an address":           func(o *oidcrp.AuthOptions) { proconnect.SetLoginHint(o, "a@example.org") },
@@ -197,14 +237,15 @@ func TestNoSilentSignInWithHintsAndLevels(t *testing.T) {
 				t.Error(err)
 			}
 		},
-		"levels": func(o *oidcrp.AuthOptions) { o.ACRValues = []string{"eidas1"} },
+		"preferred levels": func(o *oidcrp.AuthOptions) { o.ACRValues = []string{"eidas1"} },
+		"required levels":  func(o *oidcrp.AuthOptions) { o.RequireACR = []string{"eidas1"} },
 		"a level as a claim": func(o *oidcrp.AuthOptions) {
 			o.Claims.IDToken["acr"] = &oidcrp.ClaimRequest{Value: "eidas2"}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSilentService(t, func(cfg *oidcrp.Config) { change(&cfg.AuthOptions) })
+			s := newSilentService(t, func(cfg *oidcrp.Config) { change(&cfg.Login) })
 			browser := s.provider.Browser()
 			for range 3 {
 				if got := s.load(t, browser, "/news", "document"); got != "nobody" {
@@ -218,19 +259,19 @@ func TestNoSilentSignInWithHintsAndLevels(t *testing.T) {
 	}
 }
 
-func TestTheErrorHandlerGoesBackOnlyAfterASilentSignIn(t *testing.T) {
+func TestPageHandler_ReturnsOnlyAfterASilentSignIn(t *testing.T) {
 	t.Parallel()
-	refused := func(endpoint, loginURL string) *oidcrp.Problem {
-		return &oidcrp.Problem{
-			Status: http.StatusUnauthorized, Code: oidcrp.CodeLoginRequired, LoginURL: loginURL, HomeURL: "/home",
+	refused := func(endpoint, loginURL string) *oidcrp.Page {
+		return &oidcrp.Page{
+			Name: "error", Status: http.StatusUnauthorized, Code: oidcrp.CodeLoginRequired, LoginURL: loginURL, HomeURL: "/home",
 			Err: refusal(endpoint, 0, "login_required", ""),
 		}
 	}
 	tests := []struct {
-		name    string
-		problem *oidcrp.Problem
-		cookie  bool
-		want    string // the Location; "" for a page
+		name   string
+		page   *oidcrp.Page
+		cookie bool
+		want   string // the Location; "" for a page
 	}{
 		{"to the page", refused("authorization", "/auth/login?return_to=%2Fnews%3Fpage%3D2"), true, "/news?page=2"},
 		{"to the start page", refused("authorization", "/auth/login"), true, "/home"},
@@ -246,7 +287,7 @@ func TestTheErrorHandlerGoesBackOnlyAfterASilentSignIn(t *testing.T) {
 				r.AddCookie(&http.Cookie{Name: "proconnect_silent", Value: "1"})
 			}
 			w := httptest.NewRecorder()
-			proconnect.ErrorHandler(w, r, test.problem)
+			proconnect.PageHandler(w, r, test.page)
 			if got := w.Header().Get("Location"); got != test.want || (w.Code == http.StatusFound) != (test.want != "") {
 				t.Errorf("status %d, Location %q, want %q", w.Code, got, test.want)
 			}

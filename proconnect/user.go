@@ -7,40 +7,42 @@ import (
 	"github.com/oidcrp/oidcrp"
 )
 
-// A User is what ProConnect says of a person. A claim that it does not send, or whose
-// scope the client does not have, leaves its field empty. There is no family_name,
-// name, preferred_username or email_verified.
+// A User holds the claims of ProConnect about a person. The field of a claim that it
+// does not send, or whose scope the client does not have, is empty. ProConnect does not
+// have family_name, name, preferred_username and email_verified.
 type User struct {
-	// Issuer and Subject name the account: see [User.AccountKey].
+	// Issuer and Subject identify the account: see [User.AccountKey].
 	Issuer  string `json:"iss"`
 	Subject string `json:"sub"`
 
 	GivenName string `json:"given_name"` // first names, separated by spaces
 	UsualName string `json:"usual_name"` // the name in use, not always that of birth
-	// Email is spelt as the identity provider has it: see [User.NormalizedEmail].
+	// Email is spelt as at the identity provider: see [User.NormalizedEmail].
 	Email string `json:"email"`
-	// UID is the identity provider's own identifier, and not unique across them.
+	// UID is the identity provider's own identifier. Two identity providers may use
+	// the same one.
 	UID string `json:"uid"`
-	// SIRET is the organisation's establishment and SIREN the organisation. SIREN is
-	// seldom there; the first nine digits of a SIRET are one.
+	// SIRET identifies the establishment and SIREN the organisation. SIREN is seldom
+	// sent; it is also the first nine digits of SIRET.
 	SIRET string `json:"siret"`
 	SIREN string `json:"siren"`
-	// IdPID is the identity provider, and IdPACR the acr as that one wrote it. The
-	// level that counts is [oidcrp.Session.ACR].
+	// IdPID is the identity provider, and IdPACR the acr that it sent. The level to
+	// decide by is [oidcrp.Session.ACR].
 	IdPID  string `json:"idp_id"`
 	IdPACR string `json:"idp_acr"`
-	// OrganizationLabel is for display. It is missing on the RIE, and elsewhere when
-	// the directory of companies does not answer.
+	// OrganizationLabel is for display. It is missing on the RIE, and when the
+	// directory of companies does not answer.
 	OrganizationLabel string `json:"organization_label"`
-	// Roles are values such as [RoleAgentPublic]. None means no public agent, or
-	// that ProConnect could not find out.
+	// Roles are values such as [RoleAgentPublic]. They are empty when ProConnect
+	// attests none, or could not look them up.
 	Roles               []string `json:"roles"`
 	PhoneNumber         string   `json:"phone_number"`
 	OrganizationalUnit  string   `json:"organizational_unit"`
 	BelongingPopulation string   `json:"belonging_population"`
 	ChorusDTMatricule   string   `json:"chorusdt:matricule"`
 	ChorusDTSociete     string   `json:"chorusdt:societe"`
-	// Custom is what else the identity provider sends, unchecked.
+	// Custom holds further claims of the identity provider, which ProConnect does not
+	// verify.
 	Custom map[string]any `json:"custom"`
 }
 
@@ -54,34 +56,32 @@ const (
 	RoleDirigeant              = "dirigeant"
 )
 
-// UserFrom returns the person of a session. Its error is an [*oidcrp.Error]: with
-// [oidcrp.CodeNoSession] if s is nil, with [oidcrp.CodeInternal] if a claim has
-// another type than ProConnect gives it. A missing claim or a wrong SIRET is no error.
+// UserFrom returns the user of a session. Its error is an [*oidcrp.Error] with
+// [oidcrp.CodeNoSession] if s is nil, or with [oidcrp.CodeInternal] if a claim does not
+// have the type that ProConnect documents. It does not fail for a missing claim or an
+// invalid SIRET.
 func UserFrom(s *oidcrp.Session) (User, error) {
 	var u User
-	if s == nil {
-		return u, &oidcrp.Error{Op: "claims", Code: oidcrp.CodeNoSession}
-	}
 	if err := s.Claims(&u); err != nil {
 		return User{}, err
 	}
 	return u, nil
 }
 
-// An AccountKey names an account for good. It is comparable.
+// An AccountKey identifies an account permanently. It is comparable.
 type AccountKey struct{ Issuer, Subject string }
 
-// String returns both in one text, for a column of a table: no issuer holds a space,
-// so no two keys have the same.
+// String returns issuer and subject with a space between them, for a column of a table.
+// Different keys have different strings, since an issuer cannot contain a space.
 func (k AccountKey) String() string { return k.Issuer + " " + k.Subject }
 
-// AccountKey returns what to store an account under (OIDC Core 5.7). The e-mail
-// address is no key: it changes, and may be given to somebody else.
+// AccountKey returns the key to store an account under (OIDC Core 5.7). Do not use the
+// e-mail address: it changes, and may be given to another person.
 func (u User) AccountKey() AccountKey { return AccountKey{Issuer: u.Issuer, Subject: u.Subject} }
 
-// NormalizedEmail returns the address without surrounding spaces and in lower case,
-// to show it or to find an invitation by it. Only ASCII letters change: other letters
-// fold into ASCII ones, which would make two addresses one.
+// NormalizedEmail returns the address without surrounding spaces and in lower case, to
+// show it or to look up an invitation. Only ASCII letters change, because some other
+// letters become ASCII in lower case, which would make two addresses equal.
 func (u User) NormalizedEmail() string { return lowerASCII(strings.TrimSpace(u.Email)) }
 
 func lowerASCII(s string) string {
@@ -94,8 +94,8 @@ func lowerASCII(s string) string {
 }
 
 // IsPublicAgent reports whether ProConnect attests that the person is an agent of the
-// State, a local authority or a hospital. [RoleAgentPublicL1003] alone does not count:
-// private bodies with a public mission have it too.
+// State, a local authority or a hospital. [RoleAgentPublicL1003] alone is not enough:
+// private bodies with a public mission have it as well.
 func (u User) IsPublicAgent() bool {
 	return slices.ContainsFunc(u.Roles, func(role string) bool {
 		switch role {
@@ -106,10 +106,10 @@ func (u User) IsPublicAgent() bool {
 	})
 }
 
-// ValidSIRET reports whether SIRET is one, by its 14 digits and its check digit. The
-// establishments of La Poste, SIREN 356000000, may have a sum of digits that is a
-// multiple of five instead. It is for display and statistics: ProConnect has let the
-// person in.
+// ValidSIRET reports whether SIRET has 14 digits and a correct check digit. For
+// establishments of La Poste, SIREN 356000000, a sum of the digits that is a multiple of
+// five is correct too. Use it for display and statistics, not to refuse people:
+// ProConnect has accepted them.
 func (u User) ValidSIRET() bool {
 	const laPoste = "356000000"
 	if !isDigits(u.SIRET, 14) {
@@ -118,7 +118,7 @@ func (u User) ValidSIRET() bool {
 	return luhn(u.SIRET) || strings.HasPrefix(u.SIRET, laPoste) && digitSum(u.SIRET)%5 == 0
 }
 
-// ValidSIREN reports whether SIREN is one, by its nine digits and its check digit.
+// ValidSIREN reports whether SIREN has nine digits and a correct check digit.
 func (u User) ValidSIREN() bool { return isDigits(u.SIREN, 9) && luhn(u.SIREN) }
 
 func isDigits(s string, n int) bool {
@@ -133,7 +133,7 @@ func digitSum(s string) int {
 	return sum
 }
 
-// luhn is the check of ISO/IEC 7812-1 annex B.
+// luhn is the check of ISO/IEC 7812-1 annex B, on a string of digits.
 func luhn(s string) bool {
 	sum := 0
 	for i, c := range []byte(s) {

@@ -29,7 +29,7 @@ func userOf(t *testing.T, persona oidctest.Persona) (proconnect.User, *service, 
 	return u, s, err
 }
 
-func TestAUserHasEveryClaimOfProConnect(t *testing.T) {
+func TestUserFrom_HasEveryClaim(t *testing.T) {
 	t.Parallel()
 	got, s, err := userOf(t, agent())
 	if err != nil {
@@ -52,7 +52,7 @@ func TestAUserHasEveryClaimOfProConnect(t *testing.T) {
 	}
 }
 
-func TestMissingClaimsAndAWrongSIRETAreNoError(t *testing.T) {
+func TestUserFrom_AcceptsMissingClaimsAndAnInvalidSIRET(t *testing.T) {
 	t.Parallel()
 	persona := agent()
 	persona.Claims = map[string]any{"siret": "not a SIRET", "roles": nil}
@@ -65,7 +65,7 @@ func TestMissingClaimsAndAWrongSIRETAreNoError(t *testing.T) {
 	}
 }
 
-func TestAClaimOfAnotherTypeIsAnError(t *testing.T) {
+func TestUserFrom_RefusesAClaimOfAnotherType(t *testing.T) {
 	t.Parallel()
 	persona := agent()
 	persona.Claims["roles"] = "agent_public"
@@ -73,11 +73,11 @@ func TestAClaimOfAnotherTypeIsAnError(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if _, err := proconnect.UserFrom(nil); err == nil {
-		t.Error("nobody is a user")
+		t.Error("a nil session has a user")
 	}
 }
 
-func TestSIRETsAndSIRENs(t *testing.T) {
+func TestUser_ValidSIRETAndSIREN(t *testing.T) {
 	t.Parallel()
 	for siret, want := range map[string]bool{
 		"13002526500013":  true,
@@ -106,7 +106,7 @@ func TestSIRETsAndSIRENs(t *testing.T) {
 	}
 }
 
-func TestANormalizedEmailNeverMakesTwoAddressesOne(t *testing.T) {
+func TestUser_NormalizedEmailKeepsAddressesApart(t *testing.T) {
 	t.Parallel()
 	for email, want := range map[string]string{
 		" Angela.DUBOIS@Direction.Example.ORG ": "angela.dubois@direction.example.org",
@@ -121,7 +121,7 @@ func TestANormalizedEmailNeverMakesTwoAddressesOne(t *testing.T) {
 	}
 }
 
-func TestWhoIsAPublicAgent(t *testing.T) {
+func TestUser_IsPublicAgent(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		roles []string

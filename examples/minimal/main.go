@@ -16,7 +16,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	client, err := oidcrp.New(cfg) // checks the configuration, asks nobody
+	client, err := oidcrp.New(cfg) // validates the configuration; makes no network calls
 	if err != nil {
 		log.Fatal(err)
 	}

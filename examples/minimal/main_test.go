@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The program in the README is this one, so that it always compiles.
-func TestTheREADMEShowsThisProgram(t *testing.T) {
+// The program in the README is this one, so that it compiles.
+func TestREADME_ShowsThisProgram(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {

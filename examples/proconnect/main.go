@@ -1,18 +1,18 @@
 // Command proconnect is a service with ProConnect sign-in: a public page with the
-// button, a page for whoever is signed in, a page that asks for two factors, a page
-// for public agents, and logout. At its start it prints what to register at the
-// partner portal, exactly as it must be there.
+// button, a page for people who are signed in, a page that requires two factors, a page
+// for public agents, and logout. At its start it prints what to register at the partner
+// portal.
 //
 // It reads:
 //
 //	PROCONNECT_ENVIRONMENT               integration, production, integration-rie or production-rie
-//	OIDC_CLIENT_ID, OIDC_CLIENT_SECRET   what the portal gave
-//	OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG    what was chosen there: RS256 or ES256
+//	OIDC_CLIENT_ID, OIDC_CLIENT_SECRET   as the portal issued them
+//	OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG    as chosen there: RS256 or ES256
 //	OIDC_USERINFO_SIGNED_RESPONSE_ALG    the same for UserInfo; empty for plain JSON
 //	OIDC_BASE_URL                        default http://localhost:8080
-//	OIDC_COOKIE_KEYS                     32 random bytes as base64; default new ones at each start
+//	OIDC_COOKIE_KEYS                     32 random bytes as base64; default a new key at each start
 //	LISTEN                               default 127.0.0.1:8080
-//	SILENT                               1 to sign in whoever has a session at ProConnect without a click
+//	SILENT                               1 to sign in people who have a session at ProConnect without a click
 //
 // and the other variables of oidcrp.ConfigFromEnv. docs/en/guide.md walks through it.
 package main
@@ -46,7 +46,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	checklist(os.Stdout, cfg, client)
+	checklist(os.Stdout, cfg, client.Registration())
 	server := &http.Server{
 		Addr:              cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:8080"),
 		Handler:           client.Middleware(routes(client)),
@@ -55,26 +55,26 @@ func main() {
 	log.Fatal(server.ListenAndServe())
 }
 
-// config is the environment's, with defaults for a first try.
+// config reads the environment, with defaults for a first try.
 func config() (oidcrp.Config, error) {
 	cfg, err := proconnect.ConfigFromEnv()
 	if err != nil {
 		return cfg, err
 	}
-	if cfg.RedirectURI == "" {
+	if cfg.Registration.RedirectURI == "" {
 		cfg.BaseURL = cmp.Or(cfg.BaseURL, "http://localhost:8080")
 	}
-	if cfg.CookieKeys == nil && cfg.KeySource == nil {
+	if cfg.CookieKeys == nil {
 		key := make([]byte, 32)
 		rand.Read(key)
-		cfg.CookieKeys = [][]byte{key}
+		cfg.CookieKeys = oidcrp.Keys(key)
 	}
 	return cfg, nil
 }
 
-// checklist says what the registration at the partner portal must be like.
-func checklist(w io.Writer, cfg oidcrp.Config, client *oidcrp.Client) {
-	fmt.Fprintf(w, `Register this at https://partenaires.proconnect.gouv.fr, to the character:
+// checklist writes what to register at the partner portal.
+func checklist(w io.Writer, cfg oidcrp.Config, r oidcrp.Registration) {
+	fmt.Fprintf(w, `Register this at https://partenaires.proconnect.gouv.fr, exactly as it is here:
 
   redirect URI               %s
   post-logout redirect URI   %s
@@ -84,13 +84,13 @@ func checklist(w io.Writer, cfg oidcrp.Config, client *oidcrp.Client) {
 
 for the environment whose issuer is %s
 `,
-		client.RedirectURI(), client.PostLogoutRedirectURI(),
-		cmp.Or(cfg.IDTokenSignedResponseAlg, "RS256 or ES256; name it in OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG"),
-		cmp.Or(cfg.UserInfoSignedResponseAlg, "the same; name it in OIDC_USERINFO_SIGNED_RESPONSE_ALG"),
+		r.RedirectURI, r.PostLogoutRedirectURI,
+		cmp.Or(r.IDTokenSignedResponseAlg, "RS256 or ES256; set it in OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG"),
+		cmp.Or(r.UserInfoSignedResponseAlg, "the same; set it in OIDC_USERINFO_SIGNED_RESPONSE_ALG"),
 		strings.Join(cfg.Scopes, " "), cfg.Issuer)
 }
 
-// The pages. Each has a title of its own and is in the menu.
+// menu lists the pages.
 var menu = []struct{ Path, Title string }{
 	{"/", "Accueil"},
 	{"/agent", "Votre profil"},
@@ -107,12 +107,10 @@ func routes(client *oidcrp.Client) http.Handler {
 	mux.Handle("GET /{$}", public)
 	mux.Handle("GET /agent", client.RequireLogin(
 		page("Cette page est réservée aux personnes connectées. Voici ce que ProConnect dit de vous.")))
-	mux.Handle("GET /sensitive", client.RequireLogin(
-		page("Cette page demande une double authentification, et vous l’avez effectuée."),
-		proconnect.RequireMFA()))
-	mux.Handle("GET /public-agents", client.RequireLogin(
-		page("Cette page est réservée aux agents publics, et ProConnect vous reconnaît comme tel."),
-		proconnect.Role(contact, proconnect.RoleAgentPublic)))
+	mux.Handle("GET /sensitive", client.Require(proconnect.RequireMFA())(
+		page("Cette page demande une double authentification, et vous l’avez effectuée.")))
+	mux.Handle("GET /public-agents", client.Require(proconnect.Role(contact, proconnect.RoleAgentPublic))(
+		page("Cette page est réservée aux agents publics, et ProConnect vous reconnaît comme tel.")))
 	return mux
 }
 
@@ -121,17 +119,17 @@ var pageHTML string
 
 var pages = template.Must(template.New("page").Funcs(proconnect.ButtonFuncMap()).Parse(pageHTML))
 
-// content is what the template shows: a text, and a person or the button.
+// content is the data of the template: a text, and a person or the button.
 type content struct {
 	Path, Title, Text, Contact, Nonce string
 
 	Menu   []struct{ Path, Title string }
 	Button proconnect.ButtonOptions
-	User   *proconnect.User // nil: nobody is signed in
+	User   *proconnect.User // nil if nobody is signed in
 	Facts  [][2]string
 }
 
-// page shows a page of the menu with its text.
+// page serves a page of the menu with this text.
 func page(text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data := content{Path: r.URL.Path, Text: text, Contact: contact, Menu: menu, Nonce: rand.Text()}
@@ -156,7 +154,7 @@ func page(text string) http.Handler {
 	})
 }
 
-// facts are what ProConnect says of a person and of their sign-in.
+// facts returns what ProConnect attests about a person and their sign-in.
 func facts(user proconnect.User, session *oidcrp.Session) [][2]string {
 	publicAgent := "non"
 	if user.IsPublicAgent() {
@@ -171,7 +169,7 @@ func facts(user proconnect.User, session *oidcrp.Session) [][2]string {
 		{"Agent public", publicAgent},
 		{"Rôles", strings.Join(user.Roles, ", ")},
 		{"Niveau d’authentification", session.ACR()},
-		{"Clé du compte", user.AccountKey().String()}, // not the address, which changes
+		{"Clé du compte", user.AccountKey().String()}, // the address may change
 	}
 	var known [][2]string
 	for _, fact := range all {
@@ -187,7 +185,7 @@ func show(w http.ResponseWriter, data content) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	// No form-action: Chromium applies it to redirects too, and a logout passes through
-	// the person's identity provider, whose address nobody here knows.
+	// the person's identity provider, whose address is not known here.
 	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; "+
 		"style-src 'nonce-"+data.Nonce+"'")
 	h.Set("Cache-Control", "private, no-store")

@@ -14,10 +14,11 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// TestAnAgentSignsInAndStepsUp runs the service against a provider that does as
-// ProConnect does: it takes the secret in the body, has scopes of its own, and
-// attests acr and amr on request.
-func TestAnAgentSignsInAndStepsUp(t *testing.T) {
+// startService serves the program, configured by the environment, and returns its URL.
+// Its provider behaves as ProConnect does: it takes the secret in the body, has its own
+// scopes, and attests acr and amr on request.
+func startService(t *testing.T) (string, *oidctest.Provider) {
+	t.Helper()
 	provider := oidctest.NewServer(t, oidctest.Config{
 		Issuer:          "/api/v2",
 		ClaimsOnRequest: true,
@@ -53,15 +54,20 @@ func TestAnAgentSignsInAndStepsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	handler = client.Middleware(routes(client))
+	return server.URL, provider
+}
 
-	public := read(t, http.DefaultClient, server.URL+"/")
+// TestService_SignInAndStepUp goes through the service as an agent with two factors does.
+func TestService_SignInAndStepUp(t *testing.T) {
+	app, provider := startService(t)
+	public := read(t, http.DefaultClient, app+"/")
 	for _, want := range []string{`class="proconnect-button"`, "/auth/login?return_to=%2Fagent", "Cette page est publique", contact} {
 		if !strings.Contains(public, want) {
 			t.Errorf("the public page lacks %q:\n%s", want, public)
 		}
 	}
-	browser := provider.SignIn(t, server.URL+"/agent", "agent")
-	agent := read(t, browser, server.URL+"/agent")
+	browser := provider.SignIn(t, app+"/agent", "agent")
+	agent := read(t, browser, app+"/agent")
 	for _, want := range []string{
 		"Angela Claire", "Dubois", "angela@example.org", "13002526500013", "Une direction",
 		"<dd>eidas1</dd>", "<dd>agent_public</dd>", "<dd>" + provider.Issuer() + " agent</dd>",
@@ -70,13 +76,13 @@ func TestAnAgentSignsInAndStepsUp(t *testing.T) {
 			t.Errorf("the agent's page lacks %q:\n%s", want, agent)
 		}
 	}
-	if page := read(t, browser, server.URL+"/public-agents"); !strings.Contains(page, "vous reconnaît comme tel") {
+	if page := read(t, browser, app+"/public-agents"); !strings.Contains(page, "vous reconnaît comme tel") {
 		t.Errorf("the agent is not let in as a public agent:\n%s", page)
 	}
-	if page := read(t, browser, server.URL+"/"); strings.Contains(page, "proconnect-button\"") || !strings.Contains(page, "Angela Claire Dubois") {
+	if page := read(t, browser, app+"/"); strings.Contains(page, "proconnect-button\"") || !strings.Contains(page, "Angela Claire Dubois") {
 		t.Errorf("the public page does not know who is signed in:\n%s", page)
 	}
-	res, err := provider.Visit(browser, server.URL+"/sensitive", "agent")
+	res, err := provider.Visit(browser, app+"/sensitive", "agent")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,12 +91,12 @@ func TestAnAgentSignsInAndStepsUp(t *testing.T) {
 		t.Errorf("after the step up: %s\n%s", res.Status, body)
 	}
 
-	res, err = browser.PostForm(server.URL+"/auth/logout", nil)
+	res, err = browser.PostForm(app+"/auth/logout", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	if page := read(t, browser, server.URL+"/"); strings.Contains(page, "Angela") {
+	if page := read(t, browser, app+"/"); strings.Contains(page, "Angela") {
 		t.Errorf("after the logout the person is still there:\n%s", page)
 	}
 	if got := provider.Count(oidctest.EndpointEndSession); got != 1 {
@@ -98,8 +104,8 @@ func TestAnAgentSignsInAndStepsUp(t *testing.T) {
 	}
 }
 
-// TestEveryPageIsAccessible checks what a program can see of it.
-func TestEveryPageIsAccessible(t *testing.T) {
+// TestPage_IsAccessible checks what a program can check of it.
+func TestPage_IsAccessible(t *testing.T) {
 	titles := make(map[string]bool)
 	for _, item := range menu {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, item.Path, nil)
@@ -122,7 +128,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 		}
 		titles[title] = true
 
-		// Each style is one that the policy lets through.
+		// The policy allows every style of the page.
 		_, nonce, _ := strings.Cut(w.Header().Get("Content-Security-Policy"), "style-src 'nonce-")
 		nonce, _, _ = strings.Cut(nonce, "'")
 		if styles := strings.Count(body, "<style"); nonce == "" || styles != strings.Count(body, `<style nonce="`+nonce+`">`) ||
@@ -132,7 +138,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	}
 }
 
-func TestTheChecklistHasTheExactURIs(t *testing.T) {
+func TestChecklist_HasTheExactURIs(t *testing.T) {
 	t.Setenv("PROCONNECT_ENVIRONMENT", "integration")
 	t.Setenv("OIDC_CLIENT_ID", "service")
 	t.Setenv("OIDC_CLIENT_SECRET", strings.Repeat("5", 64))
@@ -151,7 +157,7 @@ func TestTheChecklistHasTheExactURIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		checklist(&out, cfg, client)
+		checklist(&out, cfg, client.Registration())
 		for _, want := range []string{
 			" " + want + "callback\n", " " + want + "logout/callback\n", "OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG", " RS256\n",
 			"openid given_name usual_name email", "https://fca.integ01.dev-agentconnect.fr/api/v2\n",
@@ -177,7 +183,7 @@ func read(t *testing.T, browser *http.Client, url string) string {
 	return string(body)
 }
 
-func TestCookieKeysMayBeInAFile(t *testing.T) {
+func TestConfig_TakesCookieKeysFromAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys")
 	if err := os.WriteFile(file, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600); err != nil {
 		t.Fatal(err)

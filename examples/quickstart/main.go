@@ -1,10 +1,10 @@
-// Command quickstart is a whole sign-in on one machine: an app with a public
-// and a protected page, and a provider of its own where anybody can sign in as
-// anybody. It needs nothing but Go:
+// Command quickstart shows a whole sign-in on one machine: an app with a public and a
+// protected page, and its own provider, where anybody can sign in as anybody. It needs
+// nothing but Go:
 //
 //	go run ./examples/quickstart
 //
-// The provider authenticates nobody, so the program listens on loopback only.
+// The provider does not authenticate people, so the program listens on loopback only.
 package main
 
 import (
@@ -30,23 +30,24 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *listen); err != nil {
+	listener, err := listenOnLoopback(*listen)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := run(ctx, listener); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, listen string) error {
-	listener, err := listenOnLoopback(listen)
-	if err != nil {
-		return err
-	}
+// run serves the app, with a provider for it, until ctx ends.
+func run(ctx context.Context, listener net.Listener) error {
 	provider, err := oidctest.Start(oidctest.Config{})
 	if err != nil {
 		return err
 	}
 	defer provider.Close()
 
-	key := make([]byte, 32) // a real app keeps its keys: see Config.CookieKeys
+	key := make([]byte, 32) // new at each start; a real app keeps its keys: see oidcrp.KeySource
 	rand.Read(key)
 	baseURL := "http://" + listener.Addr().String()
 	client, err := oidcrp.New(oidcrp.Config{
@@ -54,7 +55,7 @@ func run(ctx context.Context, listen string) error {
 		ClientID:     oidctest.ClientID,
 		ClientSecret: oidctest.ClientSecret,
 		BaseURL:      baseURL,
-		CookieKeys:   [][]byte{key},
+		CookieKeys:   oidcrp.Keys(key),
 	})
 	if err != nil {
 		return err
@@ -63,13 +64,13 @@ func run(ctx context.Context, listen string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", home)
 	mux.Handle("GET /profile", client.RequireLogin(http.HandlerFunc(profile)))
-	mux.Handle("GET /payments", client.RequireLogin(http.HandlerFunc(payments), oidcrp.ACR("eidas2")))
+	mux.Handle("GET /payments", client.Require(oidcrp.ACR("eidas2"))(http.HandlerFunc(payments)))
 
 	fmt.Printf("\n  Open %s\n\n  Stop with Ctrl-C.\n\n", baseURL)
 	return serve(ctx, listener, client.Middleware(mux))
 }
 
-// listenOnLoopback refuses addresses that others could reach.
+// listenOnLoopback refuses addresses that other machines can reach.
 func listenOnLoopback(address string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -91,7 +92,7 @@ var pageHTML string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 
-// A view is what a page shows.
+// A view is the data of a page.
 type view struct {
 	Title, Text string
 	SignedIn    bool
@@ -140,7 +141,7 @@ func show(w http.ResponseWriter, r *http.Request, v view) {
 		var claims struct {
 			Name string `json:"name"`
 		}
-		_ = session.Claims(&claims) // a person without a name is shown without
+		_ = session.Claims(&claims) // the name is optional
 		v.SignedIn, v.Name = true, claims.Name
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -13,22 +12,24 @@ import (
 	"time"
 )
 
-// TestWholeSignIn runs the program and goes through it as a person would.
-func TestWholeSignIn(t *testing.T) {
+// TestQuickstart_WholeSignIn runs the program and uses it as a person would.
+func TestQuickstart_WholeSignIn(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	listener, err := listenOnLoopback("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, address) }()
+	go func() { done <- run(ctx, listener) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	waitFor(t, address)
 	browser := newBrowser(t)
-	base := "http://" + address
+	base := "http://" + listener.Addr().String()
 
 	if page := browser.open(base + "/"); !strings.Contains(page, "A public page") || strings.Contains(page, "Sign out") {
 		t.Fatalf("the public page shows:\n%s", page)
@@ -51,7 +52,7 @@ func TestWholeSignIn(t *testing.T) {
 	}
 }
 
-func TestTheProviderIsNotServedBeyondLoopback(t *testing.T) {
+func TestQuickstart_ListensOnLoopbackOnly(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"0.0.0.0:0", "[::]:0", ":0", "192.0.2.1:0", "example.org:0"} {
 		if l, err := listenOnLoopback(address); err == nil {
@@ -64,16 +65,6 @@ func TestTheProviderIsNotServedBeyondLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // A browser follows redirects, keeps cookies and submits the forms it is shown.
@@ -146,17 +137,4 @@ func (b *browser) do(method, address string, form url.Values) string {
 		b.t.Fatal(err)
 	}
 	return string(body)
-}
-
-// waitFor returns once the program listens.
-func waitFor(t *testing.T, address string) {
-	t.Helper()
-	for range 500 {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("nothing listens on %s", address)
 }

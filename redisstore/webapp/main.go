@@ -1,6 +1,5 @@
-// Command webapp is the reference app of the root module, examples/webapp, with
-// one store more: SESSION_STORE=redis://host:port/db, as [redisstore.Open] takes
-// it.
+// Command webapp is the reference app of the root module, examples/webapp, with a
+// further store: SESSION_STORE=redis://host:port/db, a URL for [redisstore.Open].
 package main
 
 import (

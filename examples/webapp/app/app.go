@@ -1,5 +1,5 @@
-// Package app is the program of [examples/webapp], which the redisstore module
-// builds once more with Redis as one of its stores.
+// Package app is the program of [examples/webapp]. The redisstore module builds it with
+// Redis as a further store.
 //
 // [examples/webapp]: https://pkg.go.dev/github.com/oidcrp/oidcrp/examples/webapp
 package app
@@ -26,12 +26,12 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// OpenStore opens the store that a URL in SESSION_STORE names. A store that is an
-// [io.Closer] is closed when the program ends.
+// OpenStore opens the store at a URL from SESSION_STORE. A store that is an [io.Closer]
+// is closed when the program ends.
 type OpenStore func(url string) (oidcrp.Store, error)
 
-// Main runs the program until it is told to end, and exits with 1 when it cannot
-// run. Without open, SESSION_STORE may not be a URL.
+// Main runs the program until an interrupt or SIGTERM, and exits with status 1 if it
+// cannot run. If open is nil, SESSION_STORE may not be a URL.
 func Main(open OpenStore) {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -71,8 +71,7 @@ func run(ctx context.Context, open OpenStore) error {
 	return serve(ctx, listener, client.Middleware(routes(client)))
 }
 
-// listen opens the listener that the environment asks for, and returns the
-// origin under which it is reached.
+// listen opens the listener that the environment specifies, and returns its origin.
 func listen() (listener net.Listener, origin string, err error) {
 	address := cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:8080")
 	file := os.Getenv("LISTEN_CERT_FILE")
@@ -97,40 +96,40 @@ func listen() (listener net.Listener, origin string, err error) {
 	return listener, "https://" + listener.Addr().String(), nil
 }
 
-// config reads the environment and fills in what a try-out needs.
+// config reads the environment, with defaults for trying a provider out.
 func config(origin string, open OpenStore) (oidcrp.Config, error) {
 	cfg, err := oidcrp.ConfigFromEnv()
 	if err != nil {
 		return cfg, err
 	}
-	if cfg.BaseURL == "" && cfg.RedirectURI == "" {
+	if cfg.BaseURL == "" && cfg.Registration.RedirectURI == "" {
 		cfg.BaseURL = origin
 	}
-	if cfg.CookieKeys == nil && cfg.KeySource == nil {
+	if cfg.CookieKeys == nil {
 		slog.Warn("OIDC_COOKIE_KEYS is not set: sessions end with this process")
 		key := make([]byte, 32)
 		rand.Read(key)
-		cfg.CookieKeys = [][]byte{key}
+		cfg.CookieKeys = oidcrp.Keys(key)
 	}
 	if cfg.Store, err = store(os.Getenv("SESSION_STORE"), open); err != nil {
 		return cfg, fmt.Errorf("SESSION_STORE: %w", err)
 	}
-	cfg.CookieSessions = os.Getenv("SESSION_COOKIES") == "1"
-	if cfg.SessionIdleTimeout, err = duration("SESSION_IDLE_TIMEOUT"); err != nil {
+	cfg.Sessions.InCookies = os.Getenv("SESSION_COOKIES") == "1"
+	if cfg.Sessions.IdleTimeout, err = duration("SESSION_IDLE_TIMEOUT"); err != nil {
 		return cfg, err
 	}
-	if cfg.RefreshBefore, err = duration("REFRESH_BEFORE"); err != nil {
+	if cfg.Tokens.RefreshBefore, err = duration("REFRESH_BEFORE"); err != nil {
 		return cfg, err
 	}
-	cfg.KeepTokens = os.Getenv("KEEP_TOKENS") == "1"
-	// Some providers, ProConnect among them, attest these only when asked.
-	cfg.AuthOptions.Claims = &oidcrp.ClaimsRequest{
+	cfg.Tokens.Keep = os.Getenv("KEEP_TOKENS") == "1"
+	// Some providers, such as ProConnect, send these claims only on request.
+	cfg.Login.Claims = &oidcrp.ClaimsRequest{
 		IDToken: map[string]*oidcrp.ClaimRequest{"acr": nil, "amr": nil},
 	}
 	return cfg, nil
 }
 
-// store returns where sessions are kept, nil for cookies. An error does not show a
+// store returns the store of that name; nil for cookies. Its errors do not contain a
 // URL, which may hold a password.
 func store(name string, open OpenStore) (oidcrp.Store, error) {
 	scheme, _, isURL := strings.Cut(name, "://")
@@ -138,17 +137,17 @@ func store(name string, open OpenStore) (oidcrp.Store, error) {
 	case name == "" || name == "cookie":
 		return nil, nil
 	case name == "memory":
-		return new(oidcrp.MemoryStore), nil
+		return oidcrp.NewMemoryStore(0), nil
 	case isURL && open != nil:
 		return open(name)
 	case isURL:
-		return nil, fmt.Errorf("this program has no store for %s://; there are cookie and memory, "+
-			"and redis:// in the program of the redisstore module", scheme)
+		return nil, fmt.Errorf("this program has no store for %s://; use cookie or memory, "+
+			"or the program of the redisstore module for redis://", scheme)
 	}
-	return nil, fmt.Errorf("%q is not known; there are cookie, memory and, if the program has any, a store's URL", name)
+	return nil, fmt.Errorf("%q is not known; use cookie, memory or, if the program has one, a store's URL", name)
 }
 
-// duration reads a variable such as 90s; 0 if it is not set.
+// duration reads a variable that holds a duration; 0 if it is not set.
 func duration(name string) (time.Duration, error) {
 	value := os.Getenv(name)
 	if value == "" {
@@ -156,7 +155,7 @@ func duration(name string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %q is no duration such as 90s", name, value)
+		return 0, fmt.Errorf("%s: %q is not a duration; write it as 90s or 30m", name, value)
 	}
 	return d, nil
 }
@@ -167,7 +166,7 @@ func routes(client *oidcrp.Client) http.Handler {
 	mux.Handle("GET /me", client.RequireLogin(http.HandlerFunc(me)))
 	mux.Handle("GET /api/me", client.RequireLogin(http.HandlerFunc(me)))
 	if acr := strings.Fields(os.Getenv("REQUIRE_ACR")); len(acr) > 0 {
-		mux.Handle("GET /admin", client.RequireLogin(http.HandlerFunc(me), oidcrp.ACR(acr...)))
+		mux.Handle("GET /admin", client.Require(oidcrp.ACR(acr...))(http.HandlerFunc(me)))
 	}
 	mux.Handle("POST /refresh", http.NewCrossOriginProtection().Handler(
 		client.RequireLogin(refresh(client))))
@@ -175,6 +174,8 @@ func routes(client *oidcrp.Client) http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		// Not client.Ready, which fails during an outage of the Store as well: the
+		// answer is about the provider only.
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
 		if _, err := client.Metadata(ctx); err != nil {
@@ -196,7 +197,7 @@ func home(client *oidcrp.Client) http.Handler {
 		case err == nil:
 			fmt.Fprint(w, `<p>You are signed in. <a href="/me">Who am I?</a></p>`+
 				`<form method="post" action="/auth/logout"><button>Sign out</button></form>`)
-		case errors.Is(err, oidcrp.ErrStoreUnavailable):
+		case errors.Is(err, oidcrp.CodeStoreUnavailable), errors.Is(err, oidcrp.CodeCookieKeysUnavailable):
 			fmt.Fprint(w, `<p>Your session cannot be looked up at the moment.</p>`)
 		default:
 			fmt.Fprint(w, `<p><a href="/me">Sign in</a></p>`)
@@ -209,7 +210,7 @@ func me(w http.ResponseWriter, r *http.Request) {
 	writeSession(w, session)
 }
 
-// writeSession answers with what the session says.
+// writeSession answers with the session as JSON.
 func writeSession(w http.ResponseWriter, session *oidcrp.Session) {
 	claims := make(map[string]any)
 	if err := session.Claims(&claims); err != nil {
@@ -231,9 +232,10 @@ func refresh(client *oidcrp.Client) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		session, err := client.Refresh(w, r)
 		switch {
-		case errors.Is(err, oidcrp.ErrLoginRequired), errors.Is(err, oidcrp.ErrNoSession):
+		case errors.Is(err, oidcrp.CodeLoginRequired), errors.Is(err, oidcrp.CodeNoSession):
 			http.Error(w, "sign in again", http.StatusUnauthorized)
-		case errors.Is(err, oidcrp.ErrProviderUnavailable), errors.Is(err, oidcrp.ErrStoreUnavailable):
+		case errors.Is(err, oidcrp.CodeProviderUnavailable), errors.Is(err, oidcrp.CodeStoreUnavailable),
+			errors.Is(err, oidcrp.CodeCookieKeysUnavailable), errors.Is(err, oidcrp.CodeCanceled):
 			w.Header().Set("Retry-After", "30")
 			http.Error(w, "not possible at the moment", http.StatusServiceUnavailable)
 		case err != nil:
@@ -245,7 +247,7 @@ func refresh(client *oidcrp.Client) http.Handler {
 	})
 }
 
-// serve runs the server until ctx ends, and then lets requests finish.
+// serve runs the server until ctx ends, and then lets pending requests finish.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan error, 1)

@@ -9,20 +9,20 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// startWebapp serves the program's routes, configured by env, in front of a
-// provider. The environment belongs to the process, so these tests run one
-// after the other.
+// startWebapp serves the program's routes, configured by env, and a provider for them.
+// The environment belongs to the process, so these tests do not run in parallel.
 func startWebapp(t *testing.T, env map[string]string) (base string, provider *oidctest.Provider) {
 	t.Helper()
 	return startWebappWith(t, env, nil)
 }
 
-// startWebappWith is startWebapp of a program with a store of its own.
+// startWebappWith is startWebapp of a program with a further store.
 func startWebappWith(t *testing.T, env map[string]string, open OpenStore) (base string, provider *oidctest.Provider) {
 	t.Helper()
 	provider = oidctest.NewServer(t, oidctest.Config{})
@@ -77,7 +77,7 @@ func do(t *testing.T, client *http.Client, method, url string, header http.Heade
 	return res.StatusCode, string(body)
 }
 
-func TestMeSaysWhoIsSignedIn(t *testing.T) {
+func TestMe_ShowsWhoIsSignedIn(t *testing.T) {
 	for _, store := range []string{"cookie", "memory"} {
 		base, provider := startWebapp(t, map[string]string{"SESSION_STORE": store})
 		browser := provider.SignIn(t, base+"/me", "alice")
@@ -100,7 +100,7 @@ func TestMeSaysWhoIsSignedIn(t *testing.T) {
 	}
 }
 
-func TestAdminAsksForMore(t *testing.T) {
+func TestAdmin_RequiresACR(t *testing.T) {
 	base, provider := startWebapp(t, map[string]string{"REQUIRE_ACR": "eidas2 eidas3"})
 	browser := provider.SignIn(t, base+"/admin", "alice")
 	if status, body := do(t, browser, http.MethodGet, base+"/admin", nil); status != http.StatusOK || !strings.Contains(body, "eidas2") {
@@ -108,7 +108,7 @@ func TestAdminAsksForMore(t *testing.T) {
 	}
 }
 
-func TestRefreshNeedsKeptTokensAndTheSameOrigin(t *testing.T) {
+func TestRefresh_NeedsKeptTokensAndTheSameOrigin(t *testing.T) {
 	base, provider := startWebapp(t, map[string]string{"KEEP_TOKENS": "1"})
 	browser := provider.SignIn(t, base+"/me", "alice")
 	for range 2 {
@@ -119,6 +119,10 @@ func TestRefreshNeedsKeptTokensAndTheSameOrigin(t *testing.T) {
 	if status, _ := do(t, browser, http.MethodPost, base+"/refresh", http.Header{"Sec-Fetch-Site": {"cross-site"}}); status != http.StatusForbidden {
 		t.Errorf("a refresh from another site: %d, want 403", status)
 	}
+	provider.SetDown(true)
+	if status, body := do(t, browser, http.MethodPost, base+"/refresh", nil); status != http.StatusServiceUnavailable {
+		t.Errorf("a refresh while the provider is down: %d, want 503\n%s", status, body)
+	}
 	t.Setenv("KEEP_TOKENS", "")
 	base, provider = startWebapp(t, nil)
 	browser = provider.SignIn(t, base+"/me", "alice")
@@ -127,7 +131,7 @@ func TestRefreshNeedsKeptTokensAndTheSameOrigin(t *testing.T) {
 	}
 }
 
-func TestReadinessFollowsTheProvider(t *testing.T) {
+func TestReadyz_FollowsTheProvider(t *testing.T) {
 	base, provider := startWebapp(t, nil)
 	provider.SetDown(true)
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/": 200} {
@@ -141,17 +145,46 @@ func TestReadinessFollowsTheProvider(t *testing.T) {
 	}
 }
 
-func TestConfigRefusesUnknownStores(t *testing.T) {
+func TestConfig_ReadsTheEnvironment(t *testing.T) {
+	const origin = "http://127.0.0.1:8080"
+	cfg, err := config(origin, nil)
+	if err != nil || cfg.BaseURL != origin || cfg.CookieKeys == nil || cfg.Store != nil {
+		t.Errorf("from an empty environment: %v, %v", cfg, err)
+	}
+	if want := (oidcrp.Sessions{}); cfg.Sessions != want {
+		t.Errorf("from an empty environment: %+v", cfg.Sessions)
+	}
+	if want := (oidcrp.Tokens{}); cfg.Tokens != want {
+		t.Errorf("from an empty environment: %+v", cfg.Tokens)
+	}
+	for name, value := range map[string]string{
+		"SESSION_STORE": "memory", "SESSION_COOKIES": "1", "SESSION_IDLE_TIMEOUT": "30m", "KEEP_TOKENS": "1",
+		"REFRESH_BEFORE": "90s", "OIDC_REDIRECT_URI": "https://app.example/callback",
+	} {
+		t.Setenv(name, value)
+	}
+	if cfg, err = config(origin, nil); err != nil || cfg.BaseURL != "" || cfg.Store == nil {
+		t.Errorf("base URL %q, store %v, err = %v", cfg.BaseURL, cfg.Store, err)
+	}
+	if want := (oidcrp.Sessions{InCookies: true, IdleTimeout: 30 * time.Minute}); cfg.Sessions != want {
+		t.Errorf("sessions %+v, want %+v", cfg.Sessions, want)
+	}
+	if want := (oidcrp.Tokens{Keep: true, RefreshBefore: 90 * time.Second}); cfg.Tokens != want {
+		t.Errorf("tokens %+v, want %+v", cfg.Tokens, want)
+	}
+}
+
+func TestConfig_RefusesUnknownStores(t *testing.T) {
 	t.Setenv("SESSION_STORE", "floppy")
 	if _, err := config("http://127.0.0.1:8080", nil); err == nil || !strings.Contains(err.Error(), "floppy") {
 		t.Errorf("err = %v", err)
 	}
 }
 
-func TestAURLOpensTheStoreThatTheProgramHas(t *testing.T) {
+func TestConfig_OpensTheStoreAtAURL(t *testing.T) {
 	const url = "redis://user:hunter2@127.0.0.1:6379/1"
 	t.Setenv("SESSION_STORE", url)
-	opened := new(oidcrp.MemoryStore)
+	opened := oidcrp.NewMemoryStore(0)
 	cfg, err := config("http://127.0.0.1:8080", func(got string) (oidcrp.Store, error) {
 		if got != url {
 			t.Errorf("opened %q", got)
@@ -167,14 +200,14 @@ func TestAURLOpensTheStoreThatTheProgramHas(t *testing.T) {
 	}
 }
 
-func TestConfigRefusesWhatIsNoDuration(t *testing.T) {
+func TestConfig_RefusesInvalidDurations(t *testing.T) {
 	t.Setenv("SESSION_IDLE_TIMEOUT", "soon")
 	if _, err := config("http://127.0.0.1:8080", nil); err == nil || !strings.Contains(err.Error(), "SESSION_IDLE_TIMEOUT") {
 		t.Errorf("err = %v", err)
 	}
 }
 
-// A brokenStore is one that fails while it is down.
+// A brokenStore fails while it is down.
 type brokenStore struct {
 	oidcrp.Store
 	down atomic.Bool
@@ -187,8 +220,8 @@ func (s *brokenStore) Get(ctx context.Context, key string) ([]byte, error) {
 	return s.Store.Get(ctx, key)
 }
 
-func TestHomeTellsAnOutageFromBeingSignedOut(t *testing.T) {
-	store := &brokenStore{Store: new(oidcrp.MemoryStore)}
+func TestWebapp_StoreOutage(t *testing.T) {
+	store := &brokenStore{Store: oidcrp.NewMemoryStore(0)}
 	base, provider := startWebappWith(t, map[string]string{"SESSION_STORE": "broken://"},
 		func(string) (oidcrp.Store, error) { return store, nil })
 	browser := provider.SignIn(t, base+"/me", "alice")
@@ -196,6 +229,16 @@ func TestHomeTellsAnOutageFromBeingSignedOut(t *testing.T) {
 		store.down.Store(down)
 		if status, body := do(t, browser, http.MethodGet, base+"/", nil); status != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("store down: %t: %d\n%s", down, status, body)
+		}
+	}
+	store.down.Store(true)
+	for path, want := range map[string]int{"/api/me": 503, "/refresh": 503, "/readyz": 200} {
+		method := http.MethodGet
+		if path == "/refresh" {
+			method = http.MethodPost
+		}
+		if status, body := do(t, browser, method, base+path, nil); status != want {
+			t.Errorf("%s while the store is down: %d, want %d\n%s", path, status, want, body)
 		}
 	}
 	if status, body := do(t, http.DefaultClient, http.MethodGet, base+"/", nil); !strings.Contains(body, "Sign in") {

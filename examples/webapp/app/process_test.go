@@ -32,8 +32,8 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// The test program is the webapp when this variable is set, so that the tests
-// below run the whole program in a process of its own.
+// If this variable is set, the test program is the webapp, so that the tests below run
+// the whole program in its own process.
 const asProgram = "WEBAPP_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// startProcess starts the program with env and nothing else, and returns the
-// origin at which it says that it is reached. It must end well when it is told.
+// startProcess starts the program with env and nothing else in its environment, and
+// returns the base URL that it logs. The program must exit with 0 at the end of the test.
 func startProcess(t *testing.T, env map[string]string) (origin string) {
 	t.Helper()
 	program := exec.Command(os.Args[0])
@@ -61,9 +61,9 @@ func startProcess(t *testing.T, env map[string]string) (origin string) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(log)
-	var said []string
+	var logged []string
 	for origin == "" && lines.Scan() {
-		said = append(said, lines.Text())
+		logged = append(logged, lines.Text())
 		var line struct {
 			BaseURL string `json:"base_url"`
 		}
@@ -84,12 +84,12 @@ func startProcess(t *testing.T, env map[string]string) (origin string) {
 		}
 	})
 	if origin == "" {
-		t.Fatalf("the program does not listen:\n%s", strings.Join(said, "\n"))
+		t.Fatalf("the program does not listen:\n%s", strings.Join(logged, "\n"))
 	}
 	return origin
 }
 
-// identity returns a certificate that a new key signed for itself.
+// identity returns a self-signed certificate and its key.
 func identity(t *testing.T, name string) (leaf *x509.Certificate, key *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -111,7 +111,7 @@ func identity(t *testing.T, name string) (leaf *x509.Certificate, key *ecdsa.Pri
 	return leaf, key
 }
 
-// pemFile writes what there is of a certificate and a key into a file.
+// pemFile writes a certificate and a key, either of which may be nil, into a file.
 func pemFile(t *testing.T, leaf *x509.Certificate, key crypto.Signer) string {
 	t.Helper()
 	var text []byte
@@ -181,8 +181,7 @@ func open(t *testing.T, browser *http.Client, page string) (int, string) {
 	return res.StatusCode, string(text)
 }
 
-// A variant is a way to run the program: how the client is registered, and the
-// environment that says so.
+// A variant is a registration of the client, and the environment that matches it.
 type variant struct {
 	name   string
 	client oidctest.Client
@@ -241,9 +240,9 @@ func with(env map[string]string, name, value string) map[string]string {
 	return more
 }
 
-// TestAnotherProgramDrivesIt runs the program as a runner of conformance tests
-// does: configured by the environment alone, https on both sides.
-func TestAnotherProgramDrivesIt(t *testing.T) {
+// TestProgram_DrivenByAnother runs the program as a runner of conformance tests does:
+// configured by the environment only, with https on both sides.
+func TestProgram_DrivenByAnother(t *testing.T) {
 	app, appKey := identity(t, "app")
 	for _, v := range variants(t) {
 		t.Run(v.name, func(t *testing.T) {
@@ -262,7 +261,7 @@ func TestAnotherProgramDrivesIt(t *testing.T) {
 			}
 			origin := startProcess(t, env)
 			if !strings.HasPrefix(origin, "https://127.0.0.1:") {
-				t.Fatalf("it is reached at %s", origin)
+				t.Fatalf("its base URL is %s", origin)
 			}
 			browser := browserFor(t, app, provider)
 			drive(t, browser, provider, origin)
@@ -296,7 +295,7 @@ func drive(t *testing.T, browser *http.Client, provider *oidctest.Provider, orig
 	}
 }
 
-func TestTheProcessDoesNotStartWithABadConfiguration(t *testing.T) {
+func TestProgram_DoesNotStartWithABadConfiguration(t *testing.T) {
 	leaf, key := identity(t, "app")
 	_, other := identity(t, "other")
 	for what, env := range map[string]map[string]string{
@@ -306,7 +305,7 @@ func TestTheProcessDoesNotStartWithABadConfiguration(t *testing.T) {
 		"a key of another certificate":  {"LISTEN_CERT_FILE": pemFile(t, leaf, other)},
 		"a client's certificate alone":  {"OIDC_CLIENT_CERT_FILE": pemFile(t, leaf, nil)},
 		"mTLS without a certificate":    {"OIDC_CLIENT_AUTH": "tls_client_auth"},
-		"a variable that nobody knows":  {"OIDC_CLIENT_CERTIFICATE": "x"},
+		"a variable that is not known":  {"OIDC_CLIENT_CERTIFICATE": "x"},
 		"encryption without a key":      {"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "ECDH-ES"},
 		"encryption that can be broken": {"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "RSA1_5"},
 	} {
