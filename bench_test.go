@@ -274,7 +274,7 @@ func newBenchClient(b *testing.B, issuer string, change func(*Config)) *Client {
 // returns its issuer. It signs with alg; a code is the nonce to sign.
 func newBenchProvider(b *testing.B, alg string) string {
 	b.Helper()
-	op := newOPServer(b)
+	op := newOPServer()
 	keys := testKeys()
 	op.serveKeys(jwk(keys.P256, "kid", "ES256", "use", "sig"), jwk(keys.RSA, "kid", "RS256", "use", "sig"))
 	mux := http.NewServeMux()
@@ -287,8 +287,8 @@ func newBenchProvider(b *testing.B, alg string) string {
 	mux.HandleFunc("/userinfo", respond(http.StatusOK, "application/json", benchUserInfo))
 	server := httptest.NewServer(mux)
 	b.Cleanup(server.Close)
+	op.issuer = server.URL
 	op.serveMetadata(map[string]any{
-		"issuer":                                server.URL,
 		"token_endpoint":                        server.URL + "/token",
 		"userinfo_endpoint":                     server.URL + "/userinfo",
 		"id_token_signing_alg_values_supported": []string{alg},

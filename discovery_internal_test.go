@@ -2,10 +2,11 @@ package oidcrp
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -16,13 +17,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oidcrp/oidcrp/internal/fetch"
 )
 
-// opServer is as much of a provider as discovery and keys need: two documents,
-// which a test may replace at any time, and a count of the requests for each.
+// An opServer is as much of a provider as discovery and keys need: two documents,
+// which a test may replace at any time, and a count of the requests for each. It
+// is a transport, so that nothing here needs a network.
 type opServer struct {
 	issuer      string
 	clock       *testClock
@@ -31,20 +34,28 @@ type opServer struct {
 	others      atomic.Int32
 
 	mu        sync.Mutex
-	discovery http.HandlerFunc
-	jwks      http.HandlerFunc
+	discovery http.HandlerFunc // guarded by mu
+	jwks      http.HandlerFunc // guarded by mu
 }
 
-// newOPServer starts a provider with a valid metadata document and no keys.
-func newOPServer(t testing.TB) *opServer {
-	t.Helper()
-	s := &opServer{clock: newTestClock()}
-	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
-	s.issuer = server.URL
+// newOPServer returns a provider with a valid metadata document and no keys.
+func newOPServer() *opServer {
+	s := &opServer{issuer: "https://op.example", clock: newTestClock()}
 	s.serveMetadata(nil)
 	s.serveKeys()
 	return s
+}
+
+// RoundTrip answers a request, once its handler has returned.
+func (s *opServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	res := w.Result()
+	res.Request = r
+	return res, nil
 }
 
 func (s *opServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -76,6 +87,17 @@ func (s *opServer) setJWKS(h http.HandlerFunc) {
 	s.jwks = h
 }
 
+// slowly makes the document that h answers wait, and returns what tells that it
+// was asked for and what lets it go.
+func slowly(h http.HandlerFunc) (slow http.HandlerFunc, arrived, release chan struct{}) {
+	arrived, release = make(chan struct{}), make(chan struct{})
+	return func(w http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-release
+		h(w, r)
+	}, arrived, release
+}
+
 // serveMetadata serves valid metadata with changes made to it; a nil value
 // takes a member away.
 func (s *opServer) serveMetadata(changes map[string]any) {
@@ -98,10 +120,22 @@ func (s *opServer) serveMetadata(changes map[string]any) {
 	s.setDiscovery(respond(200, "application/json", string(doc)))
 }
 
+// serveKeys serves a JWK Set.
+func (s *opServer) serveKeys(keys ...any) {
+	if keys == nil {
+		keys = []any{}
+	}
+	doc, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		panic(err)
+	}
+	s.setJWKS(respond(200, "application/jwk-set+json; charset=utf-8", string(doc)))
+}
+
 // provider returns a new provider that talks to s.
 func (s *opServer) provider(trace Trace) *provider {
-	ev := &events{trace: trace, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	return newProvider(s.issuer, "client", "", new(Registration), new(Provider), ev, s.clock.Now)
+	ev := &events{trace: trace, log: slog.New(slog.DiscardHandler)}
+	return newProvider(s.issuer, "client", "", new(Registration), &Provider{Transport: s}, ev, s.clock.Now)
 }
 
 func TestWellKnownURL(t *testing.T) {
@@ -127,7 +161,7 @@ func readTestdata(t testing.TB, path ...string) []byte {
 	return data
 }
 
-func TestMetadataOfRealProviders(t *testing.T) {
+func TestParseMetadata_OfRealProviders(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ file, issuer, endSession string }{
 		{"proconnect.json", "https://fca.integ01.dev-agentconnect.fr/api/v2",
@@ -149,7 +183,7 @@ func TestMetadataOfRealProviders(t *testing.T) {
 }
 
 // Each registered name must reach its own field, with its type.
-func TestMetadataFields(t *testing.T) {
+func TestParseMetadata_EachNameReachesItsField(t *testing.T) {
 	t.Parallel()
 	doc := make(map[string]any)
 	fields := reflect.TypeFor[Metadata]()
@@ -190,13 +224,15 @@ func TestMetadataFields(t *testing.T) {
 	}
 }
 
-func TestMetadataIsReadStrictly(t *testing.T) {
+func TestParseMetadata_IsStrict(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ doc, want string }{
 		{`{"issuer":"a","ISSUER":"b","Issuer":"c"}`, ""},
 		{`{"issuer":"a","unknown":{"x":[1,null]}}`, ""},
 		{`{"issuer":"a","userinfo_endpoint":null,"scopes_supported":null}`, ""},
 		{`{"issuer":"a","claims_supported":"sub email","op_tos_uri":7}`, ""},
+		{`{"issuer":"a","mtls_endpoint_aliases":{"device_authorization_endpoint":7,"introspection_endpoint":{},"TOKEN_ENDPOINT":1}}`, ""},
+		{`{"issuer":"a","mtls_endpoint_aliases":null}`, ""},
 
 		{`{"issuer":"a","issuer":"a"}`, "given twice"},
 		{`{"issuer":"a"`, "comma"},
@@ -207,7 +243,11 @@ func TestMetadataIsReadStrictly(t *testing.T) {
 		{`{"issuer":"a","token_endpoint":{}}`, "token_endpoint has the wrong type"},
 		{`{"issuer":"a","authorization_response_iss_parameter_supported":"true"}`, "has the wrong type"},
 		{`{"issuer":"a","id_token_signing_alg_values_supported":"RS256"}`, "has the wrong type"},
-		{`{"issuer":"a","mtls_endpoint_aliases":[]}`, "has the wrong type"},
+		{`{"issuer":"a","mtls_endpoint_aliases":[]}`, "mtls_endpoint_aliases has the wrong type"},
+		{`{"issuer":"a","mtls_endpoint_aliases":"x"}`, "mtls_endpoint_aliases has the wrong type"},
+		{`{"issuer":"a","mtls_endpoint_aliases":{"token_endpoint":7}}`, "mtls_endpoint_aliases token_endpoint has the wrong type"},
+		{`{"issuer":"a","mtls_endpoint_aliases":{"userinfo_endpoint":["x"]}}`, "mtls_endpoint_aliases userinfo_endpoint has the wrong type"},
+		{`{"issuer":"a","mtls_endpoint_aliases":{"token_endpoint":"x","token_endpoint":"y"}}`, "given twice"},
 	} {
 		m, err := parseMetadata([]byte(row.doc))
 		if row.want == "" && (err != nil || m.Issuer != "a" || m.ClaimsSupported != nil) {
@@ -270,11 +310,11 @@ func TestValidateMetadata(t *testing.T) {
 	}
 }
 
-func TestDiscoveryWaitsForTheFirstUse(t *testing.T) {
+func TestDiscovery_WaitsForTheFirstUse(t *testing.T) {
 	t.Parallel()
-	s := newOPServer(t)
+	s := newOPServer()
 	var seen []FetchEvent
-	p := s.provider(Trace{DiscoveryFetched: func(_ context.Context, ev FetchEvent) { seen = append(seen, ev) }})
+	p := s.provider(Trace{DiscoveryFetched: collect(&seen)})
 	if s.discoveries.Load() != 0 {
 		t.Fatal("fetched before it was needed")
 	}
@@ -292,9 +332,9 @@ func TestDiscoveryWaitsForTheFirstUse(t *testing.T) {
 	}
 }
 
-func TestDiscoveryWithAnIssuerThatEndsInASlash(t *testing.T) {
+func TestDiscovery_OfAnIssuerThatEndsInASlash(t *testing.T) {
 	t.Parallel()
-	s := newOPServer(t)
+	s := newOPServer()
 	s.serveMetadata(map[string]any{"issuer": s.issuer + "/"})
 	p := s.provider(Trace{})
 	p.issuer += "/"
@@ -303,16 +343,17 @@ func TestDiscoveryWithAnIssuerThatEndsInASlash(t *testing.T) {
 	}
 }
 
-func TestStaticMetadataNeedsNoNetwork(t *testing.T) {
+func TestProvider_StaticMetadataNeedsNoNetwork(t *testing.T) {
 	t.Parallel()
-	static := &Metadata{Issuer: "https://op.example"}
-	p := newProvider(static.Issuer, "client", "", new(Registration), &Provider{Metadata: static}, nil, nil)
+	static := soundMetadata(nil)
+	p := newProvider(static.Issuer, "client", "", new(Registration),
+		&Provider{Metadata: static, Transport: noNetwork{t}}, nil, newTestClock().Now)
 	if m, err := p.metadata(t.Context()); m != static || err != nil {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
 
-func TestDiscoveryAnswersThatAreRefused(t *testing.T) {
+func TestDiscovery_RefusesAnswers(t *testing.T) {
 	t.Parallel()
 	good := `{"issuer":"ISSUER","authorization_endpoint":"ISSUER/a","token_endpoint":"ISSUER/t","jwks_uri":"ISSUER/j"}`
 	for _, row := range []struct {
@@ -334,7 +375,7 @@ func TestDiscoveryAnswersThatAreRefused(t *testing.T) {
 		{500, "application/json", `{"error":"s3cret"}`, CodeProviderUnavailable, "500"},
 		{503, "text/html", `<p>s3cret`, CodeProviderUnavailable, "503"},
 	} {
-		s := newOPServer(t)
+		s := newOPServer()
 		s.setDiscovery(respond(row.status, row.contentType, strings.ReplaceAll(row.body, "ISSUER", s.issuer)))
 		p := s.provider(Trace{})
 		_, err := p.metadata(t.Context())
@@ -354,9 +395,9 @@ func TestDiscoveryAnswersThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestDiscoveryNamesBothIssuers(t *testing.T) {
+func TestDiscovery_NamesBothIssuers(t *testing.T) {
 	t.Parallel()
-	s := newOPServer(t)
+	s := newOPServer()
 	s.serveMetadata(map[string]any{"issuer": "https://evil.example"})
 	_, err := s.provider(Trace{}).metadata(t.Context())
 	wantCode(t, err, CodeProviderInvalid)
@@ -367,9 +408,9 @@ func TestDiscoveryNamesBothIssuers(t *testing.T) {
 	}
 }
 
-func TestDiscoveryTellsWhenToTryAgain(t *testing.T) {
+func TestDiscovery_TellsWhenToTryAgain(t *testing.T) {
 	t.Parallel()
-	s := newOPServer(t)
+	s := newOPServer()
 	s.setDiscovery(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "30")
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -389,25 +430,18 @@ func TestDiscoveryTellsWhenToTryAgain(t *testing.T) {
 	}
 }
 
-func TestDiscoveryOutlivesTheCallerThatStartedIt(t *testing.T) {
+func TestDiscovery_OutlivesTheCallerThatStartedIt(t *testing.T) {
 	t.Parallel()
-	s := newOPServer(t)
-	arrived, release := make(chan struct{}), make(chan struct{})
-	s.mu.Lock()
-	good := s.discovery
-	s.mu.Unlock()
-	s.setDiscovery(func(w http.ResponseWriter, r *http.Request) {
-		close(arrived)
-		<-release
-		good(w, r)
-	})
+	s := newOPServer()
+	slow, arrived, release := slowly(s.discovery)
+	s.setDiscovery(slow)
 	p := s.provider(Trace{})
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_, err := p.metadata(ctx)
-		if wantCode(t, err, CodeProviderUnavailable); !errors.Is(err, context.Canceled) {
+		if wantCode(t, err, CodeCanceled); !errors.Is(err, context.Canceled) {
 			t.Errorf("error is %v", err)
 		}
 	})
@@ -427,45 +461,101 @@ func TestDiscoveryOutlivesTheCallerThatStartedIt(t *testing.T) {
 	}
 }
 
-func TestDiscoveryKeepsTheLastGoodCopy(t *testing.T) {
+func TestDiscovery_KeepsTheLastGoodCopy(t *testing.T) {
 	t.Parallel()
 	for name, broken := range map[string]http.HandlerFunc{
 		"down":    respond(500, "text/html", "oops"),
 		"invalid": respond(200, "application/json", `{"issuer":"https://evil.example"}`),
 		"a page":  respond(200, "text/html", "maintenance"),
 	} {
-		s := newOPServer(t)
-		var failed atomic.Int32
-		p := s.provider(Trace{DiscoveryFetched: func(_ context.Context, ev FetchEvent) {
-			if ev.Err != nil {
-				failed.Add(1)
-			}
-		}})
-		first, err := p.metadata(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.setDiscovery(broken)
-		s.clock.Advance(1000 * time.Hour)
-		for range 100 {
-			if m, err := p.metadata(t.Context()); m != first || err != nil {
-				t.Fatalf("%s: %+v, %v", name, m, err)
-			}
-		}
-		eventually(t, "the refresh fails", func() bool { return failed.Load() == 1 })
-
-		s.serveMetadata(map[string]any{"token_endpoint": s.issuer + "/new"})
-		eventually(t, "the new metadata is used", func() bool {
-			s.clock.Advance(time.Minute)
-			m, err := p.metadata(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			return m.TokenEndpoint == s.issuer+"/new"
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { testLastGoodCopy(t, broken) })
 		})
-		if first.TokenEndpoint != s.issuer+"/token" {
-			t.Errorf("%s: the old copy has been changed", name)
+	}
+}
+
+func testLastGoodCopy(t *testing.T, broken http.HandlerFunc) {
+	s := newOPServer()
+	var seen []FetchEvent
+	p := s.provider(Trace{DiscoveryFetched: collect(&seen)})
+	first, err := p.metadata(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.setDiscovery(broken)
+	s.clock.Advance(1000 * time.Hour)
+	for range 100 {
+		if m, err := p.metadata(t.Context()); m != first || err != nil {
+			t.Fatalf("%+v, %v", m, err)
 		}
+	}
+	synctest.Wait() // for the refresh in the background
+	if len(seen) != 2 || seen[0].Err != nil || seen[1].Err == nil {
+		t.Fatalf("the events are %+v, want a success and one failure", seen)
+	}
+
+	s.serveMetadata(map[string]any{"token_endpoint": s.issuer + "/new"})
+	s.clock.Advance(time.Minute)
+	if m, err := p.metadata(t.Context()); m != first || err != nil {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	synctest.Wait()
+	m, err := p.metadata(t.Context())
+	if err != nil || m.TokenEndpoint != s.issuer+"/new" {
+		t.Errorf("the new metadata is not used: %+v, %v", m, err)
+	}
+	if first.TokenEndpoint != s.issuer+"/token" {
+		t.Error("the old copy has been changed")
+	}
+}
+
+func TestProvider_UsesTheAliasesThereAre(t *testing.T) {
+	t.Parallel()
+	published := soundMetadata(func(m *Metadata) {
+		m.RevocationEndpoint = "https://op.example/revoke"
+		m.MTLSEndpointAliases = map[string]string{
+			"token_endpoint": "https://mtls.op.example/token", "revocation_endpoint": "", "jwks_uri": "https://mtls.op.example/jwks",
+			"pushed_authorization_request_endpoint": "https://mtls.op.example/par",
+		}
+	})
+	before := published.clone()
+	for _, mtls := range []bool{false, true} {
+		m := (&provider{mtls: mtls}).withAliases(published)
+		want := published.clone()
+		if mtls {
+			want.TokenEndpoint = "https://mtls.op.example/token"
+			want.PushedAuthorizationRequestEndpoint = "https://mtls.op.example/par"
+		}
+		if m.published != published || !reflect.DeepEqual(published, before) || !reflect.DeepEqual(m.effective, want) {
+			t.Errorf("with a certificate %v: %+v, want %+v", mtls, m.effective, want)
+		}
+	}
+}
+
+// The default transport must not be in the way: an app may have put something
+// else in its place. So this test does not run in parallel with others.
+func TestProviderSettings_RootCAsLeaveTheRestOfTheTransportSafe(t *testing.T) {
+	old := http.DefaultTransport
+	t.Cleanup(func() { http.DefaultTransport = old })
+	http.DefaultTransport = noNetwork{t}
+
+	server := httptest.NewTLSServer(respond(http.StatusNoContent, "", ""))
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	transport := (&Provider{RootCAs: roots}).transport().(*http.Transport)
+	defer transport.CloseIdleConnections()
+	if transport.Proxy == nil || transport.TLSClientConfig.InsecureSkipVerify || transport.MaxIdleConnsPerHost < 8 ||
+		transport.TLSClientConfig.MinVersion < tls.VersionTLS12 {
+		t.Errorf("the transport is %+v", transport)
+	}
+	res, err := (&http.Client{Transport: transport}).Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if _, err := (&http.Client{Transport: new(http.Transport)}).Get(server.URL); err == nil {
+		t.Error("the certificate is trusted without the RootCAs")
 	}
 }
 
