@@ -14,6 +14,7 @@ import (
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 	"github.com/oidcrp/oidcrp/proconnect"
 )
 
@@ -206,12 +207,12 @@ func TestNeedsSignIn_AfterARefreshThatFailed(t *testing.T) {
 		answer string
 	}{
 		{"nothing fails", func(*oidctest.Provider) {}, "refreshed"},
-		{"the refresh token is spent", func(p *oidctest.Provider) { p.Misbehave(oidctest.RefreshInvalidGrant) }, "sign in"},
+		{"the refresh token is spent", func(p *oidctest.Provider) { p.Misbehave(fault.RefreshInvalidGrant) }, "sign in"},
 		{"the session is gone, says the token endpoint",
-			func(p *oidctest.Provider) { p.Misbehave(oidctest.RefreshServerError) }, "sign in"},
+			func(p *oidctest.Provider) { p.Misbehave(fault.RefreshServerError) }, "sign in"},
 		{"the session is gone, says UserInfo",
-			func(p *oidctest.Provider) { p.Misbehave(oidctest.UserInfoServerError) }, "sign in"},
-		{"another person", func(p *oidctest.Provider) { p.Misbehave(oidctest.RefreshOtherSub) }, "failed"},
+			func(p *oidctest.Provider) { p.Misbehave(fault.UserInfoServerError) }, "sign in"},
+		{"another person", func(p *oidctest.Provider) { p.Misbehave(fault.RefreshOtherSub) }, "failed"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
