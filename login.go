@@ -328,7 +328,9 @@ func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session,
 		return nil, err
 	}
 	s := l.sessions.create(a, t.StepUp, t.ReturnTo)
-	s.login = &freshLogin{forget: p.forget, event: LoginEvent{
+	// Only what forget needs: the results are kept for a while.
+	forget := (&pendingLogin{logins: l, cookie: p.cookie, hasCookie: p.hasCookie}).forget
+	s.login = &freshLogin{forget: forget, event: LoginEvent{
 		Login: p.id(), SessionID: s.ID(), Subject: a.idToken.subject, ACR: a.idToken.acr, AMR: a.idToken.amr,
 		Exchange: a.exchange, Verification: a.verification, UserInfo: a.userInfoCall,
 	}}

@@ -5,7 +5,6 @@ package oidcrp
 
 import (
 	"cmp"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -80,8 +79,8 @@ func (c *Client) RequireLogin(next http.Handler) http.Handler { return c.Require
 // access is refused; it does not loop. A script gets 401 as long as a login may
 // help, and then 403, each with the requirement's name.
 //
-// It panics on a requirement without Name or Met, and when [Config.Validate]
-// refuses the requirements: the app is wired in a way that cannot work.
+// It panics on requirements that cannot work: one without Name or Met, acr
+// values of which none meets them all, and what [Config.Validate] refuses.
 func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Handler {
 	demand := newDemand(c.withBase(requirements))
 	if len(requirements) > 0 { // New has validated the rest
@@ -92,12 +91,10 @@ func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Ha
 	c.demands.add(demand)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Add("Vary", "Cookie")
-			w.Header().Set("Cache-Control", "private, no-store")
+			protect(w)
 			r, found := c.attach(w, r)
-			session, err := c.decide(found, demand)
-			if err != nil {
-				c.refuse(w, r, session, demand, err)
+			if _, err := c.decide(found, demand); err != nil {
+				c.refuse(w, r, err)
 				return
 			}
 			next.ServeHTTP(w, r)
@@ -112,7 +109,8 @@ func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Ha
 // Its errors are [*Error] with [CodeNoSession], [CodeRequirementUnmet], one of
 // an outage ([CodeStoreUnavailable], [CodeCookieKeysUnavailable],
 // [CodeProviderUnavailable] with [FailRequest]), or [CodeCanceled]. With
-// CodeRequirementUnmet, the session is returned as well.
+// CodeRequirementUnmet, the session is returned as well. [Client.ServeError]
+// answers about any of them.
 //
 // It panics on a requirement without Name or Met.
 func (c *Client) Check(r *http.Request, requirements ...Requirement) (*Session, error) {
@@ -138,19 +136,40 @@ func (c *Client) decide(found *requestSession, d demand) (*Session, error) {
 	return session, d.check(session, c.now())
 }
 
+// ServeError answers r about an error of this package as the Client's own
+// handlers do: with a page, or with application/problem+json for a script. An
+// error of [Client.Check] that a login may resolve is answered as
+// [Client.Require] would: a page load goes to the login and comes back.
+func (c *Client) ServeError(w http.ResponseWriter, r *http.Request, err error) {
+	if err == nil {
+		err = failf("request", CodeInternal, "ServeError was called without an error")
+	}
+	unmet, ok := asDemand(err)
+	if ok {
+		protect(w)
+		c.demands.add(unmet.demand)
+	}
+	c.refuse(w, r, err)
+}
+
+// protect keeps what is for one person out of caches.
+func protect(w http.ResponseWriter) {
+	w.Header().Add("Vary", "Cookie")
+	w.Header().Set("Cache-Control", "private, no-store")
+}
+
 // refuse answers a request that decide did not let through.
-func (c *Client) refuse(w http.ResponseWriter, r *http.Request, s *Session, d demand, cause error) {
-	unmet, isUnmet := asUnmet(cause)
-	mayHelp := errors.Is(cause, CodeNoSession) || isUnmet && !unmet.again
+func (c *Client) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e, ok := asDemand(err)
 	switch {
-	case !mayHelp:
-		c.problem(w, r, cause)
+	case !ok || e.again:
+		c.problem(w, r, err)
 	case kindOf(r) == navigation:
-		options := d.options(s, c.now())
+		options := e.demand.options(e.session, c.now())
 		options.ReturnTo = requestPath(r)
 		c.Login(w, r, options)
 	default:
-		c.sendToLogin(w, r, d.key, cause)
+		c.sendToLogin(w, r, e.demand.key, err)
 	}
 }
 

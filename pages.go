@@ -83,6 +83,10 @@ type Page struct {
 	LoginURL string
 	// RetryAfter is how long to wait before trying again; zero if unknown.
 	RetryAfter time.Duration
+	// Detail is what the app says about this case, if anything: the Explain of a
+	// [Requirement], or the explanation of [Refuse]. It is the detail of a
+	// problem+json answer, and stands in Paragraphs as well.
+	Detail string
 	// Requirement is the Name of the [Requirement] that is not met, if any.
 	Requirement string
 }
@@ -126,20 +130,26 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 	if p.Status == http.StatusServiceUnavailable {
 		p.RetryAfter = retryAfter(err)
 	}
-	explain := func(string) string { return "" }
-	if unmet, ok := asUnmet(err); ok {
-		p.Requirement = unmet.requirement.Name
-		if unmet.requirement.Explain != nil {
-			explain = unmet.requirement.Explain
-		}
-	}
-	if r, ok := asRefusal(err); ok && r.explain != nil {
-		explain = r.explain
-	}
-	if text := explain(p.Language); text != "" {
-		p.Paragraphs = []string{text}
+	if p.Detail = c.explain(p, err); p.Detail != "" {
+		p.Paragraphs = []string{p.Detail}
 	}
 	return p
+}
+
+// explain returns what the app has to say about err: an unmet requirement, or a
+// refusal by OnLogin. It notes the requirement on p.
+func (c *Client) explain(p *Page, err error) string {
+	var explain func(string) string
+	if e, ok := asDemand(err); ok && e.unmet != nil {
+		p.Requirement, explain = e.unmet.Name, e.unmet.Explain
+	}
+	if r, ok := asRefusal(err); ok {
+		explain = r.explain
+	}
+	if explain == nil {
+		return ""
+	}
+	return explain(p.Language)
 }
 
 // answer logs an error page and shows it.
@@ -344,10 +354,6 @@ func contactLink(contact string) string {
 }
 
 func writeProblemJSON(w http.ResponseWriter, r *http.Request, p *Page) {
-	explanation := ""
-	if p.Requirement != "" || p.Code == CodeLoginRefused {
-		explanation = strings.Join(p.Paragraphs, " ")
-	}
 	body, _ := json.Marshal(struct { // strings and a number
 		Type        string `json:"type"`
 		Title       string `json:"title"`
@@ -357,7 +363,7 @@ func writeProblemJSON(w http.ResponseWriter, r *http.Request, p *Page) {
 		Requirement string `json:"requirement,omitempty"`
 		LoginURL    string `json:"login_url,omitempty"`
 		Incident    string `json:"incident"`
-	}{"about:blank", p.Title, p.Status, explanation, string(p.Code), p.Requirement, p.LoginURL, p.Incident})
+	}{"about:blank", p.Title, p.Status, p.Detail, string(p.Code), p.Requirement, p.LoginURL, p.Incident})
 	w.Header().Set("Content-Type", "application/problem+json")
 	write(w, r, p.Status, body)
 }

@@ -102,8 +102,8 @@ type demand struct {
 	key          string // "" when there are none
 }
 
-// newDemand panics on a requirement without a Name or Met: the app is wired in
-// a way that cannot work.
+// newDemand panics on requirements that cannot work: one without a Name or Met,
+// or acr values of which none suits them all.
 func newDemand(requirements []Requirement) demand {
 	d := demand{requirements: slices.Clone(requirements)}
 	if len(requirements) == 0 {
@@ -120,7 +120,19 @@ func newDemand(requirements []Requirement) demand {
 		fmt.Fprintf(h, "%q\n", requirement.Name)
 	}
 	d.key = base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:6])
+	if acr := d.options(nil, time.Time{}).RequireACR; acr != nil && len(acr) == 0 {
+		panic("oidcrp: no acr value meets these requirements together: " + d.String())
+	}
 	return d
+}
+
+// String names the requirements.
+func (d demand) String() string {
+	names := make([]string, len(d.requirements))
+	for i, requirement := range d.requirements {
+		names[i] = requirement.Name
+	}
+	return strings.Join(names, ", ")
 }
 
 // demands are the demands of an app's routes by key, for the logins that a
@@ -179,26 +191,34 @@ func (d demand) options(previous *Session, now time.Time) *AuthOptions {
 	return o
 }
 
-// unmetError says which requirement a session does not meet.
-type unmetError struct {
-	requirement *Requirement
-	again       bool // a login that asked for it has already failed
+// A demandError says that a session does not meet a demand, or that there is no
+// session.
+type demandError struct {
+	demand  demand
+	session *Session     // nil: nobody is signed in
+	unmet   *Requirement // the first one that the session does not meet
+	again   bool         // a login that asked for it has already failed
 }
 
-func (e *unmetError) Error() string { return "the session does not meet: " + e.requirement.Name }
+func (e *demandError) Error() string {
+	if e.unmet == nil {
+		return "nobody is signed in"
+	}
+	return "the session does not meet: " + clean(e.unmet.Name, 300)
+}
 
-// asUnmet returns the unmetError in err's chain.
-func asUnmet(err error) (*unmetError, bool) {
-	var unmet *unmetError
-	ok := errors.As(err, &unmet)
-	return unmet, ok
+// asDemand returns the demandError in err's chain.
+func asDemand(err error) (*demandError, bool) {
+	var e *demandError
+	ok := errors.As(err, &e)
+	return e, ok
 }
 
 // check decides whether s may pass at the time now: nil, or an [*Error] with
-// [CodeNoSession] or [CodeRequirementUnmet], the latter with an unmetError.
+// [CodeNoSession] or [CodeRequirementUnmet] and a demandError.
 func (d demand) check(s *Session, now time.Time) error {
 	if s == nil {
-		return &Error{Op: "require", Code: CodeNoSession}
+		return fail("require", CodeNoSession, &demandError{demand: d})
 	}
 	unmet := d.unmet(s, now)
 	if unmet == nil {
@@ -207,5 +227,5 @@ func (d demand) check(s *Session, now time.Time) error {
 	// A login that was to meet the demand and did not even do so when it was
 	// new would not do better now.
 	again := slices.Contains(strings.Fields(s.stepUp), d.key) && d.unmet(s, s.created) != nil
-	return fail("require", CodeRequirementUnmet, &unmetError{requirement: unmet, again: again})
+	return fail("require", CodeRequirementUnmet, &demandError{demand: d, session: s, unmet: unmet, again: again})
 }
