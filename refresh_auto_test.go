@@ -17,14 +17,6 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-// keptIn are the ways of keeping a session, and how they change a Config.
-var keptIn = map[string]func(*Config){
-	"cookies":                func(*Config) {},
-	"a store":                func(cfg *Config) { cfg.Store = NewMemoryStore(0) },
-	"a plain store":          func(cfg *Config) { cfg.Store = PlainStore(NewMemoryStore(0)) },
-	"cookies beside a store": func(cfg *Config) { cfg.Store, cfg.Sessions.InCookies = NewMemoryStore(0), true },
-}
-
 func TestMiddlewareRefreshesTokensBeforeTheyEnd(t *testing.T) {
 	t.Parallel()
 	for kept, keep := range keptIn {

@@ -2,10 +2,6 @@ package oidcrp
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/base64"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -14,206 +10,68 @@ import (
 	"time"
 )
 
-// bigClaims is a session of about n bytes that does not compress.
-func bigClaims(n int) string {
-	random := make([]byte, n*3/4)
-	rand.Read(random)
-	return `{"sub":"alice","small":"s","picture":"` + base64.RawURLEncoding.EncodeToString(random) + `"}`
-}
-
-func sessionCookies(c *Client, cookies []*http.Cookie) []*http.Cookie {
-	return slices.DeleteFunc(slices.Clone(cookies), func(cookie *http.Cookie) bool {
-		return !strings.HasPrefix(cookie.Name, c.cookies.session)
-	})
-}
-
-func TestCookiesAreSetSafely(t *testing.T) {
+func TestCookieKeeper_ACookieIsGoodForItsClientOnly(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ baseURL, prefix, attributes string }{
-		{"https://app.example", "__Host-oidcrp_", "Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{"https://app.example/under/a/path", "__Host-oidcrp_", "Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{"http://127.0.0.1:8080", "oidcrp_", "Path=/; HttpOnly; SameSite=Lax"},
-		{"http://localhost:8080", "oidcrp_", "Path=/; HttpOnly; SameSite=Lax"},
+	value := newOfflineClient(t, nil).start(t)[0].Value
+	for what, change := range map[string]func(*Config){
+		"another host":   func(cfg *Config) { cfg.BaseURL = "https://other.example" },
+		"another port":   func(cfg *Config) { cfg.BaseURL = "https://app.example:8443" },
+		"another client": func(cfg *Config) { cfg.ClientID = "other" },
+		"another issuer": func(cfg *Config) { cfg.Issuer = "https://other.example" },
+		"another prefix": func(cfg *Config) { cfg.PathPrefix = "/x/" },
 	} {
-		for _, store := range []Store{nil, NewMemoryStore(0)} {
-			c := newOfflineClient(t, func(cfg *Config) { cfg.BaseURL, cfg.Store = test.baseURL, store })
-			w := httptest.NewRecorder()
-			if err := c.StartSession(w, requestWith(), madeSession(c.Client, aliceClaims, "")); err != nil {
-				t.Fatal(err)
-			}
-			set := w.Header().Values("Set-Cookie")
-			if len(set) != 1 || !strings.HasPrefix(set[0], test.prefix) {
-				t.Errorf("at %s: %d cookies, the first is %.40q, want %q", test.baseURL, len(set), set[0], test.prefix)
-			}
-			if _, attributes, _ := strings.Cut(set[0], "; "); attributes != test.attributes {
-				t.Errorf("at %s: attributes are %q, want %q", test.baseURL, attributes, test.attributes)
-			}
-		}
-	}
-}
-
-func TestCookieNamesDifferBetweenClients(t *testing.T) {
-	t.Parallel()
-	names := make(map[string]string)
-	for _, test := range []struct {
-		what   string
-		change func(*Config)
-	}{
-		{"the usual", nil},
-		{"another issuer", func(cfg *Config) { cfg.Issuer += "/other" }},
-		{"another issuer by a slash", func(cfg *Config) { cfg.Issuer += "/" }},
-		{"another client", func(cfg *Config) { cfg.ClientID = "app2" }},
-		{"another prefix", func(cfg *Config) { cfg.PathPrefix = "/agents/" }},
-	} {
-		cookies := newOfflineClient(t, test.change).cookies
-		for _, name := range []string{cookies.session, cookies.transaction, cookies.logout} {
-			if other, taken := names[name]; taken {
-				t.Errorf("%s and %s share the cookie %s", test.what, other, name)
-			}
-			names[name] = test.what
-		}
-	}
-	if a, b := newOfflineClient(t, nil).cookies, newOfflineClient(t, nil).cookies; a.session != b.session || a.identity != b.identity {
-		t.Error("two replicas of one app name their cookies differently")
-	}
-}
-
-// Two kinds of people, each with a sign-in of their own, in one app.
-func TestSeveralClientsLiveInOneApp(t *testing.T) {
-	t.Parallel()
-	citizens := newOfflineClient(t, func(cfg *Config) { cfg.PathPrefix = "/citizens/" })
-	agents := newOfflineClient(t, func(cfg *Config) { cfg.PathPrefix, cfg.ClientID = "/agents/", "agents" })
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", sayWho)
-	mux.Handle("/c", citizens.RequireLogin(http.HandlerFunc(sayWho)))
-	mux.Handle("/a", agents.RequireLogin(http.HandlerFunc(sayWho)))
-	app := citizens.Middleware(agents.Middleware(mux))
-
-	ask := func(path string, cookies []*http.Cookie) string {
-		w := httptest.NewRecorder()
-		r := requestWith(cookies...)
-		r.URL.Path, r.RequestURI = path, path
-		app.ServeHTTP(w, r)
-		if w.Code != http.StatusOK {
-			return fmt.Sprint(w.Code)
-		}
-		_, who, _ := strings.Cut(w.Body.String(), `"Sub":"`)
-		who, _, _ = strings.Cut(who, `"`)
-		return who
-	}
-	citizen := citizens.startSession(t, madeSession(citizens.Client, `{"sub":"citizen"}`, ""))
-	agent := agents.startSession(t, madeSession(agents.Client, `{"sub":"agent"}`, ""))
-	for _, test := range []struct {
-		what         string
-		cookies      []*http.Cookie
-		public, c, a string
-	}{
-		{"nobody", nil, "", "401", "401"},
-		// The public page is inside the agents' middleware: a citizen is
-		// nobody there, rather than taken for an agent.
-		{"a citizen", citizen, "", "citizen", "401"},
-		{"an agent", agent, "agent", "401", "agent"},
-		{"both", slices.Concat(citizen, agent), "agent", "citizen", "agent"},
-	} {
-		got := []string{ask("/", test.cookies), ask("/c", test.cookies), ask("/a", test.cookies)}
-		if want := []string{test.public, test.c, test.a}; !slices.Equal(got, want) {
-			t.Errorf("signed in as %s: /, /c and /a see %q, want %q", test.what, got, want)
-		}
-	}
-}
-
-func TestASealedCookieIsGoodForItsNameAndHostOnly(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	cookies := c.start(t)
-	value := cookies[0].Value
-	other := func(change func(*Config)) *offlineClient { return newOfflineClient(t, change) }
-	for _, test := range []struct {
-		what string
-		at   *offlineClient
-	}{
-		{"another host", other(func(cfg *Config) { cfg.BaseURL = "https://other.example" })},
-		{"another port", other(func(cfg *Config) { cfg.BaseURL = "https://app.example:8443" })},
-		{"another client", other(func(cfg *Config) { cfg.ClientID = "other" })},
-		{"another issuer", other(func(cfg *Config) { cfg.Issuer = "https://other.example" })},
-		{"another prefix", other(func(cfg *Config) { cfg.PathPrefix = "/x/" })},
-	} {
-		r := requestWith(&http.Cookie{Name: test.at.cookies.session, Value: value})
-		t.Run(test.what, func(t *testing.T) { test.at.wantRefusal(t, r, "tampered") })
-	}
-	// What is sealed for one purpose is not good for another.
-	state, err := c.logins.newState(&transaction{Started: c.clock.Now().Unix()}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.wantRefusal(t, requestWith(&http.Cookie{Name: c.cookies.session, Value: "1" + state}), "tampered")
-	if _, ok := c.logins.openState(value[1:]); ok {
-		t.Error("a session was taken for a state")
-	}
-	if _, err := c.logins.find(requestWith(&http.Cookie{Name: c.logins.cookieName("s"), Value: value[1:]}), c.logins.cookieName("s")); !errors.Is(err, CodeTransactionLost) {
-		t.Errorf("a session was taken for a transaction: %v", err)
-	}
-	if _, ok := c.openLogoutState(requestWith(&http.Cookie{Name: c.cookies.logout, Value: value[1:]})); ok {
-		t.Error("a session was taken for the state of a logout")
-	}
-}
-
-func TestCookieKeysAreRotatedWithoutSigningAnybodyOut(t *testing.T) {
-	t.Parallel()
-	withKeys := func(keys ...byte) *offlineClient {
-		return newOfflineClient(t, func(cfg *Config) {
-			var all [][]byte
-			for _, key := range keys {
-				all = append(all, testKey(key))
-			}
-			cfg.CookieKeys = Keys(all...)
+		t.Run(what, func(t *testing.T) {
+			other := newOfflineClient(t, change)
+			other.wantRefusal(t, requestWith(&http.Cookie{Name: other.cookies.session, Value: value}), reasonTampered)
 		})
 	}
-	cookies := withKeys(1).start(t)
-	both := withKeys(2, 1)
-	if _, err := both.Session(requestWith(cookies...)); err != nil {
-		t.Errorf("with a new key in front: %v", err)
+}
+
+func TestCookieKeeper_KeysRotateWithoutSigningAnybodyOut(t *testing.T) {
+	t.Parallel()
+	withKeys := func(keys ...[]byte) *offlineClient {
+		return newOfflineClient(t, func(cfg *Config) { cfg.CookieKeys = Keys(keys...) })
 	}
-	withKeys(2).wantRefusal(t, requestWith(cookies...), "unknown_key")
+	cookies := withKeys(testKey(1)).start(t)
+	both := withKeys(testKey(2), testKey(1))
+	both.wantSession(t, "with a new key in front", requestWith(cookies...))
+	withKeys(testKey(2)).wantRefusal(t, requestWith(cookies...), reasonUnknownKey)
 
 	// In use, a session moves to the new key, and outlives the old one.
 	both.clock.Advance(2 * time.Minute)
-	w := httptest.NewRecorder()
-	both.Middleware(http.HandlerFunc(sayWho)).ServeHTTP(w, requestWith(cookies...))
-	if _, err := withKeys(2).Session(requestWith(cookiesAfter(cookies, w)...)); err != nil {
-		t.Errorf("a session in use, with the old key dropped: %v", err)
-	}
+	_, cookies = serves(both.Middleware(http.HandlerFunc(saySubject)), cookies)
+	withKeys(testKey(2)).wantSession(t, "a session in use, with the old key dropped", requestWith(cookies...))
 }
 
-func TestAnAlteredCookieIsNoSession(t *testing.T) {
+func TestCookieKeeper_AnAlteredCookieIsNoSession(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
-	cookies := c.start(t)
-	name, value := cookies[0].Name, cookies[0].Value
-	for i := range value {
-		for _, b := range []byte{value[i] ^ 1, 'A', '.', '9'} {
-			altered := value[:i] + string(b) + value[i+1:]
-			if altered == value {
-				continue
-			}
-			if held, err := c.sessions.keeper.load(requestWith(&http.Cookie{Name: name, Value: altered})); held.session != nil || err != nil {
-				t.Fatalf("byte %d set to %q: %v, %v", i, b, held.session, err)
+	cookie := c.start(t)[0]
+	load := func(value string) *Session {
+		held, err := c.sessions.keeper.load(requestWith(&http.Cookie{Name: cookie.Name, Value: value}))
+		if err != nil {
+			t.Fatalf("%.20q: %v", value, err)
+		}
+		return held.session
+	}
+	for i := range cookie.Value {
+		for _, b := range []byte{cookie.Value[i] ^ 1, 'A', '.', '9'} {
+			altered := cookie.Value[:i] + string(b) + cookie.Value[i+1:]
+			if altered != cookie.Value && load(altered) != nil {
+				t.Fatalf("byte %d set to %q: a session", i, b)
 			}
 		}
-	}
-	for n := range value {
-		if held, _ := c.sessions.keeper.load(requestWith(&http.Cookie{Name: name, Value: value[:n]})); held.session != nil {
-			t.Errorf("cut to %d characters: a session", n)
+		if load(cookie.Value[:i]) != nil {
+			t.Errorf("cut to %d characters: a session", i)
 		}
 	}
-	c.wantRefusal(t, requestWith(&http.Cookie{Name: name, Value: value + "A"}), "tampered")
 	c.refusals()
-	if _, err := c.Session(requestWith(&http.Cookie{Name: name})); !errors.Is(err, CodeNoSession) || len(c.refusals()) > 0 {
+	if _, err := c.sessions.keeper.load(requestWith(&http.Cookie{Name: cookie.Name})); err != nil || len(c.refusals()) > 0 {
 		t.Errorf("an empty cookie: %v, or an event", err)
 	}
 }
 
-func TestALargeSessionIsSplitOverCookies(t *testing.T) {
+func TestCookieKeeper_SplitsALargeSessionOverCookies(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
 	for _, test := range []struct{ size, cookies int }{
@@ -234,14 +92,14 @@ func TestALargeSessionIsSplitOverCookies(t *testing.T) {
 				t.Errorf("%d bytes: a cookie of %d bytes", test.size, len(cookie))
 			}
 		}
-		got, err := c.Session(requestWith(cookiesAfter(nil, w)...))
-		if err != nil || !bytes.Equal(got.marshal(), s.marshal()) {
-			t.Errorf("%d bytes: read back %v, %v", test.size, got, err)
+		got := c.wantSession(t, "read back", requestWith(cookiesAfter(nil, w)...))
+		if got != nil && !bytes.Equal(got.marshal(), s.marshal()) {
+			t.Errorf("%d bytes: read back %v", test.size, got)
 		}
 	}
 }
 
-func TestASmallerSessionLeavesNoCookieBehind(t *testing.T) {
+func TestCookieKeeper_ASmallerSessionLeavesNoCookieBehind(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
 	cookies := c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(11900)))
@@ -250,9 +108,7 @@ func TestASmallerSessionLeavesNoCookieBehind(t *testing.T) {
 		if len(cookies) != test.cookies {
 			t.Errorf("after shrinking to %d bytes the browser has %d cookies, want %d", test.size, len(cookies), test.cookies)
 		}
-		if _, err := c.Session(requestWith(cookies...)); err != nil {
-			t.Errorf("after shrinking to %d bytes: %v", test.size, err)
-		}
+		c.wantSession(t, "after shrinking", requestWith(cookies...))
 	}
 	cookies = c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(11900)), cookies...)
 	w := httptest.NewRecorder()
@@ -261,7 +117,7 @@ func TestASmallerSessionLeavesNoCookieBehind(t *testing.T) {
 	}
 }
 
-func TestAnIncompleteSetOfCookiesIsNoSession(t *testing.T) {
+func TestCookieKeeper_AnIncompleteSetOfCookiesIsNoSession(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
 	cookies := c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(9000)))
@@ -269,39 +125,36 @@ func TestAnIncompleteSetOfCookiesIsNoSession(t *testing.T) {
 	if len(cookies) != 4 {
 		t.Fatalf("%d cookies, want 4", len(cookies))
 	}
-	swapped := func(i, j int) []*http.Cookie {
+	with := func(i int, value string) []*http.Cookie {
 		all := slices.Clone(cookies)
-		all[i] = &http.Cookie{Name: cookies[i].Name, Value: cookies[j].Value}
-		all[j] = &http.Cookie{Name: cookies[j].Name, Value: cookies[i].Value}
+		all[i] = &http.Cookie{Name: cookies[i].Name, Value: value}
 		return all
 	}
-	mixed := slices.Clone(cookies)
-	mixed[2] = others[2]
-	renumbered := slices.Clone(cookies)
-	renumbered[0] = &http.Cookie{Name: cookies[0].Name, Value: "3" + cookies[0].Value[1:]}
-	absurd := slices.Clone(cookies)
-	absurd[0] = &http.Cookie{Name: cookies[0].Name, Value: "9" + cookies[0].Value[1:]}
+	swapped := with(1, cookies[2].Value)
+	swapped[2] = &http.Cookie{Name: cookies[2].Name, Value: cookies[1].Value}
 	for _, test := range []struct {
 		what    string
 		cookies []*http.Cookie
-		words   string
+		reasons []string
 	}{
-		{"the second missing", slices.Delete(slices.Clone(cookies), 1, 2), "incomplete"},
-		{"the last missing", cookies[:3], "incomplete"},
-		{"two swapped", swapped(1, 2), "tampered"},
-		{"the first swapped", swapped(0, 1), "malformed"},
-		{"one of another session", mixed, "tampered"},
-		{"one fewer than there are", renumbered, "malformed"},
-		{"more than there can be", absurd, "malformed"},
+		{"the second missing", slices.Delete(slices.Clone(cookies), 1, 2), []string{reasonIncomplete}},
+		{"the last missing", cookies[:3], []string{reasonIncomplete}},
+		{"two swapped", swapped, []string{reasonTampered}},
+		{"the second in the place of the first", with(0, cookies[1].Value), []string{reasonMalformed}},
+		{"one of another session", with(2, others[2].Value), []string{reasonTampered}},
+		// What is left may happen to be base64 or not.
+		{"one fewer than there are", with(0, "3"+cookies[0].Value[1:]), []string{reasonTampered, reasonMalformed}},
+		{"more than there can be", with(0, "9"+cookies[0].Value[1:]), []string{reasonMalformed}},
 	} {
-		t.Run(test.what, func(t *testing.T) { c.wantRefusal(t, requestWith(test.cookies...), test.words) })
+		c.wantNoSession(t, test.what, requestWith(test.cookies...))
+		if got := c.refusals(); len(got) != 1 || !slices.Contains(test.reasons, got[0]) {
+			t.Errorf("%s: refused for %q, want one of %q", test.what, got, test.reasons)
+		}
 	}
-	if _, err := c.Session(requestWith(cookies[1:]...)); !errors.Is(err, CodeNoSession) {
-		t.Errorf("the first missing: %v", err)
-	}
+	c.wantNoSession(t, "the first missing", requestWith(cookies[1:]...))
 }
 
-func TestASessionTooLargeForCookiesNamesTheLargestClaims(t *testing.T) {
+func TestCookieKeeper_ASessionThatIsTooLargeNamesItsLargestClaims(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Tokens.Keep = true })
 	idToken := `{"sub":"alice","roles":"` + strings.Repeat("r", 4000) + `"}`
@@ -325,22 +178,58 @@ func TestASessionTooLargeForCookiesNamesTheLargestClaims(t *testing.T) {
 		t.Errorf("the error does not name the access token: %v", e)
 	}
 	// In a Store there is room.
-	stored := newOfflineClient(t, func(cfg *Config) { cfg.Store = NewMemoryStore(0) })
+	stored := newOfflineClient(t, keptIn["a store"])
 	stored.startSession(t, s)
 }
 
-func TestEveryLoginMakesANewSession(t *testing.T) {
+// A refreshed copy lasts longer than the one that was logged out.
+func TestCookieKeeper_ALogoutOutlastsTheIDTokenThatASessionEndsWith(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, nil)
-	first := c.start(t)
-	second := c.start(t, first...)
-	if first[0].Value == second[0].Value {
-		t.Error("the cookie is the old one")
+	c := newOfflineClient(t, func(cfg *Config) {
+		keptIn["cookies beside a store"](cfg)
+		cfg.Sessions.EndWithIDToken = true
+	})
+	s := madeSession(c.Client, aliceClaims, "")
+	s.tokenEnd = c.now().Add(5 * time.Minute)
+	old := c.startSession(t, s)
+	next := s.copy() // as a refresh makes it
+	next.tokenEnd = c.now().Add(time.Hour)
+	w := httptest.NewRecorder()
+	if err := c.sessions.keeper.start(w, requestWith(old...), next); err != nil {
+		t.Fatal(err)
 	}
-	a, _ := c.Session(requestWith(first...))
-	b, err := c.Session(requestWith(second...))
-	if err != nil || len(b.id) != 16 || a.id == b.id {
-		t.Errorf("the second login continues the session %x as %x (%v)", a.id, b.id, err)
+	newer := cookiesAfter(old, w)
+	if err := c.EndSession(httptest.NewRecorder(), requestWith(old...)); err != nil {
+		t.Fatal(err)
+	}
+	c.wantNoSession(t, "at once", requestWith(newer...))
+	c.clock.Advance(6 * time.Minute)
+	c.wantNoSession(t, "after the old one's end", requestWith(newer...))
+}
+
+// What a Store holds for the other replicas is sealed with the cookie keys, for
+// this client.
+func TestCookieKeeper_AHandoverThatCannotBeOpenedIsNone(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Tokens.Keep = true; keptIn["cookies beside a store"](cfg) })
+	k := c.sessions.keeper.(*cookieKeeper)
+	held := kept{session: madeSession(c.Client, aliceClaims, "")}
+	if err := k.update(t.Context(), held, refreshedFrom(held.session)); err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := k.shared.get(t.Context(), handoverName(held.session))
+	if err != nil || bytes.Contains(sealed, []byte("alice")) {
+		t.Fatalf("the Store holds %q, %v", sealed, err)
+	}
+	sealed[len(sealed)-1] ^= 1
+	if err := k.shared.set(t.Context(), handoverName(held.session), sealed, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if newer, err := k.updated(t.Context(), held); newer != nil || err != nil {
+		t.Errorf("an altered value: %v, %v", newer, err)
+	}
+	if got := c.refusals(); !slices.Equal(got, []string{reasonTampered}) && !slices.Equal(got, []string{reasonMalformed}) {
+		t.Errorf("the events are %q", got)
 	}
 }
 
@@ -358,7 +247,7 @@ func FuzzSessionCookie(f *testing.F) {
 			&http.Cookie{Name: c.cookies.chunkName(1), Value: second},
 			&http.Cookie{Name: c.cookies.chunkName(2), Value: third}))
 		if err != nil {
-			t.Errorf("an error that is no matter of the Store's: %v", err)
+			t.Errorf("an error that is no outage: %v", err)
 		}
 		if s := held.session; s != nil && s.Subject() != "alice" {
 			t.Errorf("a session that this client never sealed: %q", s.Subject())

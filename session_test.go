@@ -1,599 +1,300 @@
-package oidcrp
+package oidcrp_test
 
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"slices"
-	"sync"
+	"net/url"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/oauth2"
+	"github.com/oidcrp/oidcrp"
 )
 
-// An offlineClient is a client for tests of what needs no provider: it lives at
-// https://app.example, and asking the provider for anything fails the test.
-type offlineClient struct {
-	*Client
-	clock *testClock
-	log   *testLog
-
-	mu      sync.Mutex
-	refused []string // why sessions were refused; guarded by mu
-}
-
-type offlineTransport struct{ t testing.TB }
-
-func (o offlineTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	o.t.Errorf("the provider was asked: %s %s", r.Method, r.URL)
-	return nil, errors.New("offline")
-}
-
-func newOfflineClient(t testing.TB, change func(*Config)) *offlineClient {
+// cookiesOf returns the cookies that browser sends to the app.
+func (a *testApp) cookiesOf(t testing.TB, browser *http.Client) []*http.Cookie {
 	t.Helper()
-	c := &offlineClient{clock: newTestClock(), log: new(testLog)}
-	cfg := Config{
-		Issuer:       "https://op.example",
-		ClientID:     "app",
-		ClientSecret: "secret",
-		BaseURL:      "https://app.example",
-		CookieKeys:   Keys(testKey(1)),
-		Provider:     Provider{Transport: offlineTransport{t}},
-		Logger:       slog.New(slog.NewJSONHandler(c.log, nil)),
-		Trace: Trace{SessionRefused: func(_ context.Context, ev SessionEvent) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.refused = append(c.refused, ev.Reason)
-		}},
-		Now: c.clock.Now,
-	}
-	if change != nil {
-		change(&cfg)
-	}
-	var err error
-	if c.Client, err = New(cfg); err != nil {
+	u, err := url.Parse(a.URL)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return browser.Jar.Cookies(u)
 }
 
-// refusals returns why sessions were refused since the last call.
-func (c *offlineClient) refusals() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	reasons := c.refused
-	c.refused = nil
-	return reasons
-}
-
-// wantRefusal fails the test unless the session of r is refused for reason.
-func (c *offlineClient) wantRefusal(t *testing.T, r *http.Request, reason string) {
+// sessionOf returns the session that browser has.
+func (a *testApp) sessionOf(t testing.TB, browser *http.Client) *oidcrp.Session {
 	t.Helper()
-	c.refusals()
-	if s, err := c.Session(r); s != nil || !errors.Is(err, CodeNoSession) {
-		t.Errorf("Session returned %v and %v, want CodeNoSession", s, err)
-	}
-	if reasons := c.refusals(); !slices.Equal(reasons, []string{reason}) {
-		t.Errorf("SessionRefused events: %q, want one for %q", reasons, reason)
-	}
-}
-
-// madeJWS returns a compact JWS of claims whose signature is of no interest.
-func madeJWS(claims string) string {
-	enc := base64.RawURLEncoding
-	return enc.EncodeToString([]byte(`{"alg":"ES256"}`)) + "." + enc.EncodeToString([]byte(claims)) + "." +
-		enc.EncodeToString(bytes.Repeat([]byte{7}, 64))
-}
-
-// madeSession returns a session as a login makes it; userInfo may be empty.
-func madeSession(c *Client, idTokenClaims, userInfo string) *Session {
-	var info []byte
-	if userInfo != "" {
-		info = []byte(userInfo)
-	}
-	return c.sessions.create(&authenticated{
-		idToken: &idToken{raw: madeJWS(idTokenClaims)}, userInfo: info, started: c.now(),
-		tokens: &tokenResponse{accessToken: "access", refreshToken: "refresh", expiry: c.now().Add(time.Hour)},
-	}, "", "")
-}
-
-const aliceClaims = `{"iss":"https://op.example","sub":"alice","aud":"app","acr":"eidas1"}`
-
-// start signs alice in and returns the cookies that the browser then has.
-func (c *offlineClient) start(t testing.TB, before ...*http.Cookie) []*http.Cookie {
-	t.Helper()
-	return c.startSession(t, madeSession(c.Client, aliceClaims, ""), before...)
-}
-
-func (c *offlineClient) startSession(t testing.TB, s *Session, before ...*http.Cookie) []*http.Cookie {
-	t.Helper()
-	w := httptest.NewRecorder()
-	if err := c.StartSession(w, requestWith(before...), s); err != nil {
+	s, err := a.client.Session(oidcrp.RequestWith(a.cookiesOf(t, browser)...))
+	if err != nil {
 		t.Fatal(err)
 	}
-	return cookiesAfter(before, w)
+	return s
 }
 
-// requestWith returns a page load that carries cookies.
-func requestWith(cookies ...*http.Cookie) *http.Request {
-	r := httptest.NewRequest(http.MethodGet, "https://app.example/", nil)
-	for _, cookie := range cookies {
-		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
+// A printState is a fmt.State that collects what is written.
+type printState struct{ bytes.Buffer }
+
+func (*printState) Width() (int, bool)     { return 0, false }
+func (*printState) Precision() (int, bool) { return 0, false }
+func (*printState) Flag(int) bool          { return false }
+
+// argumentsFor returns the arguments for a method's parameters.
+func argumentsFor(t *testing.T, method reflect.Method) []reflect.Value {
+	t.Helper()
+	known := []any{t.Context(), new(printState), 'v'}
+	var arguments []reflect.Value
+	for i := 1; i < method.Type.NumIn(); i++ {
+		parameter := method.Type.In(i)
+		value := reflect.ValueOf(new(map[string]any)) // for a parameter of type any
+		for _, v := range known {
+			if parameter.NumMethod() > 0 && reflect.TypeOf(v).Implements(parameter) || reflect.TypeOf(v) == parameter {
+				value = reflect.ValueOf(v)
+			}
+		}
+		arguments = append(arguments, value)
 	}
-	return r
+	return arguments
 }
 
-// cookiesAfter returns the cookies of a browser that had before and got w.
-func cookiesAfter(before []*http.Cookie, w *httptest.ResponseRecorder) []*http.Cookie {
-	after := slices.Clone(before)
-	for _, set := range w.Result().Cookies() {
-		after = slices.DeleteFunc(after, func(c *http.Cookie) bool { return c.Name == set.Name })
-		if set.MaxAge >= 0 {
-			after = append(after, set)
+func TestSession_MethodsOfNilReturnZeroValues(t *testing.T) {
+	t.Parallel()
+	var none *oidcrp.Session
+	// What is no zero value says that there is no session.
+	says := map[string]func(result any) bool{
+		"Claims":   func(result any) bool { return errors.Is(result.(error), oidcrp.CodeNoSession) },
+		"LogValue": func(result any) bool { return len(result.(slog.Value).Group()) == 0 },
+		"HTTPClient": func(result any) bool {
+			_, err := result.(*http.Client).Get("http://127.0.0.1:1/")
+			return errors.Is(err, oidcrp.CodeLoginRequired)
+		},
+	}
+	methods := reflect.TypeFor[*oidcrp.Session]()
+	if methods.NumMethod() < 15 {
+		t.Fatalf("only %d methods were found", methods.NumMethod())
+	}
+	for i := range methods.NumMethod() {
+		method := methods.Method(i)
+		arguments := append([]reflect.Value{reflect.ValueOf(none)}, argumentsFor(t, method)...)
+		for _, result := range method.Func.Call(arguments) {
+			if check, ok := says[method.Name]; ok {
+				if !check(result.Interface()) {
+					t.Errorf("%s of nil returns %v", method.Name, result)
+				}
+			} else if !result.IsZero() {
+				t.Errorf("%s of nil returns %v, want a zero value", method.Name, result)
+			}
 		}
 	}
-	return after
-}
-
-func TestASessionSaysWhoSignedInAndHow(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	s := madeSession(c.Client, `{"iss":"https://op.example","sub":"alice","aud":"app","acr":"eidas2",
-		"amr":["pwd","mfa"],"auth_time":1700000000,"sid":"s1","nonce":"n"}`, "")
-	got := fmt.Sprint(s.Issuer(), s.Subject(), s.ACR(), s.AMR(), s.AuthTime().Unix(), s.SID(),
-		s.CreatedAt().Equal(c.clock.Now()), s.ExpiresAt().Sub(s.CreatedAt()))
-	want := fmt.Sprint("https://op.example", "alice", "eidas2", []string{"pwd", "mfa"}, 1700000000, "s1", true, 12*time.Hour)
-	if got != want {
-		t.Errorf("session says\n%s\nwant\n%s", got, want)
-	}
-	s.AMR()[0] = "changed"
-	if s.AMR()[0] != "pwd" {
-		t.Error("AMR hands out the session's own slice")
-	}
-	if bare := madeSession(c.Client, `{"sub":"alice"}`, ""); bare.AMR() != nil || !bare.AuthTime().IsZero() {
-		t.Errorf("without amr and auth_time: %v, %v", bare.AMR(), bare.AuthTime())
+	if got := fmt.Sprintf("%v %+v %s", none, none, none); got != "Session(none) Session(none) Session(none)" {
+		t.Errorf("nil is printed as %s", got)
 	}
 }
 
-func TestAuthenticationFactsComeFromTheIDTokenAlone(t *testing.T) {
+func TestSession_PrintsNoTokensAndNoClaims(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, nil)
-	idToken := `{"iss":"https://op.example","sub":"alice","aud":"app","exp":1,"iat":2,"email":"old@example.org","locale":"fr"}`
-	userInfo := `{"iss":"https://evil.example","sub":"alice","aud":"other","azp":"other","acr":"eidas3","amr":["mfa"],
-		"auth_time":9,"sid":"x","nonce":"x","exp":9,"iat":9,"nbf":9,"jti":"x","at_hash":"x","c_hash":"x",
-		"email":"new@example.org","siret":"13002526500013","SUB":"mallory","roles":["a"]}`
-	s := madeSession(c.Client, idToken, userInfo)
+	app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Tokens.Keep = true }})
+	browser := app.signIn(t)
+	s := app.sessionOf(t, browser)
+	secrets := []string{
+		s.Token().AccessToken, s.Token().RefreshToken, s.IDToken(), "alice@example.org", "eidas1", s.SID(), "Alice",
+	}
+	shown := []string{s.ID(), s.Issuer(), "alice"}
 
-	var all map[string]any
-	if err := s.Claims(&all); err != nil {
-		t.Fatal(err)
+	texts := make(map[string]string)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+		texts[verb] = fmt.Sprintf(verb, s)
+		texts[verb+" in a struct"] = fmt.Sprintf(verb, struct{ S *oidcrp.Session }{s})
 	}
-	want := map[string]any{
-		"iss": "https://op.example", "sub": "alice", "aud": "app", "exp": 1.0, "iat": 2.0, "locale": "fr",
-		"email": "new@example.org", "siret": "13002526500013", "SUB": "mallory", "roles": []any{"a"},
+	texts["Sprint"] = fmt.Sprint(s)
+	for what, handler := range map[string]func(*bytes.Buffer) slog.Handler{
+		"slog text": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+		"slog JSON": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+	} {
+		var b bytes.Buffer
+		slog.New(handler(&b)).Info("signed in", "session", s)
+		texts[what] = b.String()
 	}
-	if got, want := fmt.Sprint(all), fmt.Sprint(want); got != want {
-		t.Errorf("claims are\n%s\nwant\n%s", got, want)
+	for what, text := range texts {
+		for _, secret := range secrets {
+			if secret == "" || strings.Contains(text, secret) {
+				t.Errorf("%s shows %q: %s", what, secret, text)
+			}
+		}
+		for _, word := range shown {
+			if !strings.Contains(text, word) {
+				t.Errorf("%s does not show %q: %s", what, word, text)
+			}
+		}
 	}
-	if s.ACR() != "" || s.SID() != "" || s.AMR() != nil || !s.AuthTime().IsZero() {
-		t.Error("a fact about the authentication came from UserInfo")
+	if text, err := json.Marshal(s); err != nil || string(text) != "{}" {
+		t.Errorf("as JSON it is %s, %v", text, err)
 	}
+}
 
-	var who struct {
+func TestNewSession_HasTheClaims(t *testing.T) {
+	t.Parallel()
+	before := time.Now()
+	type claims struct {
+		Issuer  string   `json:"iss"`
 		Subject string   `json:"sub"`
+		ACR     string   `json:"acr"`
+		AMR     []string `json:"amr"`
+		At      int64    `json:"auth_time"`
+		SID     string   `json:"sid"`
 		Email   string   `json:"email"`
-		Roles   []string `json:"roles"`
-		SIRET   string   `json:"SIRET"` // there is only "siret"
+	}
+	given := claims{"https://op.example", "alice", "eidas2", []string{"pwd", "mfa"}, 1700000000, "s1", "a@example.org"}
+	s := oidcrp.NewSession(given)
+	got := fmt.Sprint(s.Issuer(), s.Subject(), s.ACR(), s.AMR(), s.AuthTime().Unix(), s.SID())
+	if want := fmt.Sprint("https://op.example", "alice", "eidas2", []string{"pwd", "mfa"}, 1700000000, "s1"); got != want {
+		t.Errorf("the session says\n%s\nwant\n%s", got, want)
+	}
+	var back claims
+	if err := s.Claims(&back); err != nil || !reflect.DeepEqual(back, given) {
+		t.Errorf("the claims are %+v, %v", back, err)
+	}
+	if at := s.CreatedAt(); at.Before(before) || at.After(time.Now()) {
+		t.Errorf("it began at %v", at)
+	}
+	if left := s.ExpiresAt().Sub(s.CreatedAt()); left != 12*time.Hour {
+		t.Errorf("it lasts for %v", left)
+	}
+	if s.IDToken() != "" || s.Token() != nil || s.UserInfoClaims() != nil || s.ReturnTo() != "" {
+		t.Error("it has what no claim says")
+	}
+	if other := oidcrp.NewSession(given); other.ID() == s.ID() || len(s.ID()) != 22 {
+		t.Errorf("the ids are %q and %q", s.ID(), other.ID())
+	}
+}
+
+func TestNewSession_PanicsWithoutAnObject(t *testing.T) {
+	t.Parallel()
+	for what, claims := range map[string]any{
+		"nothing": nil, "text": "alice", "a number": 1, "a list": []string{"alice"}, "a function": func() {},
+		"two members of one name": json.RawMessage(`{"sub":"alice","sub":"bruno"}`), "broken JSON": json.RawMessage(`{`),
+	} {
+		if message := panicOf(func() { oidcrp.NewSession(claims) }); !strings.HasPrefix(message, "oidcrp: NewSession: ") {
+			t.Errorf("%s: the panic is %q", what, message)
+		}
+	}
+}
+
+// panicOf returns what f panics with, "" if it does not.
+func panicOf(f func()) (message string) {
+	defer func() {
+		if p := recover(); p != nil {
+			message = fmt.Sprint(p)
+		}
+	}()
+	f()
+	return ""
+}
+
+func TestClaims_DecodeAsEncodingJSONDoes(t *testing.T) {
+	t.Parallel()
+	s := oidcrp.NewSession(json.RawMessage(`{"sub":"alice","number":12345678901234567890,"half":0.5,"email":null,
+		"address":{"locality":"Lyon","COUNTRY":"FR","geo":{"lat":45.75,"LON":4.85}},
+		"rights":[{"app":"a"},{"APP":"b"}],"by_app":{"A":{"level":1},"b":{"LEVEL":2}}}`))
+
+	type place struct {
+		Locality string `json:"locality"`
+		Country  string `json:"country"`
+		Geo      *struct {
+			Lat float64 `json:"lat"`
+			Lon float64 `json:"lon"`
+		} `json:"geo"`
+	}
+	var who struct {
+		Subject string      `json:"sub"`
+		Number  json.Number `json:"number"`
+		Half    float64     `json:"half"`
+		Email   *string     `json:"email"`
+		Address place       `json:"address"`
+		Rights  []struct {
+			App string `json:"app"`
+		} `json:"rights"`
+		ByApp map[string]struct {
+			Level int `json:"level"`
+		} `json:"by_app"`
+		Missing string `json:"missing"`
 	}
 	if err := s.Claims(&who); err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(who); got != "{alice new@example.org [a] }" {
-		t.Errorf("decoded into a struct: %s", got)
+	if who.Subject != "alice" || who.Number != "12345678901234567890" || who.Half != 0.5 || who.Email != nil || who.Missing != "" {
+		t.Errorf("decoded %+v", who)
+	}
+	if who.Address.Locality != "Lyon" || who.Address.Geo == nil || who.Address.Geo.Lat != 45.75 {
+		t.Errorf("the address is %+v", who.Address)
+	}
+	if who.Address.Country != "" || who.Address.Geo.Lon != 0 || who.Rights[1].App != "" || who.ByApp["b"].Level != 0 {
+		t.Errorf("names in another case were filled: %+v", who)
+	}
+	if len(who.Rights) != 2 || who.Rights[0].App != "a" || len(who.ByApp) != 2 || who.ByApp["A"].Level != 1 {
+		t.Errorf("decoded %+v", who)
+	}
+
+	var members map[string]json.RawMessage
+	if err := s.Claims(&members); err != nil || string(members["number"]) != "12345678901234567890" || len(members) != 7 {
+		t.Errorf("as raw members: %s, %v", members, err)
+	}
+	all := map[string]any{"kept": true}
+	if err := s.Claims(&all); err != nil || all["sub"] != "alice" || all["kept"] != true {
+		t.Errorf("as a map: %v, %v", all, err)
+	}
+	var anything any
+	if err := s.Claims(&anything); err != nil || anything.(map[string]any)["half"] != 0.5 {
+		t.Errorf("as anything: %v, %v", anything, err)
 	}
 }
 
-func TestClaimNamesMatchExactly(t *testing.T) {
+func TestClaims_ReportWhatCannotBeDecoded(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, nil)
-	for _, test := range []struct{ what, idToken, userInfo string }{
-		{"in the ID Token, after", `{"sub":"alice","SUB":"mallory","Sub":"mallory"}`, ""},
-		{"in the ID Token, before", `{"SUB":"mallory","sub":"alice"}`, ""},
-		{"in UserInfo", `{"sub":"alice"}`, `{"SUB":"mallory","ſub":"mallory"}`},
-	} {
-		s := madeSession(c.Client, test.idToken, test.userInfo)
-		var who struct {
-			Subject string `json:"sub"`
-		}
-		if err := s.Claims(&who); err != nil || who.Subject != "alice" || s.Subject() != "alice" {
-			t.Errorf("SUB %s: decoded %q, Subject is %q (%v)", test.what, who.Subject, s.Subject(), err)
-		}
-	}
-}
-
-func TestClaimsReportsWhatCannotBeDecoded(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	s := madeSession(c.Client, aliceClaims, "")
+	s := oidcrp.NewSession(map[string]any{"sub": "alice"})
 	var wrong struct {
 		Subject int `json:"sub"`
 	}
-	wantCode(t, s.Claims(&wrong), CodeInternal)
-	wantCode(t, s.Claims(wrong), CodeInternal)
-}
-
-func TestTheRawClaimsAreCopies(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	s := madeSession(c.Client, aliceClaims, `{"sub":"alice","email":"a@example.org"}`)
-	for _, raw := range []func() json.RawMessage{s.IDTokenClaims, s.UserInfoClaims} {
-		before := string(raw())
-		clear(raw())
-		if after := string(raw()); after != before {
-			t.Errorf("the session changed from %s to %s", before, after)
-		}
-	}
-	if got := string(s.IDTokenClaims()); got != aliceClaims {
-		t.Errorf("IDTokenClaims is %s", got)
-	}
-	if got := s.IDToken(); got != madeJWS(aliceClaims) {
-		t.Errorf("IDToken is %s, not what was received", got)
-	}
-	if got := madeSession(c.Client, aliceClaims, "").UserInfoClaims(); got != nil {
-		t.Errorf("UserInfoClaims without UserInfo is %q, want nil", got)
-	}
-}
-
-func TestTokensAreKeptOnlyWhenAskedFor(t *testing.T) {
-	t.Parallel()
-	if token := madeSession(newOfflineClient(t, nil).Client, aliceClaims, "").Token(); token != nil {
-		t.Errorf("Token is %v without KeepTokens", token)
-	}
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Tokens.Keep = true })
-	s := madeSession(c.Client, aliceClaims, "")
-	got := s.Token()
-	if got.AccessToken != "access" || got.RefreshToken != "refresh" || got.TokenType != "Bearer" ||
-		!got.Expiry.Equal(c.clock.Now().Add(time.Hour)) {
-		t.Errorf("Token is %+v", got)
-	}
-	got.AccessToken = "changed"
-	if s.Token().AccessToken != "access" {
-		t.Error("Token hands out the session's own")
-	}
-}
-
-func TestThePageThatALoginLeadsToIsNotStored(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	s := c.sessions.create(&authenticated{idToken: &idToken{raw: madeJWS(aliceClaims)}, tokens: &tokenResponse{}, started: c.now()}, "", "/page")
-	if s.ReturnTo() != "/page" {
-		t.Errorf("ReturnTo is %q after the login", s.ReturnTo())
-	}
-	stored, err := c.Session(requestWith(c.startSession(t, s)...))
-	if err != nil || stored.ReturnTo() != "" {
-		t.Errorf("ReturnTo is %q later on (%v)", stored.ReturnTo(), err)
-	}
-}
-
-func TestStoredSessionsReadBackTheSame(t *testing.T) {
-	t.Parallel()
-	full := fullSession()
-	for _, test := range []struct {
-		what   string
-		change func(*Session)
-	}{
-		{"everything", func(*Session) {}},
-		{"no tokens", func(s *Session) { s.tokens = nil }},
-		{"no refresh token and no expiry", func(s *Session) { s.tokens = &oauth2.Token{AccessToken: "a", TokenType: "Bearer"} }},
-		{"no UserInfo", func(s *Session) { s.userInfo = nil }},
-		{"no ceiling", func(s *Session) { s.ceiling = time.Time{} }},
-		{"UserInfo of a megabyte", func(s *Session) { s.userInfo = bytes.Repeat([]byte("x"), 1<<20) }},
+	for what, v := range map[string]any{
+		"a wrong type": &wrong, "no pointer": wrong, "nil": nil, "a nil pointer": (*struct{})(nil), "a list": new([]string),
 	} {
-		s := full.copy()
-		test.change(s)
-		stored := s.marshal()
-		got, err := unmarshalSession(stored, defaultLifetime)
-		if err != nil {
-			t.Errorf("%s: %v", test.what, err)
-			continue
-		}
-		if !bytes.Equal(got.marshal(), stored) || got.Subject() != "alice" || got.IDToken() != s.IDToken() ||
-			got.ExpiresAt().Unix() != s.ExpiresAt().Unix() || (got.userInfo == nil) != (s.userInfo == nil) ||
-			fmt.Sprintf("%+v", got.Token()) != fmt.Sprintf("%+v", s.Token()) {
-			t.Errorf("%s: read back as %+v", test.what, got)
-		}
+		t.Run(what, func(t *testing.T) { wantCode(t, s.Claims(v), oidcrp.CodeInternal) })
 	}
+	var none *oidcrp.Session
+	wantCode(t, none.Claims(new(map[string]any)), oidcrp.CodeNoSession)
 }
 
-// fullSession is a session in which nothing is missing.
-func fullSession() *Session {
-	s := &Session{
-		id: "0123456789abcdef", created: time.Unix(1700000000, 0), seen: time.Unix(1700000060, 0),
-		ceiling: time.Unix(1700001000, 0), stepUp: "demand", lifetime: 12 * time.Hour,
-		idToken: splitJWS(madeJWS(aliceClaims)), userInfo: []byte(`{"sub":"alice"}`),
-		tokens: &oauth2.Token{AccessToken: "a", TokenType: "Bearer", RefreshToken: "r", Expiry: time.Unix(1700003600, 0)},
-	}
-	s.decodeLater()
-	return s
-}
-
-func TestStoredSessionsThatAreCutOrForeignAreRefused(t *testing.T) {
+func TestSession_ConcurrentUse(t *testing.T) {
 	t.Parallel()
-	stored := fullSession().marshal()
-	for n := range stored {
-		if s, err := unmarshalSession(stored[:n], defaultLifetime); err == nil {
-			t.Errorf("the first %d of %d bytes were read as %+v", n, len(stored), s)
-		}
+	s := oidcrp.NewSession(map[string]any{"sub": "alice", "amr": []string{"pwd"}})
+	done := make(chan string)
+	for range 4 {
+		go func() {
+			var claims map[string]any
+			err := s.Claims(&claims)
+			done <- fmt.Sprint(s.Subject(), s.AMR(), claims["sub"], err)
+		}()
 	}
-	if _, err := unmarshalSession(append(slices.Clone(stored), 0), defaultLifetime); err == nil {
-		t.Error("a byte too many was accepted")
-	}
-	for version := range 256 {
-		foreign := slices.Clone(stored)
-		foreign[0] = byte(version)
-		if _, err := unmarshalSession(foreign, defaultLifetime); (err == nil) != (version == sessionFormat) {
-			t.Errorf("version %d: %v", version, err)
+	for range 4 {
+		if got := <-done; got != "alice[pwd]alice<nil>" {
+			t.Errorf("a reader got %s", got)
 		}
 	}
 }
 
-func FuzzUnmarshalSession(f *testing.F) {
-	s := fullSession()
-	f.Add(s.marshal())
-	s.tokens = nil
-	f.Add(s.marshal())
-	f.Add([]byte{sessionFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, stored []byte) {
-		s, err := unmarshalSession(stored, defaultLifetime)
-		if err != nil {
-			return
-		}
-		if size := len(s.marshal()); size > len(stored) {
-			t.Errorf("%d bytes came out of %d", size, len(stored))
-		}
-		s.Subject()
-		s.AuthTime()
-		s.ExpiresAt()
-		var claims map[string]any
-		_ = s.Claims(&claims)
-	})
-}
-
-func TestSessionsEndByTheirLimits(t *testing.T) {
+func TestSession_HTTPClientWithoutTokens(t *testing.T) {
 	t.Parallel()
-	const lifetime, idle = 10 * time.Hour, 30 * time.Minute
-	for _, test := range []struct {
-		what   string
-		change func(s *Session, now time.Time)
-		want   string // why it ended, "" if it did not
-	}{
-		{"new", func(*Session, time.Time) {}, ""},
-		{"one second before its lifetime ends", func(s *Session, now time.Time) { s.created = now.Add(time.Second - lifetime) }, ""},
-		{"at the end of its lifetime", func(s *Session, now time.Time) { s.created = now.Add(-lifetime) }, "expired"},
-		{"in use and long past its lifetime", func(s *Session, now time.Time) { s.created = now.Add(-100 * lifetime) }, "expired"},
-		{"idle for a second less than allowed", func(s *Session, now time.Time) { s.seen = now.Add(time.Second - idle) }, ""},
-		{"idle for as long as allowed", func(s *Session, now time.Time) { s.seen = now.Add(-idle) }, "idle"},
-		{"before the provider's own limit", func(s *Session, now time.Time) { s.ceiling = now.Add(time.Second) }, ""},
-		{"at the provider's own limit", func(s *Session, now time.Time) { s.ceiling = now }, "expired"},
-		{"with a provider's limit beyond the lifetime", func(s *Session, now time.Time) {
-			s.created, s.ceiling = now.Add(-lifetime), now.Add(time.Hour)
-		}, "expired"},
-		{"made by a clock five minutes ahead", func(s *Session, now time.Time) { s.created = now.Add(5 * time.Minute) }, ""},
-		{"future", func(s *Session, now time.Time) { s.created = now.Add(5*time.Minute + time.Second) }, "future"},
-		{"with no beginning", func(s *Session, _ time.Time) { s.created = time.Time{} }, "expired"},
+	s := oidcrp.NewSession(map[string]any{"sub": "alice"})
+	for what, ctx := range map[string]context.Context{
+		"without a request": t.Context(), "in a test": oidcrp.ContextWithSession(t.Context(), s),
 	} {
-		c := newOfflineClient(t, func(cfg *Config) { cfg.Sessions.Lifetime, cfg.Sessions.IdleTimeout = lifetime, idle })
-		s := madeSession(c.Client, aliceClaims, "")
-		test.change(s, c.clock.Now())
-		r := requestWith(c.startSession(t, s)...)
-		if test.want != "" {
-			c.wantRefusal(t, r, test.want)
-		} else if _, err := c.Session(r); err != nil {
-			t.Errorf("a session %s: %v", test.what, err)
+		if _, err := s.HTTPClient(ctx).Get("http://127.0.0.1:1/"); !errors.Is(err, oidcrp.CodeLoginRequired) {
+			t.Errorf("%s: %v", what, err)
 		}
-	}
-}
-
-// A person who clicks every 20 seconds stays signed in until the lifetime ends;
-// the session is written down at most once a minute for that.
-func TestASessionInUseIsRolledAtMostOnceAMinute(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		what   string
-		stored bool
-	}{{"in cookies", false}, {"in a store", true}} {
-		t.Run(test.what, func(t *testing.T) {
-			t.Parallel()
-			c := newOfflineClient(t, func(cfg *Config) {
-				cfg.Sessions.Lifetime, cfg.Sessions.IdleTimeout = time.Hour, 10*time.Minute
-				if test.stored {
-					cfg.Store = newMemoryStore(0, cfg.Now)
-				}
-			})
-			protected := c.RequireLogin(http.HandlerFunc(sayWho))
-			cookies := c.start(t)
-			rolled, requests := 0, 0
-			for ; requests < 3*59; requests++ {
-				c.clock.Advance(20 * time.Second)
-				w := httptest.NewRecorder()
-				protected.ServeHTTP(w, requestWith(cookies...))
-				if w.Code != http.StatusOK {
-					t.Fatalf("request %d: status %d", requests, w.Code)
-				}
-				if len(w.Result().Cookies()) > 0 {
-					rolled++
-				}
-				cookies = cookiesAfter(cookies, w)
-			}
-			if rolled < 50 || rolled > 59 {
-				t.Errorf("in 59 minutes the session was written down %d times", rolled)
-			}
-			c.clock.Advance(time.Minute)
-			if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
-				t.Errorf("after an hour: %v", err)
-			}
-		})
-	}
-}
-
-func TestAShortIdleTimeoutIsPutOffInTime(t *testing.T) {
-	t.Parallel()
-	for _, stored := range []bool{false, true} {
-		c := newOfflineClient(t, func(cfg *Config) {
-			cfg.Sessions.IdleTimeout = time.Minute
-			if stored {
-				cfg.Store = newMemoryStore(0, cfg.Now)
-			}
-		})
-		handler := c.Middleware(http.HandlerFunc(sayWho))
-		cookies := c.start(t)
-		for range 10 {
-			c.clock.Advance(45 * time.Second)
-			w := httptest.NewRecorder()
-			handler.ServeHTTP(w, requestWith(cookies...))
-			cookies = cookiesAfter(cookies, w)
-		}
-		if _, err := c.Session(requestWith(cookies...)); err != nil {
-			t.Errorf("with a store (%t): someone who comes every 45 seconds was signed out: %v", stored, err)
-		}
-		c.clock.Advance(time.Minute)
-		if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
-			t.Errorf("with a store (%t): idle for a minute: %v", stored, err)
-		}
-	}
-}
-
-func TestARolledSessionIsNotLeftInSharedCaches(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	cookies := c.start(t)
-	c.clock.Advance(2 * time.Minute)
-	w := httptest.NewRecorder()
-	c.Middleware(http.HandlerFunc(sayWho)).ServeHTTP(w, requestWith(cookies...))
-	if len(w.Result().Cookies()) == 0 {
-		t.Fatal("the session was not rolled")
-	}
-	if got := w.Header().Get("Cache-Control"); got != "private" {
-		t.Errorf("Cache-Control of a public page that sets the session cookie is %q", got)
-	}
-
-	// What apps declare public is not rolled: the app's header is set later.
-	for _, dest := range []string{"image", "style", "script", "font"} {
-		for _, handler := range []http.Handler{
-			c.Middleware(http.HandlerFunc(sayWho)), c.RequireLogin(http.HandlerFunc(sayWho)),
-		} {
-			r := requestWith(cookies...)
-			r.Header.Set("Sec-Fetch-Dest", dest)
-			w := httptest.NewRecorder()
-			handler.ServeHTTP(w, r)
-			if cookies := w.Result().Cookies(); w.Code != 200 || len(cookies) > 0 {
-				t.Errorf("%s: status %d, cookies %v", dest, w.Code, cookies)
-			}
-		}
-	}
-}
-
-func TestEndSessionSignsOut(t *testing.T) {
-	t.Parallel()
-	for _, store := range []Store{nil, NewMemoryStore(0)} {
-		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
-		cookies := c.start(t)
-		w := httptest.NewRecorder()
-		if err := c.EndSession(w, requestWith(cookies...)); err != nil {
-			t.Fatal(err)
-		}
-		if left := cookiesAfter(cookies, w); len(left) > 0 {
-			t.Errorf("with a store (%t): cookies left: %v", store != nil, left)
-		}
-		if _, err := c.Session(requestWith(cookies...)); store != nil && !errors.Is(err, CodeNoSession) {
-			t.Errorf("the old handle still opens a session: %v", err)
-		}
-	}
-}
-
-func TestNoSessionOutsideOfTheMiddleware(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	cookies := c.start(t)
-	if s, ok := SessionFromContext(requestWith(cookies...).Context()); s != nil || ok {
-		t.Errorf("a request that passed no middleware has %v, %t", s, ok)
-	}
-	if _, err := c.Session(requestWith(cookies...)); err != nil {
-		t.Errorf("Session needs no middleware: %v", err)
-	}
-	if _, err := c.Session(requestWith()); !errors.Is(err, CodeNoSession) {
-		t.Errorf("Session of a stranger: %v", err)
-	}
-}
-
-func TestStartSessionForgetsTheLogin(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	pending := &http.Cookie{Name: c.logins.cookieName("the-state"), Value: "x"}
-	other := &http.Cookie{Name: c.logins.cookieName("another"), Value: "x"}
-	login := &pendingLogin{logins: c.logins, cookie: pending.Name, hasCookie: true}
-	s := madeSession(c.Client, aliceClaims, "")
-	s.login = &freshLogin{forget: login.forget}
-	w := httptest.NewRecorder()
-	if err := c.StartSession(w, requestWith(pending, other), s); err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, cookie := range cookiesAfter([]*http.Cookie{pending, other}, w) {
-		names = append(names, cookie.Name)
-	}
-	if slices.Contains(names, pending.Name) || !slices.Contains(names, other.Name) {
-		t.Errorf("the browser keeps %q", names)
-	}
-}
-
-func TestTheProviderLimitsTheSession(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	end := c.now().Add(30 * time.Minute).Truncate(time.Second)
-	token, err := readIDToken(fmt.Appendf(nil, `{"iss":"i","sub":"alice","session_expiry":%d}`, end.Unix()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := c.sessions.create(&authenticated{idToken: token, tokens: &tokenResponse{}, started: c.now()}, "", "")
-	if !s.ExpiresAt().Equal(end) {
-		t.Errorf("the session ends at %v, want %v", s.ExpiresAt(), end)
-	}
-}
-
-func TestNobodySignsInToASessionThatIsOver(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	now := c.now()
-	login, refresh := &expectedIDToken{nonce: "n"}, &expectedIDToken{}
-	for _, tt := range []struct {
-		name     string
-		end      time.Time
-		expected *expectedIDToken
-		refused  bool
-	}{
-		{"no end", time.Time{}, login, false},
-		{"an end to come", now.Add(time.Second), login, false},
-		{"an end right now", now, login, true},
-		{"an end in 1970", time.Unix(0, 0), login, true},
-		{"an end that a refresh brings", now, refresh, false},
-	} {
-		err := c.flow.rules.checkSessionExpiry(&idToken{sessionExpiry: tt.end}, tt.expected)
-		if (err != nil) != tt.refused {
-			t.Errorf("%s: %v", tt.name, err)
-		}
-	}
-	s := &Session{ceiling: time.Unix(0, 0)}
-	read, err := unmarshalSession(s.marshal(), defaultLifetime)
-	if err != nil || read.ceiling.IsZero() {
-		t.Errorf("an end in 1970 is stored as %v, %v", read, err)
 	}
 }

@@ -1,0 +1,262 @@
+package oidcrp
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oidcrp/oidcrp/internal/seal"
+)
+
+// testCookies returns the cookies of a client with the fixed keys of the tests.
+func testCookies(t testing.TB, issuer, clientID, pathPrefix, host string, secure bool) *cookies {
+	t.Helper()
+	keys, err := newCookieKeys(Keys(testKey(1)), time.Now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newCookies(keys, issuer, clientID, pathPrefix, host, secure)
+}
+
+// usualCookies are those of an app over https.
+func usualCookies(t testing.TB) *cookies {
+	t.Helper()
+	return testCookies(t, "https://op.example", "app", "/auth/", "app.example", true)
+}
+
+// otherCookies are those of clients that differ in one thing from the usual one.
+func otherCookies(t testing.TB) map[string]*cookies {
+	t.Helper()
+	return map[string]*cookies{
+		"another issuer":            testCookies(t, "https://op.example/other", "app", "/auth/", "app.example", true),
+		"another issuer by a slash": testCookies(t, "https://op.example/", "app", "/auth/", "app.example", true),
+		"another client id":         testCookies(t, "https://op.example", "app2", "/auth/", "app.example", true),
+		"another prefix":            testCookies(t, "https://op.example", "app", "/agents/", "app.example", true),
+		"another host":              testCookies(t, "https://op.example", "app", "/auth/", "other.example", true),
+		"another port":              testCookies(t, "https://op.example", "app", "/auth/", "app.example:8443", true),
+	}
+}
+
+func TestCookies_NamesDifferBetweenClients(t *testing.T) {
+	t.Parallel()
+	all := otherCookies(t)
+	delete(all, "another host") // the browser itself keeps those apart
+	delete(all, "another port")
+	all["the usual"] = usualCookies(t)
+	names := make(map[string]string)
+	for what, c := range all {
+		for _, name := range []string{c.session, c.transaction, c.logout} {
+			if other, taken := names[name]; taken {
+				t.Errorf("%s and %s share the cookie %s", what, other, name)
+			}
+			names[name] = what
+			if !strings.HasPrefix(name, "__Host-oidcrp_") {
+				t.Errorf("%s has the cookie %s", what, name)
+			}
+		}
+	}
+	if a, b := usualCookies(t), usualCookies(t); a.session != b.session || a.transaction != b.transaction || a.logout != b.logout {
+		t.Error("two replicas of one app name their cookies differently")
+	}
+	if c := testCookies(t, "https://op.example", "app", "/auth/", "localhost", false); !strings.HasPrefix(c.session, "oidcrp_") {
+		t.Errorf("over http the cookie is %s", c.session)
+	}
+}
+
+// A value is good for the client that sealed it, and for one purpose: the name of
+// a cookie is not what keeps clients apart that share their keys.
+func TestCookies_ASealedValueOpensForItsClientAndPurposeOnly(t *testing.T) {
+	t.Parallel()
+	c := usualCookies(t)
+	text, err := c.seal("purpose", []byte("plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := usualCookies(t).open("purpose", text); string(plain) != "plain" || err != nil {
+		t.Errorf("another replica opens %q, %v", plain, err)
+	}
+	for what, other := range otherCookies(t) {
+		other.session, other.transaction, other.logout = c.session, c.transaction, c.logout
+		if plain, err := other.open("purpose", text); !errors.Is(err, seal.ErrTampered) {
+			t.Errorf("%s opens %q, %v", what, plain, err)
+		}
+		if slices.Equal(other.associated("purpose"), c.associated("purpose")) {
+			t.Errorf("%s has the same associated data", what)
+		}
+	}
+	for _, purpose := range []string{"", "purpos", "purpose\x00", "Purpose", c.session, c.transaction, c.logout} {
+		if plain, err := c.open(purpose, text); !errors.Is(err, seal.ErrTampered) {
+			t.Errorf("for %q it opens %q, %v", purpose, plain, err)
+		}
+	}
+}
+
+// The four things that a client seals, each under its own name.
+func TestCookies_PurposesDoNotMix(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	session := c.start(t)[0].Value[1:]
+	state, err := c.logins.newState(&transaction{Started: c.clock.Now().Unix()}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	login := c.logins.cookieName("s")
+	if err := c.logins.remember(w, requestWith(), login, &transaction{Issuer: c.issuer, Started: c.clock.Now().Unix()}); err != nil {
+		t.Fatal(err)
+	}
+	pending := w.Result().Cookies()[0].Value
+	w = httptest.NewRecorder()
+	c.endSessionURL(w, &Metadata{EndSessionEndpoint: "https://op.example/logout"}, madeSession(c.Client, aliceClaims, ""), "/")
+	logout := w.Result().Cookies()[0].Value
+
+	values := map[string]string{"a session": session, "a state": state, "a login": pending, "a logout": logout}
+	opens := map[string]func(value string) bool{
+		"a session": func(value string) bool {
+			_, err := c.Session(requestWith(&http.Cookie{Name: c.cookies.session, Value: "1" + value}))
+			return err == nil
+		},
+		"a state": func(value string) bool { _, ok := c.logins.openState(value); return ok },
+		"a login": func(value string) bool {
+			_, err := c.logins.find(requestWith(&http.Cookie{Name: login, Value: value}), login)
+			return err == nil
+		},
+		"a logout": func(value string) bool {
+			_, ok := c.openLogoutState(requestWith(&http.Cookie{Name: c.cookies.logout, Value: value}))
+			return ok
+		},
+	}
+	for is, value := range values {
+		for as, open := range opens {
+			if open(value) != (is == as) {
+				t.Errorf("%s was opened as %s: %t", is, as, is != as)
+			}
+		}
+	}
+	if _, err := c.logins.find(requestWith(&http.Cookie{Name: c.logins.cookieName("other"), Value: pending}), c.logins.cookieName("other")); !errors.Is(err, CodeTransactionLost) {
+		t.Errorf("a login under another name: %v", err)
+	}
+}
+
+func TestCookies_HaveSafeAttributes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		baseURL, attributes string
+		store               func(*Config)
+	}{
+		{"https://app.example", "Path=/; HttpOnly; Secure; SameSite=Lax", keptIn["cookies"]},
+		{"https://app.example/under/a/path", "Path=/; HttpOnly; Secure; SameSite=Lax", keptIn["cookies"]},
+		{"https://app.example", "Path=/; HttpOnly; Secure; SameSite=Lax", keptIn["a store"]},
+		{"http://127.0.0.1:8080", "Path=/; HttpOnly; SameSite=Lax", keptIn["cookies"]},
+		{"http://localhost:8080", "Path=/; HttpOnly; SameSite=Lax", keptIn["a store"]},
+	} {
+		c := newOfflineClient(t, func(cfg *Config) { cfg.BaseURL = test.baseURL; test.store(cfg) })
+		w := httptest.NewRecorder()
+		if err := c.StartSession(w, requestWith(), madeSession(c.Client, aliceClaims, "")); err != nil {
+			t.Fatal(err)
+		}
+		set := w.Header().Values("Set-Cookie")
+		if len(set) != 1 {
+			t.Fatalf("at %s: %d cookies", test.baseURL, len(set))
+		}
+		if _, attributes, _ := strings.Cut(set[0], "; "); attributes != test.attributes {
+			t.Errorf("at %s: attributes are %q, want %q", test.baseURL, attributes, test.attributes)
+		}
+		drop := httptest.NewRecorder()
+		c.cookies.drop(drop, c.cookies.session, 0)
+		if got, want := drop.Header().Get("Set-Cookie"), c.cookies.session+"=; "; !strings.HasPrefix(got, want) ||
+			!strings.Contains(got, "Max-Age=0") || strings.Contains(got, "Secure") != strings.Contains(test.attributes, "Secure") {
+			t.Errorf("at %s: it is deleted by %q", test.baseURL, got)
+		}
+	}
+	c, w := usualCookies(t), httptest.NewRecorder()
+	c.put(w, "n", "v", time.Hour, http.SameSiteNoneMode)
+	if got, want := w.Header().Get("Set-Cookie"), "n=v; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=None"; got != want {
+		t.Errorf("set %q, want %q", got, want)
+	}
+}
+
+// Browsers drop a cookie of more than 4096 bytes with its name and attributes.
+func TestPutChunks_SplitsWhatIsTooLongForOneCookie(t *testing.T) {
+	t.Parallel()
+	c := usualCookies(t)
+	var cookies []*http.Cookie
+	for _, size := range []int{0, 1, 3000, 3600, 3601, 3700, 3800, 4096, 8000, 12000, maxSessionText, 4096, 10} {
+		text := strings.Repeat("x", size)
+		w := httptest.NewRecorder()
+		c.putChunks(w, requestWith(cookies...), text)
+		for _, set := range w.Header().Values("Set-Cookie") {
+			if len(set) > maxCookie {
+				t.Errorf("%d bytes: a cookie of %d bytes", size, len(set))
+			}
+		}
+		cookies = cookiesAfter(cookies, w)
+		if got, want := len(cookies), 1+size/(maxCookie-100); got > want {
+			t.Errorf("%d bytes: %d cookies, want %d at most", size, got, want)
+		}
+		got, err := c.readChunks(requestWith(cookies...))
+		if got != text || err != nil {
+			t.Errorf("%d bytes: read back %d, %v", size, len(got), err)
+		}
+		if got := w.Header().Get("Cache-Control"); got != "private" {
+			t.Errorf("Cache-Control is %q", got)
+		}
+	}
+	w := httptest.NewRecorder()
+	c.dropSession(w, requestWith(cookies...))
+	if left := cookiesAfter(cookies, w); len(left) > 0 {
+		t.Errorf("after dropSession the browser keeps %v", left)
+	}
+}
+
+func TestReadChunks_SaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	c := usualCookies(t)
+	for _, test := range []struct {
+		what   string
+		values []string
+		text   string
+		reason string // "" for none
+	}{
+		{"nothing", nil, "", ""},
+		{"an empty cookie", []string{""}, "", ""},
+		{"one", []string{"1abc"}, "abc", ""},
+		{"two", []string{"2abc", "def"}, "abcdef", ""},
+		{"one, and one too many", []string{"1abc", "def"}, "abc", ""},
+		{"the second missing", []string{"2abc"}, "", "incomplete"},
+		{"the third missing", []string{"3abc", "def"}, "", "incomplete"},
+		{"none of them", []string{"0abc"}, "", "malformed"},
+		{"more than there can be", []string{"9abc"}, "", "malformed"},
+		{"no number", []string{"abc"}, "", "malformed"},
+		{"a control character", []string{"\x7fabc"}, "", "malformed"},
+	} {
+		r := requestWith()
+		for i, value := range test.values {
+			r.Header.Add("Cookie", c.chunkName(i)+"="+value)
+		}
+		text, err := c.readChunks(r)
+		reason := ""
+		var chunks *chunkError
+		if errors.As(err, &chunks) {
+			reason = chunks.reason
+			checkText(t, err)
+		}
+		if test.what == "a control character" { // net/http may have dropped the cookie
+			if text != "" {
+				t.Errorf("%s: read %q", test.what, text)
+			}
+			continue
+		}
+		if text != test.text || reason != test.reason {
+			t.Errorf("%s: %q, %v, want %q and %q", test.what, text, err, test.text, test.reason)
+		}
+	}
+	if got := fmt.Sprint(c.chunkName(0) == c.session, c.chunkName(2) == c.session+"2"); got != "true true" {
+		t.Errorf("the names of the chunks: %s", got)
+	}
+}

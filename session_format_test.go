@@ -1,0 +1,122 @@
+package oidcrp
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// fullSession is a session in which nothing is missing.
+func fullSession() *Session {
+	s := &Session{
+		id: "0123456789abcdef", created: time.Unix(1700000000, 0), seen: time.Unix(1700000060, 0),
+		ceiling: time.Unix(1700001000, 0), tokenEnd: time.Unix(1700000900, 0), stepUp: "demand", lifetime: 12 * time.Hour,
+		marks:   [2]markKey{subjectMark("i", "alice"), sessionMark("i", "s")},
+		idToken: splitJWS(madeJWS(aliceClaims)), userInfo: []byte(`{"sub":"alice"}`),
+		tokens:   &oauth2.Token{AccessToken: "a", TokenType: "Bearer", RefreshToken: "r", Expiry: time.Unix(1700003600, 0)},
+		tokensAt: time.Unix(1700000050, 0),
+	}
+	s.decodeLater()
+	return s
+}
+
+// stored describes everything of s that its stored form must keep.
+func stored(s *Session) string {
+	text := fmt.Sprintln(s.id, s.created.UnixMilli(), s.seen.Unix(), s.ceiling, s.tokenEnd, s.stepUp, s.lifetime,
+		s.marks, s.idToken, s.userInfo == nil, len(s.userInfo))
+	if s.tokens != nil {
+		text += fmt.Sprintln(s.tokens.AccessToken, s.tokens.RefreshToken, s.tokens.TokenType, s.tokens.Expiry, s.tokensAt)
+	}
+	return text
+}
+
+func TestSessionFormat_ReadsBackWhatItWrote(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		what   string
+		change func(*Session)
+	}{
+		{"everything", func(*Session) {}},
+		{"no tokens", func(s *Session) { s.tokens, s.tokensAt = nil, time.Time{} }},
+		{"no refresh token and no expiry", func(s *Session) { s.tokens = &oauth2.Token{AccessToken: "a", TokenType: "Bearer"} }},
+		{"no UserInfo", func(s *Session) { s.userInfo = nil }},
+		{"no ceiling", func(s *Session) { s.ceiling = time.Time{} }},
+		{"a ceiling of 1970", func(s *Session) { s.ceiling = time.Unix(1, 0) }},
+		{"no ID Token's end", func(s *Session) { s.tokenEnd = time.Time{} }},
+		{"no marks", func(s *Session) { s.marks = [2]markKey{} }},
+		{"milliseconds", func(s *Session) { s.created = s.created.Add(999 * time.Millisecond) }},
+		{"UserInfo of a megabyte", func(s *Session) { s.userInfo = bytes.Repeat([]byte("x"), 1<<20) }},
+		{"an empty id", func(s *Session) { s.id = "" }},
+	} {
+		s := fullSession().copy()
+		test.change(s)
+		got, err := unmarshalSession(s.marshal(), s.lifetime)
+		if err != nil {
+			t.Errorf("%s: %v", test.what, err)
+			continue
+		}
+		if stored(got) != stored(s) || got.Subject() != "alice" || got.IDToken() != s.IDToken() {
+			t.Errorf("%s: read back as\n%s, want\n%s", test.what, stored(got), stored(s))
+		}
+	}
+}
+
+// Zero is "no end" in the stored form.
+func TestSessionFormat_AnEndInTheYear1970IsAnEnd(t *testing.T) {
+	t.Parallel()
+	s := &Session{ceiling: time.Unix(0, 0)}
+	read, err := unmarshalSession(s.marshal(), defaultLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read.ceiling.IsZero() {
+		t.Error("read back as no end")
+	}
+}
+
+func TestSessionFormat_RefusesWhatIsCutOrForeign(t *testing.T) {
+	t.Parallel()
+	written := fullSession().marshal()
+	for n := range written {
+		if s, err := unmarshalSession(written[:n], defaultLifetime); err == nil {
+			t.Errorf("the first %d of %d bytes were read as %v", n, len(written), s)
+		}
+	}
+	if _, err := unmarshalSession(append(slices.Clone(written), 0), defaultLifetime); err == nil {
+		t.Error("a byte too many was accepted")
+	}
+	for version := range 256 {
+		foreign := slices.Clone(written)
+		foreign[0] = byte(version)
+		if _, err := unmarshalSession(foreign, defaultLifetime); (err == nil) != (version == sessionFormat) {
+			t.Errorf("version %d: %v", version, err)
+		}
+	}
+}
+
+func FuzzSessionFormat(f *testing.F) {
+	s := fullSession()
+	f.Add(s.marshal())
+	s.tokens = nil
+	f.Add(s.marshal())
+	f.Add([]byte{sessionFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, written []byte) {
+		s, err := unmarshalSession(written, defaultLifetime)
+		if err != nil {
+			return
+		}
+		if size := len(s.marshal()); size > len(written) {
+			t.Errorf("%d bytes came out of %d", size, len(written))
+		}
+		s.Subject()
+		s.AuthTime()
+		s.ExpiresAt()
+		var claims map[string]any
+		_ = s.Claims(&claims)
+	})
+}

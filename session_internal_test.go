@@ -1,0 +1,162 @@
+package oidcrp
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestSession_SaysWhoSignedInAndHow(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	s := madeSession(c.Client, `{"iss":"https://op.example","sub":"alice","aud":"app","acr":"eidas2",
+		"amr":["pwd","mfa"],"auth_time":1700000000,"sid":"s1","nonce":"n"}`, "")
+	got := fmt.Sprint(s.Issuer(), s.Subject(), s.ACR(), s.AMR(), s.AuthTime().Unix(), s.SID(),
+		s.CreatedAt().Equal(c.clock.Now()), s.ExpiresAt().Sub(s.CreatedAt()))
+	want := fmt.Sprint("https://op.example", "alice", "eidas2", []string{"pwd", "mfa"}, 1700000000, "s1", true, 12*time.Hour)
+	if got != want {
+		t.Errorf("session says\n%s\nwant\n%s", got, want)
+	}
+	s.AMR()[0] = "changed"
+	if s.AMR()[0] != "pwd" {
+		t.Error("AMR hands out the session's own slice")
+	}
+	if bare := madeSession(c.Client, `{"sub":"alice"}`, ""); bare.AMR() != nil || !bare.AuthTime().IsZero() {
+		t.Errorf("without amr and auth_time: %v, %v", bare.AMR(), bare.AuthTime())
+	}
+}
+
+func TestClaims_FactsComeFromTheIDTokenAlone(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	idToken := `{"iss":"https://op.example","sub":"alice","aud":"app","exp":1,"iat":2,"email":"old@example.org","locale":"fr"}`
+	userInfo := `{"iss":"https://evil.example","sub":"alice","aud":"other","azp":"other","acr":"eidas3","amr":["mfa"],
+		"auth_time":9,"sid":"x","nonce":"x","exp":9,"iat":9,"nbf":9,"jti":"x","at_hash":"x","c_hash":"x",
+		"email":"new@example.org","siret":"13002526500013","SUB":"mallory","roles":["a"]}`
+	s := madeSession(c.Client, idToken, userInfo)
+
+	var all map[string]any
+	if err := s.Claims(&all); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"iss": "https://op.example", "sub": "alice", "aud": "app", "exp": 1.0, "iat": 2.0, "locale": "fr",
+		"email": "new@example.org", "siret": "13002526500013", "SUB": "mallory", "roles": []any{"a"},
+	}
+	if got, want := fmt.Sprint(all), fmt.Sprint(want); got != want {
+		t.Errorf("claims are\n%s\nwant\n%s", got, want)
+	}
+	if s.ACR() != "" || s.SID() != "" || s.AMR() != nil || !s.AuthTime().IsZero() {
+		t.Error("a fact about the authentication came from UserInfo")
+	}
+
+	var who struct {
+		Subject string   `json:"sub"`
+		Email   string   `json:"email"`
+		Roles   []string `json:"roles"`
+		SIRET   string   `json:"SIRET"` // there is only "siret"
+	}
+	if err := s.Claims(&who); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(who); got != "{alice new@example.org [a] }" {
+		t.Errorf("decoded into a struct: %s", got)
+	}
+}
+
+func TestClaims_NamesMatchExactly(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	for _, test := range []struct{ what, idToken, userInfo string }{
+		{"in the ID Token, after", `{"sub":"alice","SUB":"mallory","Sub":"mallory"}`, ""},
+		{"in the ID Token, before", `{"SUB":"mallory","sub":"alice"}`, ""},
+		{"in UserInfo", `{"sub":"alice"}`, `{"SUB":"mallory","ſub":"mallory"}`},
+	} {
+		s := madeSession(c.Client, test.idToken, test.userInfo)
+		var who struct {
+			Subject string `json:"sub"`
+		}
+		if err := s.Claims(&who); err != nil || who.Subject != "alice" || s.Subject() != "alice" {
+			t.Errorf("SUB %s: decoded %q, Subject is %q (%v)", test.what, who.Subject, s.Subject(), err)
+		}
+	}
+}
+
+func TestSession_RawClaimsAreCopies(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	s := madeSession(c.Client, aliceClaims, `{"sub":"alice","email":"a@example.org"}`)
+	for _, raw := range []func() json.RawMessage{s.IDTokenClaims, s.UserInfoClaims} {
+		before := string(raw())
+		clear(raw())
+		if after := string(raw()); after != before {
+			t.Errorf("the session changed from %s to %s", before, after)
+		}
+	}
+	if got := string(s.IDTokenClaims()); got != aliceClaims {
+		t.Errorf("IDTokenClaims is %s", got)
+	}
+	if got := s.IDToken(); got != madeJWS(aliceClaims) {
+		t.Errorf("IDToken is %s, not what was received", got)
+	}
+	if got := madeSession(c.Client, aliceClaims, "").UserInfoClaims(); got != nil {
+		t.Errorf("UserInfoClaims without UserInfo is %q, want nil", got)
+	}
+}
+
+func TestSession_KeepsTokensOnlyWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	if token := madeSession(newOfflineClient(t, nil).Client, aliceClaims, "").Token(); token != nil {
+		t.Errorf("Token is %v without Tokens.Keep", token)
+	}
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Tokens.Keep = true })
+	s := madeSession(c.Client, aliceClaims, "")
+	got := s.Token()
+	if got.AccessToken != "access" || got.RefreshToken != "refresh" || got.TokenType != "Bearer" ||
+		!got.Expiry.Equal(c.clock.Now().Add(time.Hour)) {
+		t.Errorf("Token is %+v", got)
+	}
+	got.AccessToken = "changed"
+	if s.Token().AccessToken != "access" {
+		t.Error("Token hands out the session's own")
+	}
+}
+
+// A session ends at the first of its lifetime, the provider's session_expiry and,
+// if that is asked for, the ID Token's end.
+func TestExpiresAt_TakesTheFirstEnd(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		what           string
+		endWithIDToken bool
+		claims         string
+		want           time.Duration
+	}{
+		{"nothing said", false, ``, 12 * time.Hour},
+		{"session_expiry", false, `,"session_expiry":%d`, 30 * time.Minute},
+		{"exp of the ID Token", false, `,"exp":%d`, 12 * time.Hour},
+		{"exp of the ID Token, which counts", true, `,"exp":%d`, 30 * time.Minute},
+		{"both", true, `,"exp":%d,"session_expiry":4102444800`, 30 * time.Minute},
+	} {
+		c := newOfflineClient(t, func(cfg *Config) { cfg.Sessions.EndWithIDToken = test.endWithIDToken })
+		claims := test.claims
+		if claims != "" {
+			claims = fmt.Sprintf(claims, c.clock.Now().Add(30*time.Minute).Unix())
+		}
+		s := madeSession(c.Client, `{"sub":"alice"`+claims+`}`, "")
+		if got := s.ExpiresAt().Sub(c.clock.Now()); got != test.want {
+			t.Errorf("%s: the session lasts for %v, want %v", test.what, got, test.want)
+		}
+	}
+}
+
+func TestLargestClaims_NamesWhatTakesTheRoom(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Tokens.Keep = true })
+	s := madeSession(c.Client, `{"sub":"alice","roles":["one","two","three","four"]}`, `{"sub":"alice","picture":"a long text, but not the longest"}`)
+	s.tokens.AccessToken = "an access token that is longer than any other thing in this session"
+	if got, want := fmt.Sprint(s.largestClaims()), "[(access token) picture roles]"; got != want {
+		t.Errorf("the largest are %s, want %s", got, want)
+	}
+}
