@@ -5,6 +5,7 @@ package oidcrp
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
@@ -144,4 +146,65 @@ func noRedirects(browser *http.Client) *http.Client {
 	still := *browser
 	still.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &still
+}
+
+// encryptedSetup is an app whose ID Tokens and UserInfo answers are encrypted
+// with alg, and the latter signed as well if signed is not empty.
+func encryptedSetup(alg, enc, userInfoEnc, signed string) setup {
+	return setup{
+		provider: oidctest.Config{Clients: []oidctest.Client{{
+			ID: oidctest.ClientID, Secret: oidctest.ClientSecret, JWKS: publicOf(encryptionKeys()),
+			IDTokenEncryptedResponseAlg: alg, IDTokenEncryptedResponseEnc: enc,
+			UserInfoEncryptedResponseAlg: alg, UserInfoEncryptedResponseEnc: userInfoEnc,
+			UserInfoSignedResponseAlg: signed,
+		}}},
+		config: func(c *Config) {
+			c.Registration.ClientKeys = encryptionKeys()
+			c.Registration.IDTokenEncryptedResponseAlg, c.Registration.IDTokenEncryptedResponseEnc = alg, enc
+			c.Registration.UserInfoEncryptedResponseAlg, c.Registration.UserInfoEncryptedResponseEnc = alg, userInfoEnc
+			c.Registration.UserInfoSignedResponseAlg = signed
+		},
+		routes: func(c *Client, mux *http.ServeMux) {
+			mux.Handle("/session", c.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s, _ := SessionFromContext(r.Context())
+				json.NewEncoder(w).Encode(map[string]any{"id_token": s.IDToken(), "email": s.claim("email")})
+			})))
+		},
+	}
+}
+
+// encryptionKeys are a client's keys of which one fits each algorithm.
+func encryptionKeys() []jose.JSONWebKey {
+	return []jose.JSONWebKey{
+		{Key: testKeys().RSA2, KeyID: "signs", Use: "sig"},
+		{Key: testKeys().P384, KeyID: "signs too", Use: "sig"},
+		{Key: testKeys().RSA, KeyID: "rsa", Use: "enc"},
+		{Key: testKeys().P256, KeyID: "ec", Use: "enc"},
+	}
+}
+
+func publicOf(keys []jose.JSONWebKey) (set jose.JSONWebKeySet) {
+	for _, key := range keys {
+		set.Keys = append(set.Keys, key.Public())
+	}
+	return set
+}
+
+// fuzzClient is a client that cannot reach anybody.
+func fuzzClient(t testing.TB, change func(*Config)) *Client {
+	return mustNew(t, func(c *Config) {
+		c.Provider.Metadata = soundMetadata(nil)
+		c.Provider.Transport = roundTripper(func(*http.Request) (*http.Response, error) {
+			return nil, errors.New("no network here")
+		})
+		c.Now = func() time.Time { return time.Unix(1_800_000_000, 0) }
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+var everyKeyManagement = []string{
+	"RSA-OAEP", "RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A128KW", "ECDH-ES+A192KW", "ECDH-ES+A256KW",
+	"A128KW", "A192KW", "A256KW", "A128GCMKW", "A192GCMKW", "A256GCMKW", "dir",
 }

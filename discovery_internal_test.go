@@ -36,6 +36,7 @@ type opServer struct {
 	mu        sync.Mutex
 	discovery http.HandlerFunc // guarded by mu
 	jwks      http.HandlerFunc // guarded by mu
+	further   http.ServeMux    // other endpoints, if a test has any
 }
 
 // newOPServer returns a provider with a valid metadata document and no keys.
@@ -70,8 +71,10 @@ func (s *opServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.keyFetches.Add(1)
 		jwks(w, r)
 	default:
-		s.others.Add(1)
-		http.NotFound(w, r)
+		if _, pattern := s.further.Handler(r); pattern == "" {
+			s.others.Add(1)
+		}
+		s.further.ServeHTTP(w, r)
 	}
 }
 
@@ -130,6 +133,27 @@ func (s *opServer) serveKeys(keys ...any) {
 		panic(err)
 	}
 	s.setJWKS(respond(200, "application/jwk-set+json; charset=utf-8", string(doc)))
+}
+
+// client returns a new Client that talks to s, with change made to its Config.
+func (s *opServer) client(t testing.TB, change func(*Config)) *Client {
+	return mustNew(t, func(c *Config) {
+		c.Issuer, c.Provider.Transport, c.Now = s.issuer, s, s.clock.Now
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+// flow returns the flow of such a client, and its metadata.
+func (s *opServer) flow(t testing.TB, change func(*Config)) (*flow, *Metadata) {
+	t.Helper()
+	f := s.client(t, change).flow
+	m, err := f.provider.metadata(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, m
 }
 
 // provider returns a new provider that talks to s.

@@ -1,270 +1,22 @@
-package oidcrp
+package oidcrp_test
 
 import (
-	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/oidcrp/oidcrp/internal/fetch"
-	"github.com/oidcrp/oidcrp/internal/strictjson"
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// userInfoApp is a client, and a UserInfo endpoint that answers as it is told.
-type userInfoApp struct {
-	*idTokens
-}
-
-func newUserInfoApp(t testing.TB, pin string) *userInfoApp {
-	t.Helper()
-	s := algSetup("ES256", func(c *Config) { c.Registration.UserInfoSignedResponseAlg = pin })
-	s.provider.IDTokenSigningAlgValuesSupported = []string{"ES256", "RS256"}
-	return &userInfoApp{newIDTokens(t, s)}
-}
-
-// ask returns what the client makes of an answer about alice.
-func (a *userInfoApp) ask(t testing.TB, status int, contentType, body string) (string, error) {
-	t.Helper()
-	a.provider.Handle(oidctest.EndpointUserInfo, respond(status, contentType, body))
-	claims, err := a.client.flow.userInfo(t.Context(), a.metadata, "the-token", "alice")
-	return string(claims), err
-}
-
-// signed returns a signed answer, with changes made to its claims; a nil value
-// takes a claim away.
-func (a *userInfoApp) signed(alg string, changes map[string]any) string {
-	claims := map[string]any{"sub": "alice", "iss": a.provider.Issuer(), "aud": oidctest.ClientID}
-	maps.Copy(claims, changes)
-	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == nil })
-	return a.provider.SignClaims(alg, claims, nil)
-}
-
-// wantUserInfoRefused fails the test unless err is a refusal for check; empty:
-// one that no rule for a claim made.
-func wantUserInfoRefused(t *testing.T, what string, err error, check string) {
-	t.Helper()
-	if got := codeOf(err); got != CodeUserInfoRefused {
-		t.Errorf("%s: error is %v with code %s, want %s", what, err, got, CodeUserInfoRefused)
-	}
-	var refused *TokenError
-	if errors.As(err, &refused) != (check != "") || refused != nil && (refused.Check != check || refused.Token != "UserInfo") {
-		t.Errorf("%s: error is %v, want a refusal for its %s", what, err, check)
-	}
-}
-
-func TestUserInfoAsJSON(t *testing.T) {
-	t.Parallel()
-	a := newUserInfoApp(t, "")
-	for _, tt := range []struct {
-		what, contentType, body string
-		want                    string // the claims, or none
-		check                   string // that refuses it
-	}{
-		{"as it should be", "application/json", `{"sub":"alice","siret":"1"}`, `{"sub":"alice","siret":"1"}`, ""},
-		{"with a charset", "application/json; charset=utf-8", `{"sub":"alice"}`, `{"sub":"alice"}`, ""},
-		{"with a broken parameter", "application/json; charset", `{"sub":"alice"}`, `{"sub":"alice"}`, ""},
-		{"with a type in capitals", "Application/JSON", `{"sub":"alice"}`, `{"sub":"alice"}`, ""},
-		{"with white space", "application/json", " {\n\"sub\" : \"alice\" }\r\n", `{"sub":"alice"}`, ""},
-		{"with a null", "application/json", `{"sub":"alice","x":null}`, `{"sub":"alice","x":null}`, ""},
-
-		{"about another", "application/json", `{"sub":"mallory"}`, "", "sub"},
-		{"about somebody in capitals", "application/json", `{"sub":"ALICE"}`, "", "sub"},
-		{"with SUB in capitals", "application/json", `{"SUB":"alice"}`, "", "sub"},
-		{"without sub", "application/json", `{"email":"alice@example.org"}`, "", "sub"},
-		{"with sub null", "application/json", `{"sub":null}`, "", "sub"},
-		{"with sub in an array", "application/json", `{"sub":["alice"]}`, "", "sub"},
-		{"with an error instead", "application/json", `{"error":"invalid_token"}`, "", "sub"},
-
-		{"with sub twice", "application/json", `{"sub":"mallory","sub":"alice"}`, "", ""},
-		{"with more behind", "application/json", `{"sub":"alice"}{}`, "", ""},
-		{"in an array", "application/json", `[{"sub":"alice"}]`, "", ""},
-		{"without UTF-8", "application/json", "{\"sub\":\"alice\",\"x\":\"\xff\"}", "", ""},
-		{"empty", "application/json", "", "", ""},
-		{"labelled as HTML", "text/html", `{"sub":"alice"}`, "", ""},
-		{"labelled as text", "text/plain", `{"sub":"alice"}`, "", ""},
-		{"labelled as other JSON", "application/problem+json", `{"sub":"alice"}`, "", ""},
-		{"labelled with two types", "application/json, text/html", `{"sub":"alice"}`, "", ""},
-		{"without a label", "", `{"sub":"alice"}`, "", ""},
-	} {
-		got, err := a.ask(t, 200, tt.contentType, tt.body)
-		if got != tt.want {
-			t.Errorf("%s: the claims are %s, want %s", tt.what, got, tt.want)
-		}
-		if tt.want == "" {
-			wantUserInfoRefused(t, tt.what, err, tt.check)
-		} else if err != nil {
-			t.Errorf("%s: %v", tt.what, err)
-		}
-	}
-}
-
-func TestUserInfoAsJWT(t *testing.T) {
-	t.Parallel()
-	now := newTestClock().Now().Unix()
-	for _, pin := range []string{"", "ES256", "RS256", "HS256"} {
-		a := newUserInfoApp(t, pin)
-		alg := pin
-		if pin == "" {
-			alg = "ES256"
-		}
-		for _, tt := range []struct {
-			what, claim string
-			value       any
-			check       string
-		}{
-			{"nothing unusual", "x", nil, ""},
-			{"no exp", "exp", nil, ""},
-			{"exp to come", "exp", now + 60, ""},
-			{"exp within the skew", "exp", now - 30, ""},
-			{"exp past the skew", "exp", now - 61, "exp"},
-			{"aud as an array", "aud", []string{"client"}, ""},
-			{"an untrusted audience beside", "aud", []string{"other", "client"}, "aud"},
-
-			{"iss of another", "iss", "https://op.example", "iss"},
-			{"no iss", "iss", nil, "iss"},
-			{"aud of another", "aud", "client2", "aud"},
-			{"no aud", "aud", nil, "aud"},
-			{"an empty aud", "aud", []string{}, "aud"},
-			{"sub of another", "sub", "mallory", "sub"},
-			{"no sub", "sub", nil, "sub"},
-		} {
-			for _, contentType := range []string{"application/jwt", "application/jwt;charset=UTF-8", "APPLICATION/JWT"} {
-				what := fmt.Sprintf("%s by %s, pinned to %q", tt.what, alg, pin)
-				got, err := a.ask(t, 200, contentType, a.signed(alg, map[string]any{tt.claim: tt.value}))
-				if tt.check != "" {
-					wantUserInfoRefused(t, what, err, tt.check)
-				} else if err != nil || !strings.Contains(got, `"sub":"alice"`) {
-					t.Errorf("%s: %s, %v", what, got, err)
-				}
-			}
-		}
-	}
-}
-
-func TestASignedUserInfoIsReadStrictly(t *testing.T) {
-	t.Parallel()
-	a := newUserInfoApp(t, "HS256")
-	secret := []byte(a.client.provider.auth.secret)
-	sound := fmt.Sprintf(`"iss":%q,"aud":"client","sub":"alice"`, a.provider.Issuer())
-	for _, payload := range []string{
-		`{` + sound + `,"sub":"alice"}`, `{` + sound + `}{}`, `[{` + sound + `}]`, `{` + sound + `,"exp":"1"}`,
-		`{` + sound + `,"exp":-1}`, `{"iss":1,"aud":"client","sub":"alice"}`, `{"iss":"x","aud":7,"sub":"alice"}`, ``, `null`,
-	} {
-		_, err := a.ask(t, 200, "application/jwt", sign(head("HS256", ""), payload, secret))
-		if got := codeOf(err); got != CodeUserInfoRefused {
-			t.Errorf("%s: error is %v", payload, err)
-		}
-	}
-	if _, err := a.ask(t, 200, "application/jwt", " "+sign(head("HS256", ""), `{`+sound+`}`, secret)+"\n"); err != nil {
-		t.Errorf("white space around: %v", err)
-	}
-}
-
-func TestWhatSignsUserInfo(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		pin, alg string
-		check    string
-	}{
-		{"", "ES256", ""}, {"", "RS256", ""}, {"", "HS256", "alg"}, {"", "none", "format"},
-		{"ES256", "ES256", ""}, {"ES256", "RS256", "alg"}, {"ES256", "HS256", "alg"}, {"ES256", "none", "format"},
-		{"HS256", "HS256", ""}, {"HS256", "HS512", "alg"}, {"HS256", "ES256", "alg"},
-	} {
-		a := newUserInfoApp(t, tt.pin)
-		_, err := a.ask(t, 200, "application/jwt", a.signed(tt.alg, nil))
-		what := fmt.Sprintf("%s where %q was agreed", tt.alg, tt.pin)
-		if tt.check != "" {
-			wantUserInfoRefused(t, what, err, tt.check)
-		} else if err != nil {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	a := newUserInfoApp(t, "")
-	for what, jwt := range map[string]string{
-		"kid":       a.provider.ForgedToken("ES256", "unknown", map[string]any{"sub": "alice"}),
-		"signature": a.provider.ForgedToken("ES256", a.provider.KeyID("ES256"), map[string]any{"sub": "alice"}),
-		"format":    `{"sub":"alice"}`,
-	} {
-		_, err := a.ask(t, 200, "application/jwt", jwt)
-		wantUserInfoRefused(t, "a forgery", err, what)
-	}
-}
-
-func TestPlainJSONWhereASignatureWasAgreed(t *testing.T) {
-	t.Parallel()
-	a := newUserInfoApp(t, "ES256")
-	_, err := a.ask(t, 200, "application/json", `{"sub":"alice"}`)
-	wantUserInfoRefused(t, "plain JSON", err, "alg")
-	if want := `expected a JWT signed with ES256, got "plain JSON"`; !strings.HasSuffix(err.Error(), want) {
-		t.Errorf("error is %v, want %s", err, want)
-	}
-}
-
-func TestUserInfoKeysThatCannotBeHadAreAnOutage(t *testing.T) {
-	t.Parallel()
-	a := newUserInfoApp(t, "")
-	a.provider.Handle(oidctest.EndpointJWKS, respond(503, "text/html", "down"))
-	_, err := a.ask(t, 200, "application/jwt", a.signed("ES256", nil))
-	wantCode(t, err, CodeProviderUnavailable)
-}
-
-func TestUserInfoErrors(t *testing.T) {
-	t.Parallel()
-	a := newUserInfoApp(t, "")
-	for _, tt := range []struct {
-		what      string
-		status    int
-		challenge string
-		body      string
-		code      Code
-		error     string // of the ProviderError
-	}{
-		{"401 with a challenge", 401, `Bearer realm="x", error="invalid_token", error_description="expired"`, "", CodeProviderError, "invalid_token"},
-		{"403 with a challenge", 403, `Bearer error="insufficient_scope"`, "", CodeProviderError, "insufficient_scope"},
-		{"401 with a body", 401, "", `{"error":"invalid_token"}`, CodeProviderError, "invalid_token"},
-		{"401 with a hostile challenge", 401, `Bearer error="` + strings.Repeat("\u202e\t", 500), "", CodeProviderError,
-			strings.Repeat("..", 16) + "…"},
-		{"401 without a word", 401, "", "", CodeProviderInvalid, ""},
-		{"404", 404, "", "<p>", CodeProviderInvalid, ""},
-		{"204", 204, "", "", CodeProviderInvalid, ""},
-		{"201", 201, "", `{"sub":"alice"}`, CodeProviderInvalid, ""},
-		{"302", 302, "", "", CodeProviderInvalid, ""},
-		{"429", 429, "", "", CodeProviderUnavailable, ""},
-		{"500 with an error", 500, "", `{"error":"server_error"}`, CodeProviderUnavailable, ""},
-	} {
-		a.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, r *http.Request) {
-			if tt.challenge != "" {
-				w.Header().Set("WWW-Authenticate", tt.challenge)
-			}
-			respond(tt.status, "application/json", tt.body)(w, r)
-		})
-		_, err := a.client.flow.userInfo(t.Context(), a.metadata, "the-token", "alice")
-		if codeOf(err) != tt.code {
-			t.Errorf("%s: error is %v, want code %s", tt.what, err, tt.code)
-		}
-		var refusal *ProviderError
-		if errors.As(err, &refusal) != (tt.error != "") {
-			t.Errorf("%s: error is %v", tt.what, err)
-		} else if refusal != nil && (refusal.ErrorCode != tt.error || refusal.StatusCode != tt.status || refusal.Endpoint != "userinfo") {
-			t.Errorf("%s: the provider's error is %+v", tt.what, refusal)
-		}
-	}
-}
-
-func TestTheUserInfoRequest(t *testing.T) {
+func TestUserInfo_Request(t *testing.T) {
 	t.Parallel()
 	for pin, accept := range map[string]string{
 		"":      "application/json, application/jwt;q=0.5",
 		"ES256": "application/jwt",
 	} {
-		s := algSetup("ES256", func(c *Config) { c.Registration.UserInfoSignedResponseAlg = pin })
+		s := algSetup("ES256", func(c *oidcrp.Config) { c.Registration.UserInfoSignedResponseAlg = pin })
 		s.provider.Clients[0].UserInfoSignedResponseAlg = pin
 		app := newTestApp(t, s)
 		app.signIn(t)
@@ -282,31 +34,13 @@ func TestTheUserInfoRequest(t *testing.T) {
 	}
 }
 
-func TestTheAccessTokenFollowsNoRedirect(t *testing.T) {
-	t.Parallel()
-	a := newUserInfoApp(t, "")
-	seen := false
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen = true }))
-	defer elsewhere.Close()
-	for _, target := range []string{elsewhere.URL, a.provider.Endpoint(oidctest.EndpointJWKS)} {
-		a.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, target, http.StatusTemporaryRedirect)
-		})
-		_, err := a.client.flow.userInfo(t.Context(), a.metadata, "the-token", "alice")
-		wantCode(t, err, CodeProviderInvalid)
-	}
-	if n := a.provider.Count(oidctest.EndpointJWKS); seen || n > 0 {
-		t.Errorf("the redirect was followed: elsewhere %v, keys %d", seen, n)
-	}
-}
-
-func TestAProviderWithoutUserInfo(t *testing.T) {
+func TestUserInfo_MayBeMissing(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{
 		provider: oidctest.Config{Metadata: map[string]any{"userinfo_endpoint": nil}},
-		routes: func(c *Client, mux *http.ServeMux) {
+		routes: func(c *oidcrp.Client, mux *http.ServeMux) {
 			mux.HandleFunc("/claims", func(w http.ResponseWriter, r *http.Request) {
-				s, _ := SessionFromContext(r.Context())
+				s, _ := oidcrp.SessionFromContext(r.Context())
 				fmt.Fprintf(w, "%s %v", s.Subject(), s.UserInfoClaims() == nil)
 			})
 		},
@@ -317,98 +51,24 @@ func TestAProviderWithoutUserInfo(t *testing.T) {
 	}
 }
 
-// fuzzClient is a client that cannot reach anybody.
-func fuzzClient(t testing.TB, change func(*Config)) *Client {
-	return mustNew(t, func(c *Config) {
-		c.Provider.Metadata = soundMetadata(nil)
-		c.Provider.Transport = roundTripper(func(*http.Request) (*http.Response, error) {
-			return nil, errors.New("no network here")
+func TestUserInfo_TokenInTheBody(t *testing.T) {
+	t.Parallel()
+	for _, inBody := range []bool{false, true} {
+		app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Provider.UserInfoTokenInBody, c.Tokens.Keep = inBody, true }})
+		app.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Write([]byte(`{"sub":"alice"}`))
 		})
-		c.Now = func() time.Time { return time.Unix(1_800_000_000, 0) }
-		if change != nil {
-			change(c)
+		app.signIn(t)
+		asked := app.provider.RequestsTo(oidctest.EndpointUserInfo)
+		if len(asked) != 1 || asked[0].URL.RawQuery != "" {
+			t.Fatalf("in the body %t: %+v", inBody, asked)
 		}
-	})
-}
-
-// FuzzUserInfo checks that no answer makes a panic or an unbounded error, and
-// that nothing but what was agreed is accepted.
-func FuzzUserInfo(f *testing.F) {
-	plain := fuzzClient(f, nil)
-	pinned := fuzzClient(f, func(c *Config) { c.Registration.UserInfoSignedResponseAlg = "HS256" })
-	secret := []byte(pinned.provider.auth.secret)
-	sound := `{"iss":"https://op.example","aud":"app","sub":"alice"}`
-	for _, body := range []string{
-		sound, sign(head("HS256", ""), sound, secret), sign(head("HS256", ""), `{"sub":"alice"}`, secret),
-		sign(head("ES256", "a"), sound, testKeys().P256), `{"sub":"alice","sub":"bob"}`, "a.b.c", "..", "", "\xff",
-	} {
-		for _, mediaType := range []string{"application/json", "application/jwt", "text/html", ""} {
-			f.Add(mediaType, []byte(body))
+		r := asked[0]
+		inHeader := strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ")
+		posted := r.Method == "POST" && r.Header.Get("Content-Type") == "application/x-www-form-urlencoded"
+		if inHeader == inBody || posted != inBody || (r.Form.Get("access_token") != "") != inBody {
+			t.Errorf("in the body %t: %s, %v, %v", inBody, r.Method, r.Header, r.Form)
 		}
 	}
-	f.Fuzz(func(t *testing.T, mediaType string, body []byte) {
-		for _, c := range []*Client{plain, pinned} {
-			claims, err := c.flow.userInfoClaims(t.Context(), c.provider.static.effective, &fetch.Response{
-				StatusCode: 200, MediaType: mediaType, Body: slices.Clone(body),
-			})
-			if err != nil {
-				checkText(t, err)
-				continue
-			}
-			switch {
-			case c == plain && mediaType == "application/json" && string(claims) == string(body):
-			case c == pinned && mediaType == "application/jwt":
-				members, err := strictjson.Object(claims)
-				if iss, _, _ := members.String("iss"); err != nil || iss != c.issuer {
-					t.Fatalf("accepted %s", claims)
-				}
-			default:
-				t.Fatalf("%q, %q gave %s", mediaType, body, claims)
-			}
-		}
-	})
-}
-
-// FuzzCallbackParameters checks that what comes back from the browser is read
-// the same as by net/url, without a parameter given twice and without an
-// unbounded error.
-func FuzzCallbackParameters(f *testing.F) {
-	for _, query := range []string{
-		"code=a&state=b&iss=https://op.example", "code=a&code=b", "state=&state=", "error=access_denied&error_description=%00%ff",
-		"error", "iss", "%zz", "a;b=c", "code=a&session_state=x&session_state=y", strings.Repeat("a=b&", 1000), "",
-	} {
-		f.Add(query, true)
-		f.Add(query, false)
-	}
-	f.Fuzz(func(t *testing.T, query string, post bool) {
-		r := httptest.NewRequest("GET", "/auth/callback", nil)
-		r.URL.RawQuery = query
-		if post {
-			r = httptest.NewRequest("POST", "/auth/callback?code=from-the-query&state=from-the-query", strings.NewReader(query))
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		}
-		got, err := readAuthenticationResponse(r)
-		if err != nil {
-			if codeOf(err) != CodeInvalidRequest {
-				t.Fatalf("the code of %v is %s", err, codeOf(err))
-			}
-			checkText(t, err)
-			return
-		}
-		want, err := url.ParseQuery(query)
-		if err != nil {
-			t.Fatalf("read what cannot be: %v", err)
-		}
-		for name, value := range map[string]string{"state": got.state, "code": got.code, "iss": got.iss} {
-			if len(want[name]) > 1 || want.Get(name) != value {
-				t.Fatalf("%s is %q, and in full %q", name, value, want[name])
-			}
-		}
-		if got.hasIss != want.Has("iss") || (got.err != nil) != want.Has("error") {
-			t.Fatalf("read as %+v", got)
-		}
-		if got.err != nil {
-			checkText(t, got.err)
-		}
-	})
 }
