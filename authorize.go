@@ -90,35 +90,39 @@ var ownParameters = []string{
 	"claims", "login_hint", "id_token_hint", "display", "ui_locales", "resource",
 }
 
-func (o *AuthOptions) validate() error {
+// validate returns what is wrong with o, and which field.
+func (o *AuthOptions) validate() (field string, err error) {
 	prompts := strings.Fields(o.Prompt)
 	for _, prompt := range prompts {
 		if !slices.Contains([]string{"none", "login", "consent", "select_account", "create"}, prompt) {
-			return fmt.Errorf("Prompt %q is not known (none, login, consent, select_account, create)", clean(prompt, 30))
+			return "Prompt", fmt.Errorf("%q is not known (none, login, consent, select_account, create)", clean(prompt, 30))
 		}
 	}
 	if slices.Contains(prompts, "none") && len(prompts) > 1 {
-		return errors.New(`Prompt "none" cannot be combined with others`)
+		return "Prompt", errors.New(`"none" cannot be combined with others`)
 	}
-	for name, values := range map[string][]string{"ACRValues": o.ACRValues, "RequireACR": o.RequireACR} {
-		for _, acr := range values {
+	for _, list := range []struct {
+		field  string
+		values []string
+	}{{"ACRValues", o.ACRValues}, {"RequireACR", o.RequireACR}} {
+		for _, acr := range list.values {
 			if acr == "" || strings.Contains(acr, " ") { // the parameter is a list
-				return fmt.Errorf("%s holds %q: give each value by itself, without spaces", name, clean(acr, 100))
+				return list.field, fmt.Errorf("holds %q: give each value by itself, without spaces", clean(acr, 100))
 			}
 		}
 	}
 	if o.MaxAge != nil && *o.MaxAge < 0 {
-		return errors.New("MaxAge is negative")
+		return "MaxAge", fmt.Errorf("%v is negative", *o.MaxAge)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Extra)) {
 		if slices.Contains(ownParameters, name) {
-			return fmt.Errorf("Extra holds %q, which this package sends itself", name)
+			return "Extra", fmt.Errorf("holds %q, which this package sends itself", name)
 		}
 	}
 	if _, err := json.Marshal(o.Claims); err != nil {
-		return fmt.Errorf("Claims: %w", err)
+		return "Claims", fmt.Errorf("cannot be encoded: %w", err)
 	}
-	return nil
+	return "", nil
 }
 
 // clone copies what o shares with its maker.
@@ -214,7 +218,9 @@ func (o *AuthOptions) acrOver(base *AuthOptions) {
 	if o.ACRValues != nil || o.RequireACR != nil {
 		base.dropEssentialACR()
 	}
-	if !essential && o.ACRValues == nil && o.RequireACR == nil {
+	// A login that a route of the app starts repeats what base requires.
+	same := o.RequireACR == nil || slices.Equal(o.RequireACR, base.RequireACR)
+	if !essential && o.ACRValues == nil && same {
 		o.ACRValues = base.ACRValues
 	}
 	if !essential && o.RequireACR == nil {

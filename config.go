@@ -150,8 +150,8 @@ func normalize(cfg Config) (Config, *url.URL, []error) {
 	checkEncryption(&cfg, f)
 	checkProvider(&cfg, f)
 	checkSessions(&cfg, f)
-	if err := cfg.Login.validate(); err != nil {
-		f.add("Login", "cannot be used: %w", err)
+	if field, err := cfg.Login.validate(); err != nil {
+		f.add("Login."+field, "%w", err)
 	}
 	if err := cfg.Pages.check(); err != nil {
 		f.add("Pages", "cannot be used: %w", err)
@@ -224,7 +224,7 @@ func checkIssuer(issuer string, f *findings) {
 		return
 	}
 	if strings.HasSuffix(issuer, "/.well-known/openid-configuration") {
-		f.add("Issuer", "%q is the metadata's address: remove /.well-known/openid-configuration", issuer)
+		f.add("Issuer", "%q is the metadata's address: remove /.well-known/openid-configuration", withoutUser(issuer))
 		return
 	}
 	// OIDC Discovery 3: "no query or fragment components".

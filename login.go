@@ -85,8 +85,8 @@ func (l *logins) begin(w http.ResponseWriter, r *http.Request, asked *AuthOption
 
 func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOptions, restart bool) (string, error) {
 	ctx := r.Context()
-	if err := asked.validate(); err != nil {
-		return "", failf("login", CodeConfig, "AuthOptions: %w", err)
+	if field, err := asked.validate(); err != nil {
+		return "", failf("login", CodeConfig, "AuthOptions.%s %w", field, err)
 	}
 	request, err := l.flow.prepare(ctx, asked)
 	if err != nil {
