@@ -35,6 +35,8 @@ type cookies struct {
 	session     string // name; followed by a number from the second cookie on
 	transaction string // name; followed by the hash of the state
 	logout      string // name
+
+	sessionData []byte // associated(session), which every request needs
 }
 
 func newCookies(keys *cookieKeys, issuer, clientID, pathPrefix, host string, secure bool) *cookies {
@@ -46,15 +48,20 @@ func newCookies(keys *cookieKeys, issuer, clientID, pathPrefix, host string, sec
 		// subdomains, and over plain http (RFC 6265bis section 4.1.3.2).
 		name = "__Host-" + name
 	}
-	return &cookies{
+	c := &cookies{
 		keys: keys, secure: secure, identity: client + "\x00" + host,
 		session: name + "_s", transaction: name + "_t_", logout: name + "_o",
 	}
+	c.sessionData = c.associated(c.session)
+	return c
 }
 
 // associated returns the data that ties a sealed value to its purpose, such as
 // a cookie's name, and to this client.
 func (c *cookies) associated(purpose string) []byte {
+	if purpose == c.session && c.sessionData != nil {
+		return c.sessionData
+	}
 	return []byte(purpose + "\x00" + c.identity)
 }
 
