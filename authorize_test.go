@@ -202,18 +202,18 @@ func TestBeginLogin_RefusesContradictions(t *testing.T) {
 		{`Prompt "logn" is not known (none, login, consent, select_account, create)`, oidcrp.AuthOptions{Prompt: "consent logn"}},
 		{`Prompt "a.b" is not known (none, login, consent, select_account, create)`, oidcrp.AuthOptions{Prompt: "a\x00b"}},
 		{`Prompt "none" cannot be combined with others`, oidcrp.AuthOptions{Prompt: "none login"}},
-		{"MaxAge is negative", oidcrp.AuthOptions{MaxAge: new(time.Duration(-1))}},
+		{"MaxAge -1ns is negative", oidcrp.AuthOptions{MaxAge: new(time.Duration(-1))}},
 		{`ACRValues holds "": give each value by itself, without spaces`, oidcrp.AuthOptions{ACRValues: []string{"eidas2", ""}}},
 		{`ACRValues holds "eidas2 eidas3": give each value by itself, without spaces`,
 			oidcrp.AuthOptions{ACRValues: []string{"eidas2 eidas3"}}},
 		{`RequireACR holds "eidas2 eidas3": give each value by itself, without spaces`,
 			oidcrp.AuthOptions{RequireACR: []string{"eidas2 eidas3"}}},
-		{"Claims: json: unsupported type: func()", oidcrp.AuthOptions{Claims: &oidcrp.ClaimsRequest{
+		{"Claims cannot be encoded: json: unsupported type: func()", oidcrp.AuthOptions{Claims: &oidcrp.ClaimsRequest{
 			IDToken: map[string]*oidcrp.ClaimRequest{"a": {Value: func() {}}},
 		}}},
 	} {
-		if got := refusedLogin(t, c, &tt.opts, oidcrp.CodeConfig).Err.Error(); got != "AuthOptions: "+tt.want {
-			t.Errorf("error is %s, want AuthOptions: %s", got, tt.want)
+		if got := refusedLogin(t, c, &tt.opts, oidcrp.CodeConfig).Err.Error(); got != "AuthOptions."+tt.want {
+			t.Errorf("error is %s, want AuthOptions.%s", got, tt.want)
 		}
 	}
 }
@@ -236,7 +236,7 @@ func TestBeginLogin_ExtraMayNotNameAParameterOfThisPackage(t *testing.T) {
 	}
 	for _, name := range names {
 		err := refusedLogin(t, c, &oidcrp.AuthOptions{Extra: url.Values{name: {"x"}}}, oidcrp.CodeConfig)
-		if want := fmt.Sprintf("AuthOptions: Extra holds %q, which this package sends itself", name); err.Err.Error() != want {
+		if want := fmt.Sprintf("AuthOptions.Extra holds %q, which this package sends itself", name); err.Err.Error() != want {
 			t.Errorf("error is %v, want %s", err, want)
 		}
 	}

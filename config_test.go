@@ -211,11 +211,11 @@ var wrongConfigs = []struct {
 	{"Tokens.RefreshBefore needs Tokens.Keep", func(c *oidcrp.Config) { c.Tokens.RefreshBefore = time.Second }},
 	{"Tokens.RefreshFailure 7 is not known", func(c *oidcrp.Config) { c.Tokens.RefreshFailure = 7 }},
 
-	{`Login cannot be used: Prompt "logn" is not known (none, login, consent, select_account, create)`,
+	{`Login.Prompt "logn" is not known (none, login, consent, select_account, create)`,
 		func(c *oidcrp.Config) { c.Login.Prompt = "logn" }},
-	{`Login cannot be used: RequireACR holds "eidas2 eidas3": give each value by itself, without spaces`,
+	{`Login.RequireACR holds "eidas2 eidas3": give each value by itself, without spaces`,
 		func(c *oidcrp.Config) { c.Login.RequireACR = []string{"eidas2 eidas3"} }},
-	{`Login cannot be used: Extra holds "nonce", which this package sends itself`, func(c *oidcrp.Config) {
+	{`Login.Extra holds "nonce", which this package sends itself`, func(c *oidcrp.Config) {
 		c.Login.Extra = url.Values{"state": {"x"}, "nonce": {"x"}, "scope": {"x"}}
 	}},
 	{`Pages cannot be used: Texts["DE"]: write the language as a lower-case tag, such as "de"`, func(c *oidcrp.Config) {
@@ -270,7 +270,7 @@ func TestNew_ReportsEveryMistakeInOneOrder(t *testing.T) {
 		"ClientSecret is empty (for a public client, set Registration.TokenEndpointAuthMethod to \"none\")\n" +
 		"Registration.IDTokenSignedResponseAlg HS256 needs a ClientSecret of 32 bytes or more\n" +
 		"CookieKeys is empty: give at least one key of 32 random bytes, with Keys or KeyFile\n" +
-		`Login cannot be used: Extra holds "claims", which this package sends itself`
+		`Login.Extra holds "claims", which this package sends itself`
 	for range 20 {
 		_, err := oidcrp.New(oidcrp.Config{
 			PathPrefix:   "auth",

@@ -1,217 +1,22 @@
-package oidcrp
+package oidcrp_test
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
+	"html"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// pageOf returns the page about an error, in a language, with a change made to
-// it.
-func pageOf(c *Client, code Code, language string, change func(*Page)) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.Header.Set("Accept", "text/html")
-	r.Header.Set("Accept-Language", language)
-	p := c.errorPage(r, &Error{Op: "test", Code: code, Err: errors.New("the inside of the app")})
-	if change != nil {
-		change(p)
-	}
-	w := httptest.NewRecorder()
-	DefaultPage(w, r, p)
-	return w
-}
-
-func TestEveryPageIsWellFormed(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	for _, lang := range []string{"en", "fr"} {
-		for _, code := range allCodes {
-			w := pageOf(c.Client, code, lang, func(p *Page) {
-				p.Incident, p.Action = "incident1234", "/auth/login?a=b&step_up=c"
-			})
-			wantPage(t, fmt.Sprintf("%s in %s", code, lang), w, statusOf(code), lang)
-			if body := w.Body.String(); !strings.Contains(body, "<code>incident1234</code>") || strings.Contains(body, "inside") {
-				t.Errorf("%s in %s:\n%s", code, lang, body)
-			}
-		}
-		r := requestWith()
-		r.Header.Set("Accept-Language", lang)
-		w := httptest.NewRecorder()
-		c.confirmLogoutPage(w, r, "/a?b=c&d")
-		wantPage(t, "confirmation in "+lang, w, 200, lang)
-		w = httptest.NewRecorder()
-		c.signedOutPage(w, r)
-		wantPage(t, "signed out in "+lang, w, 200, lang)
-	}
-}
-
-var metaElement = regexp.MustCompile(`<meta ([^>]*)>`)
-
-// wantPage checks what every page has. The pages are written so that they are
-// XML as well, apart from meta, which HTML does not close.
-func wantPage(t *testing.T, what string, w *httptest.ResponseRecorder, status int, lang string) {
-	t.Helper()
-	body := w.Body.String()
-	decoder := xml.NewDecoder(strings.NewReader(metaElement.ReplaceAllString(body, "<meta $1/>")))
-	decoder.Entity = xml.HTMLEntity
-	elements := make(map[string]int)
-	for {
-		token, err := decoder.Token()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatalf("%s: %v in\n%s", what, err, body)
-		}
-		if start, ok := token.(xml.StartElement); ok {
-			elements[start.Name.Local]++
-		}
-	}
-	for _, name := range []string{"html", "head", "title", "style", "body", "main", "h1"} {
-		if elements[name] != 1 {
-			t.Errorf("%s has %d elements %s", what, elements[name], name)
-		}
-	}
-	if elements["script"] > 0 || elements["img"] > 0 || elements["link"] > 0 {
-		t.Errorf("%s loads something: %v", what, elements)
-	}
-	if !strings.HasPrefix(body, "<!doctype html>\n<html lang=\""+lang+"\">") {
-		t.Errorf("%s begins with %.60q", what, body)
-	}
-	h := w.Header()
-	if w.Code != status || h.Get("Content-Type") != "text/html; charset=utf-8" || h.Get("Content-Language") != lang ||
-		h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" ||
-		h.Get("Referrer-Policy") != "no-referrer" || !slices.Contains(h.Values("Vary"), "Accept-Language") ||
-		h.Get("Content-Length") != fmt.Sprint(len(body)) {
-		t.Errorf("%s: %d with the headers %v", what, w.Code, h)
-	}
-	wantPolicy(t, what, h.Get("Content-Security-Policy"), body)
-}
-
-var styleElement = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
-
-// wantPolicy checks that the policy lets the page's own style through: the
-// browser hashes the text of the element as it came.
-func wantPolicy(t *testing.T, what, policy, body string) {
-	t.Helper()
-	style := styleElement.FindStringSubmatch(body)
-	if style == nil {
-		t.Fatalf("%s has no style", what)
-	}
-	sum := sha256.Sum256([]byte(style[1]))
-	want := "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	directives := strings.Split(policy, "; ")
-	for _, directive := range []string{want, "default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"} {
-		if !slices.Contains(directives, directive) {
-			t.Errorf("%s: the policy lacks %q: %s", what, directive, policy)
-		}
-	}
-	if strings.Contains(policy, "unsafe") || strings.Contains(body, " style=") || strings.Contains(body, " onclick") {
-		t.Errorf("%s needs more than its policy allows", what)
-	}
-}
-
-func TestEveryPageSaysWhatToDo(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	titles := make(map[string]bool)
-	for _, code := range allCodes {
-		en, fr := pageOf(c.Client, code, "en", nil).Body.String(), pageOf(c.Client, code, "fr", nil).Body.String()
-		if en == fr {
-			t.Errorf("%s says the same in both languages", code)
-		}
-		for _, body := range []string{en, fr} {
-			if !strings.Contains(body, `<a class="button" href="/auth/login">`) || !strings.Contains(body, `<a href="/">`) {
-				t.Errorf("%s leads nowhere:\n%s", code, body)
-			}
-			if strings.Contains(body, string(code)) || strings.Contains(body, "oidc") {
-				t.Errorf("%s shows names from inside:\n%s", code, body)
-			}
-		}
-		_, title, _ := strings.Cut(en, "<h1>")
-		title, _, _ = strings.Cut(title, "</h1>")
-		titles[title] = true
-	}
-	if len(titles) != 9 {
-		t.Errorf("%d titles", len(titles))
-	}
-}
-
-func TestThePageIsInTheLanguageThatIsPreferred(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ header, want string }{
-		{"", "en"},
-		{"fr", "fr"},
-		{"FR", "fr"},
-		{"fr-FR", "fr"},
-		{"fr-CA,fr;q=0.9,en;q=0.8", "fr"},
-		{"en-US,en;q=0.9,fr;q=0.8", "en"},
-		{"en;q=0.3, fr;q=0.5", "fr"},
-		{"fr;q=0.3, en;q=0.5", "en"},
-		{"fr ; q=0.3 , en ; q=0.5", "en"},
-		{"fr;Q=0.3,en;q=0.5", "en"},
-		{"de,fr;q=0.7,en;q=0.3", "fr"},
-		{"de,it", "en"},
-		{"*", "en"},
-		{"fr,en", "fr"},
-		{"en,fr", "en"},
-		{"fr;q=0", "en"},
-		{"fr;q=0,en;q=0", "en"},
-		{"fr;q=", "en"},
-		{"fr;q=x", "en"},
-		{"fr;q=-1", "en"},
-		{"fr;q=NaN", "en"},
-		{"frisian", "en"},
-		{"fro", "en"},
-		{",,,;;;q=,=;fr", "en"},
-		{";q=1", "en"},
-		{"\xff\xfe", "en"},
-		{strings.Repeat("de,", 10000) + "fr", "fr"},
-	} {
-		r := requestWith()
-		r.Header.Set("Accept-Language", test.header)
-		if got := new(pages).language(r); got != test.want {
-			t.Errorf("%.40q: %s, want %s", test.header, got, test.want)
-		}
-	}
-}
-
-func TestPagesEscapeWhatTheyShow(t *testing.T) {
-	t.Parallel()
-	const hostile = `"'><script>alert(1)</script>&`
-	c := newOfflineClient(t, nil)
-	body := pageOf(c.Client, CodeRequirementUnmet, "en", func(p *Page) {
-		p.Incident, p.Paragraphs, p.Action = hostile, []string{hostile}, "/auth/login?return_to="+hostile
-	}).Body.String()
-	if strings.Contains(body, "<script") || strings.Contains(body, `"'>`) {
-		t.Errorf("the page holds markup from outside:\n%s", body)
-	}
-	body = pageOf(c.Client, CodeInternal, "en", func(p *Page) { p.Action = "javascript:alert(1)" }).Body.String()
-	if strings.Contains(body, `href="javascript:`) {
-		t.Errorf("the page links to a script:\n%s", body)
-	}
-
-	w := httptest.NewRecorder()
-	c.confirmLogoutPage(w, requestWith(), `/"><script>`)
-	if body := w.Body.String(); strings.Contains(body, "<script") {
-		t.Errorf("the confirmation page holds markup from outside:\n%s", body)
-	}
-}
-
-func TestTheIncidentIsOnThePageAndInTheLog(t *testing.T) {
+func TestErrorPage_TheIncidentIsOnThePageAndInTheLog(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	seen := make(map[string]bool)
@@ -237,63 +42,32 @@ func TestTheIncidentIsOnThePageAndInTheLog(t *testing.T) {
 	}
 }
 
-func TestAProblemInJSON(t *testing.T) {
-	t.Parallel()
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.Header.Set("Accept-Language", "fr")
-	w := httptest.NewRecorder()
-	DefaultPage(w, r, &Page{
-		Name: "error", Status: 403, Title: "Vous ne pouvez pas accéder à cette page", Code: CodeRequirementUnmet,
-		Incident: "incident1234", Err: errors.New("the inside of the app"),
-		LoginURL: "/auth/login", Paragraphs: []string{"</script>"}, Requirement: "level",
-	})
-	var got map[string]any
-	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]any{
-		"type": "about:blank", "title": "Vous ne pouvez pas accéder à cette page", "status": 403.0, "detail": "</script>",
-		"code": "requirement_unmet", "requirement": "level", "login_url": "/auth/login", "incident": "incident1234",
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("the body is\n%v\nwant\n%v", got, want)
-	}
-	h := w.Header()
-	if w.Code != 403 || h.Get("Content-Type") != "application/problem+json" || h.Get("Cache-Control") != "no-store" ||
-		h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Vary") != "Accept-Language" {
-		t.Errorf("%d with the headers %v", w.Code, h)
-	}
-	if body := w.Body.String(); strings.Contains(body, "</script>") || strings.Contains(body, "inside") {
-		t.Errorf("the body is %s", body)
-	}
-}
-
-func TestAnswersToHEADHaveNoBody(t *testing.T) {
+func TestDefaultPage_AnswersToHEADHaveNoBody(t *testing.T) {
 	t.Parallel()
 	for _, accept := range []string{"text/html", "*/*"} {
 		r := httptest.NewRequest(http.MethodHead, "/", nil)
 		r.Header.Set("Accept", accept)
 		w := httptest.NewRecorder()
-		DefaultPage(w, r, &Page{Name: "error", Status: 503, Code: CodeProviderUnavailable})
+		oidcrp.DefaultPage(w, r, &oidcrp.Page{Name: "error", Status: 503, Code: oidcrp.CodeProviderUnavailable})
 		if w.Code != 503 || w.Body.Len() > 0 {
 			t.Errorf("%d with %d bytes", w.Code, w.Body.Len())
 		}
 	}
 	w := httptest.NewRecorder()
-	DefaultPage(w, httptest.NewRequest(http.MethodHead, "/", nil), &Page{Name: "signed_out", Status: 200, Title: "x"})
+	oidcrp.DefaultPage(w, httptest.NewRequest(http.MethodHead, "/", nil), &oidcrp.Page{Name: "signed_out", Status: 200, Title: "x"})
 	if w.Body.Len() > 0 || w.Header().Get("Content-Length") == "0" {
 		t.Errorf("%d bytes, Content-Length %s", w.Body.Len(), w.Header().Get("Content-Length"))
 	}
 }
 
-func TestAnErrorHandlerOfTheAppTakesThePlaceOfThePages(t *testing.T) {
+func TestPages_HandlerTakesTheirPlace(t *testing.T) {
 	t.Parallel()
-	var problems []*Page
-	app := newTestApp(t, setup{config: func(cfg *Config) {
-		cfg.Pages.Handler = func(w http.ResponseWriter, r *http.Request, p *Page) {
+	var problems []*oidcrp.Page
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) {
+		cfg.Pages.Handler = func(w http.ResponseWriter, r *http.Request, p *oidcrp.Page) {
 			problems = append(problems, p) // the requests come one after the other
 			w.WriteHeader(p.Status)
-			fmt.Fprint(w, "our page about "+p.Code)
+			fmt.Fprint(w, "our page about ", string(p.Code))
 		}
 	}})
 	app.provider.SetDown(true)
@@ -301,14 +75,14 @@ func TestAnErrorHandlerOfTheAppTakesThePlaceOfThePages(t *testing.T) {
 		path    string
 		headers []string
 		status  int
-		code    Code
+		code    oidcrp.Code
 		login   string
 	}{
-		{"/tab/1", nil, 401, CodeNoSession, "/auth/login"},
-		{"/admin", []string{"Referer: APP/tab/2"}, 401, CodeNoSession, "/auth/login?return_to=%2Ftab%2F2"},
-		{"/tab/3?x=y", []string{acceptHTML}, 503, CodeProviderUnavailable, "/auth/login?return_to=%2Ftab%2F3%3Fx%3Dy"},
-		{"/auth/login?return_to=/tab/4", []string{acceptHTML}, 503, CodeProviderUnavailable, "/auth/login?return_to=%2Ftab%2F4"},
-		{"/auth/callback?state=x&code=y", []string{acceptHTML}, 400, CodeTransactionLost, "/auth/login"},
+		{"/tab/1", nil, 401, oidcrp.CodeNoSession, "/auth/login"},
+		{"/admin", []string{"Referer: APP/tab/2"}, 401, oidcrp.CodeNoSession, "/auth/login?return_to=%2Ftab%2F2"},
+		{"/tab/3?x=y", []string{acceptHTML}, 503, oidcrp.CodeProviderUnavailable, "/auth/login?return_to=%2Ftab%2F3%3Fx%3Dy"},
+		{"/auth/login?return_to=/tab/4", []string{acceptHTML}, 503, oidcrp.CodeProviderUnavailable, "/auth/login?return_to=%2Ftab%2F4"},
+		{"/auth/callback?state=x&code=y", []string{acceptHTML}, 400, oidcrp.CodeTransactionLost, "/auth/login"},
 	} {
 		problems = nil
 		res, body := app.asks(t, app.provider.Browser(), "GET", test.path, test.headers...)
@@ -327,7 +101,7 @@ func TestAnErrorHandlerOfTheAppTakesThePlaceOfThePages(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsWhatTheProviderAskedFor(t *testing.T) {
+func TestErrorPage_RetryAfterIsWhatTheProviderAskedFor(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	app.provider.Handle(oidctest.EndpointDiscovery, func(w http.ResponseWriter, _ *http.Request) {
@@ -338,33 +112,252 @@ func TestRetryAfterIsWhatTheProviderAskedFor(t *testing.T) {
 	if got := res.Header.Get("Retry-After"); res.StatusCode != 503 || got != "7" {
 		t.Errorf("%s, Retry-After %q", res.Status, got)
 	}
-	if got := retryAfter(errors.New("any")); got != 30*time.Second {
-		t.Errorf("without a word: %v", got)
+	app = newTestApp(t, setup{})
+	app.provider.SetDown(true)
+	res, _ = app.asks(t, app.provider.Browser(), "GET", "/me", acceptHTML)
+	if got := res.Header.Get("Retry-After"); got != "30" {
+		t.Errorf("without a word of the provider: Retry-After %q, want 30", got)
 	}
 }
 
-func TestEveryCodeHasItsStatus(t *testing.T) {
-	t.Parallel()
-	want := map[Code]int{
-		CodeNoSession: 401, CodeLoginRequired: 401, CodeRequirementUnmet: 403, CodeProviderError: 403,
-		CodeInvalidRequest: 400, CodeTransactionLost: 400, CodeIssuerMismatch: 400,
-		CodeProviderUnavailable: 503, CodeStoreUnavailable: 503,
-		CodeProviderInvalid: 502, CodeClientRefused: 502, CodeTokenRefused: 502, CodeUserInfoRefused: 502,
-		CodeConfig: 500, CodeUnsupported: 500, CodeSessionTooLarge: 500, CodeInternal: 500, "a code to come": 500,
-		CodeCanceled: 499, CodeLoginRefused: 403, CodeCookieKeysUnavailable: 503,
-	}
-	for _, code := range allCodes {
-		if got := statusOf(code); got != want[code] {
-			t.Errorf("%s: %d, want %d", code, got, want[code])
-		}
-	}
-}
-
-func TestALongPathDoesNotFillTheLog(t *testing.T) {
+func TestErrorPage_ALongPathDoesNotFillTheLog(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	app.asks(t, app.provider.Browser(), "GET", "/tab/"+strings.Repeat("x", 100<<10))
 	if log := app.log.String(); !strings.Contains(log, "/tab/xxx") || len(log) > 4<<10 {
 		t.Errorf("the log has %d bytes", len(log))
+	}
+}
+
+// pagesApp is an app that shows its pages by DefaultPage and keeps them.
+type pagesApp struct {
+	*testApp
+	pages []*oidcrp.Page // the requests come one after the other
+}
+
+func newPagesApp(t *testing.T, pages oidcrp.Pages) *pagesApp {
+	t.Helper()
+	app := new(pagesApp)
+	pages.Handler = func(w http.ResponseWriter, r *http.Request, p *oidcrp.Page) {
+		app.pages = append(app.pages, p)
+		oidcrp.DefaultPage(w, r, p)
+	}
+	app.testApp = newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Pages = pages }})
+	return app
+}
+
+// everyPage are a request for each page that there is.
+var everyPage = map[string]struct {
+	path    string
+	headers []string
+}{
+	"error":      {"/auth/callback?state=x&code=y", []string{acceptHTML}},
+	"sign_out":   {"/auth/logout?return_to=/bye", []string{acceptHTML, "Sec-Fetch-Site: cross-site"}},
+	"signed_out": {"/auth/logout/callback", []string{acceptHTML}},
+}
+
+// page returns the page of that name, in a language, and how it is shown.
+func (a *pagesApp) page(t *testing.T, browser *http.Client, name, language string) (*oidcrp.Page, *http.Response, string) {
+	t.Helper()
+	a.pages = nil
+	ask := everyPage[name]
+	res, body := a.asks(t, browser, "GET", ask.path, append([]string{"Accept-Language: " + language}, ask.headers...)...)
+	if len(a.pages) != 1 || a.pages[0].Name != name {
+		t.Fatalf("%s answered %s with the pages %+v", ask.path, res.Status, a.pages)
+	}
+	return a.pages[0], res, body
+}
+
+func TestPages_HandlerGetsEveryPage(t *testing.T) {
+	t.Parallel()
+	app := newPagesApp(t, oidcrp.Pages{AppName: "Dossiers", Contact: "help@app.example", Stylesheet: "h1 { color: navy }"})
+	stranger, alice := app.provider.Browser(), app.signIn(t)
+	for _, tt := range []struct {
+		browser *http.Client
+		want    oidcrp.Page
+	}{
+		{stranger, oidcrp.Page{
+			Name: "error", Status: 400, Title: "Cette connexion ne peut plus aboutir", Action: "/auth/login", ActionLabel: "Réessayer",
+			Contact: "help@app.example", ContactLabel: "Support\u00a0:", HomeLabel: "Page d’accueil",
+			Code: oidcrp.CodeTransactionLost, IncidentLabel: "Référence à indiquer au support\u00a0:", LoginURL: "/auth/login",
+		}},
+		{alice, oidcrp.Page{
+			Name: "sign_out", Status: 200, Title: "Se déconnecter\u00a0?", Action: "/auth/logout?return_to=%2Fbye",
+			ActionLabel: "Se déconnecter", Post: true, HomeLabel: "Rester connecté",
+		}},
+		{stranger, oidcrp.Page{
+			Name: "signed_out", Status: 200, Title: "Vous êtes déconnecté", Action: "/auth/login", ActionLabel: "Se connecter",
+			HomeLabel: "Page d’accueil",
+		}},
+	} {
+		got, res, body := app.page(t, tt.browser, tt.want.Name, "fr")
+		want := tt.want
+		want.Language, want.HomeURL, want.AppName, want.Stylesheet = "fr", "/", "Dossiers", "h1 { color: navy }"
+		if isError := want.Name == "error"; isError != (len(got.Incident) == 12) || isError != (got.Err != nil) {
+			t.Errorf("%s: incident %q, error %v", want.Name, got.Incident, got.Err)
+		}
+		if len(got.Paragraphs) == 0 {
+			t.Errorf("%s says nothing", want.Name)
+		}
+		want.Incident, want.Err, want.Paragraphs = got.Incident, got.Err, got.Paragraphs
+		if !reflect.DeepEqual(*got, want) {
+			t.Errorf("the page is\n%+v\nwant\n%+v", *got, want)
+		}
+		if res.StatusCode != want.Status || res.Header.Get("Content-Language") != "fr" {
+			t.Errorf("%s: %s in %q", want.Name, res.Status, res.Header.Get("Content-Language"))
+		}
+		shown := append([]string{
+			got.Title + " – Dossiers</title>", "<h1>" + got.Title + "</h1>", "<p>Dossiers</p>", got.ActionLabel, got.HomeLabel,
+		}, got.Paragraphs...)
+		for _, text := range shown {
+			if !strings.Contains(html.UnescapeString(body), text) {
+				t.Errorf("%s does not show %q:\n%s", want.Name, text, body)
+			}
+		}
+		if posts := strings.Contains(body, `<form method="post" action="`+html.EscapeString(got.Action)+`">`); posts != got.Post {
+			t.Errorf("%s posts: %v\n%s", want.Name, posts, body)
+		}
+	}
+}
+
+func TestPages_Contact(t *testing.T) {
+	t.Parallel()
+	for contact, link := range map[string]string{
+		"help@app.example":            `<a href="mailto:help@app.example">help@app.example</a>`,
+		"https://app.example/help?a":  `<a href="https://app.example/help?a">https://app.example/help?a</a>`,
+		"http://app.example":          `<a href="http://app.example">http://app.example</a>`,
+		"office 12, third floor":      "",
+		"javascript:alert(1)":         "",
+		"javascript:alert(1)@x":       "",
+		"JavaScript:alert(1)//a@b":    "",
+		"data:text/html,x@y":          "",
+		"two@signs@app.example":       "",
+		"call us or write to a@b.org": "",
+		"<script>alert(1)</script>":   "",
+		"":                            "",
+	} {
+		app := newPagesApp(t, oidcrp.Pages{Contact: contact})
+		browser := app.provider.Browser()
+		_, _, body := app.page(t, browser, "error", "en")
+		if shown := html.EscapeString(contact); !strings.Contains(body, "Support: "+shown+"</p>") && link == "" && contact != "" {
+			t.Errorf("%q is not shown as text:\n%s", contact, body)
+		}
+		if link != "" && !strings.Contains(body, "<p>Support: "+link+"</p>") {
+			t.Errorf("%q is not shown as %s:\n%s", contact, link, body)
+		}
+		if links := strings.Count(body, "<a "); links != 2 && link == "" || strings.Contains(body, "<script") {
+			t.Errorf("%q makes a link or more of itself:\n%s", contact, body)
+		}
+		if strings.Contains(body, "Support:") != (contact != "") {
+			t.Errorf("%q: the label stands alone, or is missing:\n%s", contact, body)
+		}
+		if _, _, body := app.page(t, browser, "signed_out", "en"); strings.Contains(body, "Support:") {
+			t.Errorf("a page without an error offers support:\n%s", body)
+		}
+	}
+}
+
+func TestPages_StylesheetIsAllowedByThePolicy(t *testing.T) {
+	t.Parallel()
+	const css = "h1 > b { color: #123456; content: \"<&'\" }\n"
+	app := newPagesApp(t, oidcrp.Pages{Stylesheet: css})
+	plain := newPagesApp(t, oidcrp.Pages{})
+	for name := range everyPage {
+		browser, other := app.provider.Browser(), plain.provider.Browser()
+		if name == "sign_out" {
+			browser, other = app.signIn(t), plain.signIn(t)
+		}
+		_, res, body := app.page(t, browser, name, "en")
+		if !strings.Contains(body, css+"</style>") {
+			t.Errorf("%s lacks the stylesheet:\n%s", name, body)
+		}
+		oidcrp.WantPolicy(t, name, res.Header.Get("Content-Security-Policy"), body)
+		_, without, _ := plain.page(t, other, name, "en")
+		if without.Header.Get("Content-Security-Policy") == res.Header.Get("Content-Security-Policy") {
+			t.Errorf("%s has the same policy with and without the stylesheet", name)
+		}
+	}
+}
+
+func TestPages_Texts(t *testing.T) {
+	t.Parallel()
+	app := newPagesApp(t, oidcrp.Pages{Texts: map[string]map[string]string{
+		"en":    {"transaction_lost.title": "Start again, please", "home": "Start"},
+		"de":    {"transaction_lost.title": "Bitte neu anmelden"},
+		"pt-br": {"transaction_lost.title": "Entre de novo"},
+		"fr":    {"transaction_lost.what": "Recommencez <ici>."},
+	}})
+	browser := app.provider.Browser()
+	for _, tt := range []struct{ accepts, language, title, home, what string }{
+		{"en", "en", "Start again, please", "Start", "It was already used"},
+		{"", "en", "Start again, please", "Start", "It was already used"},
+		{"de-AT,en;q=0.5", "de", "Bitte neu anmelden", "Start", "It was already used"},
+		{"pt-BR", "pt-br", "Entre de novo", "Start", "It was already used"},
+		{"pt", "en", "Start again, please", "Start", "It was already used"},
+		{"fr", "fr", "Cette connexion ne peut plus aboutir", "Page d’accueil", "Recommencez <ici>."},
+	} {
+		p, res, body := app.page(t, browser, "error", tt.accepts)
+		if p.Language != tt.language || p.Title != tt.title || p.HomeLabel != tt.home || !strings.HasPrefix(p.Paragraphs[0], tt.what) {
+			t.Errorf("for %q the page is %+v", tt.accepts, p)
+		}
+		if got := res.Header.Get("Content-Language"); got != tt.language || !strings.Contains(body, `<html lang="`+tt.language+`">`) {
+			t.Errorf("for %q Content-Language is %q:\n%s", tt.accepts, got, body)
+		}
+		if strings.Contains(body, "<ici>") {
+			t.Errorf("a text is taken for markup:\n%s", body)
+		}
+	}
+}
+
+func TestPages_RefusesTextsThatNothingShows(t *testing.T) {
+	t.Parallel()
+	for want, texts := range map[string]map[string]map[string]string{
+		`Pages cannot be used: Texts["de"]["no_sesion.title"] is not known; there are contact, general.button, `: {"de": {"no_sesion.title": "x"}},
+		`Pages cannot be used: Texts["DE"]: write the language as a lower-case tag, such as "de"`:                {"DE": {"home": "x"}},
+		`Pages cannot be used: Texts["fr-CA"]: write the language as a lower-case tag`:                           {"fr-CA": {}},
+		`Pages cannot be used: Texts[""]: write the language as a lower-case tag`:                                {"": {"home": "x"}},
+	} {
+		_, err := oidcrp.New(soundConfig(func(c *oidcrp.Config) { c.Pages.Texts = texts }))
+		if text := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); !strings.HasPrefix(text, want) {
+			t.Errorf("error is %s, want %s", text, want)
+		} else if strings.Contains(want, "there are") && !strings.Contains(text, ", signed_out.what, ") {
+			t.Errorf("error does not name all keys: %s", text)
+		}
+	}
+}
+
+// A requirement's own words are for the person; its name is for scripts.
+func TestProblemJSON_NamesTheRequirement(t *testing.T) {
+	t.Parallel()
+	app := newPagesApp(t, oidcrp.Pages{})
+	route := app.client.Require(oidcrp.Requirement{
+		Name: "a badge", Met: func(*oidcrp.Session, time.Time) bool { return false },
+		Explain: func(language string) string { return "badge, in " + language },
+	})(http.NotFoundHandler())
+	session := oidcrp.NewSession(map[string]any{"sub": "alice"})
+	ask := func(headers ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("GET", "/page", nil)
+		for _, header := range append(headers, "Accept-Language: fr") {
+			name, value, _ := strings.Cut(header, ": ")
+			r.Header.Set(name, value)
+		}
+		w := httptest.NewRecorder()
+		route.ServeHTTP(w, r.WithContext(oidcrp.ContextWithSession(r.Context(), session)))
+		return w
+	}
+	var problem map[string]any
+	w := ask("Sec-Fetch-Mode: cors")
+	if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil {
+		t.Fatalf("%v in %s", err, w.Body)
+	}
+	want := map[string]any{
+		"type": "about:blank", "title": "Vous ne pouvez pas accéder à cette page", "status": 401.0, "detail": "badge, in fr",
+		"code": "requirement_unmet", "requirement": "a badge", "login_url": problem["login_url"], "incident": problem["incident"],
+	}
+	if !reflect.DeepEqual(problem, want) || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("the answer is %v, want %v", problem, want)
+	}
+	if p := app.pages[0]; p.Requirement != "a badge" || p.Detail != "badge, in fr" || p.Code != oidcrp.CodeRequirementUnmet || !slices.Equal(p.Paragraphs, []string{"badge, in fr"}) {
+		t.Errorf("the page is %+v", p)
 	}
 }
