@@ -1,4 +1,4 @@
-package oidcrp
+package oidcrp_test
 
 import (
 	"bytes"
@@ -13,130 +13,73 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/internal/fetch"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-func TestCodesAreFoundThroughTheWholeChain(t *testing.T) {
+func TestCode_IsFoundThroughTheWholeChain(t *testing.T) {
 	t.Parallel()
-	for _, code := range allCodes {
-		cause := &TokenError{Token: "ID Token", Check: "aud"}
-		err := fmt.Errorf("app: %w", errors.Join(errors.New("first"), fail("callback", code, fmt.Errorf("step: %w", cause))))
-		for _, other := range allCodes {
-			if got, want := errors.Is(err, other), code == other; got != want {
-				t.Errorf("%s is %v: %v, want %v", code, other, got, want)
+	for _, code := range oidcrp.AllCodes {
+		cause := &oidcrp.TokenError{Token: "ID Token", Check: "aud"}
+		failure := &oidcrp.Error{Op: "callback", Code: code, Err: fmt.Errorf("step: %w", cause)}
+		for what, err := range map[string]error{
+			"the error": failure, "wrapped": fmt.Errorf("app: %w", failure),
+			"joined":             errors.Join(errors.New("first"), failure),
+			"wrapped and joined": fmt.Errorf("app: %w", errors.Join(errors.New("first"), fmt.Errorf("then: %w", failure))),
+			"without a cause":    fmt.Errorf("app: %w", errors.Join(failure, &oidcrp.Error{Op: "x", Code: code})),
+		} {
+			for _, other := range oidcrp.AllCodes {
+				if got, want := errors.Is(err, other), code == other; got != want {
+					t.Errorf("%s, %q is %q: %v, want %v", what, string(code), string(other), got, want)
+				}
+			}
+			var e *oidcrp.Error
+			if !errors.As(err, &e) || e.Code != code || e.Op != "callback" {
+				t.Errorf("%s, %q: the *Error is %v", what, string(code), e)
+			}
+			var refused *oidcrp.TokenError
+			if !errors.As(err, &refused) || refused != cause || !errors.Is(err, cause) {
+				t.Errorf("%s, %q: the cause is lost: %v", what, string(code), err)
+			}
+			var found oidcrp.Code
+			if !errors.As(err, &found) || found != code {
+				t.Errorf("%s, %q: the code is read as %q", what, string(code), string(found))
 			}
 		}
-		var e *Error
-		if !errors.As(err, &e) || e.Code != code || e.Op != "callback" {
-			t.Errorf("%s: the *Error is %v", code, e)
+		if err := fmt.Errorf("app: %w", code); !errors.Is(err, code) {
+			t.Errorf("%q by itself is not found in %v", string(code), err)
 		}
-		var refused *TokenError
-		if !errors.As(err, &refused) || refused != cause || !errors.Is(err, cause) {
-			t.Errorf("%s: the cause is lost: %v", code, err)
+	}
+	nested := &oidcrp.Error{Op: "a", Code: oidcrp.CodeInternal, Err: &oidcrp.Error{Op: "b", Code: oidcrp.CodeNoSession}}
+	if !errors.Is(nested, oidcrp.CodeInternal) || !errors.Is(nested, oidcrp.CodeNoSession) {
+		t.Errorf("one of the codes of %v is not found", nested)
+	}
+}
+
+func TestCode_EachHasATextOfItsOwn(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]bool)
+	for _, code := range oidcrp.AllCodes {
+		text := code.Error()
+		if text != "oidcrp: "+string(code) || seen[text] {
+			t.Errorf("%q says %q", string(code), text)
+		}
+		seen[text] = true
+		for _, err := range []error{&oidcrp.Error{Op: "step", Code: code}, &oidcrp.Error{Op: "step", Code: code, Err: errors.New("why")}} {
+			if !strings.HasPrefix(err.Error(), "oidcrp: step: "+string(code)) {
+				t.Errorf("%q says %q in an error", string(code), err)
+			}
 		}
 	}
 }
 
-func TestErrorsFromTheOutsideKeepTheirType(t *testing.T) {
+func TestErrors_HostileTextsStayOffPagesAndLogs(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
-	m, err := app.client.Metadata(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	app.provider.SetDown(true)
-	_, err = app.client.flow.userInfo(t.Context(), m, "x", "alice")
-	var down *fetch.Error
-	if !errors.Is(err, CodeProviderUnavailable) || !errors.As(err, &down) || down.StatusCode != 503 {
-		t.Errorf("a provider that is down: %v", err)
-	}
-	app.provider.SetDown(false)
-
-	_, err = app.client.flow.exchange(t.Context(), m, "unknown", "verifier")
-	var refusal *ProviderError
-	if !errors.As(err, &refusal) || refusal.ErrorCode != "invalid_grant" || refusal.StatusCode != 400 || refusal.Endpoint != "token" {
-		t.Errorf("a provider that refuses: %v", err)
-	}
-	if errors.Is(err, CodeProviderUnavailable) {
-		t.Errorf("%v counts as an outage", err)
-	}
-
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = app.client.flow.userInfo(ctx, m, "x", "alice")
-	if !errors.Is(err, context.Canceled) || codeOf(err) != CodeCanceled {
-		t.Errorf("a caller who leaves: %v", err)
-	}
-}
-
-func TestTheFirstPlaceThatFailedNamesTheCode(t *testing.T) {
-	t.Parallel()
-	inner := fail("jwks", CodeProviderUnavailable, errors.New("x"))
-	if got := fail("userinfo", CodeUserInfoRefused, fmt.Errorf("y: %w", inner)); codeOf(got) != CodeProviderUnavailable {
-		t.Errorf("the code is %s", codeOf(got))
-	}
-	if got := codeOf(errors.New("x")); got != CodeInternal {
-		t.Errorf("the code of any error is %s", got)
-	}
-}
-
-func TestWhatErrorsSay(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		err  error
-		want string
-	}{
-		{&Error{Op: "session", Code: CodeNoSession}, "oidcrp: session: no_session"},
-		{fail("discovery", CodeProviderInvalid, errors.New("why")), "oidcrp: discovery: provider_invalid: why"},
-		{fail("id_token", CodeTokenRefused, refuse("ID Token", "aud", `"a"`, "b")),
-			`oidcrp: id_token: token_refused: ID Token refused: aud: expected "a", got "b"`},
-		{refuse("ID Token", "nonce", "", ""), "oidcrp: ID Token refused: nonce"},
-		{newProviderError("token", 400, "invalid_grant", "used", "https://op.example/help"),
-			`oidcrp: the provider's token endpoint answered "invalid_grant" (status 400): "used"`},
-		{newProviderError("authorization", 0, "access_denied", "", ""),
-			`oidcrp: the provider's authorization endpoint answered "access_denied"`},
-	} {
-		if got := tt.err.Error(); got != tt.want {
-			t.Errorf("it says\n%s\nwant\n%s", got, tt.want)
-		}
-	}
-}
-
-func TestHostileTextsAreBoundedAndPrintable(t *testing.T) {
-	t.Parallel()
-	app := newTestApp(t, setup{})
-	m, err := app.client.Metadata(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for what, text := range hostileTexts {
-		checkText(t, newProviderError("token", 400, text, text, text))
-		checkText(t, fail("id_token", CodeTokenRefused, refuse("ID Token", "sub", "x", text)))
-		if e := newProviderError("token", 400, text, text, text); len(e.ErrorCode)+len(e.ErrorDescription)+len(e.ErrorURI) > 700 {
-			t.Errorf("%s: the provider's error is %d, %d and %d bytes long", what, len(e.ErrorCode), len(e.ErrorDescription), len(e.ErrorURI))
-		}
-
-		// The whole way: a token endpoint, then a browser.
-		body, err := json.Marshal(map[string]string{"error": text, "error_description": text, "error_uri": text})
-		if err != nil {
-			t.Fatal(err)
-		}
-		app.provider.Handle(oidctest.EndpointToken, respond(400, "application/json", string(body)))
-		if _, err = app.client.flow.exchange(t.Context(), m, "code", "verifier"); err == nil {
-			t.Errorf("%s: accepted", what)
-		} else {
-			checkText(t, err)
-		}
-		app.provider.Handle(oidctest.EndpointToken, respond(200, clean(text, 200), "{}"))
-		if _, err = app.client.flow.exchange(t.Context(), m, "code", "verifier"); err != nil {
-			checkText(t, err)
-		}
+	for what, text := range oidcrp.HostileTexts {
 		if len(text) > 1<<10 {
 			continue // more than a browser's URL may hold
 		}
@@ -151,46 +94,6 @@ func TestHostileTextsAreBoundedAndPrintable(t *testing.T) {
 			t.Errorf("a log line of %d bytes: %.300q", len(line), line)
 		}
 	}
-}
-
-func TestAHostileProviderCannotFloodErrors(t *testing.T) {
-	t.Parallel()
-	for what, metadata := range map[string]map[string]any{
-		"a long jwks_uri":               {"jwks_uri": "http://127.0.0.1:1/" + strings.Repeat("a", 1<<19)},
-		"a long token_endpoint":         {"token_endpoint": "http://127.0.0.1:1/" + strings.Repeat("a", 1<<19)},
-		"a long authorization_endpoint": {"authorization_endpoint": "http://127.0.0.1:1/" + strings.Repeat("a", 1<<19)},
-		"a long issuer":                 {"issuer": strings.Repeat("\n", 1<<19)},
-		"a list of a wrong type":        {"acr_values_supported": strings.Repeat("\n", 1<<19)},
-	} {
-		app := newTestApp(t, setup{provider: oidctest.Config{Metadata: metadata}})
-		_, err := app.client.Metadata(t.Context())
-		if wantCode(t, err, CodeProviderInvalid); len(err.Error()) > 2000 {
-			t.Errorf("%s: the error has %d bytes", what, len(err.Error()))
-		}
-	}
-}
-
-func FuzzClean(f *testing.F) {
-	for _, text := range hostileTexts {
-		f.Add(text[:min(len(text), 500)], 100)
-	}
-	f.Add("é", 1)
-	f.Add("", 0)
-	f.Fuzz(func(t *testing.T, s string, limit int) {
-		limit = max(0, limit%1000)
-		got := clean(s, limit)
-		if !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Fatalf("clean(%q, %d) is %q", s, limit, got)
-		}
-		if len(got) > limit+len("…") {
-			t.Fatalf("clean(%q, %d) has %d bytes", s, limit, len(got))
-		}
-		if len(s) <= limit && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
-			return !unicode.IsPrint(r) || r == unicode.ReplacementChar
-		}) && got != s {
-			t.Fatalf("clean(%q, %d) is %q, and there was nothing to clean", s, limit, got)
-		}
-	})
 }
 
 // A secretsTransport remembers the tokens that the provider answered.
@@ -252,7 +155,7 @@ func (s *secretsTransport) of(p *oidctest.Provider) map[string]string {
 	return all
 }
 
-func TestNoSecretIsInALogAnErrorOrAPage(t *testing.T) {
+func TestErrors_NoSecretIsInALogAnErrorOrAPage(t *testing.T) {
 	t.Parallel()
 	faults := append(fault.All(), fault.Fault{Name: "none"})
 	for _, f := range faults {
@@ -260,15 +163,15 @@ func TestNoSecretIsInALogAnErrorOrAPage(t *testing.T) {
 			t.Parallel()
 			var told []error
 			secrets := &secretsTransport{secrets: make(map[string]string)}
-			app := newTestApp(t, setup{config: func(c *Config) {
+			app := newTestApp(t, setup{config: func(c *oidcrp.Config) {
 				secrets.next = fetch.NewTransport()
 				c.Provider.Transport = secrets
 				if strings.HasSuffix(f.Name, string(fault.Slow)) || strings.HasSuffix(f.Name, string(fault.Hanging)) {
 					c.Provider.Timeout = 300 * time.Millisecond
 				}
 				c.Tokens.Keep = true
-				c.Trace.LoginRefused = func(_ context.Context, ev LoginEvent) { told = append(told, ev.Err) }
-				c.Trace.DiscoveryFetched = func(_ context.Context, ev FetchEvent) { told = append(told, ev.Err) }
+				c.Trace.LoginRefused = func(_ context.Context, ev oidcrp.LoginEvent) { told = append(told, ev.Err) }
+				c.Trace.DiscoveryFetched = func(_ context.Context, ev oidcrp.FetchEvent) { told = append(told, ev.Err) }
 			}})
 			if f.Name != "none" {
 				app.provider.Misbehave(f)

@@ -1,0 +1,135 @@
+package oidcrp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/oidcrp/oidcrp/internal/fetch"
+)
+
+func TestFail_TheFirstPlaceThatFailedNamesTheCode(t *testing.T) {
+	t.Parallel()
+	inner := fail("jwks", CodeProviderUnavailable, errors.New("x"))
+	if got := fail("userinfo", CodeUserInfoRefused, fmt.Errorf("y: %w", inner)); codeOf(got) != CodeProviderUnavailable {
+		t.Errorf("the code is %s", codeOf(got))
+	}
+	if got := codeOf(errors.New("x")); got != CodeInternal {
+		t.Errorf("the code of any error is %s", got)
+	}
+}
+
+func TestErrors_WhatTheySay(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{&Error{Op: "session", Code: CodeNoSession}, "oidcrp: session: no_session"},
+		{fail("discovery", CodeProviderInvalid, errors.New("why")), "oidcrp: discovery: provider_invalid: why"},
+		{fail("id_token", CodeTokenRefused, refuse("ID Token", "aud", `"a"`, "b")),
+			`oidcrp: id_token: token_refused: ID Token refused: aud: expected "a", got "b"`},
+		{CodeNoSession, "oidcrp: no_session"},
+		{fail("on_login", CodeLoginRefused, Refuse("not an agent", nil)), "oidcrp: on_login: login_refused: refused by OnLogin: not an agent"},
+		{refuse("ID Token", "nonce", "", ""), "oidcrp: ID Token refused: nonce"},
+		{newProviderError("token", 400, "invalid_grant", "used", "https://op.example/help"),
+			`oidcrp: the provider's token endpoint answered "invalid_grant" (status 400): "used"`},
+		{newProviderError("authorization", 0, "access_denied", "", ""),
+			`oidcrp: the provider's authorization endpoint answered "access_denied"`},
+	} {
+		if got := tt.err.Error(); got != tt.want {
+			t.Errorf("it says\n%s\nwant\n%s", got, tt.want)
+		}
+	}
+}
+
+// tokenOP is a provider whose token and UserInfo endpoints answer with h, and a
+// flow of a client there.
+func tokenOP(t testing.TB, h http.HandlerFunc) (*flow, *Metadata) {
+	t.Helper()
+	s := newOPServer()
+	s.serveMetadata(map[string]any{"userinfo_endpoint": s.issuer + "/userinfo"})
+	s.further.HandleFunc("/token", h)
+	s.further.HandleFunc("/userinfo", h)
+	return s.flow(t, nil)
+}
+
+func TestErrors_FromOutsideKeepTheirType(t *testing.T) {
+	t.Parallel()
+	f, m := tokenOP(t, respond(503, "text/html", "down"))
+	_, err := f.userInfo(t.Context(), m, "x", "alice")
+	var down *fetch.Error
+	if wantCode(t, err, CodeProviderUnavailable); !errors.As(err, &down) || down.StatusCode != 503 {
+		t.Errorf("a provider that is down: %v", err)
+	}
+
+	f, m = tokenOP(t, respond(400, "application/json", `{"error":"invalid_grant","error_description":"used","error_uri":"u"}`))
+	_, err = f.exchange(t.Context(), m, "unknown", "verifier")
+	want := ProviderError{Endpoint: "token", StatusCode: 400, ErrorCode: "invalid_grant", ErrorDescription: "used", ErrorURI: "u"}
+	var refusal *ProviderError
+	if wantCode(t, err, CodeProviderError); !errors.As(err, &refusal) || *refusal != want {
+		t.Errorf("a provider that refuses: %v", err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = f.userInfo(ctx, m, "x", "alice")
+	if wantCode(t, err, CodeCanceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller who leaves: %v", err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), -1)
+	defer cancel()
+	_, err = f.userInfo(ctx, m, "x", "alice")
+	if wantCode(t, err, CodeProviderUnavailable); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a caller out of time: %v", err)
+	}
+}
+
+func TestErrors_AreBoundedAndPrintable(t *testing.T) {
+	t.Parallel()
+	for what, text := range hostileTexts {
+		checkText(t, newProviderError("token", 400, text, text, text))
+		checkText(t, fail("id_token", CodeTokenRefused, refuse("ID Token", "sub", "x", text)))
+		checkText(t, fail("on_login", CodeLoginRefused, Refuse(text, nil)))
+		if e := newProviderError("token", 400, text, text, text); len(e.ErrorCode)+len(e.ErrorDescription)+len(e.ErrorURI) > 700 {
+			t.Errorf("%s: the provider's error is %d, %d and %d bytes long", what, len(e.ErrorCode), len(e.ErrorDescription), len(e.ErrorURI))
+		}
+		// The whole way from the token endpoint.
+		body, err := json.Marshal(map[string]string{"error": text, "error_description": text, "error_uri": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, m := tokenOP(t, respond(400, "application/json", string(body)))
+		if _, err = f.exchange(t.Context(), m, "code", "verifier"); err == nil {
+			t.Errorf("%s: accepted", what)
+		} else {
+			checkText(t, err)
+		}
+		f, m = tokenOP(t, respond(200, clean(text, 200), "{}"))
+		if _, err = f.exchange(t.Context(), m, "code", "verifier"); err == nil {
+			t.Errorf("%s as a media type: accepted", what)
+		} else {
+			checkText(t, err)
+		}
+	}
+}
+
+func TestErrors_AProviderCannotFloodThem(t *testing.T) {
+	t.Parallel()
+	long := "https://op.example/" + strings.Repeat("a", 1<<19)
+	for name, value := range map[string]any{
+		"jwks_uri": long, "token_endpoint": long, "authorization_endpoint": long, "issuer": strings.Repeat("\n", 1<<19),
+		"acr_values_supported": strings.Repeat("\n", 1<<19), // of a wrong type
+	} {
+		s := newOPServer()
+		s.serveMetadata(map[string]any{name: value})
+		_, err := s.provider(Trace{}).metadata(t.Context())
+		if wantCode(t, err, CodeProviderInvalid); len(err.Error()) > 2000 {
+			t.Errorf("%s: the error has %d bytes", name, len(err.Error()))
+		}
+	}
+}
