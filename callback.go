@@ -71,6 +71,9 @@ func (c *Client) RecoverLogin(w http.ResponseWriter, r *http.Request, cause erro
 func (c *Client) recoverLogin(
 	w http.ResponseWriter, r *http.Request, pending *pendingLogin, cause error,
 ) (string, error) {
+	if errors.Is(cause, CodeCanceled) {
+		return "", cause // the exchange goes on for a reload
+	}
 	if !errors.Is(cause, CodeTransactionLost) {
 		pending.forget(w)
 		c.events.loginRefused(r.Context(), pending.id(), cause)
