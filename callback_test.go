@@ -1,15 +1,24 @@
-package oidcrp
+package oidcrp_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
@@ -56,10 +65,10 @@ var hiddenInput = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value=
 
 // checkRefused checks that an answer is the error page of a code, and that
 // nothing came of the login.
-func checkRefused(t *testing.T, app *testApp, browser *http.Client, res *http.Response, page string, want Code) {
+func checkRefused(t *testing.T, app *testApp, browser *http.Client, res *http.Response, page string, want oidcrp.Code) {
 	t.Helper()
-	if res.StatusCode != statusOf(want) {
-		t.Errorf("the answer is %s, want %d\n%s", res.Status, statusOf(want), page)
+	if res.StatusCode != oidcrp.StatusOf(want) {
+		t.Errorf("the answer is %s, want %d\n%s", res.Status, oidcrp.StatusOf(want), page)
 	}
 	if incident := incidentOf.FindStringSubmatch(page); incident == nil {
 		t.Errorf("the page has no incident id:\n%s", page)
@@ -74,7 +83,7 @@ func checkRefused(t *testing.T, app *testApp, browser *http.Client, res *http.Re
 	}
 }
 
-func TestTheCallbacksParametersAreReadStrictly(t *testing.T) {
+func TestCallback_ReadsItsParametersStrictly(t *testing.T) {
 	t.Parallel()
 	set := func(name, value string) func(url.Values) {
 		return func(v url.Values) { v.Set(name, value) }
@@ -85,48 +94,48 @@ func TestTheCallbacksParametersAreReadStrictly(t *testing.T) {
 	twice := func(name string) func(url.Values) {
 		return func(v url.Values) { v[name] = []string{v.Get(name), v.Get(name)} }
 	}
-	const signedIn = Code("")
+	const signedIn = oidcrp.Code("")
 	for _, row := range []struct {
 		name   string
 		change func(url.Values)
-		want   Code
+		want   oidcrp.Code
 	}{
 		{"what the provider sent is accepted", func(url.Values) {}, signedIn},
 		{"an unknown parameter is ignored", set("session_state", "a.b"), signedIn},
 		{"an unknown parameter given twice is ignored", twice("x"), signedIn},
 
-		{"state twice", twice("state"), CodeInvalidRequest},
-		{"code twice", twice("code"), CodeInvalidRequest},
-		{"iss twice", twice("iss"), CodeInvalidRequest},
-		{"error twice", twice("error"), CodeInvalidRequest},
-		{"error_description twice", twice("error_description"), CodeInvalidRequest},
-		{"error_uri twice", twice("error_uri"), CodeInvalidRequest},
+		{"state twice", twice("state"), oidcrp.CodeInvalidRequest},
+		{"code twice", twice("code"), oidcrp.CodeInvalidRequest},
+		{"iss twice", twice("iss"), oidcrp.CodeInvalidRequest},
+		{"error twice", twice("error"), oidcrp.CodeInvalidRequest},
+		{"error_description twice", twice("error_description"), oidcrp.CodeInvalidRequest},
+		{"error_uri twice", twice("error_uri"), oidcrp.CodeInvalidRequest},
 
-		{"no state", drop("state"), CodeTransactionLost},
-		{"an empty state", set("state", ""), CodeTransactionLost},
-		{"a state from elsewhere", set("state", randomText()), CodeTransactionLost},
-		{"state in capitals", func(v url.Values) { v["STATE"] = v["state"]; v.Del("state") }, CodeTransactionLost},
+		{"no state", drop("state"), oidcrp.CodeTransactionLost},
+		{"an empty state", set("state", ""), oidcrp.CodeTransactionLost},
+		{"a state from elsewhere", set("state", strings.Repeat("x", 43)), oidcrp.CodeTransactionLost},
+		{"state in capitals", func(v url.Values) { v["STATE"] = v["state"]; v.Del("state") }, oidcrp.CodeTransactionLost},
 
-		{"another issuer", set("iss", "https://evil.example"), CodeIssuerMismatch},
-		{"an empty issuer", set("iss", ""), CodeIssuerMismatch},
-		{"no issuer, though one is announced", drop("iss"), CodeIssuerMismatch},
+		{"another issuer", set("iss", "https://evil.example"), oidcrp.CodeIssuerMismatch},
+		{"an empty issuer", set("iss", ""), oidcrp.CodeIssuerMismatch},
+		{"no issuer, though one is announced", drop("iss"), oidcrp.CodeIssuerMismatch},
 		{"an error from another issuer", func(v url.Values) {
 			v.Set("error", "access_denied")
 			v.Set("iss", "https://evil.example")
-		}, CodeIssuerMismatch},
+		}, oidcrp.CodeIssuerMismatch},
 
-		{"neither code nor error", drop("code"), CodeInvalidRequest},
-		{"an empty code", set("code", ""), CodeInvalidRequest},
-		{"an error beside the code", set("error", "access_denied"), CodeProviderError},
-		{"an empty error beside the code", set("error", ""), CodeProviderError},
+		{"neither code nor error", drop("code"), oidcrp.CodeInvalidRequest},
+		{"an empty code", set("code", ""), oidcrp.CodeInvalidRequest},
+		{"an error beside the code", set("error", "access_denied"), oidcrp.CodeProviderError},
+		{"an empty error beside the code", set("error", ""), oidcrp.CodeProviderError},
 
-		{"login_required", set("error", "login_required"), CodeLoginRequired},
-		{"interaction_required", set("error", "interaction_required"), CodeLoginRequired},
-		{"consent_required", set("error", "consent_required"), CodeLoginRequired},
-		{"account_selection_required", set("error", "account_selection_required"), CodeLoginRequired},
-		{"temporarily_unavailable", set("error", "temporarily_unavailable"), CodeProviderUnavailable},
-		{"an acr that cannot be had", set("error", "unmet_authentication_requirements"), CodeRequirementUnmet},
-		{"invalid_scope", set("error", "invalid_scope"), CodeClientRefused},
+		{"login_required", set("error", "login_required"), oidcrp.CodeLoginRequired},
+		{"interaction_required", set("error", "interaction_required"), oidcrp.CodeLoginRequired},
+		{"consent_required", set("error", "consent_required"), oidcrp.CodeLoginRequired},
+		{"account_selection_required", set("error", "account_selection_required"), oidcrp.CodeLoginRequired},
+		{"temporarily_unavailable", set("error", "temporarily_unavailable"), oidcrp.CodeProviderUnavailable},
+		{"an acr that cannot be had", set("error", "unmet_authentication_requirements"), oidcrp.CodeRequirementUnmet},
+		{"invalid_scope", set("error", "invalid_scope"), oidcrp.CodeClientRefused},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -146,17 +155,17 @@ func TestTheCallbacksParametersAreReadStrictly(t *testing.T) {
 	}
 }
 
-func TestACallbackThatCannotBeParsedIsRefused(t *testing.T) {
+func TestCallback_RefusesWhatCannotBeParsed(t *testing.T) {
 	t.Parallel()
 	for _, query := range []string{"%zz", "state=%", "state=a;code=b", "code=a&state=b&%"} {
 		app := newTestApp(t, setup{provider: autoLogin})
 		browser := app.provider.Browser()
 		res, page := get(t, browser, app.URL+"/auth/callback?"+query)
-		checkRefused(t, app, browser, res, page, CodeInvalidRequest)
+		checkRefused(t, app, browser, res, page, oidcrp.CodeInvalidRequest)
 	}
 }
 
-func TestIssIsOptionalWhereItIsNotAnnounced(t *testing.T) {
+func TestCallback_IssIsOptionalWhereItIsNotAnnounced(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice", NoIssParameter: true}})
 	browser := app.provider.Browser()
@@ -164,7 +173,7 @@ func TestIssIsOptionalWhereItIsNotAnnounced(t *testing.T) {
 	callback := comeBack(t, app, browser, "/tab/1")
 	callback.RawQuery += "&iss=https%3A%2F%2Fevil.example"
 	res, page := get(t, browser, callback.String())
-	checkRefused(t, app, browser, res, page, CodeIssuerMismatch)
+	checkRefused(t, app, browser, res, page, oidcrp.CodeIssuerMismatch)
 
 	get(t, browser, comeBack(t, app, browser, "/tab/1").String())
 	if got := app.who(t, browser, "/tab/1"); got.Sub != "alice" {
@@ -172,7 +181,7 @@ func TestIssIsOptionalWhereItIsNotAnnounced(t *testing.T) {
 	}
 }
 
-func TestWhatTheProviderSaysOfAnErrorStaysOffThePage(t *testing.T) {
+func TestCallback_WhatTheProviderSaysOfAnErrorStaysOffThePage(t *testing.T) {
 	t.Parallel()
 	for _, description := range []string{
 		`<script>alert("oops")</script>`, `"><img src=x onerror=oops>`, "oops\r\nSet-Cookie: oops=1",
@@ -186,7 +195,7 @@ func TestWhatTheProviderSaysOfAnErrorStaysOffThePage(t *testing.T) {
 			"error": {"oops" + description}, "error_description": {description}, "error_uri": {description},
 		}.Encode()
 		res, page := get(t, browser, callback.String())
-		checkRefused(t, app, browser, res, page, CodeProviderError)
+		checkRefused(t, app, browser, res, page, oidcrp.CodeProviderError)
 		if strings.Contains(page, "oops") {
 			t.Errorf("the page holds what the provider said:\n%s", page)
 		}
@@ -198,7 +207,7 @@ func TestWhatTheProviderSaysOfAnErrorStaysOffThePage(t *testing.T) {
 	}
 }
 
-func TestThePageOfARefusedCallbackIsInTheReadersLanguage(t *testing.T) {
+func TestCallback_ARefusalIsInTheReadersLanguage(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
 	for _, row := range []struct{ accepts, language, title string }{
@@ -223,7 +232,7 @@ func TestThePageOfARefusedCallbackIsInTheReadersLanguage(t *testing.T) {
 	}
 }
 
-func TestOnlyAPageLoadSpendsTheCode(t *testing.T) {
+func TestCallback_OnlyAPageLoadSpendsTheCode(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name, method, header, value string
@@ -267,16 +276,16 @@ func TestOnlyAPageLoadSpendsTheCode(t *testing.T) {
 }
 
 // formPost is a setup whose answers come by POST.
-var formPost = setup{provider: autoLogin, config: func(c *Config) { c.ResponseMode = "form_post" }}
+var formPost = setup{provider: autoLogin, config: func(c *oidcrp.Config) { c.ResponseMode = "form_post" }}
 
-func TestOfAPostedAnswerOnlyTheBodyCounts(t *testing.T) {
+func TestFormPost_OnlyTheBodyCounts(t *testing.T) {
 	t.Parallel()
-	const signedIn = Code("")
+	const signedIn = oidcrp.Code("")
 	const urlencoded = "application/x-www-form-urlencoded"
 	for _, row := range []struct {
 		name, contentType string
 		inQuery, inBody   func(form url.Values) url.Values
-		want              Code
+		want              oidcrp.Code
 	}{
 		{"the body is read", urlencoded,
 			func(url.Values) url.Values { return nil },
@@ -286,16 +295,16 @@ func TestOfAPostedAnswerOnlyTheBodyCounts(t *testing.T) {
 			func(form url.Values) url.Values { return form }, signedIn},
 		{"the query in its place is not", urlencoded,
 			func(form url.Values) url.Values { return form },
-			func(url.Values) url.Values { return nil }, CodeTransactionLost},
+			func(url.Values) url.Values { return nil }, oidcrp.CodeTransactionLost},
 		{"another type is not a form", "text/plain",
 			func(url.Values) url.Values { return nil },
-			func(form url.Values) url.Values { return form }, CodeTransactionLost},
+			func(form url.Values) url.Values { return form }, oidcrp.CodeTransactionLost},
 		{"a body that is too large is refused", urlencoded,
 			func(url.Values) url.Values { return nil },
 			func(form url.Values) url.Values {
-				form.Set("x", strings.Repeat("x", maxCallbackBody))
+				form.Set("x", strings.Repeat("x", int(oidcrp.MaxCallbackBody)))
 				return form
-			}, CodeInvalidRequest},
+			}, oidcrp.CodeInvalidRequest},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -319,7 +328,7 @@ func TestOfAPostedAnswerOnlyTheBodyCounts(t *testing.T) {
 
 // A browser that posts from the provider's site leaves SameSite=Lax cookies at
 // home, and over plain http there are no others.
-func TestAPostedAnswerWithoutItsCookiesEndsWell(t *testing.T) {
+func TestFormPost_WithoutItsCookiesEndsWell(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, formPost)
 	browser, stranger := app.provider.Browser(), noRedirects(app.provider.Browser())
@@ -343,7 +352,7 @@ func TestAPostedAnswerWithoutItsCookiesEndsWell(t *testing.T) {
 	}
 }
 
-func TestAPostedErrorWithoutItsCookiesIsExplained(t *testing.T) {
+func TestFormPost_AnErrorWithoutItsCookiesIsExplained(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, formPost)
 	browser, stranger := app.provider.Browser(), noRedirects(app.provider.Browser())
@@ -356,15 +365,15 @@ func TestAPostedErrorWithoutItsCookiesIsExplained(t *testing.T) {
 	}
 	readBody(t, res)
 	res, page := get(t, browser, res.Header.Get("Location"))
-	checkRefused(t, app, browser, res, page, CodeProviderError)
+	checkRefused(t, app, browser, res, page, oidcrp.CodeProviderError)
 }
 
 // Over https the cookie of a login does come with the post. When it does not,
 // it is lost, and the code need not stand in a URL.
-func TestAPostedCodeStaysOutOfURLs(t *testing.T) {
+func TestFormPost_ALostCodeStaysOutOfURLs(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, formPost)
-	client := newTestClient(t, app, func(c *Config) {
+	client := newTestClient(t, app, func(c *oidcrp.Config) {
 		c.BaseURL, c.ResponseMode = "https://app.example", "form_post"
 	})
 	handler := client.Middleware(http.NotFoundHandler())
@@ -391,7 +400,7 @@ func TestAPostedCodeStaysOutOfURLs(t *testing.T) {
 	}
 }
 
-func TestACallbackThatComesAgainLeadsToItsPage(t *testing.T) {
+func TestCallback_ThatComesAgainLeadsToItsPage(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
 	browser := app.provider.Browser()
@@ -416,7 +425,7 @@ func TestACallbackThatComesAgainLeadsToItsPage(t *testing.T) {
 	}
 }
 
-func TestALostLoginStartsAgainOnce(t *testing.T) {
+func TestCallback_LostLoginRestartsOnce(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
 	callback := comeBack(t, app, app.provider.Browser(), "/tab/1?q=2").String()
@@ -441,7 +450,7 @@ func TestALostLoginStartsAgainOnce(t *testing.T) {
 	}
 }
 
-func TestALoginThatIsLostTwiceIsExplained(t *testing.T) {
+func TestCallback_ALoginThatIsLostTwiceIsExplained(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
 	callback := comeBack(t, app, app.provider.Browser(), "/tab/1").String()
@@ -450,23 +459,23 @@ func TestALoginThatIsLostTwiceIsExplained(t *testing.T) {
 
 	last := app.provider.Browser()
 	res, page := get(t, last, again.String())
-	checkRefused(t, app, last, res, page, CodeTransactionLost)
+	checkRefused(t, app, last, res, page, oidcrp.CodeTransactionLost)
 	if want := `href="/auth/login?return_to=%2Ftab%2F1"`; !strings.Contains(page, want) {
 		t.Errorf("the page does not offer to try again at %s:\n%s", want, page)
 	}
 }
 
-func TestALostLoginThatFailedIsNotStartedAgain(t *testing.T) {
+func TestCallback_ALostLoginThatFailedIsNotRestarted(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
 	app.provider.Misbehave(fault.AuthorizationAccessDenied)
 	callback := comeBack(t, app, app.provider.Browser(), "/tab/1").String()
 	other := app.provider.Browser()
 	res, page := get(t, other, callback)
-	checkRefused(t, app, other, res, page, CodeTransactionLost)
+	checkRefused(t, app, other, res, page, oidcrp.CodeTransactionLost)
 }
 
-func TestALoginHasAnHour(t *testing.T) {
+func TestCallback_ALoginHasAnHour(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name           string
@@ -496,7 +505,7 @@ func TestALoginHasAnHour(t *testing.T) {
 	}
 }
 
-func TestALoginsCookieGoesWhenItIsUsed(t *testing.T) {
+func TestCallback_ALoginsCookieGoesWhenItIsUsed(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string][]fault.Fault{
 		"the login succeeded":       nil,
@@ -508,6 +517,7 @@ func TestALoginsCookieGoesWhenItIsUsed(t *testing.T) {
 		app := newTestApp(t, setup{provider: autoLogin})
 		browser := app.provider.Browser()
 		other := comeBack(t, app, browser, "/tab/2").String()
+		want := transactionCookies(app, browser)
 		app.provider.Misbehave(f...)
 		callback := comeBack(t, app, browser, "/tab/1")
 		if n := len(transactionCookies(app, browser)); n != 2 {
@@ -515,7 +525,7 @@ func TestALoginsCookieGoesWhenItIsUsed(t *testing.T) {
 		}
 		get(t, noRedirects(browser), callback.String())
 		left := transactionCookies(app, browser)
-		if len(left) != 1 || left[0] == app.client.logins.cookieName(callback.Query().Get("state")) {
+		if !slices.Equal(left, want) {
 			t.Errorf("%s: the cookies left are %q, want that of the other login", name, left)
 		}
 		app.provider.Misbehave()
@@ -525,26 +535,26 @@ func TestALoginsCookieGoesWhenItIsUsed(t *testing.T) {
 	}
 }
 
-// transactionCookies returns the names of the cookies of logins under way.
+// transactionCookies returns the names of the cookies of logins under way. They
+// are told from others by the middle of their names.
 func transactionCookies(app *testApp, browser *http.Client) []string {
 	var names []string
 	u, _ := url.Parse(app.URL)
 	for _, cookie := range browser.Jar.Cookies(u) {
-		if strings.HasPrefix(cookie.Name, app.client.cookies.transaction) {
+		if strings.Contains(cookie.Name, "_t_") {
 			names = append(names, cookie.Name)
 		}
 	}
 	return names
 }
 
-func TestClientsOfOneAppDoNotFinishEachOthersLogins(t *testing.T) {
+func TestCallback_ClientsOfOneAppDoNotFinishEachOthersLogins(t *testing.T) {
 	t.Parallel()
 	elsewhere := oidctest.NewServer(t, autoLogin)
-	app := newTestApp(t, setup{provider: autoLogin, routes: func(c *Client, mux *http.ServeMux) {
-		other, err := New(Config{
-			Issuer: elsewhere.Issuer(), ClientID: oidctest.ClientID, ClientSecret: oidctest.ClientSecret,
-			BaseURL: c.base.String(), PathPrefix: "/other/", CookieKeys: Keys(testKey(1)), Logger: c.log, Now: c.now,
-		})
+	var cfg oidcrp.Config
+	app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) { cfg = *c }, routes: func(_ *oidcrp.Client, mux *http.ServeMux) {
+		cfg.Issuer, cfg.PathPrefix = elsewhere.Issuer(), "/other/"
+		other, err := oidcrp.New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -559,7 +569,7 @@ func TestClientsOfOneAppDoNotFinishEachOthersLogins(t *testing.T) {
 		query.Set("iss", iss)
 		misled.RawQuery = query.Encode()
 		res, page := get(t, browser, misled.String())
-		checkRefused(t, app, browser, res, page, CodeTransactionLost)
+		checkRefused(t, app, browser, res, page, oidcrp.CodeTransactionLost)
 	}
 	if n := len(elsewhere.Requests()); n != 0 {
 		t.Errorf("%d requests reached the other provider, want 0", n)
@@ -572,5 +582,488 @@ func TestClientsOfOneAppDoNotFinishEachOthersLogins(t *testing.T) {
 		if got := app.who(t, browser, page); got.Sub != "alice" || got.Path != page {
 			t.Errorf("%s sees %+v, want alice", page, got)
 		}
+	}
+}
+
+// onLoginApp is an app that asks onLogin about each login.
+func onLoginApp(t *testing.T, store oidcrp.Store, refused *[]oidcrp.LoginEvent,
+	onLogin func(context.Context, *http.Request, *oidcrp.Session) error) *testApp {
+	t.Helper()
+	return newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+		c.OnLogin, c.Store = onLogin, store
+		c.Trace.LoginRefused = collect(refused)
+	}})
+}
+
+func TestOnLogin_RunsOnceForADoubleClick(t *testing.T) {
+	t.Parallel()
+	var runs atomic.Int32
+	var refused []oidcrp.LoginEvent
+	app := onLoginApp(t, nil, &refused, func(context.Context, *http.Request, *oidcrp.Session) error {
+		runs.Add(1)
+		return nil
+	})
+	browser := app.provider.Browser()
+	callback := comeBack(t, app, browser, "/tab/1").String()
+	cookies := cookiesFor(t, app, browser)
+	var clicks sync.WaitGroup
+	for range 5 {
+		clicks.Go(func() {
+			r, _ := http.NewRequest(http.MethodGet, callback, nil)
+			for _, cookie := range cookies {
+				r.AddCookie(cookie)
+			}
+			res, err := noRedirects(http.DefaultClient).Do(r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			readBody(t, res)
+			if got := res.Header.Get("Location"); res.StatusCode != http.StatusFound || got != app.URL+"/tab/1" {
+				t.Errorf("a click led to %s, %s", res.Status, got)
+			}
+		})
+	}
+	clicks.Wait()
+	if n := runs.Load(); n != 1 || len(refused) > 0 {
+		t.Errorf("OnLogin ran %d times, want once; refused: %+v", n, refused)
+	}
+}
+
+func cookiesFor(t testing.TB, app *testApp, browser *http.Client) []*http.Cookie {
+	t.Helper()
+	u, err := url.Parse(app.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return browser.Jar.Cookies(u)
+}
+
+func TestOnLogin_SeesTheClaimsBeforeThereIsASession(t *testing.T) {
+	t.Parallel()
+	store := oidcrp.NewHookStore(nil)
+	accounts := make(map[string]string)
+	var refused []oidcrp.LoginEvent
+	app := onLoginApp(t, store, &refused, func(ctx context.Context, r *http.Request, s *oidcrp.Session) error {
+		var claims struct {
+			Email string `json:"email"`
+		}
+		if err := s.Claims(&claims); err != nil {
+			return err
+		}
+		accounts[s.Issuer()+" "+s.Subject()] = claims.Email
+		if _, ok := ctx.Deadline(); !ok {
+			t.Error("OnLogin has no limit in time")
+		}
+		if r.URL.Path != "/auth/callback" || s.ACR() != "eidas1" || s.ID() == "" {
+			t.Errorf("OnLogin gets %s and %v", r.URL, s)
+		}
+		if n := store.Took(oidcrp.OpSet, oidcrp.OpAdd); n != 0 {
+			t.Errorf("%d writes to the store before OnLogin", n)
+		}
+		return nil
+	})
+	browser := app.provider.Browser()
+	get(t, browser, comeBack(t, app, browser, "/tab/1").String())
+	if got := app.who(t, browser, "/tab/1"); got.Sub != "alice" {
+		t.Errorf("signed in as %q, want alice", got.Sub)
+	}
+	if want := map[string]string{app.provider.Issuer() + " alice": "alice@example.org"}; !maps.Equal(accounts, want) {
+		t.Errorf("the accounts are %v, want %v", accounts, want)
+	}
+}
+
+func TestOnLogin_RefusesWithWordsForThePerson(t *testing.T) {
+	t.Parallel()
+	words := map[string]string{"en": "Only agents of the ministry may <enter>.", "fr": "Seuls les agents du ministère peuvent <entrer>."}
+	explain := func(language string) string { return words[language] }
+	for _, tt := range []struct {
+		what    string
+		refusal error
+		en, fr  string
+		detail  bool
+	}{
+		{"with words", oidcrp.Refuse("not an agent", explain), words["en"], words["fr"], true},
+		{"with words, wrapped", fmt.Errorf("accounts: %w", oidcrp.Refuse("not an agent", explain)), words["en"], words["fr"], true},
+		{"without", oidcrp.Refuse("not an agent", nil), "Your account was recognised, but it has no access to this service.",
+			"Votre compte a été reconnu, mais il n’a pas accès à ce service.", false},
+	} {
+		for language, want := range map[string]string{"en": tt.en, "fr": tt.fr} {
+			for _, script := range []bool{false, true} {
+				testRefusal(t, tt.what+" in "+language, tt.refusal, language, want, script, tt.detail)
+			}
+		}
+	}
+}
+
+func testRefusal(t *testing.T, what string, refusal error, language, words string, script, detail bool) {
+	t.Helper()
+	store := oidcrp.NewHookStore(nil)
+	var refused []oidcrp.LoginEvent
+	app := onLoginApp(t, store, &refused, func(context.Context, *http.Request, *oidcrp.Session) error { return refusal })
+	browser := app.provider.Browser()
+	callback := comeBack(t, app, browser, "/tab/1")
+	accept := acceptHTML
+	if script {
+		accept = "Accept: application/json"
+	}
+	res, body := app.asks(t, browser, "GET", callback.RequestURI(), accept, "Accept-Language: "+language)
+	if res.StatusCode != http.StatusForbidden {
+		t.Fatalf("%s: %s\n%s", what, res.Status, body)
+	}
+	if script {
+		want := ""
+		if detail {
+			want = words
+		}
+		if got := jsonMember(t, body, "detail"); got != want || jsonMember(t, body, "code") != "login_refused" {
+			t.Errorf("%s: the answer is %s, want the detail %q", what, body, want)
+		}
+	} else if !strings.Contains(body, "<p>"+html.EscapeString(words)+"</p>") {
+		t.Errorf("%s: the page does not say %q:\n%s", what, words, body)
+	}
+	if strings.Contains(body, "not an agent") || !strings.Contains(app.log.String(), "not an agent") {
+		t.Errorf("%s: the reason is on the page, or not in the log:\n%s", what, body)
+	}
+	if len(refused) != 1 || refused[0].Code != oidcrp.CodeLoginRefused || refused[0].Reason != "not an agent" || refused[0].Login == "" {
+		t.Errorf("%s: the events are %+v", what, refused)
+	}
+	for _, cookie := range res.Cookies() {
+		if cookie.MaxAge >= 0 {
+			t.Errorf("%s: the answer sets the cookie %v", what, cookie)
+		}
+	}
+	if n := store.Took(oidcrp.OpSet, oidcrp.OpAdd); n != 0 || app.who(t, browser, "/").Sub != "" {
+		t.Errorf("%s: %d writes to the store, or there is a session", what, n)
+	}
+}
+
+func TestOnLogin_AnyOtherErrorIsAFaultOfTheApp(t *testing.T) {
+	t.Parallel()
+	for what, fails := range map[string]func() error{
+		"an error":                 func() error { return errors.New("s0me database is down") },
+		"a code":                   func() error { return oidcrp.CodeTransactionLost },
+		"an error of this package": func() error { return &oidcrp.Error{Op: "s0me", Code: oidcrp.CodeNoSession} },
+		"a panic":                  func() error { panic("s0me bug") },
+	} {
+		runs := 0
+		var refused []oidcrp.LoginEvent
+		app := onLoginApp(t, nil, &refused, func(context.Context, *http.Request, *oidcrp.Session) error {
+			runs++
+			return fails()
+		})
+		browser := app.provider.Browser()
+		res, body := get(t, browser, comeBack(t, app, browser, "/tab/1").String())
+		if res.StatusCode != http.StatusInternalServerError || strings.Contains(body, "s0me") {
+			t.Errorf("%s: %s at %s\n%s", what, res.Status, res.Request.URL.Path, body)
+		}
+		if len(refused) != 1 || refused[0].Code != oidcrp.CodeInternal || refused[0].Reason != "" {
+			t.Errorf("%s: the events are %+v", what, refused)
+		}
+		if got := app.who(t, browser, "/"); got.Sub != "" || runs != 1 {
+			t.Errorf("%s: %q is signed in, after OnLogin ran %d times", what, got.Sub, runs)
+		}
+	}
+}
+
+// A handApp answers callbacks by hand, without the middleware.
+type handApp struct {
+	*testApp
+	started, succeeded, refused []oidcrp.LoginEvent
+}
+
+func newHandApp(t *testing.T, change func(*oidcrp.Config)) *handApp {
+	t.Helper()
+	app := &handApp{testApp: newTestApp(t, setup{provider: autoLogin})}
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	app.URL = server.URL
+	app.client = newTestClient(t, app.testApp, func(c *oidcrp.Config) {
+		c.Registration.RedirectURI = server.URL + "/oidc/back"
+		c.Trace = oidcrp.Trace{
+			LoginStarted: collect(&app.started), LoginSucceeded: collect(&app.succeeded), LoginRefused: collect(&app.refused),
+		}
+		if change != nil {
+			change(c)
+		}
+	})
+	mux.HandleFunc("/oidc/start", func(w http.ResponseWriter, r *http.Request) {
+		app.client.Login(w, r, &oidcrp.AuthOptions{ReturnTo: r.FormValue("return_to")})
+	})
+	mux.HandleFunc("/oidc/back", app.back)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		answer := whoAnswer{Path: r.URL.RequestURI()}
+		if s, err := app.client.Session(r); err == nil {
+			answer.Sub, answer.ACR = s.Subject(), s.ACR()
+		}
+		json.NewEncoder(w).Encode(answer)
+	})
+	return app
+}
+
+func (a *handApp) back(w http.ResponseWriter, r *http.Request) {
+	session, err := a.client.Callback(r.Context(), r)
+	if err != nil {
+		location, err := a.client.RecoverLogin(w, r, err)
+		if err != nil {
+			w.WriteHeader(http.StatusTeapot)
+			fmt.Fprint(w, err)
+			return
+		}
+		http.Redirect(w, r, location, http.StatusSeeOther)
+		return
+	}
+	if err := a.client.StartSession(w, r, session); err != nil {
+		w.WriteHeader(http.StatusTeapot)
+		fmt.Fprint(w, err)
+		return
+	}
+	http.Redirect(w, r, session.ReturnTo(), http.StatusSeeOther)
+}
+
+// wantEvents fails the test unless so many logins were started, succeeded and
+// were refused since the last call.
+func (a *handApp) wantEvents(t *testing.T, started, succeeded, refused int) {
+	t.Helper()
+	if len(a.started) != started || len(a.succeeded) != succeeded || len(a.refused) != refused {
+		t.Errorf("%d logins were started, %d succeeded, %d were refused; want %d, %d, %d: %+v",
+			len(a.started), len(a.succeeded), len(a.refused), started, succeeded, refused, a.refused)
+	}
+	a.started, a.succeeded, a.refused = nil, nil, nil
+}
+
+// wantReported fails the test unless an answer reports an error with code, and
+// the event does.
+func (a *handApp) wantReported(t *testing.T, res *http.Response, body string, code oidcrp.Code) {
+	t.Helper()
+	if res.StatusCode != http.StatusTeapot || !strings.Contains(body, string(code)) {
+		t.Errorf("the answer is %s, %s, want %s", res.Status, body, string(code))
+	}
+	if len(a.refused) != 1 || a.refused[0].Code != code {
+		t.Errorf("LoginRefused was told %+v, want %s once", a.refused, string(code))
+	}
+}
+
+func TestRecoverLogin_LostLoginRestartsOnce(t *testing.T) {
+	t.Parallel()
+	app := newHandApp(t, nil)
+	callback := comeBack(t, app.testApp, app.provider.Browser(), "/oidc/start?return_to=/page").String()
+	app.wantEvents(t, 1, 0, 0)
+
+	browser := app.provider.Browser()
+	restarted := follow(t, browser, callback)
+	if !strings.HasPrefix(restarted.String(), app.provider.Endpoint(oidctest.EndpointAuthorization)+"?") {
+		t.Fatalf("the lost login leads to %s", restarted)
+	}
+	if len(app.started) != 1 || !app.started[0].Restart || app.started[0].ReturnTo != "/page" {
+		t.Errorf("LoginStarted was told %+v", app.started)
+	}
+	app.wantEvents(t, 1, 0, 0)
+
+	again := follow(t, browser, restarted.String()).String()
+	res, body := get(t, app.provider.Browser(), again) // lost once more
+	app.wantReported(t, res, body, oidcrp.CodeTransactionLost)
+	app.wantEvents(t, 0, 0, 1)
+
+	res, _ = get(t, browser, again)
+	if got := app.who(t, browser, "/page"); res.Request.URL.Path != "/page" || got.Sub != "alice" {
+		t.Errorf("the restarted login ended at %s with %+v", res.Request.URL, got)
+	}
+	app.wantEvents(t, 0, 1, 0)
+}
+
+func TestRecoverLogin_WhoeverIsSignedInGoesToTheirPage(t *testing.T) {
+	t.Parallel()
+	app := newHandApp(t, nil)
+	browser := app.provider.Browser()
+	callback := comeBack(t, app.testApp, browser, "/oidc/start?return_to=/page%3Fa=b").String()
+	get(t, browser, callback)
+	app.wantEvents(t, 1, 1, 0)
+	res, _ := get(t, browser, callback) // the back button
+	if got := res.Request.URL.RequestURI(); got != "/page?a=b" {
+		t.Errorf("it leads to %s", got)
+	}
+	res, _ = get(t, browser, app.URL+"/oidc/back?state=x&code=y") // of nobody's
+	if got := res.Request.URL.RequestURI(); got != "/" {
+		t.Errorf("a callback of nobody's leads to %s", got)
+	}
+	app.wantEvents(t, 0, 0, 0)
+}
+
+func TestRecoverLogin_APostIsRepeatedAsAPageLoad(t *testing.T) {
+	t.Parallel()
+	app := newHandApp(t, func(c *oidcrp.Config) { c.ResponseMode = "form_post" })
+	browser := app.provider.Browser()
+	form := comeBackByForm(t, app.testApp, browser, "/oidc/start?return_to=/page")
+	res, err := noRedirects(app.provider.Browser()).PostForm(app.URL+"/oidc/back", form) // without its cookies
+	if err != nil {
+		t.Fatal(err)
+	}
+	readBody(t, res)
+	location, err := res.Location()
+	if err != nil || location.Path != "/oidc/back" || location.Query().Get("state") != form.Get("state") ||
+		location.Query().Get("code") != form.Get("code") {
+		t.Fatalf("the post leads to %v, %v", location, err)
+	}
+	app.wantEvents(t, 1, 0, 0)
+	get(t, browser, location.String())
+	if got := app.who(t, browser, "/page"); got.Sub != "alice" {
+		t.Errorf("signed in as %q, want alice", got.Sub)
+	}
+	app.wantEvents(t, 0, 1, 0)
+}
+
+func TestRecoverLogin_ReportsWhatCannotBeRecovered(t *testing.T) {
+	t.Parallel()
+	for what, tt := range map[string]struct {
+		faults []fault.Fault
+		change func(url.Values)
+		code   oidcrp.Code
+	}{
+		"the provider's error":        {[]fault.Fault{fault.AuthorizationAccessDenied}, nil, oidcrp.CodeProviderError},
+		"an ID Token that is refused": {[]fault.Fault{fault.IDTokenWrongNonce}, nil, oidcrp.CodeTokenRefused},
+		"a parameter given twice":     {nil, func(v url.Values) { v.Add("code", "x") }, oidcrp.CodeInvalidRequest},
+		"another issuer":              {nil, func(v url.Values) { v.Set("iss", "https://evil.example") }, oidcrp.CodeIssuerMismatch},
+	} {
+		app := newHandApp(t, nil)
+		browser := app.provider.Browser()
+		app.provider.Misbehave(tt.faults...)
+		callback := comeBack(t, app.testApp, browser, "/oidc/start")
+		if tt.change != nil {
+			query := callback.Query()
+			tt.change(query)
+			callback.RawQuery = query.Encode()
+		}
+		res, body := get(t, browser, callback.String())
+		app.wantReported(t, res, body, tt.code)
+		if tt.code == oidcrp.CodeProviderError && !strings.Contains(body, "access_denied") {
+			t.Errorf("%s: the answer is %s", what, body)
+		}
+		// The state of a login that is over must not work again.
+		if left := transactionCookies(app.testApp, browser); tt.code != oidcrp.CodeInvalidRequest && len(left) > 0 {
+			t.Errorf("%s: the cookies left are %q", what, left)
+		}
+		app.wantEvents(t, 1, 0, 1)
+	}
+}
+
+func TestRecoverLogin_ARestartThatFailsIsReported(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	app := newHandApp(t, func(c *oidcrp.Config) {
+		c.Registration.RequirePushedAuthorizationRequests = true
+		next := c.Provider.Transport
+		if next == nil {
+			next = http.DefaultTransport
+		}
+		c.Provider.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if down.Load() {
+				return nil, errors.New("no route to host")
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	callback := comeBack(t, app.testApp, app.provider.Browser(), "/oidc/start").String()
+	down.Store(true)
+	res, body := get(t, app.provider.Browser(), callback)
+	app.wantReported(t, res, body, oidcrp.CodeProviderUnavailable)
+	app.wantEvents(t, 1, 0, 1)
+}
+
+func TestStartSession_ASessionThatIsTooLargeIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	app := newHandApp(t, nil)
+	app.provider.Handle(oidctest.EndpointUserInfo,
+		respond(200, "application/json", `{"sub":"alice","email":"`+strings.Repeat("x", 30<<10)+`"}`))
+	browser := app.provider.Browser()
+	res, body := get(t, browser, comeBack(t, app.testApp, browser, "/oidc/start").String())
+	app.wantReported(t, res, body, oidcrp.CodeSessionTooLarge)
+	app.wantEvents(t, 1, 0, 1)
+}
+
+// callbackRequest is the request of a browser that comes back.
+func callbackRequest(t testing.TB, app *testApp, browser *http.Client, callback *url.URL) *http.Request {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, callback.String(), nil)
+	for _, cookie := range cookiesFor(t, app, browser) {
+		r.AddCookie(cookie)
+	}
+	return r
+}
+
+func TestCallback_TheSameAnswerTwiceIsOneLogin(t *testing.T) {
+	t.Parallel()
+	app := newHandApp(t, nil)
+	browser := app.provider.Browser()
+	r := callbackRequest(t, app.testApp, browser, comeBack(t, app.testApp, browser, "/oidc/start"))
+	first, err := app.client.Callback(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := app.client.Callback(t.Context(), r)
+	if err != nil || second != first {
+		t.Errorf("the second time: %v, %v, want the same session", second, err)
+	}
+	app.wantEvents(t, 1, 0, 0) // nobody is signed in yet
+	for range 2 {
+		if err := app.client.StartSession(httptest.NewRecorder(), r, first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	app.wantEvents(t, 0, 1, 0)
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
+}
+
+// The exchange goes on for a reload when the browser that waited for it is gone.
+func TestCallback_ACallerThatGivesUpLeavesTheExchange(t *testing.T) {
+	t.Parallel()
+	app := newHandApp(t, nil)
+	browser := app.provider.Browser()
+	r := callbackRequest(t, app.testApp, browser, comeBack(t, app.testApp, browser, "/oidc/start"))
+	release := make(chan struct{})
+	arrived := make(chan struct{})
+	var once sync.Once
+	app.client = newTestClient(t, app.testApp, func(c *oidcrp.Config) {
+		c.Registration.RedirectURI = app.URL + "/oidc/back"
+		c.Trace.LoginRefused = collect(&app.refused)
+		c.Provider.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/token") {
+				once.Do(func() { close(arrived) })
+				<-release
+			}
+			return http.DefaultTransport.RoundTrip(r)
+		})
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-arrived
+		cancel()
+	}()
+	_, err := app.client.Callback(ctx, r)
+	if wantCode(t, err, oidcrp.CodeCanceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("the cause of %v is lost", err)
+	}
+	w := httptest.NewRecorder()
+	if location, again := app.client.RecoverLogin(w, r, err); location != "" || again != err || len(w.Header()) > 0 {
+		t.Errorf("RecoverLogin: %q, %v, %v, want the login left alone", location, again, w.Header())
+	}
+	expired, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err = app.client.Callback(expired, r)
+	wantCode(t, err, oidcrp.CodeProviderUnavailable)
+	if len(app.refused) > 0 {
+		t.Errorf("a caller who gave up was refused: %+v", app.refused)
+	}
+
+	close(release)
+	session, err := app.client.Callback(t.Context(), r)
+	if err != nil || session.Subject() != "alice" {
+		t.Errorf("the reload gets %v, %v", session, err)
+	}
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
 	}
 }

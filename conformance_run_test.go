@@ -1,4 +1,4 @@
-package oidcrp
+package oidcrp_test
 
 // This file is one run of a conformance module: a provider of the suite's
 // shape, an app, a browser, and the suite's way of judging them by the requests
@@ -27,6 +27,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
@@ -71,7 +72,7 @@ type conformanceShape struct {
 	app        string // its URL
 	provider   oidctest.Config
 	registered oidctest.Client
-	config     Config
+	config     oidcrp.Config
 	usual      []fault.Fault // beside the module's own
 	violation  string        // one that the module demands
 }
@@ -88,18 +89,18 @@ func newConformanceShape(v conformanceVariant, app string, now func() time.Time)
 		UserInfoEncryptedResponseAlg: v.alg,
 		UserInfoEncryptedResponseEnc: v.enc,
 	}
-	s.config = Config{
+	s.config = oidcrp.Config{
 		ClientID:   conformanceClientID,
 		BaseURL:    app,
-		CookieKeys: Keys(testKey(1)),
-		Registration: Registration{
+		CookieKeys: oidcrp.Keys(testKey(1)),
+		Registration: oidcrp.Registration{
 			TokenEndpointAuthMethod:      v.method,
 			IDTokenEncryptedResponseAlg:  v.alg,
 			IDTokenEncryptedResponseEnc:  v.enc,
 			UserInfoEncryptedResponseAlg: v.alg,
 			UserInfoEncryptedResponseEnc: v.enc,
 		},
-		Provider: Provider{Timeout: 20 * time.Second},
+		Provider: oidcrp.Provider{Timeout: 20 * time.Second},
 		Now:      now,
 	}
 	if v.mode == "form_post" {
@@ -223,7 +224,7 @@ var conformanceKeys = sync.OnceValue(func() *conformanceCredentials {
 type conformanceRun struct {
 	*testApp
 	faults    []fault.Fault
-	config    Config
+	config    oidcrp.Config
 	violation string
 	browser   *http.Client
 
@@ -260,7 +261,7 @@ func newConformanceRun(t *testing.T, m *conformanceModule, v conformanceVariant)
 	shape.config.Provider.Transport = c.provider.HTTPClient().Transport
 	shape.config.Logger = slog.New(slog.NewJSONHandler(c.log, nil))
 	c.config, c.violation = shape.config, shape.violation
-	client, err := New(shape.config)
+	client, err := oidcrp.New(shape.config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +276,7 @@ func (c *conformanceRun) routes() http.Handler {
 	mux.Handle("/me", c.client.RequireLogin(http.HandlerFunc(sayWho)))
 	mux.HandleFunc("/claims", func(w http.ResponseWriter, r *http.Request) {
 		var claims map[string]any
-		if s, ok := SessionFromContext(r.Context()); ok {
+		if s, ok := oidcrp.SessionFromContext(r.Context()); ok {
 			s.Claims(&claims)
 			claims["sid"] = s.SID()
 		}
@@ -283,7 +284,7 @@ func (c *conformanceRun) routes() http.Handler {
 	})
 	mux.HandleFunc("POST /refresh", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := c.client.Refresh(w, r); err != nil {
-			c.client.problem(w, r, err)
+			c.client.ServeError(w, r, err)
 		}
 	})
 	return mux
@@ -316,7 +317,7 @@ type conformancePage struct {
 }
 
 // code returns why the page refuses, as the log has it.
-func (p conformancePage) code() Code {
+func (p conformancePage) code() oidcrp.Code {
 	incident := incidentOf.FindStringSubmatch(p.body)
 	if incident == nil {
 		p.t.Fatalf("%s has no incident id:\n%s", p.Request.URL.Path, p.body)
@@ -382,10 +383,10 @@ func (c *conformanceRun) judge(t *testing.T, page conformancePage) string {
 	return wasRefused
 }
 
-func (c *conformanceRun) reason(t *testing.T) Code {
+func (c *conformanceRun) reason(t *testing.T) oidcrp.Code {
 	t.Helper()
 	if len(c.faults) == 0 {
-		return CodeLoginRequired
+		return oidcrp.CodeLoginRequired
 	}
 	return refusalOf(t, c.faults[0])
 }

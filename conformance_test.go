@@ -1,4 +1,4 @@
-package oidcrp
+package oidcrp_test
 
 // This file is the table of the relying-party modules of the OpenID
 // Foundation's conformance suite, by the suite's names. What happens in a run
@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
@@ -204,7 +205,7 @@ func announcesAliases(s *conformanceShape) { s.provider.MTLSEndpointAliases = tr
 
 // asksTheImpossible is what the module asks for, to provoke an error.
 func asksTheImpossible(s *conformanceShape) {
-	s.config.Login = AuthOptions{Prompt: "none", MaxAge: new(time.Duration)}
+	s.config.Login = oidcrp.AuthOptions{Prompt: "none", MaxAge: new(time.Duration)}
 	s.violation = "authorization: max_age 0 with prompt none cannot be met"
 }
 
@@ -311,7 +312,7 @@ func onlyKnowsCode(t *testing.T, c *conformanceRun) string {
 			t.Errorf("response_type is %q", got)
 		}
 	}
-	c.wantNoConfig(t, func(cfg *Config) {
+	c.wantNoConfig(t, func(cfg *oidcrp.Config) {
 		cfg.Login.Extra = url.Values{"response_type": {"code id_token"}}
 	})
 	return notOffered
@@ -349,7 +350,7 @@ func logsInBeforeAndAfterRotation(t *testing.T, c *conformanceRun) string {
 // asksNoWebFinger checks that what WebFinger would be asked about is no issuer.
 func asksNoWebFinger(resource string) func(*testing.T, *conformanceRun) string {
 	return func(t *testing.T, c *conformanceRun) string {
-		c.wantNoConfig(t, func(cfg *Config) { cfg.Issuer = fmt.Sprintf(resource, t.Name()) })
+		c.wantNoConfig(t, func(cfg *oidcrp.Config) { cfg.Issuer = fmt.Sprintf(resource, t.Name()) })
 		logsIn(t, c)
 		return notOffered
 	}
@@ -357,14 +358,14 @@ func asksNoWebFinger(resource string) func(*testing.T, *conformanceRun) string {
 
 // doesNotRegister relies on the registration endpoint being an unknown path.
 func doesNotRegister(t *testing.T, c *conformanceRun) string {
-	c.wantNoConfig(t, func(cfg *Config) { cfg.ClientID = "" })
+	c.wantNoConfig(t, func(cfg *oidcrp.Config) { cfg.ClientID = "" })
 	logsIn(t, c)
 	return notOffered
 }
 
 func sendsNoRequestObject(t *testing.T, c *conformanceRun) string {
 	for _, name := range []string{"request", "request_uri"} {
-		c.wantNoConfig(t, func(cfg *Config) {
+		c.wantNoConfig(t, func(cfg *oidcrp.Config) {
 			cfg.Login.Extra = url.Values{name: {"https://app.example/request"}}
 		})
 	}
@@ -386,7 +387,7 @@ func refreshes(t *testing.T, c *conformanceRun) string {
 	page := c.post(t, "/refresh")
 	used := c.provider.RequestsTo(oidctest.EndpointUserInfo)
 	if page.StatusCode != http.StatusOK {
-		if len(used) > 0 || page.code() != CodeTokenRefused {
+		if len(used) > 0 || page.code() != oidcrp.CodeTokenRefused {
 			t.Errorf("refused with %s after %d UserInfo requests", page.code(), len(used))
 		}
 		return wasRefused
@@ -467,12 +468,12 @@ func pushesTheRequest(t *testing.T, c *conformanceRun) string {
 }
 
 // wantNoConfig checks that New refuses the configuration with a change.
-func (c *conformanceRun) wantNoConfig(t *testing.T, change func(*Config)) {
+func (c *conformanceRun) wantNoConfig(t *testing.T, change func(*oidcrp.Config)) {
 	t.Helper()
 	cfg := c.config
 	change(&cfg)
-	var refusal *Error
-	if _, err := New(cfg); !errors.As(err, &refusal) || refusal.Code != CodeConfig {
+	var refusal *oidcrp.Error
+	if _, err := oidcrp.New(cfg); !errors.As(err, &refusal) || refusal.Code != oidcrp.CodeConfig {
 		t.Errorf("New returned %v", err)
 	}
 }

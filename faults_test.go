@@ -1,4 +1,4 @@
-package oidcrp
+package oidcrp_test
 
 // This file walks the catalogue of what a provider can do wrong, with a whole
 // app and a browser for each fault.
@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
@@ -24,64 +25,64 @@ import (
 // and a forgery never an outage.
 var refusals = []struct {
 	pattern string // of path.Match
-	code    Code
+	code    oidcrp.Code
 }{
-	{"*/transport-server-error", CodeProviderUnavailable},
-	{"*/transport-unavailable", CodeProviderUnavailable},
-	{"*/transport-truncated", CodeProviderUnavailable},
-	{"*/transport-slow", CodeProviderUnavailable},
-	{"*/transport-hanging", CodeProviderUnavailable},
-	{"userinfo/transport-not-found", CodeProviderInvalid},
-	{"userinfo/transport-redirected", CodeProviderInvalid},
-	{"userinfo/transport-huge", CodeProviderInvalid},
-	{"userinfo/transport-endless", CodeProviderInvalid},
-	{"userinfo/transport-gzip-bomb", CodeProviderInvalid},
-	{"userinfo/transport-*", CodeUserInfoRefused},
-	{"*/transport-*", CodeProviderInvalid},
+	{"*/transport-server-error", oidcrp.CodeProviderUnavailable},
+	{"*/transport-unavailable", oidcrp.CodeProviderUnavailable},
+	{"*/transport-truncated", oidcrp.CodeProviderUnavailable},
+	{"*/transport-slow", oidcrp.CodeProviderUnavailable},
+	{"*/transport-hanging", oidcrp.CodeProviderUnavailable},
+	{"userinfo/transport-not-found", oidcrp.CodeProviderInvalid},
+	{"userinfo/transport-redirected", oidcrp.CodeProviderInvalid},
+	{"userinfo/transport-huge", oidcrp.CodeProviderInvalid},
+	{"userinfo/transport-endless", oidcrp.CodeProviderInvalid},
+	{"userinfo/transport-gzip-bomb", oidcrp.CodeProviderInvalid},
+	{"userinfo/transport-*", oidcrp.CodeUserInfoRefused},
+	{"*/transport-*", oidcrp.CodeProviderInvalid},
 
-	{"discovery/*", CodeProviderInvalid},
+	{"discovery/*", oidcrp.CodeProviderInvalid},
 
-	{"jwks/empty", CodeTokenRefused},
-	{"jwks/only-enc", CodeTokenRefused},
-	{"jwks/no-kid", CodeTokenRefused},
-	{"jwks/*", CodeProviderInvalid},
+	{"jwks/empty", oidcrp.CodeTokenRefused},
+	{"jwks/only-enc", oidcrp.CodeTokenRefused},
+	{"jwks/no-kid", oidcrp.CodeTokenRefused},
+	{"jwks/*", oidcrp.CodeProviderInvalid},
 
-	{"authorization/*-iss", CodeIssuerMismatch},
-	{"authorization/*-state", CodeTransactionLost},
-	{"authorization/login-required", CodeLoginRequired},
-	{"authorization/access-denied", CodeProviderError},
-	{"authorization/*-error", CodeProviderError},
-	{"authorization/unknown-code", CodeProviderError},
-	{"authorization/missing-code", CodeInvalidRequest},
+	{"authorization/*-iss", oidcrp.CodeIssuerMismatch},
+	{"authorization/*-state", oidcrp.CodeTransactionLost},
+	{"authorization/login-required", oidcrp.CodeLoginRequired},
+	{"authorization/access-denied", oidcrp.CodeProviderError},
+	{"authorization/*-error", oidcrp.CodeProviderError},
+	{"authorization/unknown-code", oidcrp.CodeProviderError},
+	{"authorization/missing-code", oidcrp.CodeInvalidRequest},
 
-	{"token/no-id-token", CodeTokenRefused},
-	{"token/empty-id-token", CodeTokenRefused},
-	{"token/uppercase-member", CodeTokenRefused},
-	{"token/error-with-200", CodeProviderError},
-	{"token/invalid-client", CodeClientRefused},
-	{"token/invalid-grant", CodeProviderError},
-	{"token/server-error", CodeProviderUnavailable},
-	{"token/*", CodeProviderInvalid},
+	{"token/no-id-token", oidcrp.CodeTokenRefused},
+	{"token/empty-id-token", oidcrp.CodeTokenRefused},
+	{"token/uppercase-member", oidcrp.CodeTokenRefused},
+	{"token/error-with-200", oidcrp.CodeProviderError},
+	{"token/invalid-client", oidcrp.CodeClientRefused},
+	{"token/invalid-grant", oidcrp.CodeProviderError},
+	{"token/server-error", oidcrp.CodeProviderUnavailable},
+	{"token/*", oidcrp.CodeProviderInvalid},
 
-	{"id_token/*-acr", CodeRequirementUnmet},
-	{"id_token/*-auth-time", CodeRequirementUnmet},
-	{"id_token/*", CodeTokenRefused},
+	{"id_token/*-acr", oidcrp.CodeRequirementUnmet},
+	{"id_token/*-auth-time", oidcrp.CodeRequirementUnmet},
+	{"id_token/*", oidcrp.CodeTokenRefused},
 
-	{"userinfo/unauthorized", CodeProviderError},
-	{"userinfo/server-error", CodeProviderUnavailable},
-	{"userinfo/*", CodeUserInfoRefused},
+	{"userinfo/unauthorized", oidcrp.CodeProviderError},
+	{"userinfo/server-error", oidcrp.CodeProviderUnavailable},
+	{"userinfo/*", oidcrp.CodeUserInfoRefused},
 
-	{"refresh/token/invalid-grant", CodeLoginRequired},
-	{"refresh/token/server-error", CodeProviderUnavailable},
-	{"refresh/*", CodeTokenRefused},
-	{"refresh/*/*", CodeTokenRefused},
+	{"refresh/token/invalid-grant", oidcrp.CodeLoginRequired},
+	{"refresh/token/server-error", oidcrp.CodeProviderUnavailable},
+	{"refresh/*", oidcrp.CodeTokenRefused},
+	{"refresh/*/*", oidcrp.CodeTokenRefused},
 }
 
 // refusalOf returns the code by which f is refused.
-func refusalOf(t *testing.T, f fault.Fault) Code {
+func refusalOf(t *testing.T, f fault.Fault) oidcrp.Code {
 	t.Helper()
 	if strings.HasPrefix(f.Name, "authorization/duplicate-") {
-		return CodeInvalidRequest // before anything is looked for by a state
+		return oidcrp.CodeInvalidRequest // before anything is looked for by a state
 	}
 	for _, row := range refusals {
 		if ok, err := path.Match(row.pattern, f.Name); err != nil {
@@ -94,7 +95,7 @@ func refusalOf(t *testing.T, f fault.Fault) Code {
 	return ""
 }
 
-func TestEveryFaultOfAProviderIsJudged(t *testing.T) {
+func TestFaults_EachIsJudged(t *testing.T) {
 	t.Parallel()
 	for _, f := range fault.All() {
 		if f.Needs == fault.NeedsBackChannel {
@@ -129,7 +130,7 @@ type faultTrial struct {
 	browser *http.Client
 
 	mu      sync.Mutex
-	refused []Code // what LoginRefused was told; guarded by mu
+	refused []oidcrp.Code // what LoginRefused was told; guarded by mu
 }
 
 // newFaultTrial starts the app in the state that the fault needs to show.
@@ -146,10 +147,10 @@ func newFaultTrial(t *testing.T, f fault.Fault) *faultTrial {
 			TLS:     f.Needs == fault.NeedsHTTPS,
 		},
 		config: trial.configure,
-		routes: func(c *Client, mux *http.ServeMux) {
+		routes: func(c *oidcrp.Client, mux *http.ServeMux) {
 			mux.HandleFunc("POST /refresh", func(w http.ResponseWriter, r *http.Request) {
 				if _, err := c.Refresh(w, r); err != nil {
-					c.problem(w, r, err)
+					c.ServeError(w, r, err)
 				}
 			})
 			mux.HandleFunc("GET /claims", sayClaims)
@@ -162,7 +163,7 @@ func newFaultTrial(t *testing.T, f fault.Fault) *faultTrial {
 // sayClaims is sayWho by the view that merges the ID Token and UserInfo.
 func sayClaims(w http.ResponseWriter, r *http.Request) {
 	answer := whoAnswer{Path: r.URL.Path}
-	if s, ok := SessionFromContext(r.Context()); ok {
+	if s, ok := oidcrp.SessionFromContext(r.Context()); ok {
 		var claims struct {
 			Sub string `json:"sub"`
 			ACR string `json:"acr"`
@@ -175,8 +176,8 @@ func sayClaims(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(answer)
 }
 
-func (f *faultTrial) configure(c *Config) {
-	c.Trace.LoginRefused = func(_ context.Context, ev LoginEvent) {
+func (f *faultTrial) configure(c *oidcrp.Config) {
+	c.Trace.LoginRefused = func(_ context.Context, ev oidcrp.LoginEvent) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.refused = append(f.refused, ev.Code)
@@ -187,7 +188,7 @@ func (f *faultTrial) configure(c *Config) {
 	case fault.NeedsSignedUserInfo:
 		c.Registration.UserInfoSignedResponseAlg = "RS256"
 	case fault.NeedsACR:
-		c.Login.ACRValues = []string{"eidas1"}
+		c.Login.RequireACR = []string{"eidas1", "eidas2"}
 	case fault.NeedsMaxAge:
 		c.Login.MaxAge = new(time.Minute)
 	case fault.NeedsRefresh:
@@ -236,8 +237,8 @@ var (
 func (f *faultTrial) checkRefusal(t *testing.T, res *http.Response, page string) {
 	t.Helper()
 	want := refusalOf(t, f.fault)
-	if res.StatusCode != statusOf(want) {
-		t.Errorf("the answer is %s, want %d", res.Status, statusOf(want))
+	if res.StatusCode != oidcrp.StatusOf(want) {
+		t.Errorf("the answer is %s, want %d", res.Status, oidcrp.StatusOf(want))
 	}
 	if res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") == "" {
 		t.Errorf("the answer is %s without Retry-After", res.Status)
@@ -251,9 +252,9 @@ func (f *faultTrial) checkRefusal(t *testing.T, res *http.Response, page string)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	told := []Code{want}
-	if f.fault.Endpoint == oidctest.EndpointDiscovery || f.fault.Needs == fault.NeedsRefresh {
-		told = nil // there was no callback
+	told := []oidcrp.Code{want}
+	if f.fault.Needs == fault.NeedsRefresh {
+		told = nil // the login before it succeeded
 	}
 	if !slices.Equal(f.refused, told) {
 		t.Errorf("LoginRefused was told %q, want %q", f.refused, told)
@@ -261,11 +262,11 @@ func (f *faultTrial) checkRefusal(t *testing.T, res *http.Response, page string)
 }
 
 // codeOfIncident returns the code that the log has for an incident.
-func codeOfIncident(t *testing.T, log *testLog, incident string) Code {
+func codeOfIncident(t *testing.T, log *testLog, incident string) oidcrp.Code {
 	t.Helper()
 	for line := range strings.Lines(log.String()) {
 		var entry struct {
-			Code     Code
+			Code     oidcrp.Code
 			Incident string
 		}
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
