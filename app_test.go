@@ -10,6 +10,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -208,3 +211,56 @@ var everyKeyManagement = []string{
 	"RSA-OAEP", "RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A128KW", "ECDH-ES+A192KW", "ECDH-ES+A256KW",
 	"A128KW", "A192KW", "A256KW", "A128GCMKW", "A192GCMKW", "A256GCMKW", "dir",
 }
+
+// autoLogin is a provider that signs in alice without a page.
+var autoLogin = oidctest.Config{AutoLogin: "alice"}
+
+// comeBack starts a login at the page path and goes as far as the provider's
+// answer: the callback's URL, which has not been visited yet.
+func comeBack(t testing.TB, app *testApp, browser *http.Client, path string) *url.URL {
+	t.Helper()
+	return follow(t, browser, follow(t, browser, app.URL+path).String())
+}
+
+// follow returns where a page redirects to.
+func follow(t testing.TB, browser *http.Client, page string) *url.URL {
+	t.Helper()
+	res, body := get(t, noRedirects(browser), page)
+	location, err := res.Location()
+	if err != nil {
+		t.Fatalf("%s answered %s and leads nowhere:\n%s", page, res.Status, body)
+	}
+	return location
+}
+
+// transactionCookies returns the names of the cookies of logins under way.
+func transactionCookies(app *testApp, browser *http.Client) []string {
+	var names []string
+	u, _ := url.Parse(app.URL)
+	for _, cookie := range browser.Jar.Cookies(u) {
+		if strings.HasPrefix(cookie.Name, app.client.cookies.transaction) {
+			names = append(names, cookie.Name)
+		}
+	}
+	return names
+}
+
+// codeOfIncident returns the code that the log has for an incident.
+func codeOfIncident(t *testing.T, log *testLog, incident string) Code {
+	t.Helper()
+	for line := range strings.Lines(log.String()) {
+		var entry struct {
+			Code     Code
+			Incident string
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("the log is not in JSON: %v\n%s", err, line)
+		}
+		if entry.Incident == incident {
+			return entry.Code
+		}
+	}
+	return ""
+}
+
+var incidentOf = regexp.MustCompile(`<code>([A-Za-z0-9_-]{12})</code>`)
