@@ -4,7 +4,6 @@ package oidcrp
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 )
@@ -71,10 +70,11 @@ func (c *Client) RecoverLogin(w http.ResponseWriter, r *http.Request, cause erro
 func (c *Client) recoverLogin(
 	w http.ResponseWriter, r *http.Request, pending *pendingLogin, cause error,
 ) (string, error) {
-	if errors.Is(cause, CodeCanceled) {
+	switch codeOf(cause) {
+	case CodeCanceled:
 		return "", cause // the exchange goes on for a reload
-	}
-	if !errors.Is(cause, CodeTransactionLost) {
+	case CodeTransactionLost:
+	default:
 		pending.forget(w)
 		c.events.loginRefused(r.Context(), pending.id(), cause)
 		return "", cause

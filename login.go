@@ -338,10 +338,13 @@ func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session,
 		return s, nil
 	}
 	if err := l.onLogin(ctx, r, s); err != nil {
+		// Not fail: an error of this package that the app returns, from another
+		// Client perhaps, says nothing about this login.
+		code := CodeInternal
 		if _, ok := asRefusal(err); ok {
-			return nil, fail("on_login", CodeLoginRefused, err)
+			code = CodeLoginRefused
 		}
-		return nil, fail("on_login", CodeInternal, err)
+		return nil, &Error{Op: "on_login", Code: code, Err: err}
 	}
 	return s, nil
 }
