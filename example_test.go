@@ -69,9 +69,9 @@ func ExampleNew() {
 	})
 	fmt.Println(err)
 	// Output:
-	// oidcrp: config: config_invalid: Issuer must be https (http is for loopback hosts only)
-	// ClientSecret is empty (a public client says TokenEndpointAuthMethod: "none")
-	// CookieKeys is empty: give at least one key of 32 random bytes
+	// oidcrp: config: config_invalid: Issuer "http://login.example.gouv.fr" must be https (http is for loopback hosts only)
+	// ClientSecret is empty (for a public client, set Registration.TokenEndpointAuthMethod to "none")
+	// CookieKeys is empty: give at least one key of 32 random bytes, with Keys or KeyFile
 }
 
 func ExampleClient_Middleware() {
@@ -212,7 +212,7 @@ func ExampleMaxAge() {
 		log.Fatal(err)
 	}
 	sign := http.NotFoundHandler()
-	// Whoever signs has proven who they are within the last five minutes.
+	// People who sign have authenticated within the last five minutes.
 	http.Handle("/sign", client.Require(oidcrp.MaxAge(5*time.Minute))(sign))
 }
 
@@ -229,7 +229,7 @@ func ExampleTrace() {
 			fmt.Println("signed in:", ev.Subject, ev.ACR)
 		},
 		LoginRefused: func(_ context.Context, ev oidcrp.LoginEvent) {
-			fmt.Println("refused:", ev.Code)
+			fmt.Println("refused:", string(ev.Code))
 		},
 	}
 	client, err := oidcrp.New(cfg)
@@ -252,7 +252,7 @@ func ExampleTrace() {
 }
 
 // Callback is the middleware's callback handler without its answer, for an app
-// that decides by itself who may come in.
+// that makes its answers itself.
 func ExampleClient_Callback() {
 	provider := startProvider()
 	defer provider.Close()
@@ -272,21 +272,25 @@ func ExampleClient_Callback() {
 	})
 	mux.HandleFunc("/oidc/back", func(w http.ResponseWriter, r *http.Request) {
 		session, err := client.Callback(r.Context(), r)
-		var refusal *oidcrp.ProviderError
-		switch {
-		case errors.As(err, &refusal):
-			fmt.Fprint(w, "the provider says ", refusal.ErrorCode)
-		case err != nil:
-			fmt.Fprint(w, "no luck")
-		case session.Subject() != "alice":
-			fmt.Fprint(w, "not on the list")
-		default:
-			if err := client.StartSession(w, r, session); err != nil {
-				fmt.Fprint(w, "no room")
+		if err != nil {
+			location, err := client.RecoverLogin(w, r, err)
+			if err != nil {
+				var refusal *oidcrp.ProviderError
+				if errors.As(err, &refusal) {
+					fmt.Fprint(w, "the provider says ", refusal.ErrorCode)
+					return
+				}
+				client.ServeError(w, r, err)
 				return
 			}
-			fmt.Fprint(w, "come in, ", session.Subject())
+			http.Redirect(w, r, location, http.StatusSeeOther)
+			return
 		}
+		if err := client.StartSession(w, r, session); err != nil {
+			client.ServeError(w, r, err)
+			return
+		}
+		fmt.Fprint(w, "come in, ", session.Subject())
 	})
 	handler = mux
 
@@ -310,4 +314,40 @@ func ExampleConfigFromEnv() {
 	if _, err := oidcrp.New(cfg); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// OnLogin sets up the account of everybody who signs in, or refuses.
+func ExampleRefuse() {
+	provider := startProvider()
+	defer provider.Close()
+	var handler http.Handler
+	app := startApp(&handler)
+	defer app.Close()
+
+	accounts := map[string]bool{"bruno": true}
+	cfg := config(provider, app.URL)
+	cfg.OnLogin = func(_ context.Context, _ *http.Request, s *oidcrp.Session) error {
+		if accounts[s.Subject()] {
+			return nil
+		}
+		return oidcrp.Refuse("no account", func(language string) string {
+			if language == "fr" {
+				return "Demandez un compte au secrétariat."
+			}
+			return "Ask the office for an account."
+		})
+	}
+	cfg.Pages.Handler = func(w http.ResponseWriter, _ *http.Request, p *oidcrp.Page) {
+		w.WriteHeader(p.Status)
+		fmt.Fprint(w, p.Title, ". ", p.Detail)
+	}
+	client, err := oidcrp.New(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler = client.Middleware(http.NotFoundHandler())
+
+	show(provider.Browser(), app.URL+"/auth/login")
+	// Output:
+	// /auth/callback: You cannot sign in to this service. Ask the office for an account.
 }
