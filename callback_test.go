@@ -584,16 +584,6 @@ func TestCallback_ClientsOfOneAppDoNotFinishEachOthersLogins(t *testing.T) {
 	}
 }
 
-// onLoginApp is an app that asks onLogin about each login.
-func onLoginApp(t *testing.T, store oidcrp.Store, refused *[]oidcrp.LoginEvent,
-	onLogin func(context.Context, *http.Request, *oidcrp.Session) error) *testApp {
-	t.Helper()
-	return newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
-		c.OnLogin, c.Store = onLogin, store
-		c.Trace.LoginRefused = collect(refused)
-	}})
-}
-
 func cookiesFor(t testing.TB, app *testApp, browser *http.Client) []*http.Cookie {
 	t.Helper()
 	u, err := url.Parse(app.URL)

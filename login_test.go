@@ -1,7 +1,31 @@
 package oidcrp_test
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/oidcrp/oidcrp"
+)
+
+// A loginHook is a Config.OnLogin.
+type loginHook = func(context.Context, *http.Request, *oidcrp.Session) error
+
 // onLoginApp is an app that asks onLogin about each login.
-func onLoginApp(t *testing.T, store oidcrp.Store, refused *[]oidcrp.LoginEvent,
+func onLoginApp(t *testing.T, store oidcrp.Store, refused *[]oidcrp.LoginEvent, onLogin loginHook) *testApp {
+	t.Helper()
+	return newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+		c.OnLogin, c.Store = onLogin, store
+		c.Trace.LoginRefused = collect(refused)
+	}})
+}
 
 func TestOnLogin_RunsOnceForADoubleClick(t *testing.T) {
 	t.Parallel()
