@@ -40,6 +40,7 @@
 // A Redis that evicts keys signs people out and may lose the record of a logout. Give it
 // enough memory, and set maxmemory-policy to noeviction, or to volatile-ttl, which
 // evicts the entries that expire soonest. A Redis that restarts without its data signs
-// everybody out. A failover may lose the writes of the last moments, because replication
-// is asynchronous. Reads go to the primary: a replica may not have received a logout yet.
+// everybody out, or, with sessions in cookies, forgets the logouts. A failover may lose
+// the writes of the last moments, because replication is asynchronous. Reads go to the
+// primary: a replica may not have received a logout yet.
 package redisstore
