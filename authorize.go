@@ -42,10 +42,10 @@ type AuthOptions struct {
 	// must name one, or the login fails with [CodeRequirementUnmet]. If
 	// ACRValues is empty, they are also what is asked for: as an essential claim
 	// where the provider supports the claims parameter, which obliges it (OIDC
-	// Core 5.5.1.1), else as acr_values; of several values, only those that the
-	// provider lists in acr_values_supported, as long as there is one. Set
-	// ACRValues as well where the provider answers other values than it is asked
-	// for. In [Config.Login], every protected route requires them.
+	// Core 5.5.1.1), else as acr_values. If the provider lists some of the values
+	// in acr_values_supported, only those are asked for. Set ACRValues too if the
+	// provider answers other values than it is asked for. In [Config.Login], every
+	// protected route requires them.
 	RequireACR []string
 	// Claims requests single claims (OIDC Core 5.5). An essential acr claim with
 	// value or values is checked like RequireACR.
@@ -74,15 +74,16 @@ type ClaimsRequest struct {
 	IDToken  map[string]*ClaimRequest `json:"id_token,omitempty"`
 }
 
-// ClaimRequest says how much a claim is wanted (OIDC Core 5.5.1).
+// ClaimRequest states whether a claim is essential and which values are wanted
+// (OIDC Core 5.5.1).
 type ClaimRequest struct {
 	Essential bool  `json:"essential,omitempty"`
 	Value     any   `json:"value,omitempty"`
 	Values    []any `json:"values,omitempty"`
 }
 
-// ownParameters are those that AuthOptions.Extra may not name: they are
-// checked on the way back, or have a field.
+// ownParameters are those that AuthOptions.Extra may not name: this package
+// checks them in the response, or they have a field.
 var ownParameters = []string{
 	"response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce",
 	"code_challenge", "code_challenge_method", "client_secret", "client_assertion",
@@ -161,7 +162,7 @@ func cloneClaims(claims map[string]*ClaimRequest) map[string]*ClaimRequest {
 	return claims
 }
 
-// over returns o with its gaps filled from base.
+// over returns o, with the fields that it leaves empty taken from base.
 func (o AuthOptions) over(base AuthOptions) AuthOptions {
 	o, base = o.clone(), base.clone()
 	o.ReturnTo = cmp.Or(o.ReturnTo, base.ReturnTo)
@@ -211,8 +212,8 @@ func (c *ClaimsRequest) over(base *ClaimsRequest) *ClaimsRequest {
 	return &ClaimsRequest{UserInfo: merge(base.UserInfo, c.UserInfo), IDToken: merge(base.IDToken, c.IDToken)}
 }
 
-// acrOver is over for the three fields that speak of acr: one that is given
-// displaces the others of base that it contradicts.
+// acrOver is over for the three fields that concern acr: a field that is set
+// replaces those of base that contradict it.
 func (o *AuthOptions) acrOver(base *AuthOptions) {
 	essential := o.essentialACR() != nil
 	if o.ACRValues != nil || o.RequireACR != nil {
@@ -320,8 +321,8 @@ func (r *request) maxAge() *int64 {
 	return new(int64(*r.asked.MaxAge / time.Second))
 }
 
-// checkOffered refuses, before any redirect, what the provider says it cannot
-// do. An unsupported essential acr makes some providers loop for ever.
+// checkOffered refuses, before any redirect, what the provider does not support.
+// An unsupported essential acr makes some providers redirect without end.
 func (r *request) checkOffered() error {
 	m := r.metadata
 	if r.acr.accept != nil && (r.acr.essential || len(r.asked.ACRValues) == 0) {
@@ -337,13 +338,13 @@ func (r *request) checkOffered() error {
 		return failf("login", CodeUnsupported,
 			"ResponseMode %q is not in the provider's response_modes_supported %s", mode, quoteList(modes))
 	}
-	// Found now, it costs nobody the way to the provider and back.
+	// A mistake is found here, before the browser goes to the provider.
 	_, err := r.flow.provider.auth.methodFor(m)
 	return err
 }
 
-// parameters returns the request's parameters. None is empty: an empty value is
-// not the same as no value to every provider.
+// parameters returns the request's parameters. None is empty: some providers
+// refuse an empty value.
 func (r *request) parameters(state, nonce, verifier string) url.Values {
 	f, asked := r.flow, r.asked
 	v := url.Values{
@@ -368,8 +369,8 @@ func (r *request) parameters(state, nonce, verifier string) url.Values {
 	set("display", asked.Display)
 	set("ui_locales", joined(asked.UILocales))
 	if !r.acr.essential {
-		// Beside an essential acr claim, acr_values would say it twice, and
-		// some providers then take both as essential.
+		// An essential acr claim replaces acr_values: some providers take both
+		// as essential if they get both.
 		set("acr_values", joined(r.acr.ask))
 	}
 	if seconds := r.maxAge(); seconds != nil {
@@ -400,8 +401,8 @@ func addValues(v url.Values, name string, values []string) {
 	}
 }
 
-// location puts the parameters into the URL of the provider, or pushes them to
-// it and puts the reference that it answers (RFC 9126 section 4).
+// location returns the URL of the provider with the parameters, or pushes the
+// parameters first and returns the URL with their reference (RFC 9126 section 4).
 func (r *request) location(ctx context.Context, v url.Values) (string, error) {
 	f, m := r.flow, r.metadata
 	endpoint, err := url.Parse(m.AuthorizationEndpoint)
@@ -428,7 +429,8 @@ func withQuery(endpoint *url.URL, v url.Values) string {
 	return endpoint.String()
 }
 
-// push is RFC 9126 section 2.
+// push sends the parameters to the provider and returns the request_uri (RFC
+// 9126 section 2).
 func (r *request) push(ctx context.Context, v url.Values) (string, error) {
 	const name = "pushed authorization request"
 	endpoint := r.metadata.PushedAuthorizationRequestEndpoint

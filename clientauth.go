@@ -1,7 +1,6 @@
 package oidcrp
 
-// This file authenticates the client at the provider's endpoints, in one place
-// for all that ask for it (OIDC Core 9).
+// This file authenticates the client at the provider's endpoints (OIDC Core 9).
 
 import (
 	"context"
@@ -19,7 +18,7 @@ import (
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
-// clientAuth proves who the client is.
+// clientAuth authenticates the client.
 type clientAuth struct {
 	issuer, clientID, secret string
 	method, alg              string // as registered; may be empty
@@ -49,7 +48,7 @@ func (p *provider) post(
 	if err != nil {
 		return nil, fail(name, CodeProviderInvalid, err)
 	}
-	if code, _, _ := members.String("error"); code != "" { // some answer errors with status 200
+	if code, _, _ := members.String("error"); code != "" { // some providers send errors with status 200
 		return nil, errorAnswer(name, answer)
 	}
 	return members, nil
@@ -68,7 +67,7 @@ func (p *provider) authenticated(
 		URL:    endpoint,
 		Header: header,
 		Form:   form,
-		Accept: "application/json", // some providers answer errors in HTML otherwise
+		Accept: "application/json", // otherwise some providers send errors as HTML
 	})
 	if err != nil {
 		return nil, failFetch(name, err)
@@ -92,9 +91,9 @@ func errorAnswer(name string, answer *fetch.Response) error {
 	return fail(name, refusal.code(), refusal)
 }
 
-// add adds the client's proof to a request (OIDC Core 9, RFC 6749 section 2.3,
-// RFC 7523). The method is settled beforehand: trying one after the other would
-// spend the code twice.
+// add adds the client's authentication to a request (OIDC Core 9, RFC 6749
+// section 2.3, RFC 7523). Methods are never probed: the provider would see the
+// code twice.
 func (a *clientAuth) add(m *Metadata, form url.Values, header http.Header) error {
 	method, err := a.methodFor(m)
 	if err != nil {
@@ -122,8 +121,8 @@ func (a *clientAuth) add(m *Metadata, form url.Values, header http.Header) error
 }
 
 // methodFor returns the registered method, else the first of basic and post
-// that the provider advertises; a provider that advertises nothing means basic
-// (OIDC Discovery 3).
+// that the provider advertises. The default of a provider that advertises none is
+// basic (OIDC Discovery 3).
 func (a *clientAuth) methodFor(m *Metadata) (string, error) {
 	if a.method != "" {
 		return a.method, nil
@@ -138,7 +137,7 @@ func (a *clientAuth) methodFor(m *Metadata) (string, error) {
 		}
 	}
 	return "", failf("token", CodeUnsupported,
-		"the provider takes %s: set Registration.TokenEndpointAuthMethod to the one that was agreed on", quoteList(offered))
+		"the provider supports %s: set Registration.TokenEndpointAuthMethod to the registered one", quoteList(offered))
 }
 
 // assertionLifetime is short: an assertion is used at once, and once.

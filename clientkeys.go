@@ -37,9 +37,8 @@ func ParseClientCertificate(data []byte) (tls.Certificate, error) {
 	return certificate, nil
 }
 
-// handleJWKS answers with the public halves of the client's keys, for a
-// provider that was given this URL as the client's jwks_uri. Without keys there
-// is nothing at this path.
+// handleJWKS answers with the public halves of the client's keys, for a provider
+// that has this URL as the client's jwks_uri. It answers 404 if there are none.
 func (c *Client) handleJWKS(w http.ResponseWriter, r *http.Request) {
 	if !c.registration.hasKeys() {
 		http.NotFound(w, r)

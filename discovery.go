@@ -22,10 +22,10 @@ import (
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
-// Metadata is what a provider says of itself. The fields are those of OpenID
-// Connect Discovery 1.0 section 3 and of the specifications named below, under
-// their registered names. A member that the provider leaves out is zero, and the
-// defaults that the specifications give are not filled in.
+// Metadata is the metadata that a provider publishes. The fields are those of
+// OpenID Connect Discovery 1.0 section 3 and of the specifications named below,
+// under their registered names. A member that the provider omits is zero: the
+// defaults of the specifications are not filled in.
 type Metadata struct {
 	Issuer                                     string   `json:"issuer"`
 	AuthorizationEndpoint                      string   `json:"authorization_endpoint"`
@@ -58,8 +58,8 @@ type Metadata struct {
 	UILocalesSupported                         []string `json:"ui_locales_supported,omitempty"`
 	ClaimsParameterSupported                   bool     `json:"claims_parameter_supported,omitempty"`
 	RequestParameterSupported                  bool     `json:"request_parameter_supported,omitempty"`
-	// RequestURIParameterSupported is true by default for a provider that
-	// leaves it out; here it is false then, as for any other member.
+	// RequestURIParameterSupported is true by the specification if the provider
+	// omits it. Here it is then false, like any other member.
 	RequestURIParameterSupported  bool   `json:"request_uri_parameter_supported,omitempty"`
 	RequireRequestURIRegistration bool   `json:"require_request_uri_registration,omitempty"`
 	OPPolicyURI                   string `json:"op_policy_uri,omitempty"`
@@ -113,8 +113,8 @@ func (m *Metadata) clone() *Metadata {
 	return &c
 }
 
-// Provider says what to know and to trust of the provider beyond its issuer.
-// The zero value fits most providers.
+// Provider holds what this client needs to know about the provider beyond its
+// issuer. The zero value fits most providers.
 type Provider struct {
 	// Metadata replaces discovery, for providers that have none. If nil, the
 	// metadata is fetched from Issuer when it is first needed.
@@ -153,8 +153,8 @@ func (p *Provider) transport() http.RoundTripper {
 	return transport
 }
 
-// provider owns what is known of the OpenID Provider, and the way to it:
-// metadata, keys, and the client's authentication and decryption there.
+// provider owns the connection to the OpenID Provider: its metadata and keys, and
+// the client's authentication and decryption.
 type provider struct {
 	issuer   string
 	static   *metadata // nil when it is to be discovered
@@ -168,8 +168,8 @@ type provider struct {
 	secrets  *decrypter
 }
 
-// metadata is what a provider published, and what this client uses of it. The
-// two differ for a client with a certificate.
+// metadata is the metadata as published and as this client uses it. The two
+// differ for a client with a certificate.
 type metadata struct{ published, effective *Metadata }
 
 // newProvider makes a provider. It does no I/O.
@@ -293,15 +293,15 @@ func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time
 	return m, res.Lifetime(), nil
 }
 
-// wellKnownURL returns where the metadata of issuer is. A slash at the end of
-// the issuer is not doubled (OIDC Discovery 4.1).
+// wellKnownURL returns where the metadata of issuer is. A trailing slash of the
+// issuer is not doubled (OIDC Discovery 4.1).
 func wellKnownURL(issuer string) string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }
 
-// failFetch wraps an error of internal/fetch. An answer that cannot be used
-// tells of a broken provider, a caller that gave up of nothing, everything else
-// of a provider out of reach.
+// failFetch wraps an error of internal/fetch: as CodeProviderInvalid if the answer
+// cannot be used, as CodeCanceled if the caller gave up, and otherwise as
+// CodeProviderUnavailable.
 func failFetch(op string, err error) error {
 	var cause *fetch.Error
 	switch {
@@ -313,8 +313,8 @@ func failFetch(op string, err error) error {
 	return fail(op, CodeProviderUnavailable, err)
 }
 
-// unused names the members that nothing here depends on: one of them with a
-// wrong type is no reason to keep people from signing in.
+// unused names the members that this package does not use. A wrong type in one of
+// them does not prevent logins.
 var unused = map[string]bool{
 	"registration_endpoint":            true,
 	"display_values_supported":         true,
@@ -430,7 +430,7 @@ func endpoints(m *Metadata) []endpoint {
 // maxEndpoint bounds an endpoint's URL, which errors and log lines hold.
 const maxEndpoint = 1 << 10
 
-// checkEndpoint checks one endpoint URL; plain says that http will do.
+// checkEndpoint checks one endpoint URL; plain allows http.
 func checkEndpoint(raw string, plain bool) error {
 	if raw == "" {
 		return errors.New("is missing")

@@ -17,9 +17,9 @@ type decrypter struct {
 	secret string
 }
 
-// decrypt returns what is inside compact. alg and enc are those of the
-// registration; the token has no say. An empty alg means that nothing is
-// encrypted, and compact is returned as it is.
+// decrypt returns the content of compact. alg and enc are those of the
+// registration, whatever the token's header says. If alg is empty, nothing is
+// encrypted, and decrypt returns compact unchanged.
 func (d *decrypter) decrypt(token, compact, alg, enc string) (string, error) {
 	plain, err := josekit.Decrypt(compact, alg, enc, d.keys, d.secret)
 	if err != nil {

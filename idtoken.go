@@ -18,12 +18,12 @@ import (
 
 const idTokenName = "ID Token"
 
-// maxTokenAge is how old an iat may be: a token is verified moments after it
-// was issued, so a day allows for any clock that is worth trusting.
+// maxTokenAge is how old an iat may be. A token is verified moments after it was
+// issued; a day leaves room for clocks that differ.
 const maxTokenAge = 24 * time.Hour
 
-// expectedIDToken is what the login asked for. An ID Token that a refresh
-// brings is compared with the first one instead of a nonce.
+// expectedIDToken is what the login asked for. The ID Token of a refresh has no
+// expected nonce: it is compared with the first ID Token instead.
 type expectedIDToken struct {
 	nonce       string   // empty: a refresh, where none is required
 	acr         []string // one of them; nil: any or none
@@ -45,7 +45,7 @@ type idToken struct {
 	authTime           time.Time
 	sessionExpiry      time.Time
 	nonce, acr, atHash string
-	hasAzp, hasAtHash  bool // present, be they empty
+	hasAzp, hasAtHash  bool // present, even if empty
 	amr                []string
 	sid                string
 }
@@ -60,8 +60,7 @@ type rules struct {
 	now              func() time.Time
 }
 
-// idToken returns an error unless every rule holds that reads the claims: 2 to
-// 5 and 9 to 13.
+// idToken checks every rule about claims: 2 to 5 and 9 to 13.
 func (ru *rules) idToken(t *idToken, expected *expectedIDToken) error {
 	for _, rule := range []func(*idToken, *expectedIDToken) error{
 		ru.checkIssuer, ru.checkAudience, ru.checkAuthorizedParty, ru.checkTimes, ru.checkSessionExpiry,
@@ -84,13 +83,13 @@ func (f *flow) verifyIDToken(
 		return nil, fail("id_token", CodeTokenRefused,
 			refuse(idTokenName, "id_token", "one in the token response", ""))
 	}
-	// Rules 1 and 6 to 8 come first: nothing of an unsigned token is worth
-	// reading.
+	// Rules 1 and 6 to 8 come first: no claim is read before the signature is
+	// verified.
 	//
-	// The key set is asked directly and not through go-oidc's IDTokenVerifier,
-	// which would parse the token a second time, makes every error into text,
-	// so that a provider that is down looks like a forged token, allows no
-	// clock skew, reads claims in any case and excuses one provider's issuer.
+	// This does not use go-oidc's IDTokenVerifier, because that parses the token
+	// again, turns every error into text, so that a provider that is down looks
+	// like a forged token, allows no clock skew, matches claim names in any case,
+	// and makes an exception for the issuer of one provider.
 	raw, payload, header, err := f.openIDToken(ctx, m, idTokenName, raw)
 	if err != nil {
 		return nil, fail("id_token", CodeTokenRefused, err)
@@ -120,8 +119,9 @@ func (f *flow) openIDToken(
 	return jws, payload, header, err
 }
 
-// ruleCode tells a genuine token that proves too little from one that is not
-// to be trusted: for the first, the person can do something about it.
+// ruleCode returns CodeRequirementUnmet for a valid token of a login that was not
+// strong or recent enough, which the person can correct, and else
+// CodeTokenRefused.
 func ruleCode(err error) Code {
 	var refused *TokenError
 	if errors.As(err, &refused) && (refused.Check == "acr" || refused.Check == "auth_time") {
@@ -132,7 +132,7 @@ func ruleCode(err error) Code {
 
 // idTokenAlgs returns the algorithms that an ID Token may be signed with: the
 // registered one, else the asymmetric ones that the provider advertises, else
-// RS256 (OIDC Core 3.1.3.7 rule 7). The token has no say.
+// RS256 (OIDC Core 3.1.3.7 rule 7). The token's header does not decide.
 func (ru *rules) idTokenAlgs(m *Metadata) []string {
 	if alg := ru.signedWith; alg != "" {
 		return []string{alg}
@@ -195,7 +195,7 @@ func (ru *rules) checkIssuer(t *idToken, _ *expectedIDToken) error {
 	return nil
 }
 
-// checkAudience is rule 3: this client must be in it, and nobody else whom the
+// checkAudience is rule 3: aud must contain this client and no audience that the
 // Config does not trust.
 func (ru *rules) checkAudience(t *idToken, _ *expectedIDToken) error {
 	if !slices.Contains(t.audience, ru.clientID) {
@@ -221,9 +221,9 @@ func (ru *rules) checkAuthorizedParty(t *idToken, _ *expectedIDToken) error {
 	return nil
 }
 
-// checkSessionExpiry refuses a login to a session that is over already (OpenID
-// IPSIE SL1): it would send the person to the provider again and again. A refresh
-// may end one.
+// checkSessionExpiry refuses a login whose session would already be over (OpenID
+// IPSIE SL1): the person would be sent to the provider again and again. A refresh
+// may end a session.
 func (ru *rules) checkSessionExpiry(t *idToken, expected *expectedIDToken) error {
 	if expected.nonce != "" && !t.sessionExpiry.IsZero() && !ru.now().Before(t.sessionExpiry) {
 		return refuseTime(idTokenName, "session_expiry", "a time to come", t.sessionExpiry)
@@ -251,10 +251,10 @@ func (ru *rules) checkTimes(t *idToken, _ *expectedIDToken) error {
 	return nil
 }
 
-// notAfter says what a time in the token was expected to be, so that an operator
-// can tell that a clock is wrong.
+// notAfter describes the expected time with this machine's clock, so that an
+// operator can see that a clock is wrong.
 func (ru *rules) notAfter(now time.Time) string {
-	return fmt.Sprintf("a time past by this clock, %s, give or take %s",
+	return fmt.Sprintf("a time before this machine's, %s, with a tolerance of %s",
 		now.UTC().Format(time.RFC3339), ru.skew)
 }
 
@@ -268,8 +268,8 @@ func (ru *rules) checkSubject(t *idToken, _ *expectedIDToken) error {
 	return nil
 }
 
-// checkNonce is rule 11. Neither value is shown: a nonce is good for one login
-// only as long as nobody else knows it.
+// checkNonce is rule 11. Neither value is shown, since a nonce is a secret of the
+// login.
 func checkNonce(t *idToken, expected *expectedIDToken) error {
 	if expected.nonce == "" {
 		return nil
@@ -280,7 +280,7 @@ func checkNonce(t *idToken, expected *expectedIDToken) error {
 	return nil
 }
 
-// checkACR is rule 12: what was asked for as required must be there.
+// checkACR is rule 12: acr must be one of the required values.
 func checkACR(t *idToken, expected *expectedIDToken) error {
 	if len(expected.acr) > 0 && !slices.Contains(expected.acr, t.acr) {
 		return refuse(idTokenName, "acr", fmt.Sprintf("one of %q", expected.acr), t.acr)

@@ -23,18 +23,17 @@ const (
 
 // How long keys are used and how often they are fetched.
 const (
-	// keysPatience: a set this long past its age is waited for rather than
-	// used, so that a key withdrawn while nobody signed in is not accepted
-	// again.
+	// keysPatience is how long past their age keys are used while a fetch is under
+	// way. After that, callers wait for the fetch, so that a key that was withdrawn
+	// in a quiet time is not accepted.
 	keysPatience = time.Minute
 	// keysMaxStale is how long past their age keys are used while the provider
-	// does not answer. After that a compromised key would outlive its
-	// withdrawal for too long.
+	// does not answer: a withdrawn key must not be accepted for longer.
 	keysMaxStale = 24 * time.Hour
 	// renewEvery is the least time between two fetches for unknown kids.
 	renewEvery = time.Minute
-	// absentFor is how long a kid that a fetch did not bring is not asked for
-	// again, so that the next fetch is left to other kids.
+	// absentFor is how long a kid that a fetch did not bring causes no other
+	// fetch, so that the next fetch can serve other kids.
 	absentFor = 2 * time.Minute
 )
 
@@ -48,7 +47,7 @@ type keySet struct {
 	document fetch.Document[josekit.KeySet]
 
 	mu     sync.Mutex           // guards absent
-	absent map[string]time.Time // kids that a fetch did not bring; believed until then
+	absent map[string]time.Time // kids that a fetch did not bring, and until when to believe it
 }
 
 // newKeySet returns a keySet for p. secret is the client secret, the key of the
@@ -71,9 +70,9 @@ func newKeySet(p *provider, secret string) *keySet {
 // returns its payload and header. token names it in errors; algs are the
 // algorithms that are accepted.
 //
-// A token that does not hold is a [*TokenError]. If its key cannot be had, the
-// error is an [*Error] with [CodeProviderUnavailable] or [CodeProviderInvalid]:
-// nothing is known about the token then.
+// The error is a [*TokenError] if the token is refused. If the keys cannot be
+// fetched, so that nothing is known about the token, it is an [*Error] with
+// [CodeProviderUnavailable] or [CodeProviderInvalid].
 func (k *keySet) verify(
 	ctx context.Context, token, compact string, algs []string,
 ) (payload []byte, header *josekit.Header, err error) {
@@ -118,8 +117,8 @@ func (k *keySet) verifySignature(ctx context.Context, token string, jws *josekit
 }
 
 // verifyRenewed verifies with newer keys than those of set, if there are any. It
-// asks twice, since what arrived first may have been on its way before the key
-// was published; document lets it fetch once at most.
+// tries twice: the first result may come from a fetch that began before the key
+// was published. The document allows one fetch at most.
 func (k *keySet) verifyRenewed(
 	ctx context.Context, set *josekit.KeySet, jws *josekit.JWS,
 ) (payload []byte, found josekit.Verdict, err error) {
@@ -145,8 +144,8 @@ func (k *keySet) worthAsking(kid string) bool {
 	return !ok || !k.now().Before(until)
 }
 
-// remember notes a kid that a fetch did not bring. A token without kid
-// says nothing about other such tokens.
+// remember records a kid that a fetch did not bring. An empty kid is not
+// recorded: it says nothing about other tokens without kid.
 func (k *keySet) remember(kid string) {
 	if kid == "" || len(kid) > maxKidSize {
 		return
@@ -206,7 +205,7 @@ func shown(kids []string) []string {
 	return kids
 }
 
-// missing returns what is in a but not in b.
+// missing returns the elements of a that are not in b.
 func missing(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }

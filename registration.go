@@ -1,6 +1,6 @@
 package oidcrp
 
-// This file holds what the client and the provider agreed on.
+// This file holds the client's registration at the provider.
 
 import (
 	"crypto/tls"

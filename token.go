@@ -1,7 +1,7 @@
 package oidcrp
 
-// This file takes the authentication response (OIDC Core 3.1.2.5 to 3.1.2.7)
-// and exchanges its code for tokens (OIDC Core 3.1.3).
+// This file reads the authentication response (OIDC Core 3.1.2.5 to 3.1.2.7) and
+// exchanges its code for tokens (OIDC Core 3.1.3).
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type flow struct {
 	now                 func() time.Time
 }
 
-// authenticated is what a login learned, all of it verified.
+// authenticated is the verified result of a login.
 type authenticated struct {
 	idToken  *idToken
 	userInfo []byte // compact JSON; nil when the provider has no UserInfo endpoint
@@ -40,8 +40,8 @@ type authenticated struct {
 	exchange, verification, userInfoCall time.Duration
 }
 
-// authenticate goes from the code to the person: exchange, ID Token, UserInfo,
-// each checked before the next.
+// authenticate exchanges the code, verifies the ID Token and calls UserInfo. Each
+// result is checked before the next step.
 func (f *flow) authenticate(
 	ctx context.Context, code, verifier string, expected expectedIDToken,
 ) (*authenticated, error) {
@@ -67,7 +67,7 @@ func (f *flow) authenticate(
 	return a, nil
 }
 
-// An authenticationResponse is what came back on the redirect URI.
+// An authenticationResponse holds the parameters at the redirect URI.
 type authenticationResponse struct {
 	params      url.Values
 	state, code string
@@ -79,9 +79,9 @@ type authenticationResponse struct {
 // maxCallbackBody bounds the form of response mode form_post.
 const maxCallbackBody = 64 << 10
 
-// readAuthenticationResponse reads the parameters of the query or, for
-// form_post, of the body. A parameter that means something must not come twice
-// (RFC 6749 section 3.1); any other is ignored.
+// readAuthenticationResponse reads the parameters of the query or, for form_post,
+// of the body. A known parameter must not appear twice (RFC 6749 section 3.1);
+// unknown ones are ignored.
 func readAuthenticationResponse(r *http.Request) (*authenticationResponse, error) {
 	params, err := callbackParameters(r)
 	if err != nil {
@@ -121,8 +121,8 @@ func callbackParameters(r *http.Request) (url.Values, error) {
 	return r.PostForm, nil
 }
 
-// checkResponseIssuer is RFC 9207 section 2.4: the defence against an answer
-// that another provider sent.
+// checkResponseIssuer is RFC 9207 section 2.4: it refuses the answer of another
+// provider.
 func (f *flow) checkResponseIssuer(ctx context.Context, response *authenticationResponse) error {
 	if response.hasIss {
 		if response.iss != f.rules.issuer {
@@ -136,14 +136,13 @@ func (f *flow) checkResponseIssuer(ctx context.Context, response *authentication
 		return err
 	}
 	if m.AuthorizationResponseIssParameterSupported {
-		return failf("callback", CodeIssuerMismatch, "iss is missing, though the provider announces it")
+		return failf("callback", CodeIssuerMismatch, "iss is missing, although the provider's metadata announces it")
 	}
 	return nil
 }
 
-// providerRefusal gives a provider's error the code that callers branch on.
-// The three that prompt=none can meet mean that the person has to act (OIDC
-// Core 3.1.2.6).
+// providerRefusal returns a provider's error with its code. The errors of
+// prompt=none mean that the person has to act (OIDC Core 3.1.2.6).
 func providerRefusal(refusal *ProviderError) error {
 	switch refusal.ErrorCode {
 	case "login_required", "interaction_required", "consent_required", "account_selection_required":
@@ -179,13 +178,13 @@ func (f *flow) exchange(ctx context.Context, m *Metadata, code, verifier string)
 	})
 }
 
-// requestTokens asks the token endpoint.
+// requestTokens sends a request to the token endpoint.
 //
-// The request is made here and not by oauth2.Config.Exchange, because x/oauth2
-// reads the answer with encoding/json (any case, last duplicate wins) or as a
-// form, puts the whole body into its error, and has no place for a client
-// assertion in a refresh; and because pushed authorization requests and
-// revocation need the same client authentication.
+// It does not use oauth2.Config.Exchange, because x/oauth2 reads the answer with
+// encoding/json (names in any case, the last duplicate wins) or as a form, puts
+// the whole body into its error, and cannot add a client assertion to a refresh.
+// Pushed authorization requests and revocation need the same client
+// authentication.
 func (f *flow) requestTokens(ctx context.Context, m *Metadata, form url.Values) (*tokenResponse, error) {
 	members, err := f.provider.post(ctx, m, "token", m.TokenEndpoint, form, http.StatusOK)
 	if err != nil {
@@ -219,7 +218,7 @@ func readTokenResponse(members strictjson.Members, now time.Time) (*tokenRespons
 	if !strings.EqualFold(tokenType, "Bearer") { // RFC 6749 section 5.1: "case insensitive"
 		return nil, errors.New("the token response has a token_type other than Bearer")
 	}
-	// expires_in decides nothing, so one that is no number is like none.
+	// expires_in decides nothing, so a value that is not a number is ignored.
 	if n, err := strconv.ParseUint(string(members["expires_in"]), 10, 31); err == nil && n > 0 {
 		t.expiry = now.Add(time.Duration(n) * time.Second)
 	}

@@ -63,9 +63,9 @@ func (f *flow) userInfo(ctx context.Context, m *Metadata, accessToken, subject s
 	return compact.Bytes(), nil
 }
 
-// userInfoAccept is a JWT alone where one was registered, since plain JSON would
-// be refused: some providers sign or not by this header, and know no lists in
-// it. Some answer errors in HTML without one.
+// userInfoAccept returns the Accept header: only a JWT if one was registered,
+// since plain JSON would be refused. Some providers decide by this header whether
+// to sign, and do not read lists in it; some send errors as HTML without it.
 func (f *flow) userInfoAccept() string {
 	if f.registration.UserInfoSignedResponseAlg != "" || f.registration.UserInfoEncryptedResponseAlg != "" {
 		return "application/jwt"
@@ -73,8 +73,8 @@ func (f *flow) userInfoAccept() string {
 	return "application/json, application/jwt;q=0.5"
 }
 
-// userInfoError reads an error answer: the WWW-Authenticate header of RFC 6750
-// section 3 says it, or the body as at the other endpoints.
+// userInfoError reads an error answer: from the WWW-Authenticate header (RFC 6750
+// section 3), or from the body as at the other endpoints.
 func userInfoError(answer *fetch.Response) error {
 	if code := bearerError(answer.Header); code != "" {
 		return fail("userinfo", CodeProviderError,
@@ -108,9 +108,8 @@ func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Re
 		if err != nil {
 			return nil, fail("userinfo", CodeUserInfoRefused, err)
 		}
-		// What is encrypted without being signed is bare JSON, whatever the
-		// header's cty says, so the content decides. What is not encrypted is
-		// a JWT, as its media type says.
+		// The content decides whether an encrypted answer is signed, whatever the
+		// header's cty is. An answer that is not encrypted must be a signed JWT.
 		if f.registration.UserInfoEncryptedResponseAlg != "" && strings.HasPrefix(strings.TrimSpace(inner), "{") {
 			return f.plainUserInfo([]byte(inner))
 		}
@@ -120,8 +119,7 @@ func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Re
 		"the answer is %q, not application/json or application/jwt", clean(answer.MediaType, 60))
 }
 
-// plainUserInfo accepts claims that nobody signed, unless a signature was
-// agreed on.
+// plainUserInfo accepts claims without a signature, unless one was registered.
 func (f *flow) plainUserInfo(claims []byte) ([]byte, error) {
 	if alg := f.registration.UserInfoSignedResponseAlg; alg != "" {
 		return nil, fail("userinfo", CodeUserInfoRefused,
@@ -130,9 +128,8 @@ func (f *flow) plainUserInfo(claims []byte) ([]byte, error) {
 	return claims, nil
 }
 
-// verifyUserInfo checks a signed answer (OIDC Core 5.3.2, 5.3.4): iss and aud
-// as the specification has them, which a signature alone does not replace, and
-// exp if there is one.
+// verifyUserInfo verifies a signed answer (OIDC Core 5.3.2, 5.3.4): its signature,
+// iss and aud, and exp if there is one.
 func (f *flow) verifyUserInfo(ctx context.Context, m *Metadata, compact string) ([]byte, error) {
 	algs := f.rules.idTokenAlgs(m)
 	if alg := f.registration.UserInfoSignedResponseAlg; alg != "" {
