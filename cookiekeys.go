@@ -21,9 +21,8 @@ import (
 )
 
 const (
-	// keyAge is how old the keys of a KeySource may be before they are read
-	// again, keyPause the least time between two reads, and keyTimeout the limit
-	// of one.
+	// keyAge is the age at which the keys of a KeySource are read again, keyPause
+	// the least time between two reads, and keyTimeout the time limit of a read.
 	keyAge     = time.Minute
 	keyPause   = time.Second
 	keyTimeout = 10 * time.Second
@@ -81,8 +80,8 @@ func (k fixedKeys) check() []error {
 
 // KeyFile returns a KeySource that reads the keys from a file: 32 bytes each as
 // base64, newest first, separated by commas or white space. The file is read
-// again about once a minute; replace it by renaming a new one over it, so that
-// nobody reads half a file.
+// again about once a minute. Replace it by renaming a new file over it, so that
+// no half-written file is read.
 func KeyFile(path string) KeySource { return keyFile(path) }
 
 type keyFile string
@@ -102,8 +101,8 @@ type cookieKeys struct {
 	log    *slog.Logger
 
 	current atomic.Pointer[keysRead]
-	mu      sync.Mutex // held while source is asked
-	askedAt time.Time  // guarded by mu
+	mu      sync.Mutex // held while the source is called
+	askedAt time.Time  // when it last was; guarded by mu
 	err     error      // why there are no keys yet; guarded by mu
 }
 
@@ -137,8 +136,8 @@ func (k *cookieKeys) seal(plain, associated []byte) (string, error) {
 	return ring.SealString(plain, associated), nil
 }
 
-// open returns what seal was given. A key that is not known may be one that
-// another replica has read already.
+// open returns what seal was given. An unknown key may be one that another
+// replica has already read, so it is looked for in the source.
 func (k *cookieKeys) open(text string, associated []byte) ([]byte, error) {
 	ring, err := k.ring()
 	if err != nil {
@@ -152,8 +151,8 @@ func (k *cookieKeys) open(text string, associated []byte) ([]byte, error) {
 	return k.current.Load().ring.OpenString(text, associated)
 }
 
-// ring returns the keys in use, and has them read again in the background when
-// they are old. Callers wait only while there are no keys at all.
+// ring returns the keys in use. When they are old, it starts a read in the
+// background. Callers wait only if there are no keys yet.
 func (k *cookieKeys) ring() (*seal.Ring, error) {
 	keys := k.current.Load()
 	if keys == nil {
@@ -176,8 +175,8 @@ func (k *cookieKeys) ring() (*seal.Ring, error) {
 	return keys.ring, nil
 }
 
-// read asks source, unless it was asked a moment ago, and returns an error if
-// there are no keys even so.
+// read calls the source, unless that was done less than keyPause ago, and returns
+// an error if there are still no keys.
 func (k *cookieKeys) read() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -188,8 +187,8 @@ func (k *cookieKeys) read() error {
 	return k.err
 }
 
-// readLocked is read with mu held. It has a limit of its own in time, since
-// others wait for it as well as the request that came first.
+// readLocked is read with mu held. It has its own time limit and not that of a
+// request, since other requests wait for it too.
 func (k *cookieKeys) readLocked() {
 	now := k.now()
 	if since := now.Sub(k.askedAt); since >= 0 && since < keyPause && !k.askedAt.IsZero() {

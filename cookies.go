@@ -117,8 +117,8 @@ func (c *cookies) chunkName(i int) string {
 	return c.session + strconv.Itoa(i)
 }
 
-// putSession sets a session's cookie, which ends when the browser is closed, as
-// is right on a shared machine. The limits in time are inside the value.
+// putSession sets a session's cookie. The browser deletes it when it is closed,
+// which protects people on shared machines. The time limits are in the value.
 func (c *cookies) putSession(w http.ResponseWriter, name, value string) {
 	keepPrivate(w)
 	c.put(w, name, value, 0, 0)
@@ -132,10 +132,9 @@ func keepPrivate(w http.ResponseWriter) {
 	}
 }
 
-// putChunks sets as many session cookies as text takes, which is at most
-// maxSessionText bytes. The first one's value starts with their number, since
-// a browser may still hold one too many; those that r holds beyond it are
-// deleted.
+// putChunks sets as many session cookies as text needs; text is at most
+// maxSessionText bytes. The first value starts with their number, since a browser
+// may still have more of them. Those that r has beyond that number are deleted.
 func (c *cookies) putChunks(w http.ResponseWriter, r *http.Request, text string) {
 	const attributes = len("=; Path=/; HttpOnly; Secure; SameSite=Lax")
 	room := maxCookie - len(c.chunkName(maxChunks)) - attributes

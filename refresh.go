@@ -15,22 +15,22 @@ import (
 	"github.com/oidcrp/oidcrp/internal/once"
 )
 
-// Tokens says what becomes of the access and refresh tokens. The zero value
-// drops them after the login.
+// Tokens says whether the access and refresh tokens are kept and refreshed. The
+// zero value drops them after the login.
 type Tokens struct {
 	// Keep keeps the access and refresh tokens in the session, for apps that
 	// call an API with them. If false, they are dropped after login.
 	Keep bool
 	// RefreshBefore makes Middleware refresh the tokens of a session in use when
-	// its access token expires within that time, if there is a refresh token and
-	// the provider said when the access token expires. If zero, only
-	// [Client.Refresh] and [Session.HTTPClient] refresh.
+	// its access token expires within that time. It needs a refresh token, and an
+	// expires_in from the provider. If zero, only [Client.Refresh] and
+	// [Session.HTTPClient] refresh.
 	RefreshBefore time.Duration
 	// RefreshUserInfo makes a refresh by Middleware or HTTPClient fetch UserInfo
 	// again, as Client.Refresh always does. If false, the claims stay as they
 	// are.
 	RefreshUserInfo bool
-	// RefreshFailure says what becomes of a session that Middleware cannot
+	// RefreshFailure says what happens to a session that Middleware cannot
 	// refresh. The zero value is KeepSession.
 	RefreshFailure RefreshFailure
 }
@@ -52,17 +52,17 @@ type refresher struct {
 	failing   recently                  // sessions that the provider would not refresh
 }
 
-// refreshed is what came of a refresh: the provider has issued new tokens.
+// refreshed is the result of a refresh that brought new tokens.
 type refreshed struct {
 	session  *Session // with the new tokens
-	userInfo bool     // its UserInfo claims are new, too
-	unsaved  error    // why the Store does not have it; nil: it has
-	stale    error    // why its claims are the old ones although new ones were asked for
+	userInfo bool     // its UserInfo claims are new too
+	unsaved  error    // why it is not in the Store; nil if it is
+	stale    error    // why its claims are still the old ones, if new ones were requested
 }
 
 // together refreshes the tokens of k, and then its claims from UserInfo if
-// userInfo is set: each once for all callers that ask at the same time, or with
-// the same old tokens a moment later. An error means that k keeps its tokens.
+// userInfo is set: each once for all callers with the same old tokens, at the same
+// time or a moment later. After an error, k keeps its tokens.
 func (f *refresher) together(ctx context.Context, k kept, userInfo bool) (refreshed, error) {
 	s := k.session
 	if s.tokens == nil || s.tokens.RefreshToken == "" {
@@ -91,15 +91,15 @@ func (f *refresher) together(ctx context.Context, k kept, userInfo bool) (refres
 	})
 }
 
-// share runs a step of a refresh once for all that wait for it.
+// share runs a step of a refresh once for all its callers.
 func (f *refresher) share(
 	ctx context.Context, key string, step func(context.Context) (refreshed, error),
 ) (refreshed, error) {
-	// A step whose tokens were refreshed is not repeated: the old refresh token
-	// may be spent.
+	// A step that refreshed the tokens is not repeated: the old refresh token may
+	// no longer work.
 	keep := func(err error) bool { return err == nil || errors.Is(err, CodeLoginRequired) }
 	next, err := f.running.Do(ctx, key, f.now(), keep, func() (refreshed, error) {
-		// A caller that waits longer must not be cut off by one that has gone.
+		// The step must not end when the first caller gives up: others wait for it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.timeout)
 		defer cancel()
 		return step(ctx)
@@ -119,8 +119,9 @@ func (f *refresher) report(ctx context.Context, s *Session, next refreshed, err 
 	f.events.sessionRefreshed(ctx, ev)
 }
 
-// saveLate keeps what a refresh made of k, for which the Store had failed. Only
-// this process has the new tokens, and the old refresh token may be spent.
+// saveLate saves the result of a refresh of k, for which the Store had failed.
+// Only this process has the new tokens, and the old refresh token may no longer
+// work.
 func (f *refresher) saveLate(ctx context.Context, k kept, next refreshed) (refreshed, error) {
 	newer, err := f.sessions.keeper.updated(ctx, k)
 	if err == nil && newer == nil {
@@ -136,8 +137,8 @@ func (f *refresher) saveLate(ctx context.Context, k kept, next refreshed) (refre
 	return next, nil
 }
 
-// alone refreshes k while no other replica does, or takes what another has just
-// made of it.
+// alone refreshes k while no other replica does, or returns the result of another
+// replica.
 func (f *refresher) alone(ctx context.Context, k kept) (refreshed, error) {
 	if f.shared == nil {
 		return f.refresh(ctx, k)
@@ -152,19 +153,19 @@ func (f *refresher) alone(ctx context.Context, k kept) (refreshed, error) {
 		if !errors.Is(err, CodeLoginRequired) {
 			return next, err
 		}
-		// Where the Store cannot hold a lease, two may have asked at once, and the
-		// provider took the refresh token from the other one.
+		// If the Store cannot hold a lease, two replicas may have asked at the same
+		// time, and the provider accepted only the other one's refresh token.
 		if newer, _ = f.sessions.keeper.updated(ctx, k); newer == nil {
 			return refreshed{}, err
 		}
 	}
 	if newer.tokens.RefreshToken == "" {
-		return refreshed{}, failf("refresh", CodeLoginRequired, "the provider did not take the refresh token")
+		return refreshed{}, failf("refresh", CodeLoginRequired, "the provider did not accept the refresh token")
 	}
 	return refreshed{session: newer}, nil
 }
 
-// refresh asks the provider, checks its answer, and keeps what follows.
+// refresh uses the refresh token, checks the answer, and saves the result.
 func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	s := k.session
 	m, err := f.flow.provider.metadata(ctx)
@@ -193,8 +194,8 @@ func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	default:
 		next.session = renewed
 	}
-	// The provider may have spent the old refresh token, so the new one is saved
-	// before anything else can go wrong.
+	// The old refresh token may no longer work, so the new one is saved before
+	// anything else can fail.
 	err = f.sessions.keeper.update(ctx, k, next.session)
 	if errors.Is(err, CodeNoSession) {
 		return refreshed{}, err
@@ -203,8 +204,8 @@ func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	return next, nil
 }
 
-// renewIDToken returns s with the ID Token of tokens, if there is one, in place
-// of its own.
+// renewIDToken returns s with the ID Token of tokens in place of its own, or s if
+// tokens has none.
 func (f *refresher) renewIDToken(ctx context.Context, m *Metadata, s *Session, tokens *tokenResponse) (*Session, error) {
 	if tokens.idToken == "" {
 		return s, nil
@@ -219,8 +220,8 @@ func (f *refresher) renewIDToken(ctx context.Context, m *Metadata, s *Session, t
 	return f.sessions.withIDToken(s, token), nil
 }
 
-// renewUserInfo returns next, which a refresh has made of k and which is saved,
-// with new claims from UserInfo.
+// renewUserInfo returns next, the saved result of a refresh of k, with new claims
+// from UserInfo.
 func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (refreshed, error) {
 	m, err := f.flow.provider.metadata(ctx)
 	if err != nil {
@@ -246,7 +247,8 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 	return refreshed{session: renewed, userInfo: true}, nil
 }
 
-// refreshRefusal turns a spent refresh token into what callers branch on.
+// refreshRefusal returns CodeLoginRequired for a refresh token that the provider
+// no longer accepts, and any other error unchanged.
 func refreshRefusal(err error) error {
 	var refusal *ProviderError
 	if errors.As(err, &refusal) && refusal.ErrorCode == "invalid_grant" {

@@ -1,7 +1,7 @@
 package oidcrp
 
-// This file refreshes tokens without being asked: for the requests that come
-// through the middleware, and for calls to an API.
+// This file refreshes tokens automatically: for requests through the middleware,
+// and for calls to an API.
 
 import (
 	"context"
@@ -13,27 +13,26 @@ import (
 	"github.com/oidcrp/oidcrp/internal/fetch"
 )
 
-// RefreshFailure says what becomes of a session whose tokens [Client.Middleware]
+// RefreshFailure says what happens to a session whose tokens [Client.Middleware]
 // cannot refresh.
 type RefreshFailure int
 
 const (
-	// KeepSession lets the session go on until the access token ends. Then, if the
-	// provider refused, the person signs in again; while the provider is down,
-	// protected routes answer 503.
+	// KeepSession keeps the session until the access token expires. Then, if the
+	// provider refused the refresh, the person signs in again; if the provider is
+	// down, protected routes answer 503.
 	KeepSession RefreshFailure = iota
-	// SignInAgain ends the session as soon as the provider answers with an error
-	// about it, of which status 500 is one: some answer that when their own session
-	// is over. A provider that does not answer, or says that it cannot for now (429,
-	// 502, 503, 504), is treated as by KeepSession.
+	// SignInAgain ends the session as soon as the provider answers with an error.
+	// Status 500 counts as such: some providers send it when their own session is
+	// over. If the provider does not answer, or is not available for now (429, 502,
+	// 503, 504), the session is kept as with KeepSession.
 	SignInAgain
 	// FailRequest answers requests for protected routes with the error, and tries
 	// again ten seconds later. The session stays.
 	FailRequest
 )
 
-// refreshPause is how long automatic refreshes leave a provider alone that is
-// down.
+// refreshPause is how long automatic refreshes pause when the provider is down.
 const refreshPause = 10 * time.Second
 
 // due reports whether the access token of s expires within d, or within half
@@ -69,14 +68,14 @@ func (f *refresher) renew(w http.ResponseWriter, r *http.Request, found *request
 		return
 	}
 	if err == nil {
-		err = errors.Join(next.stale, next.unsaved) // it is no more use than the old one
+		err = errors.Join(next.stale, next.unsaved) // the new token has already expired
 	}
 	if err != nil && r.Context().Err() == nil {
 		f.failed(w, r, found, k, err)
 	}
 }
 
-// failed does with the session of a request what Tokens.RefreshFailure says.
+// failed applies Tokens.RefreshFailure to the session of a request.
 func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *requestSession, k kept, err error) {
 	refused := refusedRefresh(err)
 	switch {
@@ -97,8 +96,8 @@ func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *reques
 }
 
 // refusedRefresh reports whether the provider answered a refresh with an error
-// about the session, rather than that it cannot answer for now: 500 is what some
-// say when their own session is over.
+// about the session, and not that it is unavailable. Status 500 counts as such an
+// error: some providers send it when their own session is over.
 func refusedRefresh(err error) bool {
 	if outage(err) || errors.Is(err, CodeNoSession) || errors.Is(err, CodeCanceled) {
 		return false
@@ -132,9 +131,8 @@ func (f *refresher) endWithToken(
 	found.session.Store(last)
 }
 
-// unlessDown is together for automatic refreshes: it does not keep request
-// after request waiting for a provider that is down, nor ask it repeatedly about
-// a session for which it failed.
+// unlessDown is together for automatic refreshes. It returns an error at once if
+// the provider was down, or failed for this session, a moment ago.
 func (f *refresher) unlessDown(ctx context.Context, k kept) (refreshed, error) {
 	now, key := f.now(), tokenKey(k.session)
 	if down := f.downUntil.Load(); down != nil && now.Before(*down) || f.failing.has(key, now) {
@@ -157,16 +155,17 @@ func (f *refresher) unlessDown(ctx context.Context, k kept) (refreshed, error) {
 // [Tokens.Keep], and as ctx the context of the request that the session came
 // with, or one derived from it.
 //
-// A token about to expire is refreshed first: before each request if sessions
-// are kept in a [Store]; else only here, so call HTTPClient before you write the
-// answer, which has to carry the session's new cookie. When that fails, requests
-// use the old token until it expires, and then return an [*Error]:
-// [CodeLoginRequired], [CodeProviderUnavailable], [CodeStoreUnavailable] or
-// [CodeNoSession]. With another ctx the token is sent as it is.
+// A token that is about to expire is refreshed first. If sessions are kept in a
+// [Store], this happens before each request. If they are kept in cookies, it
+// happens only here: call HTTPClient before you write the response, which must
+// carry the session's new cookie. If the refresh fails, requests use the old token
+// until it expires, and then return an [*Error]: [CodeLoginRequired],
+// [CodeProviderUnavailable], [CodeStoreUnavailable] or [CodeNoSession]. With
+// another ctx, the token is not refreshed.
 //
-// The token is sent to whatever URL a request is for: call only APIs that may
-// have it. The client does not follow a redirect to another origin. It has no
-// timeout; set one, or give requests a context.
+// The token is sent to the URL of every request: call only APIs that may have it.
+// The client does not follow a redirect to another origin. It has no timeout; set
+// one, or give requests a context.
 func (s *Session) HTTPClient(ctx context.Context) *http.Client {
 	t := &tokenTransport{base: http.DefaultTransport}
 	t.session.Store(s)
@@ -181,11 +180,11 @@ func (s *Session) HTTPClient(ctx context.Context) *http.Client {
 	return &http.Client{Transport: t, CheckRedirect: sameOriginRedirect}
 }
 
-// sameOriginRedirect keeps a token from going where it was not sent.
+// sameOriginRedirect prevents that a token is sent to another origin.
 func sameOriginRedirect(r *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	if r.URL.Scheme != first.Scheme || r.URL.Host != first.Host {
-		return errors.New("oidcrp: the redirect leads to another origin, which the access token is not for")
+		return errors.New("oidcrp: the redirect leads to another origin, to which the access token is not sent")
 	}
 	if len(via) >= 10 {
 		return errors.New("oidcrp: stopped after 10 redirects")
@@ -196,7 +195,7 @@ func sameOriginRedirect(r *http.Request, via []*http.Request) error {
 // tokenTransport adds the access token of a session to requests.
 type tokenTransport struct {
 	base      http.RoundTripper
-	refresher *refresher // nil: nothing to refresh with
+	refresher *refresher // nil: tokens are not refreshed
 	handle    string
 	early     error // why the refresh of a cookie session failed
 	session   atomic.Pointer[Session]

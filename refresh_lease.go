@@ -2,7 +2,7 @@ package oidcrp
 
 // This file lets one replica at a time refresh a session's tokens: a provider
 // that rotates refresh tokens takes the second use of an old one for theft, and
-// ends the session.
+// revokes all of them.
 
 import (
 	"bytes"
@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// refreshLease is how long a replica that dies in the middle keeps the others
-	// from refreshing. One that lives renews its lease before that.
+	// refreshLease is how long a replica that dies during a refresh blocks the
+	// others. A replica that lives renews its lease before that.
 	refreshLease = 10 * time.Second
-	// refreshPoll is how often a replica looks for what another one is making.
+	// refreshPoll is how often a replica looks for the result of another one.
 	refreshPoll = 50 * time.Millisecond
 )
 
-// lease waits until no other replica refreshes k. If another has done so by
-// then, newer is the result. The caller must call release, unless there is an
-// error.
+// lease waits until no other replica refreshes k. If another replica has done so
+// meanwhile, newer is its result. Unless there is an error, the caller must call
+// release.
 func (f *refresher) lease(ctx context.Context, k kept) (release func(), newer *Session, err error) {
 	key := tokenKey(k.session).String()
 	owner := []byte(randomText())
@@ -55,9 +55,9 @@ func (f *refresher) lease(ctx context.Context, k kept) (release func(), newer *S
 	}
 }
 
-// holdLease renews the lease that began at since until the function it returns
-// is called, which gives the lease back if it is surely still ours: a Store that
-// was emptied or away for long may have given it to another replica.
+// holdLease renews the lease that began at since until release is called. release
+// deletes the lease if it is certainly still ours: a Store that was emptied or
+// unreachable may have given it to another replica.
 func (f *refresher) holdLease(ctx context.Context, key string, owner []byte, length time.Duration, since time.Time) (release func()) {
 	ours := func(ctx context.Context, since time.Time) bool {
 		value, err := f.shared.get(ctx, key)

@@ -24,31 +24,31 @@ import (
 // is read-only and safe for concurrent use. The methods of a nil Session return
 // zero values. Printed or logged, it shows its id, issuer and subject only.
 type Session struct {
-	id       string    // 16 random bytes; names the session, opens nothing
+	id       string    // 16 random bytes; identifies the session, but gives no access to it
 	created  time.Time // when the person signed in here
-	seen     time.Time // the last use that was written down
+	seen     time.Time // the last use that was recorded
 	ceiling  time.Time // the provider's own end of the session; zero: none
 	tokenEnd time.Time // the ID Token's end, if the session ends with it; zero: it does not
 	stepUp   string    // the requirements that the login was to meet
 	returnTo string    // where the login leads; not stored
 	lifetime time.Duration
-	marks    [2]markKey // where a logout by the provider is noted; zero: nowhere
+	marks    [2]markKey // the keys of a logout by the provider; zero: none
 
 	idToken  storedJWS
 	userInfo []byte // compact JSON; nil when the provider has no UserInfo
 	tokens   *oauth2.Token
 	tokensAt time.Time // when they arrived
 
-	login *freshLogin // what StartSession has to do; nil for a session that was loaded
+	login *freshLogin // for StartSession; nil for a session that was loaded
 
 	decoded func() *facts // decoded on first use
 }
 
-// A freshLogin is what is left to do of the login that made a session.
+// A freshLogin is the part of a login that StartSession completes.
 type freshLogin struct {
 	forget func(http.ResponseWriter) // deletes the login's cookie
 	event  LoginEvent
-	report sync.Once // guards the event: a double click makes one login
+	report sync.Once // reports the event once, even after a double click
 }
 
 // storedJWS is a JWS with its parts decoded, a quarter shorter than its text.
@@ -73,7 +73,7 @@ var authenticationFacts = []string{
 // NewSession returns a session with these claims, for tests of an app's
 // handlers: see [ContextWithSession]. claims is anything that encodes as a JSON
 // object, such as map[string]any{"sub": "alice", "acr": "eidas2"}; NewSession
-// panics if it does not. The session began now and is kept nowhere.
+// panics if it does not. The session begins now and is not stored.
 func NewSession(claims any) *Session {
 	payload, err := json.Marshal(claims)
 	if err == nil {
@@ -92,7 +92,8 @@ func NewSession(claims any) *Session {
 	return s
 }
 
-// splitJWS takes apart a JWS that has been verified, and so is well-formed.
+// splitJWS decodes the parts of a JWS, which has been verified and is therefore
+// well-formed.
 func splitJWS(raw string) storedJWS {
 	part := func() []byte {
 		var text string
@@ -174,8 +175,8 @@ func (s *Session) AuthTime() time.Time { return s.facts().AuthTime.Truncate(time
 func (s *Session) SID() string { return s.facts().SID }
 
 // ID identifies the session among those of this app, for an audit log and for
-// [Client.RevokeSession]. It opens nothing, and stays the same when the tokens
-// are refreshed.
+// [Client.RevokeSession]. It gives no access to the session, and stays the same
+// when the tokens are refreshed.
 func (s *Session) ID() string {
 	if s == nil {
 		return ""
@@ -336,7 +337,7 @@ func (s *Session) copy() *Session {
 	return &other
 }
 
-// tooLarge is the error about a session that does not fit.
+// tooLarge returns the error about a session that does not fit.
 func (s *Session) tooLarge(size, limit int, where, mend string) error {
 	return failf("session", CodeSessionTooLarge,
 		"%d bytes are more than %s (%d); the largest claims are %q: %s", size, where, limit, s.largestClaims(), mend)

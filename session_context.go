@@ -1,6 +1,6 @@
 package oidcrp
 
-// This file puts the session of a request into its context.
+// This file puts the session of a request into the request's context.
 
 import (
 	"context"
@@ -13,14 +13,14 @@ import (
 // sessionKey is the context key of a [requestSession].
 type sessionKey struct{}
 
-// requestSession is what is known of a request's session.
+// requestSession is the result of a request's session lookup.
 type requestSession struct {
 	session atomic.Pointer[Session]
 	handle  string // of a session in the Store
 	none    error  // why there is no session
-	blocked error  // why protected routes must fail although there may be one
+	blocked error  // an outage: protected routes must fail, since there may be a session
 
-	refresher *refresher // of the Client that looked; nil for ContextWithSession
+	refresher *refresher // of the Client that looked it up; nil for ContextWithSession
 
 	// renewOn refreshes the tokens of a session in cookies, if they are about to
 	// expire, and sets its cookies on the answer to the request. It is nil for
@@ -35,7 +35,8 @@ func (found *requestSession) lose(why error) {
 	found.none = why
 }
 
-// renewEarly refreshes a session in cookies while its answer has not begun.
+// renewEarly refreshes a session in cookies, which must happen before the answer
+// begins.
 func (found *requestSession) renewEarly(ctx context.Context) error {
 	if found.renewOn == nil {
 		return nil
@@ -61,8 +62,8 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 }
 
 // ContextWithSession returns a context with a session in it, for tests of an
-// app's handlers: see [NewSession]. Every Client takes it for the session of a
-// request with this context, whatever cookies the request has; requirements are
+// app's handlers: see [NewSession]. For every Client, it is the session of a
+// request with this context, whatever cookies the request has. Requirements are
 // checked as usual. A nil s means that nobody is signed in.
 func ContextWithSession(ctx context.Context, s *Session) context.Context {
 	found := &requestSession{none: &Error{Op: "session", Code: CodeNoSession}}
@@ -70,8 +71,8 @@ func ContextWithSession(ctx context.Context, s *Session) context.Context {
 	return context.WithValue(ctx, sessionKey{}, found)
 }
 
-// found returns what is known of r's session, if this Client, or a test, has
-// put it into the context.
+// found returns the result of the session lookup, if this Client, or a test, has
+// put it into ctx.
 func (f *refresher) found(ctx context.Context) (*requestSession, bool) {
 	found, ok := ctx.Value(sessionKey{}).(*requestSession)
 	if !ok || found.refresher != nil && found.refresher != f {
@@ -80,9 +81,9 @@ func (f *refresher) found(ctx context.Context) (*requestSession, bool) {
 	return found, true
 }
 
-// attach returns r with what is known of its session in its context, looked up
-// once for each request and client. With touch, the session is refreshed if need
-// be, and counts as used.
+// attach looks up r's session, once for each request and Client, and returns r
+// with the result in its context. With touch, it refreshes the session if
+// necessary and records its use.
 func (f *refresher) attach(w http.ResponseWriter, r *http.Request, touch bool) (*http.Request, *requestSession) {
 	if found, ok := f.found(r.Context()); ok {
 		return r, found
@@ -100,19 +101,19 @@ func (f *refresher) attach(w http.ResponseWriter, r *http.Request, touch bool) (
 	return r.WithContext(context.WithValue(r.Context(), sessionKey{}, found)), found
 }
 
-// lookUp returns what is known of r's session.
+// lookUp looks up r's session.
 func (f *refresher) lookUp(r *http.Request) *requestSession {
 	k, err := f.sessions.load(r)
 	found := &requestSession{refresher: f, handle: k.handle, none: err}
 	if err != nil && !errors.Is(err, CodeNoSession) {
-		found.blocked = err // the person may well be signed in
+		found.blocked = err // the person may be signed in
 	}
 	found.session.Store(k.session)
 	return found
 }
 
-// renewCookie is what HTTPClient can do for a session in cookies. The caller
-// holds found.mu.
+// renewCookie refreshes a session in cookies for HTTPClient. The caller holds
+// found.mu.
 func (f *refresher) renewCookie(ctx context.Context, w http.ResponseWriter, r *http.Request, found *requestSession) error {
 	s := found.session.Load()
 	if !f.due(s, max(apiTokenLeft, f.settings.RefreshBefore)) {

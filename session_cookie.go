@@ -11,8 +11,8 @@ import (
 	"github.com/oidcrp/oidcrp/internal/once"
 )
 
-// cookieKeeper keeps sessions in sealed cookies. What a refresh made of one is
-// handed to the other replicas through the Store, if there is one.
+// cookieKeeper keeps sessions in sealed cookies. The result of a refresh is passed
+// to the other replicas through the Store, if there is one.
 type cookieKeeper struct {
 	*sessions
 	cookies *cookies
@@ -64,7 +64,7 @@ func (k *cookieKeeper) touch(w http.ResponseWriter, r *http.Request, held kept) 
 	}
 	touched := held.session.copy()
 	touched.seen = now.Truncate(time.Second)
-	// A session that was small enough to be saved is small enough again.
+	// The session was small enough before, so it still is.
 	_ = k.start(w, r, touched)
 }
 
@@ -77,19 +77,19 @@ func (k *cookieKeeper) deliver(w http.ResponseWriter, r *http.Request, s *Sessio
 }
 
 // end marks the session in r's cookies as over, unless next belongs to the same
-// person: the cookies are deleted, but the answer to an earlier request that is
-// still on its way may set them again, and somebody may have copied them.
+// person. Deleting the cookies is not enough: the answer to an earlier request may
+// set them again, and they may have been copied.
 func (k *cookieKeeper) end(r *http.Request, next *Session) error {
 	held, err := k.load(r)
 	s := held.session
 	if err != nil || s == nil || k.ended(s) != "" || next != nil && s.marks[0] == next.marks[0] {
 		return err
 	}
-	// A copy may have been refreshed, and so last longer than this one.
+	// A copy may have been refreshed, and then lasts longer than this session.
 	return k.marks.set(r.Context(), s.markKeys().session(), k.settings.Lifetime)
 }
 
-// update puts next where the other replicas look for it before they refresh the
+// update stores next, where the other replicas look before they refresh the
 // session themselves.
 func (k *cookieKeeper) update(ctx context.Context, held kept, next *Session) error {
 	if k.shared == nil {

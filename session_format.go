@@ -10,12 +10,12 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// The stored form of a session. A reader refuses a version that it does not
-// know, which ends the session and nothing worse.
+// The version of the stored form of a session. A reader refuses an unknown
+// version: the session then ends, and the person signs in again.
 const sessionFormat = 2
 
-// What stands before the tokens. Without it, a session cut short there would
-// read as a whole one.
+// The byte before the tokens. Without it, a session that was cut off there would
+// still be valid.
 const (
 	withoutTokens = 0
 	withTokens    = 1
@@ -56,7 +56,7 @@ func unixOrZero(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0
 	}
-	return uint64(max(t.Unix(), 1)) // 0 is no time at all
+	return uint64(max(t.Unix(), 1)) // 0 stands for the zero time
 }
 
 var errSessionFormat = errors.New("stored in a form that this version does not read")
@@ -95,7 +95,7 @@ func unmarshalSession(b []byte, lifetime time.Duration) (*Session, error) {
 	return s, nil
 }
 
-// sessionDecoder reads from rest until something does not fit.
+// sessionDecoder reads from rest until a value does not fit.
 type sessionDecoder struct {
 	rest   []byte
 	failed bool

@@ -1,7 +1,7 @@
 package oidcrp
 
 // This file holds the owner of the sessions: how long they last, what ends them,
-// and the contract of those that keep them.
+// and the contract of a keeper.
 
 import (
 	"context"
@@ -14,20 +14,20 @@ import (
 	"github.com/oidcrp/oidcrp/internal/seal"
 )
 
-// Sessions says how long sessions last and where they are kept. The zero value
-// keeps them for 12 hours, or until they were idle for one.
+// Sessions says how long sessions last and where they are kept. With the zero
+// value, a session ends after 12 hours, or after 1 hour without use.
 type Sessions struct {
-	// Lifetime ends a session for good; if zero, 12 hours.
+	// Lifetime is the longest time that a session lasts; if zero, 12 hours.
 	Lifetime time.Duration
 	// IdleTimeout ends a session that is not used; if zero, 1 hour.
 	IdleTimeout time.Duration
 	// InCookies keeps the sessions in sealed cookies even if there is a Store,
-	// which then holds only what all replicas must know: who was logged out,
-	// which Logout Tokens arrived, whose tokens are being refreshed. If false,
-	// sessions are kept in the Store when there is one.
+	// which then holds only what all replicas must know: logouts, Logout Tokens
+	// that have arrived, and refreshes. If false, sessions are kept in the Store
+	// if there is one.
 	InCookies bool
-	// StoreTimeout bounds one call of the Store; if zero, 2 seconds. When it
-	// passes, protected routes answer 503, and public ones go without the
+	// StoreTimeout bounds one call of the Store; if zero, 2 seconds. After that,
+	// protected routes answer 503, and public ones are served without the
 	// session.
 	StoreTimeout time.Duration
 	// RevocationDelay is how long this replica may take to notice a logout
@@ -95,28 +95,27 @@ type keeper interface {
 	load(r *http.Request) (kept, error)
 	// start keeps a new session and sets its cookies on w.
 	start(w http.ResponseWriter, r *http.Request, s *Session) error
-	// touch notes that k is in use, once in a while.
+	// touch records that k is in use, at most once every touchInterval.
 	touch(w http.ResponseWriter, r *http.Request, k kept)
-	// rewrite keeps s in place of k, with w's cookies where those hold sessions.
+	// rewrite replaces k by s, and sets its cookies on w if those hold sessions.
 	rewrite(w http.ResponseWriter, r *http.Request, k kept, s *Session) error
-	// end ends the session that r carries, copies included; next is the one
-	// that follows it, if any.
+	// end ends the session that r carries, and copies of it; next is the session
+	// that replaces it, if any.
 	end(r *http.Request, next *Session) error
 	// forget deletes the cookies of the session that r carries.
 	forget(w http.ResponseWriter, r *http.Request)
 
-	// update keeps what a refresh made of k where other requests and replicas
-	// find it before they refresh k themselves. Its error is [CodeNoSession] if
-	// k has ended in the meantime.
+	// update saves next, the result of a refresh of k, where other requests and
+	// replicas find it before they refresh k themselves. Its error is
+	// [CodeNoSession] if k has ended in the meantime.
 	update(ctx context.Context, k kept, next *Session) error
-	// updated returns what update kept for k, nil if nothing. Its error is
+	// updated returns what update saved for k, nil if nothing. Its error is
 	// [CodeNoSession] if k has ended in the meantime.
 	updated(ctx context.Context, k kept) (*Session, error)
-	// deliver sets on w what the browser must have of an updated session.
+	// deliver sets the cookies on w that an updated session needs.
 	deliver(w http.ResponseWriter, r *http.Request, s *Session) error
-	// onServer reports whether the sessions themselves are kept in the Store:
-	// they can then change when an answer has begun, and an idle one ends with
-	// its entry.
+	// onServer reports whether the sessions are kept in the Store: they can then
+	// change after an answer has begun, and an idle one ends with its entry.
 	onServer() bool
 }
 
@@ -127,16 +126,15 @@ type kept struct {
 	marks   lookup // the marks that were read with it, if any
 }
 
-// create makes the session that a login earned. stepUp and returnTo are the
-// login's own.
+// create makes the session of a login. stepUp and returnTo are those of the login.
 func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 	id := make([]byte, 16)
 	rand.Read(id)
 	token := a.idToken
 	s := &Session{
 		id: string(id),
-		// The session begins with the exchange of the code: a logout by the
-		// provider that arrives during it concerns this session, too.
+		// The session begins with the exchange of the code, so that a logout by the
+		// provider during the exchange ends this session too.
 		created:  a.started.Truncate(time.Millisecond),
 		seen:     m.now().Truncate(time.Second),
 		stepUp:   stepUp,
@@ -160,11 +158,11 @@ func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 	return s
 }
 
-// withIDToken returns s as a refreshed ID Token continues it.
+// withIDToken returns s with the ID Token of a refresh.
 func (m *sessions) withIDToken(s *Session, token *idToken) *Session {
 	next := s.copy()
 	next.idToken = splitJWS(token.raw)
-	if token.sid != "" { // a logout by the provider will name this one
+	if token.sid != "" { // a logout by the provider will name this sid
 		next.marks[1] = sessionMark(token.issuer, token.sid)
 	}
 	if end := token.sessionExpiry; !end.IsZero() && (next.ceiling.IsZero() || end.Before(next.ceiling)) {
@@ -218,8 +216,8 @@ func (m *sessions) ended(s *Session) string {
 	return ""
 }
 
-// start signs a person in: a new login never continues an old session (session
-// fixation), and leaves nothing of it behind.
+// start signs a person in. It ends the old session first: a new login never
+// continues one (session fixation).
 func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) error {
 	if err := m.keeper.end(r, s); err != nil {
 		return err
@@ -227,8 +225,8 @@ func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) err
 	return m.keeper.start(w, r, s)
 }
 
-// end signs the person out of this app: the session that r carries is ended,
-// copies included, and its cookies deleted on w.
+// end signs the person out of this app: it ends the session that r carries, and
+// copies of it, and deletes its cookies on w.
 func (m *sessions) end(w http.ResponseWriter, r *http.Request) error {
 	m.keeper.forget(w, r)
 	return m.keeper.end(r, nil)
@@ -258,6 +256,6 @@ func refusalReason(err error) string {
 	return reasonMalformed
 }
 
-// touchInterval is how often a session that is in use is written down again:
-// once a minute, or more often where a minute is much of the idle timeout.
+// touchInterval is how often the use of a session is recorded: once a minute, or
+// more often if the idle timeout is short.
 func (s *Sessions) touchInterval() time.Duration { return min(time.Minute, s.IdleTimeout/4) }

@@ -1,8 +1,8 @@
 package oidcrp
 
-// This file ends sessions from outside: a mark says that every session of a
-// provider's session, or of a person, that began before it is over. Marks work
-// for sealed cookies too, which nobody can delete from a browser.
+// This file ends sessions without access to the browser. A mark says that the
+// sessions of a provider's session or of a person that began before it are over.
+// Marks end sessions in sealed cookies too.
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A markKey is the hash of what a mark is about. A session carries its own two,
-// so that looking for marks takes no decoding.
+// A markKey is the hash of what a mark is about. A session contains its two keys,
+// so that a lookup of marks needs no decoding.
 type markKey [16]byte
 
 // sessionMark is the key of a session of the provider, subjectMark that of a
@@ -24,8 +24,8 @@ type markKey [16]byte
 func sessionMark(issuer, sid string) markKey { return newMarkKey("sid", issuer, sid) }
 func subjectMark(issuer, sub string) markKey { return newMarkKey("sub", issuer, sub) }
 
-// namelessMark is the key of a person's sessions whose ID Token had no sid: the
-// end of any one of them may be the end of these.
+// namelessMark is the key of a person's sessions whose ID Token had no sid. A
+// logout of any sid of the person may mean one of these, so it ends them.
 func namelessMark(issuer, sub string) markKey { return newMarkKey("sub without sid", issuer, sub) }
 
 func newMarkKey(kind, issuer, value string) markKey {
@@ -33,9 +33,9 @@ func newMarkKey(kind, issuer, value string) markKey {
 	return markKey(sum[:16])
 }
 
-// tokenKey names the tokens of s. The access token is in it because some
-// providers let the refresh token stay the same, and the next refresh must ask
-// again.
+// tokenKey names the tokens of s. The access token is part of it because some
+// providers return the same refresh token, and the next refresh must have another
+// key.
 func tokenKey(s *Session) markKey {
 	return newMarkKey("refresh", s.id, s.tokens.AccessToken+"\x00"+s.tokens.RefreshToken)
 }
@@ -79,8 +79,8 @@ type lookup struct {
 	turn   uint64   // of recent, before they were read
 }
 
-// due returns the keys of the marks to look up for a session, nil when it was
-// found without a mark a moment ago.
+// due returns the keys of the marks to look up for a session, nil if it was found
+// without a mark within RevocationDelay.
 func (m *marks) due(keys sessionMarks) []string {
 	if m.idle() || m.recent.has(keys.session(), m.now()) {
 		return nil
@@ -107,8 +107,8 @@ func (m *marks) readWith(ctx context.Context, key string, cookie handleCookie) (
 	return values[0], l, nil
 }
 
-// over reports whether a logout has ended s. It asks the Store, unless read
-// holds the answer or s was found without a mark a moment ago.
+// over reports whether a logout has ended s. It reads the Store, unless read holds
+// the answer or s was found without a mark within RevocationDelay.
 func (m *marks) over(ctx context.Context, s *Session, read lookup) (bool, error) {
 	keys := s.markKeys()
 	if read.values == nil || read.keys != keys {
@@ -132,12 +132,12 @@ func (m *marks) over(ctx context.Context, s *Session, read lookup) (bool, error)
 // ends reports whether one of the marks ends s.
 func (l lookup) ends(s *Session) bool {
 	for i, value := range l.values {
-		// A value of another form counts for nothing: taken for a mark, it would
-		// end each new login too, and the person could never sign in.
+		// A value of another form is ignored: as a mark it would end each new
+		// login, and the person could never sign in.
 		if len(value) != 8 {
 			continue
 		}
-		// A mark about this one session ends it whatever the clocks say.
+		// A mark about this one session ends it, whatever the clocks are.
 		own := i == len(l.values)-1 && s.id != ""
 		if own || s.created.UnixMilli() <= int64(binary.BigEndian.Uint64(value)) {
 			return true
@@ -146,13 +146,13 @@ func (l lookup) ends(s *Session) bool {
 	return false
 }
 
-// first reports whether the token named by issuer and jti has not been seen
-// within ttl, and notes it.
+// first records the token with this issuer and jti for ttl, and reports whether it
+// was not recorded before.
 func (m *marks) first(ctx context.Context, issuer, jti string, ttl time.Duration) (bool, error) {
 	return m.store.add(ctx, newMarkKey("jti", issuer, jti).String(), []byte(randomText()), ttl)
 }
 
-// forget takes back what first noted, so that the provider can try again.
+// forget deletes the record of first, so that the provider can try again.
 func (m *marks) forget(ctx context.Context, issuer, jti string) {
 	_ = m.store.delete(context.WithoutCancel(ctx), newMarkKey("jti", issuer, jti).String())
 }
@@ -179,8 +179,8 @@ func (k sessionMarks) names() []string {
 	return names
 }
 
-// String returns the keys as text for a cookie. They are hashes, and tell nothing
-// to anybody who does not know the session already.
+// String returns the keys as text for a cookie. They are hashes and reveal nothing
+// about the session.
 func (k sessionMarks) String() string {
 	return base64.RawURLEncoding.EncodeToString(slices.Concat(k[0][:], k[1][:], k[2][:]))
 }
@@ -204,7 +204,7 @@ type recently struct {
 	mu         sync.Mutex
 	young, old map[markKey]time.Time // guarded by mu
 	since      time.Time             // when young was begun; guarded by mu
-	turns      uint64                // how often all was forgotten; guarded by mu
+	turns      uint64                // how often forget was called; guarded by mu
 }
 
 func (r *recently) has(key markKey, now time.Time) bool {
@@ -232,7 +232,7 @@ func (r *recently) add(key markKey, now time.Time, turn uint64) {
 	if turn != r.turns || r.delay <= 0 {
 		return
 	}
-	// Two maps in turn, so that old entries go without a search.
+	// Two maps take turns, so that old entries are dropped without a search.
 	if since := now.Sub(r.since); r.young == nil || since < 0 || since >= r.delay {
 		r.old, r.young, r.since = r.young, make(map[markKey]time.Time), now
 	}

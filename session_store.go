@@ -17,7 +17,7 @@ import (
 	"github.com/oidcrp/oidcrp/internal/seal"
 )
 
-// maxStored bounds a stored session, which is read at every request, in bytes.
+// maxStored bounds a stored session in bytes. It is read at every request.
 const maxStored = 256 << 10
 
 // storeKeeper keeps sessions in a Store. The browser has a handle; its hash is
@@ -35,10 +35,9 @@ func (k *storeKeeper) onServer() bool { return true }
 //
 //	handle (32 random bytes, base64url) "." when it was last touched (Unix seconds) "." its marks
 //
-// The time only spares the Store a write per request: the entry's own expiry
-// ends an idle session. The marks (see sessionMarks) only let a Store read them
-// together with the entry: the entry's own count, so a hint may be missing or
-// wrong.
+// The time only saves a write per request: the entry's own expiry ends an idle
+// session. The marks (see sessionMarks) only let a Store read them together with
+// the entry. Those in the entry decide, so the hint may be missing or wrong.
 type handleCookie struct {
 	handle  string
 	touched time.Time
@@ -64,9 +63,9 @@ func parseHandle(value string) (c handleCookie, ok bool) {
 	return c, true
 }
 
-// key returns the key of handle's session. The client's identity is in it: two
-// Clients that share a Store share no sessions, or a person signed in by one
-// provider would be signed in by the other, too.
+// key returns the key of handle's session. The client's identity is part of it, so
+// that two Clients with the same Store share no sessions: a person whom one
+// provider authenticates must not be signed in at the other.
 func (k *storeKeeper) key(handle string) string {
 	sum := sha256.Sum256([]byte("oidcrp session\x00" + k.cookies.identity + "\x00" + handle))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -135,7 +134,7 @@ func (k *storeKeeper) load(r *http.Request) (kept, error) {
 	return kept{session: s, handle: cookie.handle, marks: marks}, err
 }
 
-// handle returns what r's cookie says, and reports one that holds no handle.
+// handle reads r's cookie, and reports a cookie that holds no handle.
 func (k *storeKeeper) handle(r *http.Request) (handleCookie, bool) {
 	value := k.cookies.read(r, k.cookies.session)
 	if value == "" {
@@ -179,8 +178,8 @@ func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (*S
 	return nil, nil
 }
 
-// touch puts off the expiry of a session in use, at most once every
-// touchInterval by the time in its cookie.
+// touch extends the expiry of a session in use, at most once every touchInterval
+// by the time in its cookie.
 func (k *storeKeeper) touch(w http.ResponseWriter, r *http.Request, held kept) {
 	cookie, _ := parseHandle(k.cookies.read(r, k.cookies.session))
 	if since := k.now().Sub(cookie.touched); since >= 0 && since < k.settings.touchInterval() {
@@ -193,14 +192,14 @@ func (k *storeKeeper) touch(w http.ResponseWriter, r *http.Request, held kept) {
 	}
 	if err != nil {
 		// The session is good for this request; the next one tries again.
-		k.log.WarnContext(ctx, "could not put off the expiry of a session", "error", err)
+		k.log.WarnContext(ctx, "could not extend a session", "error", err)
 		return
 	}
 	k.setHandle(w, held.handle, s)
 }
 
-// end deletes the stored session that r carries, if there is one. Its mark
-// keeps it from coming back with a request that is writing it down again.
+// end deletes the stored session that r carries, if there is one. The mark ends it
+// even if a concurrent request stores it again.
 func (k *storeKeeper) end(r *http.Request, _ *Session) error {
 	cookie, ok := parseHandle(k.cookies.read(r, k.cookies.session))
 	if !ok {
@@ -223,8 +222,8 @@ func (k *storeKeeper) rewrite(_ http.ResponseWriter, r *http.Request, held kept,
 
 func (k *storeKeeper) deliver(http.ResponseWriter, *http.Request, *Session) error { return nil }
 
-// update writes next in the session's place. A logout in the meantime is final:
-// its entry does not come back.
+// update replaces the stored session by next, unless the session has ended in the
+// meantime.
 func (k *storeKeeper) update(ctx context.Context, held kept, next *Session) error {
 	switch current, err := k.get(ctx, held.handle); {
 	case err != nil:
