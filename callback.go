@@ -1,6 +1,6 @@
 package oidcrp
 
-// This file takes the browser back from the provider.
+// This file handles the authentication response.
 
 import (
 	"context"
@@ -14,14 +14,14 @@ import (
 // [Client.RecoverLogin] with the error.
 //
 // The same answer may arrive twice, from a double click or a reload: the code
-// is spent once, and both calls return the same session. ctx bounds only the
-// wait; the exchange goes on for a reload that is waiting for it, too.
+// is exchanged once, and both calls return the same session. ctx limits only the
+// wait: the exchange continues, because a reload may be waiting for it.
 //
-// It returns an [*Error]. Its code says what happened: [CodeTransactionLost]
-// when this browser has no such login, [CodeProviderError] with a
-// [*ProviderError] when the provider refused, [CodeTokenRefused] with a
-// [*TokenError], [CodeProviderUnavailable] when the provider failed half way,
-// [CodeLoginRefused] when OnLogin did not let the person in.
+// It returns an [*Error]: [CodeTransactionLost] when this browser has no such
+// login, [CodeProviderError] with a [*ProviderError] when the provider refused,
+// [CodeTokenRefused] with a [*TokenError], [CodeProviderUnavailable] when the
+// provider failed during the exchange, [CodeLoginRefused] when OnLogin refused
+// the login, and others.
 func (c *Client) Callback(ctx context.Context, r *http.Request) (*Session, error) {
 	pending, err := c.logins.read(r)
 	if err != nil {
@@ -52,12 +52,11 @@ func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session
 	return nil
 }
 
-// RecoverLogin deals with an error that [Client.Callback] returned for r, so
-// that nobody meets a dead end that can be avoided. It returns where to send
-// the browser: a person who is signed in already goes to their page, and a
-// login that was lost, because its cookie is gone or it was finished before,
-// starts again, once. Otherwise it forgets the login and returns the error to
-// report.
+// RecoverLogin handles an error that [Client.Callback] returned for r. If the
+// login can continue, it returns where to send the browser: a person who is
+// already signed in goes to their page, and a login that was lost, because its
+// cookie is gone or it was finished before, starts again, once. Otherwise it
+// forgets the login and returns the error to report.
 func (c *Client) RecoverLogin(w http.ResponseWriter, r *http.Request, cause error) (string, error) {
 	pending, err := c.logins.read(r)
 	if err != nil {
@@ -81,8 +80,8 @@ func (c *Client) recoverLogin(
 	}
 	params, ticket := pending.response.params, pending.ticket
 	if r.Method == http.MethodPost && pending.ours {
-		// A post from the provider's site arrives without SameSite=Lax cookies,
-		// so ask again as a page load, which has them.
+		// A post from the provider's site arrives without SameSite=Lax cookies.
+		// A page load has them, so repeat the answer as one.
 		return c.absolute(c.paths.callback) + "?" + c.repeated(params).Encode(), nil
 	}
 	_, err := c.Session(r)
@@ -95,7 +94,7 @@ func (c *Client) recoverLogin(
 	case outage(err):
 		cause = err
 	case pending.ours && !ticket.Restart && !params.Has("error"):
-		// The code is thrown away unused.
+		// The code is not used.
 		location, err := c.beginLogin(w, r, &AuthOptions{ReturnTo: ticket.ReturnTo}, true)
 		return location, err // begin has reported the error
 	}
@@ -103,9 +102,9 @@ func (c *Client) recoverLogin(
 	return "", cause
 }
 
-// repeated returns what a page load repeats of a posted answer. If the login's
-// cookie is SameSite=None and still did not arrive, it is lost: the code is of
-// no use any more, and has no business in a URL.
+// repeated returns the parameters of a posted answer that a page load repeats.
+// If the login's cookie is SameSite=None and still did not arrive, it is lost.
+// The code is then useless and is left out, because URLs are logged.
 func (c *Client) repeated(params url.Values) url.Values {
 	names := []string{"state", "iss", "error", "error_description"}
 	if c.logins.sameSite == http.SameSiteLaxMode {
@@ -130,8 +129,8 @@ func (c *Client) handleCallback(w http.ResponseWriter, r *http.Request) {
 		c.problem(w, r, err)
 		return
 	}
-	// This goroutine stays with the exchange when its browser goes away, since
-	// a reload may be waiting for it, and spares it one of its own.
+	// The exchange runs in this goroutine even if the browser goes away, since a
+	// reload may be waiting for it.
 	session, err := pending.complete(context.WithoutCancel(r.Context()), r)
 	if err != nil {
 		location, err := c.recoverLogin(w, r, pending, err)

@@ -1,7 +1,7 @@
 package oidcrp
 
-// This file makes a Client of its parts, and answers for those that have no
-// page of their own.
+// This file makes a Client from its owners, and holds the methods that belong to
+// no other file.
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type Client struct {
 	events           *events
 	now              func() time.Time
 
-	// The owners, from the top down: each knows only those below it.
+	// The owners, from the top down: each refers only to those below it.
 	pages     *pages
 	refresher *refresher
 	logins    *logins
@@ -105,8 +105,8 @@ func (c *Client) build(cfg *Config) {
 		onLogin: cfg.OnLogin, sameSite: http.SameSiteLaxMode, timeout: 4 * cfg.Provider.Timeout,
 	}
 	if cfg.ResponseMode == "form_post" && c.cookies.secure {
-		// That answer is a POST from the provider's site, and Lax cookies would
-		// stay behind.
+		// The answer is a POST from the provider's site, which carries no Lax
+		// cookies.
 		c.logins.sameSite = http.SameSiteNoneMode
 	}
 	c.refresher = &refresher{
@@ -130,8 +130,8 @@ func newPaths(prefix string, r *Registration) ownPaths {
 	}
 }
 
-// Metadata returns a copy of what the provider publishes about itself, fetching
-// it if need be. Its errors are those of a login: [*Error] with
+// Metadata returns a copy of the provider's metadata, and fetches it if
+// necessary. Its errors are those of a login: [*Error] with
 // [CodeProviderUnavailable], [CodeProviderInvalid] or [CodeCanceled].
 func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
 	m, err := c.provider.known(ctx)

@@ -57,7 +57,7 @@ type Config struct {
 	// nil, "openid profile email".
 	Scopes []string
 	// ResponseMode is "query" or "form_post". If empty, the parameter is not
-	// sent, which means query (OAuth 2.0 Multiple Response Types 2.1).
+	// sent, and the provider uses query (OAuth 2.0 Multiple Response Types 2.1).
 	ResponseMode string
 	// Login is what every login adds to its authentication request. A login's
 	// own options take precedence.
@@ -65,9 +65,9 @@ type Config struct {
 	// OnLogin runs once for each login, when the provider's answers have been
 	// verified and before the session exists: to set up the account, or to
 	// refuse it by returning an error made with [Refuse]. Any other error fails
-	// the login as a fault of the app. r is the callback request; ctx does not
-	// end with it, but has a time limit of its own. If nil, everybody whom the
-	// provider authenticated is let in.
+	// the login with [CodeInternal]. r is the callback request. ctx does not end
+	// with r and has its own time limit. If nil, everybody whom the provider
+	// authenticates is let in.
 	OnLogin func(ctx context.Context, r *http.Request, s *Session) error
 
 	// Store keeps the sessions on the server. If nil, a session is one sealed
@@ -77,11 +77,12 @@ type Config struct {
 	Registration Registration
 	// Sessions says how long sessions last and where they are kept.
 	Sessions Sessions
-	// Tokens says what becomes of the access and refresh tokens.
+	// Tokens says whether access and refresh tokens are kept and refreshed.
 	Tokens Tokens
-	// Provider says what to know and to trust of the provider beyond its issuer.
+	// Provider holds what this client needs to know about the provider beyond its
+	// issuer.
 	Provider Provider
-	// Pages adapts the pages that people may meet.
+	// Pages adapts the pages of this package.
 	Pages Pages
 
 	// Logger receives the log; if nil, slog.Default().
@@ -90,12 +91,11 @@ type Config struct {
 	Trace Trace
 	// Now is the clock; if nil, time.Now. It is for tests.
 	Now func() time.Time
-	// Validate adds rules of one provider to the mistakes that are found before
-	// the first login. [New] calls it with the Config as it will be used, its
-	// defaults filled in, and reports its error beside its own findings;
-	// [Client.Require] calls it again for a route that has requirements, and
-	// panics with its error. It must not change what the Config refers to. If
-	// nil, there are no further rules.
+	// Validate checks further rules, such as those of one provider. [New] calls it
+	// with the Config, its defaults filled in, and reports its error together with
+	// its own. [Client.Require] calls it again for a route with requirements, and
+	// panics with its error. It must not change anything that the Config refers
+	// to. If nil, there are no further rules.
 	Validate func(cfg Config, requirements ...Requirement) error
 
 	fromEnv bool // made by ConfigFromEnv: errors name variables
@@ -175,8 +175,8 @@ func (f *findings) add(field, format string, args ...any) {
 	f.problems = append(f.problems, fmt.Errorf(name+" "+format, args...))
 }
 
-// validateFurther returns what [Config.Validate] finds, without the words around
-// it that the caller adds itself.
+// validateFurther returns the error of [Config.Validate]. If that is an [*Error],
+// it returns its cause, since the caller wraps it again.
 func validateFurther(cfg Config, requirements ...Requirement) error {
 	if cfg.Validate == nil {
 		return nil
@@ -193,7 +193,7 @@ func defaults(cfg *Config) {
 	if cfg.Scopes == nil {
 		cfg.Scopes = []string{"openid", "profile", "email"}
 	}
-	// One text with several scopes in it is what an environment variable gives.
+	// An element may hold several scopes, separated by spaces.
 	cfg.Scopes = strings.Fields(strings.Join(cfg.Scopes, " "))
 	if !slices.Contains(cfg.Scopes, "openid") {
 		cfg.Scopes = slices.Insert(cfg.Scopes, 0, "openid")
@@ -232,7 +232,7 @@ func checkIssuer(issuer string, f *findings) {
 }
 
 // checkOrigin returns raw parsed; nil if it is not an absolute URL without user,
-// query and fragment. An unprotected one is reported, too.
+// query and fragment. It also reports plain http to other hosts than loopback.
 func checkOrigin(field, raw string, f *findings) *url.URL {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(raw, "?#") {
@@ -245,8 +245,8 @@ func checkOrigin(field, raw string, f *findings) *url.URL {
 	return u
 }
 
-// withoutUser returns a URL fit for an error: what stands before an @ may be a
-// password.
+// withoutUser returns a URL that may be shown in an error: the part before an @
+// may be a password.
 func withoutUser(raw string) string {
 	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
 		raw = "…" + raw[i:]
@@ -323,8 +323,8 @@ func checkBaseURL(cfg *Config, f *findings) *url.URL {
 	return base
 }
 
-// isCleanPath reports whether p, which has no slash at its end, is a path that
-// has one spelling only, in a URL as in a request.
+// isCleanPath reports whether p, which has no trailing slash, is a path with only
+// one spelling, both in a URL and in a request.
 func isCleanPath(p string) bool {
 	return strings.HasPrefix(p, "/") && path.Clean(p) == p && (&url.URL{Path: p}).EscapedPath() == p
 }
@@ -396,8 +396,7 @@ func checkCertificates(cfg *Config, f *findings) {
 	}
 }
 
-// certifies reports whether private is the key of leaf. Otherwise the provider
-// would find out, in the middle of a login.
+// certifies reports whether private is the key of leaf.
 func certifies(leaf *x509.Certificate, private crypto.PrivateKey) bool {
 	signer, ok := private.(crypto.Signer)
 	if !ok {

@@ -94,8 +94,8 @@ func variableOf(field string) string {
 //
 // An empty variable counts as not set. A variable that starts with OIDC_ and is
 // not one of these is an error, since it is most likely misspelt. Errors are
-// [*Error] with [CodeConfig]; they name every variable that is wrong, and hold
-// the value of none.
+// [*Error] with [CodeConfig]; they name every variable that is wrong, without its
+// value.
 func ConfigFromEnv() (Config, error) {
 	cfg := Config{fromEnv: true}
 	var problems []error
@@ -126,7 +126,8 @@ func readCookieKeys(cfg *Config, value string) error {
 	return err
 }
 
-// readCookieKeysFile reads the file once, so that a mistake shows at the start.
+// readCookieKeysFile reads the file once, so that a mistake is reported at the
+// start.
 func readCookieKeysFile(cfg *Config, file string) error {
 	if cfg.CookieKeys != nil { // variables are read in alphabetical order
 		return errors.New("and OIDC_COOKIE_KEYS are both set: use one")
@@ -183,7 +184,7 @@ func readClientCertificate(cfg *Config, file string) error {
 	return cause(err)
 }
 
-// cause returns what an [*Error] is about, without the words around it.
+// cause returns the Err of an [*Error], and any other error unchanged.
 func cause(err error) error {
 	if e, ok := err.(*Error); ok {
 		return e.Err

@@ -1,6 +1,6 @@
 package oidcrp
 
-// This file is the package's one vocabulary of failures.
+// This file holds the codes and the error types.
 
 import (
 	"context"
@@ -26,9 +26,8 @@ func (c Code) Error() string { return "oidcrp: " + string(c) }
 const (
 	// CodeConfig: the [Config] is incomplete or contradicts itself.
 	CodeConfig Code = "config_invalid"
-	// CodeCanceled: the request was given up by its caller, for example
-	// because the browser closed the connection. It says nothing about the
-	// provider or the store.
+	// CodeCanceled: the caller gave up, for example because the browser closed
+	// the connection. It says nothing about the provider or the store.
 	CodeCanceled Code = "canceled"
 	// CodeProviderUnavailable: the provider could not be reached, did not
 	// answer in time or answered 5xx. Trying again later may help. It never
@@ -38,7 +37,7 @@ const (
 	// specification, such as metadata for another issuer or an HTML page.
 	CodeProviderInvalid Code = "provider_invalid"
 	// CodeUnsupported: the login asks for something that the provider does
-	// not offer, such as an acr value that it does not list.
+	// not support, such as an acr value that it does not list.
 	CodeUnsupported Code = "unsupported_by_provider"
 	// CodeInvalidRequest: the browser sent a request that is not acceptable,
 	// such as a callback with a parameter given twice.
@@ -52,9 +51,9 @@ const (
 	CodeIssuerMismatch Code = "issuer_mismatch"
 	// CodeProviderError: the provider reported an error; see [ProviderError].
 	CodeProviderError Code = "provider_error"
-	// CodeClientRefused: the provider reported an error that the person cannot
-	// resolve: it does not know the client, its secret, its scopes or its way
-	// of asking. The Config and the registration differ; see [ProviderError].
+	// CodeClientRefused: the provider reported an error that only the operator can
+	// resolve: it does not accept this client, its secret, its scopes or its kind
+	// of request. The Config and the registration differ; see [ProviderError].
 	CodeClientRefused Code = "client_refused"
 	// CodeTokenRefused: an ID Token or a Logout Token failed a check; see
 	// [TokenError].
@@ -69,7 +68,7 @@ const (
 	// CodeNoSession: the request carries no valid session.
 	CodeNoSession Code = "no_session"
 	// CodeLoginRequired: only a new login can help. The provider refused to
-	// continue without the person, or the refresh token is spent.
+	// continue without the person, or no longer accepts the refresh token.
 	CodeLoginRequired Code = "login_required"
 	// CodeRequirementUnmet: the person is signed in, but a [Requirement] is
 	// not met.
@@ -80,7 +79,7 @@ const (
 	// CodeCookieKeysUnavailable: the [KeySource] has not given any cookie keys
 	// yet. The person may well be signed in.
 	CodeCookieKeysUnavailable Code = "cookie_keys_unavailable"
-	// CodeInternal: a fault of this program.
+	// CodeInternal: a fault in this program.
 	CodeInternal Code = "internal"
 )
 
@@ -91,7 +90,7 @@ type Error struct {
 	Op string
 	// Code is the kind of failure. [errors.Is] finds it.
 	Code Code
-	// Err is the cause; nil when the code says it all.
+	// Err is the cause; nil if there is none beyond the code.
 	Err error
 }
 
@@ -111,9 +110,8 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Code, e.Err}
 }
 
-// fail wraps cause as an [Error]. If cause is or wraps an Error already, fail
-// returns cause: the first place that failed knows best what kind of failure
-// it is.
+// fail wraps cause as an [Error]. If cause is or wraps an Error, fail returns
+// cause, because the code of the first failure is the most precise.
 func fail(op string, code Code, cause error) error {
 	var inner *Error
 	if errors.As(cause, &inner) {
@@ -122,7 +120,7 @@ func fail(op string, code Code, cause error) error {
 	return &Error{Op: op, Code: code, Err: cause}
 }
 
-// failf is fail with a message made on the spot.
+// failf returns an [Error] with a formatted cause.
 func failf(op string, code Code, format string, args ...any) error {
 	return &Error{Op: op, Code: code, Err: fmt.Errorf(format, args...)}
 }
@@ -142,8 +140,8 @@ func outage(err error) bool {
 	return errors.Is(err, CodeStoreUnavailable) || errors.Is(err, CodeCookieKeysUnavailable)
 }
 
-// gaveUp reports whether the caller of ctx no longer wants the answer. A
-// deadline that passed is something else: what was asked took too long.
+// gaveUp reports whether the caller of ctx canceled it. A deadline that has
+// passed is something else: the call took too long.
 func gaveUp(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
 // Refuse returns an error with which [Config.OnLogin] refuses a login. reason
@@ -181,7 +179,7 @@ type ProviderError struct {
 	StatusCode int
 	// ErrorCode is the registered error value, such as "access_denied".
 	ErrorCode string
-	// ErrorDescription and ErrorURI are what the provider added; may be empty.
+	// ErrorDescription and ErrorURI come from the provider; either may be empty.
 	ErrorDescription string
 	ErrorURI         string
 }
@@ -198,15 +196,15 @@ func (e *ProviderError) Error() string {
 	return b.String()
 }
 
-// clientErrors are the errors that a client as it is configured will always
-// get (RFC 6749 sections 4.1.2.1 and 5.2, OIDC Core 3.1.2.6, RFC 8707).
+// clientErrors are the errors that a client gets until its configuration is
+// corrected (RFC 6749 sections 4.1.2.1 and 5.2, OIDC Core 3.1.2.6, RFC 8707).
 var clientErrors = map[string]bool{
 	"invalid_client": true, "unauthorized_client": true, "invalid_scope": true, "invalid_target": true,
 	"unsupported_response_type": true, "unsupported_response_mode": true, "unsupported_grant_type": true,
 	"request_not_supported": true, "request_uri_not_supported": true, "registration_not_supported": true,
 }
 
-// code tells what the person can mend from what the operator must.
+// code is CodeClientRefused for an error that only the operator can correct.
 func (e *ProviderError) code() Code {
 	if clientErrors[e.ErrorCode] {
 		return CodeClientRefused
@@ -214,7 +212,7 @@ func (e *ProviderError) code() Code {
 	return CodeProviderError
 }
 
-// newProviderError bounds and cleans what the provider said.
+// newProviderError bounds and cleans the provider's texts.
 func newProviderError(endpoint string, status int, code, description, uri string) *ProviderError {
 	return &ProviderError{
 		Endpoint:         endpoint,
@@ -233,8 +231,8 @@ type TokenError struct {
 	// Check is the rule that failed, named by the claim or header that it
 	// reads: "signature", "alg", "iss", "aud", "nonce" and so on.
 	Check string
-	// Expected and Got are bounded, printable and never secret; either may be
-	// empty where it would say nothing or too much.
+	// Expected and Got are bounded, printable and never secret. Either is empty
+	// if the value is missing or must not be shown.
 	Expected string
 	Got      string
 }
@@ -250,7 +248,7 @@ func (e *TokenError) Error() string {
 	return msg
 }
 
-// refuse makes a TokenError, cutting what came from outside.
+// refuse makes a TokenError, and cuts got, which comes from outside.
 func refuse(token, check, expected, got string) *TokenError {
 	return &TokenError{Token: token, Check: check, Expected: expected, Got: clean(got, 100)}
 }

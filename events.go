@@ -11,7 +11,7 @@ import (
 
 // Trace holds hooks for auditing and metrics, in the manner of
 // net/http/httptrace. Any hook may be nil. Hooks run on the goroutine that did
-// the work, often a request's, and must return quickly. No event holds a token,
+// the work, often that of a request, and must return quickly. No event holds a token,
 // a code, a secret or personal data beyond the subject identifier.
 type Trace struct {
 	// DiscoveryFetched runs after each attempt to fetch the provider's metadata.
@@ -105,7 +105,7 @@ type SessionEvent struct {
 	// browser was sent to its end_session_endpoint, or came from its logout
 	// page. Set for LoggedOut only.
 	AtProvider bool
-	// Err is why a refresh failed.
+	// Err is why a refresh failed; nil if it succeeded.
 	Err error
 }
 
@@ -115,7 +115,7 @@ type BackChannelEvent struct {
 	Issuer string
 	// Subject, SID and JTI are those of the Logout Token; any may be empty.
 	Subject, SID, JTI string
-	Err               error // why it was refused; nil when it was carried out
+	Err               error // why it was refused; nil if it was carried out
 }
 
 // Join returns a Trace that runs the hooks of t and then those of others.
@@ -225,8 +225,7 @@ func (e *events) loginSucceeded(ctx context.Context, ev LoginEvent) {
 	emit(ctx, e.trace.LoginSucceeded, ev)
 }
 
-// loginRefused does not log: the page that tells the person does, with the
-// incident id.
+// loginRefused does not log: the error page does, with its incident id.
 func (e *events) loginRefused(ctx context.Context, login string, err error) {
 	ev := LoginEvent{Issuer: e.issuer, Login: login, Code: codeOf(err), Err: err}
 	if r, ok := asRefusal(err); ok {
@@ -247,8 +246,7 @@ func (e *events) sessionRefreshed(ctx context.Context, ev SessionEvent) {
 	emit(ctx, e.trace.SessionRefreshed, ev)
 }
 
-// sessionRefused takes err's text for the log only: it may say more than the
-// reason.
+// sessionRefused logs ev.Err too, which may say more than the reason.
 func (e *events) sessionRefused(ctx context.Context, ev SessionEvent) {
 	ev.Issuer = e.issuer
 	e.log.LogAttrs(ctx, slog.LevelInfo, "session refused", slog.String("reason", ev.Reason),

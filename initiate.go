@@ -1,25 +1,24 @@
 package oidcrp
 
-// This file starts logins: for the app, for its own login path, and for another
-// party.
+// This file starts logins: for the app, at the login path, and for another party.
 
 import (
 	"net/http"
 )
 
 // LoginURL returns the path that starts a login and leads back to returnTo, a
-// path of this app such as "/dossiers/12?tab=2". A returnTo that is no local
-// path is left out.
+// path of this app such as "/dossiers/12?tab=2". A returnTo that is not a local
+// path is ignored.
 func (c *Client) LoginURL(returnTo string) string {
 	if returnTo = localPath(returnTo); returnTo == c.home() {
-		returnTo = "" // where a login leads anyway
+		returnTo = "" // the default
 	}
 	return withParameter(c.paths.login, "return_to", returnTo)
 }
 
 // BeginLogin sets the cookie of a new login on w and returns the URL of the
-// provider to send the browser to. opts may be nil; what it leaves open is that
-// of [Config.Login].
+// provider to send the browser to. opts may be nil; fields that it leaves empty
+// are taken from [Config.Login].
 //
 // It returns an [*Error]: [CodeConfig] for opts that cannot be sent,
 // [CodeProviderUnavailable] when the provider is down, [CodeProviderInvalid]
@@ -39,9 +38,9 @@ func (c *Client) beginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOp
 	return c.logins.begin(w, r, &asked, restart)
 }
 
-// Login starts a login and sends the browser to the provider, or answers with
-// the reason why that cannot be done. opts may be nil. Use it for a login of
-// your own making; the middleware's login path is Login with return_to.
+// Login starts a login and sends the browser to the provider, or answers with an
+// error page. opts may be nil. Use it for a login with options of your own; the
+// login path of the middleware is Login with return_to.
 func (c *Client) Login(w http.ResponseWriter, r *http.Request, opts *AuthOptions) {
 	location, err := c.BeginLogin(w, r, opts)
 	if err != nil {
@@ -56,19 +55,19 @@ func (c *Client) handleLogin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	options := new(AuthOptions)
-	// step_up names a demand of this app's own, for a login that a script
-	// could not start itself.
+	// step_up is the key of a demand of this app: a script got it from
+	// sendToLogin, and cannot start the login itself.
 	if d, ok := c.demands.get(formValue(r, "step_up")); ok {
-		previous, _ := c.Session(r) // nil is as good
+		previous, _ := c.Session(r) // may be nil
 		options = d.options(previous, c.now())
 	}
 	options.ReturnTo = formValue(r, "return_to")
 	c.Login(w, r, options)
 }
 
-// loadsPage reports whether a login can follow from r, and answers it if not:
-// an image or a script's request cannot show a login page, and another site
-// could make a browser collect cookies with them.
+// loadsPage reports whether r can start a login, and answers it if not. A script
+// or an image cannot show a login page, and another site could use such requests
+// to fill the browser with cookies.
 func (c *Client) loadsPage(w http.ResponseWriter, r *http.Request) bool {
 	kind := kindOf(r)
 	if kind != htmx && (kind != script || r.Header.Get("Sec-Fetch-Mode") == "") {
@@ -83,9 +82,9 @@ func (c *Client) loadsPage(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // handleInitiate starts a login that another party asks for, usually the
-// provider's own portal (OIDC Core 4). Nothing of what it says is trusted: iss
-// must be this client's issuer, target_link_uri a page of this app, and of the
-// rest only login_hint is passed on.
+// provider's portal (OIDC Core 4). The request is not trusted: iss must be this
+// client's issuer, target_link_uri a page of this app, and of the other
+// parameters only login_hint is passed on.
 func (c *Client) handleInitiate(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) || !c.loadsPage(w, r) {
 		return
@@ -108,5 +107,5 @@ func (c *Client) handleInitiate(w http.ResponseWriter, r *http.Request) {
 	c.Login(w, r, options)
 }
 
-// maxLoginHint bounds what another party may put into our request.
+// maxLoginHint bounds the login_hint that another party may add to a request.
 const maxLoginHint = 255

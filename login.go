@@ -1,7 +1,7 @@
 package oidcrp
 
-// This file keeps the logins under way: what a browser has to bring back from
-// the provider, and what came of a code that was exchanged.
+// This file holds the pending logins: their cookies and their states, and the
+// results of the codes that were exchanged.
 
 import (
 	"cmp"
@@ -23,18 +23,18 @@ import (
 const (
 	transactionLifetime = time.Hour
 	maxTransactions     = 5
-	// maxTransactionsSize bounds the values of all their cookies together.
-	// Links on another site could otherwise make this app's cookies larger than
-	// servers and proxies accept, which is often 8 KiB.
+	// maxTransactionsSize bounds the values of all their cookies together. Links
+	// on another site could otherwise make this app's cookies larger than servers
+	// and proxies accept, which is often 8 KiB.
 	maxTransactionsSize = 6 << 10
-	// ticketLifetime is how old a state may be to restart a lost login: the
-	// provider's page may have stayed open over a weekend.
+	// ticketLifetime is how old a state may be and still restart a lost login:
+	// the provider's page may have stayed open over a weekend.
 	ticketLifetime = 7 * 24 * time.Hour
-	// maxTicketReturnTo bounds what the provider's URLs have to carry.
+	// maxTicketReturnTo bounds the return path in a state, which is part of URLs.
 	maxTicketReturnTo = 300
 )
 
-// logins owns the logins under way.
+// logins owns the pending logins.
 type logins struct {
 	cookies  *cookies
 	flow     *flow
@@ -48,8 +48,8 @@ type logins struct {
 	results once.Group[*Session] // by transaction cookie
 }
 
-// A transaction is one login under way. It is sealed into a cookie of its own,
-// so that tabs do not disturb each other, and found again by the state.
+// A transaction is one pending login. It is sealed into its own cookie, so that
+// tabs do not disturb each other, and the state names the cookie.
 type transaction struct {
 	Nonce    string   `json:"n"`
 	Verifier string   `json:"v"`
@@ -64,8 +64,8 @@ type transaction struct {
 
 func (t *transaction) age(now time.Time) time.Duration { return now.Sub(time.Unix(t.Started, 0)) }
 
-// A ticket is what the state parameter holds, sealed: enough to start a lost
-// login again, and only once.
+// A ticket is the content of the state parameter, which is sealed. It is enough
+// to start a lost login again, once.
 type ticket struct {
 	ID       string `json:"i"` // 32 random bytes, base64url
 	Started  int64  `json:"t"`
@@ -73,8 +73,8 @@ type ticket struct {
 	Restart  bool   `json:"x,omitempty"` // this login is itself a restart
 }
 
-// begin starts a login: it sets the cookie of one that asks for asked on w, and
-// returns the URL of the provider to send the browser to.
+// begin starts a login with the options asked: it sets its cookie on w and returns
+// the URL of the provider to send the browser to.
 func (l *logins) begin(w http.ResponseWriter, r *http.Request, asked *AuthOptions, restart bool) (string, error) {
 	location, err := l.tryBegin(w, r, asked, restart)
 	if err != nil {
@@ -120,9 +120,9 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 	return location, nil
 }
 
-// newState seals the ticket that travels as the state parameter. It is tied to
-// this client by the prefix of its cookies' names, which is itself no cookie's
-// name.
+// newState returns a sealed ticket for the state parameter. It is sealed for the
+// prefix of the cookies' names, which no cookie has as its name, so that neither
+// can stand in for the other.
 func (l *logins) newState(t *transaction, restart bool) (string, error) {
 	back := ticket{ID: randomText(), Started: t.Started, ReturnTo: t.ReturnTo, Restart: restart}
 	if len(back.ReturnTo) > maxTicketReturnTo {
@@ -156,8 +156,8 @@ func (l *logins) id(cookieName string) string {
 	return strings.TrimPrefix(cookieName, l.cookies.transaction)
 }
 
-// remember seals t into its cookie and drops the oldest of the others beyond
-// the limit, as well as those that cannot be opened any more.
+// remember seals t into its cookie. It drops the oldest of the other cookies
+// beyond the limits, and those that can no longer be opened.
 func (l *logins) remember(w http.ResponseWriter, r *http.Request, name string, t *transaction) error {
 	plain, err := json.Marshal(t)
 	if err != nil {
@@ -186,8 +186,8 @@ func (l *logins) remember(w http.ResponseWriter, r *http.Request, name string, t
 	return nil
 }
 
-// pending returns the logins under way in this browser by cookie name; one that
-// cannot be opened is zero, and so too old.
+// pending returns the pending logins of this browser by cookie name. One that
+// cannot be opened is zero, and therefore too old.
 func (l *logins) pending(r *http.Request) map[string]*transaction {
 	pending := make(map[string]*transaction)
 	for _, cookie := range r.Cookies() {
@@ -216,8 +216,7 @@ func (l *logins) openTransaction(name, value string) (*transaction, error) {
 	return t, nil
 }
 
-// A pendingLogin is a login that the provider answered, as this browser brought
-// the answer back.
+// A pendingLogin is a login together with the provider's answer to it.
 type pendingLogin struct {
 	logins      *logins
 	response    *authenticationResponse
@@ -226,7 +225,7 @@ type pendingLogin struct {
 	transaction *transaction // nil when lost
 	lost        error        // why there is none
 	ticket      ticket
-	ours        bool // this client sealed the state
+	ours        bool // this client has sealed the state
 }
 
 // read returns the login that r's parameters answer. Its errors are
@@ -276,16 +275,15 @@ func (p *pendingLogin) id() string {
 	return p.logins.id(p.cookie)
 }
 
-// forget deletes the login's cookie: it is over, well or not, and its state
-// must not work again.
+// forget deletes the login's cookie, so that its state does not work again.
 func (p *pendingLogin) forget(w http.ResponseWriter) {
 	if p.hasCookie {
 		p.logins.cookies.drop(w, p.cookie, p.logins.sameSite)
 	}
 }
 
-// complete goes from the provider's answer to the session. The code is spent
-// once, however often the answer arrives. ctx bounds only the wait.
+// complete returns the session that follows from the provider's answer. The code
+// is exchanged once, however often the answer arrives. ctx limits only the wait.
 func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session, error) {
 	l := p.logins
 	if p.lost != nil {
@@ -300,7 +298,7 @@ func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session,
 	if p.response.code == "" {
 		return nil, failf("callback", CodeInvalidRequest, "neither code nor error")
 	}
-	// A result is kept even if it is an error: the code may be spent.
+	// An error is kept too, since the code may have been used.
 	keep := func(error) bool { return true }
 	s, err := l.results.Do(ctx, p.cookie, l.now(), keep, func() (*Session, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
@@ -318,7 +316,7 @@ func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session,
 	return s, nil
 }
 
-// exchange spends the code.
+// exchange exchanges the code and makes the session.
 func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session, error) {
 	l, t := p.logins, p.transaction
 	a, err := l.flow.authenticate(ctx, p.response.code, t.Verifier, expectedIDToken{

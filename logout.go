@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// logoutLifetime is how long the way through the provider's logout may take.
+	// logoutLifetime is how long the provider's part of a logout may take.
 	logoutLifetime = 15 * time.Minute
-	// logoutPatience bounds each request to the provider before that: a logout
-	// does not wait for a provider that is down.
+	// logoutPatience bounds each request to the provider before the redirect: a
+	// logout does not wait for a provider that is down.
 	logoutPatience = 3 * time.Second
 )
 
@@ -29,27 +29,27 @@ type logoutState struct {
 }
 
 // Logout signs the person out, here and at the provider, and sends the browser
-// on: see [Client.BeginLogout]. The middleware's logout path is Logout with
-// return_to, for requests that are sure to come from the app itself.
+// on: see [Client.BeginLogout]. The logout path of the middleware is Logout with
+// return_to, for requests that certainly come from the app itself.
 func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
 	c.redirect(w, r, c.BeginLogout(w, r, returnTo))
 }
 
-// LogoutURL returns the path that logs out and then leads to returnTo. Send
-// people there by POST: a GET that does not come from the app's own pages asks
-// them first.
+// LogoutURL returns the path that logs out and then leads to returnTo. Use it as
+// the action of a form with method post. A GET that does not come from a page of
+// the app gets a page that asks first.
 func (c *Client) LogoutURL(returnTo string) string {
 	return withParameter(c.paths.logout, "return_to", localPath(returnTo))
 }
 
-// BeginLogout ends the session that r carries, on w, and returns the URL to send
-// the browser to: the provider's end_session_endpoint, so that the person is
-// signed out there too, or returnTo, a local path, when the provider has none
-// or there was no session. It must be a browser redirect: the provider's own
-// session is in the browser's cookies.
+// BeginLogout ends the session that r carries, deletes its cookies on w, and
+// returns the URL to send the browser to: the provider's end_session_endpoint, so
+// that the person is signed out there too, or returnTo, a local path, if the
+// provider has none or there was no session. The browser itself must go there,
+// since the provider's session is in its cookies.
 //
-// The session is gone before the browser leaves, even if the rest fails. A
-// failing provider and a failing [Store] are logged, and are no errors.
+// The cookies are deleted even if the rest fails. A failure of the provider or of
+// the [Store] is logged and not returned.
 func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo string) string {
 	ctx := r.Context()
 	s, err := c.Session(r)
@@ -58,7 +58,7 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	}
 	local := c.absolute(c.returnTo(returnTo))
 	if returnTo == "" {
-		local = c.absolute(c.paths.logoutCallback) // the page that says so
+		local = c.absolute(c.paths.logoutCallback) // the signed-out page
 	}
 	if err != nil {
 		return local
@@ -89,7 +89,7 @@ func (c *Client) endSessionURL(w http.ResponseWriter, m *Metadata, s *Session, r
 		state.ReturnTo = c.returnTo(returnTo)
 	}
 	plain, _ := json.Marshal(state) // strings and a number
-	// Without its cookie, the way back ends on the signed-out page all the same.
+	// Without the cookie, the browser returns to the signed-out page.
 	if sealed, err := c.cookies.seal(c.cookies.logout, plain); err == nil {
 		c.cookies.put(w, c.cookies.logout, sealed, logoutLifetime, 0)
 	}
@@ -101,8 +101,8 @@ func (c *Client) endSessionURL(w http.ResponseWriter, m *Metadata, s *Session, r
 	})
 }
 
-// revokeTokens revokes the refresh token, or the access token when there is no
-// other. It is a courtesy to the provider, and its failure stops nothing.
+// revokeTokens revokes the refresh token, or the access token if there is no
+// refresh token. A failure is logged only.
 func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	if s.tokens == nil || m.RevocationEndpoint == "" {
 		return
@@ -122,9 +122,9 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	}
 }
 
-// handleLogout logs out at once when the request is sure to come from the app
-// itself: a POST that is not cross-origin, or a GET that the browser says is a
-// page load from the same origin. Anything else gets a page with a button: a
+// handleLogout logs out at once if the request certainly comes from the app: a
+// POST that is not cross-origin, or a GET that the browser marks as a page load
+// from the same origin. Any other request gets a page with a button: it may be a
 // link on another site, or an image that another person put into a page of the
 // app.
 func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
@@ -144,8 +144,8 @@ func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 	c.Logout(w, r, returnTo)
 }
 
-// handleLogoutCallback takes the browser back from the provider. The session
-// is long gone, so a state that does not match changes only where this leads.
+// handleLogoutCallback handles the return from the provider. The session has
+// already ended, so a state that does not match only leads to another page.
 func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return
@@ -157,7 +157,7 @@ func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 	got := r.URL.Query().Get("state")
 	same := subtle.ConstantTimeCompare([]byte(got), []byte(state.State)) == 1
 	if !same && got != "" {
-		c.log.InfoContext(r.Context(), "return from logout with another state")
+		c.log.InfoContext(r.Context(), "the state at the return from a logout does not match")
 	}
 	if same && state.ReturnTo != "" {
 		c.redirect(w, r, c.absolute(c.returnTo(state.ReturnTo)))
@@ -175,9 +175,9 @@ func (c *Client) openLogoutState(r *http.Request) (state logoutState, ok bool) {
 	return state, true
 }
 
-// EndSession signs the person out of this app: the session that r carries is
-// ended, and its cookies deleted on w. The provider is not told. Its error is
-// [CodeStoreUnavailable]; the cookies are deleted all the same.
+// EndSession signs the person out of this app: it ends the session that r carries
+// and deletes its cookies on w. The provider is not notified. Its error is
+// [CodeStoreUnavailable]; even then, the cookies are deleted.
 func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 	return c.sessions.end(w, r)
 }
@@ -185,8 +185,8 @@ func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 // RevokeSubject ends every session of a person that began before now, on every
 // replica that shares the [Store], whether it is kept there or in cookies;
 // without a Store, in this process. A later login is not affected, as far as the
-// clocks of the replicas agree. The provider is not told, and may sign the
-// person in again without asking: remove their access there first.
+// clocks of the replicas agree. The provider is not notified, and may sign the
+// person in again without asking: remove their access first.
 //
 // It returns an [*Error]: [CodeInvalidRequest] if issuer is not [Config.Issuer]
 // or subject is empty, or [CodeStoreUnavailable].
@@ -197,9 +197,9 @@ func (c *Client) RevokeSubject(ctx context.Context, issuer, subject string) erro
 	return c.revoke(ctx, subjectMark(issuer, subject))
 }
 
-// RevokeSession ends the session with that [Session.ID] as RevokeSubject ends
-// all of a person's. A session that is over already is no error. It returns an
-// [*Error]: [CodeInvalidRequest] if id is not that of a session, or
+// RevokeSession ends the session with this [Session.ID], as RevokeSubject ends
+// all sessions of a person. It succeeds if the session has already ended. It
+// returns an [*Error]: [CodeInvalidRequest] if id cannot be that of a session, or
 // [CodeStoreUnavailable].
 func (c *Client) RevokeSession(ctx context.Context, id string) error {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)

@@ -1,7 +1,7 @@
 package oidcrp
 
 // This file implements OpenID Connect Back-Channel Logout 1.0: the provider
-// tells the app, server to server, that a session is over.
+// notifies the app, server to server, that a session has ended.
 
 import (
 	"context"
@@ -21,20 +21,20 @@ const (
 	logoutTokenName  = "Logout Token"
 	logoutTokenType  = "logout+jwt"
 	logoutTokenEvent = "http://schemas.openid.net/event/backchannel-logout"
-	// maxLogoutTokenAge is how old a Logout Token's iat may be. A token is
-	// remembered for longer than that, so that none works twice.
+	// maxLogoutTokenAge is how old a Logout Token's iat may be. Its jti is stored
+	// for longer than that, so that no token works twice.
 	maxLogoutTokenAge = 10 * time.Minute
 )
 
-// BackChannelLogout takes the provider's request to end sessions, r: one
-// session for a Logout Token with sid, else every session of its sub. They end
-// on every replica that shares the [Store], whether they are kept there or in
+// BackChannelLogout handles r, the provider's request to end sessions: one of its
+// own sessions for a Logout Token with sid, else every session of its sub. They
+// end on every replica that shares the [Store], whether they are kept there or in
 // cookies; without a Store, in this process. A session that begins later is not
 // affected.
 //
 // It returns an [*Error]: [CodeInvalidRequest] for any other request,
 // [CodeTokenRefused] with a [*TokenError], [CodeStoreUnavailable], or
-// [CodeProviderUnavailable] when the keys cannot be had.
+// [CodeProviderUnavailable] when the keys cannot be fetched.
 func (c *Client) BackChannelLogout(ctx context.Context, r *http.Request) error {
 	var token logoutToken
 	raw, err := readLogoutRequest(r)
@@ -108,9 +108,9 @@ func (c *Client) verifyLogoutToken(ctx context.Context, raw string) (logoutToken
 	if err != nil {
 		return refused(err)
 	}
-	// Explicit typing is recommended and not required (Back-Channel Logout 2.4,
-	// 4.1). JWT, which many providers send, is no explicit type; what makes the
-	// token a Logout Token is in its claims.
+	// Explicit typing is recommended, but not required (Back-Channel Logout 2.4,
+	// 4.1). Many providers send the type JWT. The claims decide whether it is a
+	// Logout Token.
 	if typ := header.Typ; typ != "" && !strings.EqualFold(typ, "JWT") && typ != logoutTokenType {
 		return refused(refuse(logoutTokenName, "typ", logoutTokenType+", JWT or none", typ))
 	}
@@ -137,7 +137,7 @@ func (ru *rules) logoutToken(payload []byte, claims *idToken) (jti string, err e
 	return checkLogoutClaims(payload, claims)
 }
 
-// renameToken says that it was a Logout Token that an ID Token's rule refused.
+// renameToken makes an error of an ID Token's rule one of a Logout Token.
 func renameToken(err error) error {
 	var refused *TokenError
 	if errors.As(err, &refused) {
@@ -146,8 +146,8 @@ func renameToken(err error) error {
 	return err
 }
 
-// checkLogoutTimes bounds the token's age by its iat. exp counts when it is
-// there: the specification requires it, and providers in use do not send it.
+// checkLogoutTimes bounds the token's age by its iat. exp is checked if present:
+// the specification requires it, but some providers do not send it.
 func (ru *rules) checkLogoutTimes(t *idToken, _ *expectedIDToken) error {
 	now, skew := ru.now(), ru.skew
 	switch {
@@ -188,8 +188,7 @@ func checkLogoutClaims(payload []byte, t *idToken) (jti string, err error) {
 
 // endSessions sets the mark that the token asks for, unless it was seen before.
 func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
-	// From an iat as far ahead as it may be to one as old as it may be, and a
-	// moment more.
+	// The longest time for which a token can be valid, and a moment more.
 	remember := maxLogoutTokenAge + 2*c.flow.rules.skew + time.Second
 	first, err := c.sessions.marks.first(ctx, t.issuer, t.jti, remember)
 	if err != nil {

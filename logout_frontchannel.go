@@ -7,12 +7,11 @@ import (
 	"net/http"
 )
 
-// handleFrontChannelLogout ends the session of the browser that loads it, if
-// iss and sid are those of the session (Front-Channel Logout 3). It can do so
-// only where the browser sends this app's cookies into the provider's frame;
-// the answer is the same either way, and may be framed by anybody. A request
-// without both is answered and changes nothing, or any site could log people
-// out.
+// handleFrontChannelLogout ends the session of the browser that loads it, if iss
+// and sid are those of the session (Front-Channel Logout 3). This works only if
+// the browser sends this app's cookies from a frame in the provider's page. The
+// answer is always the same, and any site may frame it. A request without iss and
+// sid changes nothing, or any site could log people out.
 func (c *Client) handleFrontChannelLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return
@@ -36,7 +35,7 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 	if err := c.EndSession(w, r); err != nil {
 		c.log.WarnContext(r.Context(), "could not delete a stored session", "error", err)
 	}
-	// A copy of a sealed cookie ends with it.
+	// The other sessions of the provider's session end too.
 	if err := c.sessions.revoke(r.Context(), sessionMark(iss, sid)); err != nil {
 		c.log.WarnContext(r.Context(), "could not mark a session as over", "error", err)
 	}

@@ -1,7 +1,7 @@
 package oidcrp
 
-// This file sorts requests: this package's own paths, the app's pages for those
-// who meet their requirements, and the way to a login for everybody else.
+// This file routes requests: to this package's own paths, to the app's pages if
+// their requirements are met, and otherwise to a login.
 
 import (
 	"cmp"
@@ -19,8 +19,8 @@ import (
 func (c *Client) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if handler := c.ownHandler(r.URL.Path); handler != nil {
-			// This is between one browser and one provider, and the callback's
-			// URL must not travel on as a referrer.
+			// These answers are for one browser only, and the callback's URL must
+			// not be sent on as a referrer.
 			w.Header().Set("Cache-Control", "no-store")
 			w.Header().Set("Referrer-Policy", "no-referrer")
 			handler(w, r)

@@ -1,7 +1,7 @@
 package oidcrp
 
-// This file shows the pages that a person may meet: small, accessible, in French
-// or English, without anything from inside. An app can replace all of them.
+// This file shows the pages of this package: small, accessible, in French or
+// English, without internal details. An app can replace all of them.
 
 import (
 	"bytes"
@@ -41,13 +41,13 @@ type Pages struct {
 	// A text that is missing in a language is taken from the built-in one, or
 	// from English. [New] refuses an unknown key, and names all of them.
 	Texts map[string]map[string]string
-	// Handler answers with a page, or with what takes its place for a script. It
-	// writes the status; headers such as Retry-After and HX-Redirect are set
-	// before. It may leave some pages to [DefaultPage]. If nil, DefaultPage.
+	// Handler writes a page, or a response of another form for a script, with its
+	// Status. Headers such as Retry-After and HX-Redirect are already set. It may
+	// leave some pages to [DefaultPage]. If nil, DefaultPage.
 	Handler func(http.ResponseWriter, *http.Request, *Page)
 }
 
-// A Page is what this package has to say to a browser.
+// A Page is the content of a page of this package.
 type Page struct {
 	// Name is "error", "sign_out" (which asks whether to sign out) or
 	// "signed_out".
@@ -81,7 +81,8 @@ type Page struct {
 	Err error
 	// LoginURL is a path of this app that starts a new login and comes back.
 	LoginURL string
-	// RetryAfter is how long to wait before trying again; zero if unknown.
+	// RetryAfter is how long to wait before trying again; zero if unknown or of no
+	// use.
 	RetryAfter time.Duration
 	// Detail is what the app says about this case, if anything: the Explain of a
 	// [Requirement], or the explanation of [Refuse]. It is the detail of a
@@ -91,11 +92,11 @@ type Page struct {
 	Requirement string
 }
 
-// statusClientClosedRequest is what many servers log for a request that its
-// caller gave up. Nobody receives it, and it counts as no outage.
+// statusClientClosedRequest is what many servers log for a request whose caller
+// gave up. It reaches no browser and does not count as an outage.
 const statusClientClosedRequest = 499
 
-// statusOf returns the HTTP status that tells a browser about a code.
+// statusOf returns the HTTP status of an answer about a code.
 func statusOf(code Code) int {
 	switch code {
 	case CodeNoSession, CodeLoginRequired:
@@ -156,7 +157,7 @@ func (c *Client) explain(p *Page, err error) string {
 func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Page) {
 	level := slog.LevelWarn
 	if p.Code == CodeNoSession || p.Code == CodeCanceled {
-		level = slog.LevelDebug // nobody signed in yet, or nobody waits: the ordinary case
+		level = slog.LevelDebug // these happen all the time
 	}
 	c.log.LogAttrs(r.Context(), level, "request refused",
 		slog.String("code", string(p.Code)), slog.String("incident", p.Incident),
@@ -172,8 +173,7 @@ func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Page) {
 	c.pages.handler(w, r, p)
 }
 
-// retryAfter returns what the provider asked for, or a pause that a person
-// would make.
+// retryAfter returns the pause that the provider asked for, else 30 seconds.
 func retryAfter(err error) time.Duration {
 	var f *fetch.Error
 	if errors.As(err, &f) && f.RetryAfter > 0 {
@@ -197,7 +197,8 @@ func (c *Client) tryAgainPath(r *http.Request) string {
 	return c.callerPage(r, "HX-Current-URL")
 }
 
-// confirmLogoutPage asks before logging out on the word of another site.
+// confirmLogoutPage asks whether to sign out, since the request may come from
+// another site.
 func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, returnTo string) {
 	p := c.pages.page(r, "sign_out", "sign_out")
 	p.Action, p.Post = c.LogoutURL(returnTo), true
@@ -313,8 +314,8 @@ var pageTemplate = sync.OnceValue(func() *template.Template {
 })
 
 // DefaultPage answers with a page, or with an application/problem+json body (RFC
-// 9457) for a script that does not ask for HTML. Neither says anything about the
-// inside of the app; both carry the incident id.
+// 9457) for a script that does not ask for HTML. Neither shows internal details;
+// both have the incident id.
 func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
 	if kind := kindOf(r); p.Name == "error" && (kind == script || kind == htmx) {
 		writeProblemJSON(w, r, p)
@@ -342,7 +343,7 @@ func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
 	write(w, r, p.Status, body.Bytes())
 }
 
-// contactLink returns where a link to contact leads, "" if it is mere text.
+// contactLink returns the target of a link to contact, "" if it is plain text.
 func contactLink(contact string) string {
 	switch {
 	case strings.HasPrefix(contact, "https://"), strings.HasPrefix(contact, "http://"):
@@ -368,7 +369,7 @@ func writeProblemJSON(w http.ResponseWriter, r *http.Request, p *Page) {
 	write(w, r, p.Status, body)
 }
 
-// write sends an answer that is for this browser alone.
+// write sends an answer that caches must not store.
 func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")

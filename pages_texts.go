@@ -5,7 +5,7 @@ package oidcrp
 // textKey returns the beginning of the keys of the texts about code.
 func textKey(code Code) string {
 	if code == CodeCookieKeysUnavailable {
-		code = CodeStoreUnavailable // for the person, the same
+		code = CodeStoreUnavailable // the same text for both
 	}
 	if _, ok := builtinTexts["en"][string(code)+".title"]; ok {
 		return string(code)
@@ -13,8 +13,8 @@ func textKey(code Code) string {
 	return "general"
 }
 
-// builtinTexts are the texts by language and key. A page has a title, says
-// what happened and what to do next, and has a button.
+// builtinTexts are the texts by language and key. A page has a title, a paragraph
+// about the problem, one about what to do next, and a button.
 var builtinTexts = map[string]map[string]string{
 	"en": {
 		"home":     "Home page",

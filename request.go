@@ -1,6 +1,6 @@
 package oidcrp
 
-// This file tells what kind of request this is, and reads it within bounds.
+// This file classifies requests and reads them within bounds.
 
 import (
 	"net/http"
@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// A requestKind is who made a request, and so what answer it can use.
+// A requestKind is the kind of answer that the sender of a request can use.
 type requestKind int
 
 const (
 	navigation requestKind = iota // a page load by GET
 	submission                    // a page load by another method: a form
 	script                        // fetch, XMLHttpRequest, a WebSocket, an event stream, a prefetch, HEAD
-	htmx                          // a request by htmx, which can be sent elsewhere
+	htmx                          // a request by htmx, which follows HX-Redirect
 )
 
-// kindOf tells by Fetch Metadata, else by what a browser's page load accepts.
+// kindOf classifies r by Fetch Metadata, else by its Accept header.
 func kindOf(r *http.Request) requestKind {
 	h := r.Header
 	html := strings.Contains(h.Get("Accept"), "text/html")
@@ -37,9 +37,9 @@ func kindOf(r *http.Request) requestKind {
 	return submission
 }
 
-// isPartOfPage reports whether the answer is an image, a style and the like.
-// Apps let shared caches keep those, and a cache that keeps the session's cookie
-// with them gives it to everybody.
+// isPartOfPage reports whether the answer is an image, a style and the like. Apps
+// let shared caches store those, and a cache that stores a session's cookie with
+// one of them would send it to other people.
 func isPartOfPage(h http.Header) bool {
 	switch h.Get("Sec-Fetch-Dest") {
 	case "audio", "font", "image", "manifest", "script", "style", "track", "video":
@@ -48,8 +48,8 @@ func isPartOfPage(h http.Header) bool {
 	return false
 }
 
-// isForeignFrame reports whether another site's page has a frame for the answer.
-// A browser keeps the session's cookie out of it, so nobody can sign in there.
+// isForeignFrame reports whether the answer is for a frame in another site's page.
+// Browsers withhold the session's cookie there, so a login cannot succeed.
 func isForeignFrame(h http.Header) bool {
 	switch h.Get("Sec-Fetch-Dest") {
 	case "iframe", "frame", "embed", "object", "fencedframe":
@@ -58,8 +58,8 @@ func isForeignFrame(h http.Header) bool {
 	return false
 }
 
-// isPrefetch reports whether a browser asks ahead of a click that may never
-// come. Such a request must not start or finish a login.
+// isPrefetch reports whether a browser loads a page before the person clicks.
+// Such a request must not start or finish a login.
 func isPrefetch(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") ||
 		strings.EqualFold(r.Header.Get("Purpose"), "prefetch") ||

@@ -113,7 +113,7 @@ func newDemand(requirements []Requirement) demand {
 	for i, requirement := range requirements {
 		switch {
 		case requirement.Name == "":
-			panic(fmt.Sprintf("oidcrp: requirement %d has no Name, which tells it from others", i+1))
+			panic(fmt.Sprintf("oidcrp: requirement %d has no Name", i+1))
 		case requirement.Met == nil:
 			panic("oidcrp: the requirement " + requirement.Name + " has no Met")
 		}
@@ -174,9 +174,9 @@ func (d demand) unmet(s *Session, now time.Time) *Requirement {
 }
 
 // options returns what a login asks for to meet the demand. previous is the
-// session that does not meet it, if any: its own latest steps up are
-// remembered, so that routes with contradicting requirements do not send the
-// browser to the provider again and again.
+// session that does not meet it, if any. Its latest step-ups are carried over, so
+// that routes with contradicting requirements do not send the browser to the
+// provider again and again.
 func (d demand) options(previous *Session, now time.Time) *AuthOptions {
 	o := &AuthOptions{stepUp: d.key}
 	for _, requirement := range d.requirements {
@@ -224,8 +224,8 @@ func (d demand) check(s *Session, now time.Time) error {
 	if unmet == nil {
 		return nil
 	}
-	// A login that was to meet the demand and did not even do so when it was
-	// new would not do better now.
+	// If the login was made for this demand and did not meet it even when it was
+	// new, another login does not help.
 	again := slices.Contains(strings.Fields(s.stepUp), d.key) && d.unmet(s, s.created) != nil
 	return fail("require", CodeRequirementUnmet, &demandError{demand: d, session: s, unmet: unmet, again: again})
 }

@@ -1,7 +1,7 @@
 package oidcrp
 
 // This file decides which pages a login or a logout may lead back to: local
-// paths, in a spelling that no browser takes for anything else.
+// paths, in a spelling that no browser can misread.
 
 import (
 	"net/url"
@@ -12,10 +12,10 @@ import (
 // maxReturnTo bounds a return path in bytes: a cookie has to carry it.
 const maxReturnTo = 1500
 
-// localPath returns p if it is a path on this host, with or without a query,
-// that no browser takes for anything else; "" otherwise. Browsers treat a
-// backslash as a slash, drop tabs and line ends, and read "//host" as another
-// site; proxies may decode "%2f" once more on the way.
+// localPath returns p if it is a path on this host, with or without a query, that
+// no browser can misread; "" otherwise. Browsers treat a backslash as a slash,
+// drop tabs and line ends, and read "//host" as another site; proxies may decode
+// "%2f" again.
 func localPath(p string) string {
 	if len(p) == 0 || len(p) > maxReturnTo || p[0] != '/' ||
 		strings.ContainsFunc(p, isControl) || strings.Contains(cutQuery(p), "\\") {
@@ -36,11 +36,11 @@ func localPath(p string) string {
 		}
 		decoded = next
 	}
-	return "" // encoded so often for no good reason
+	return "" // encoded too often
 }
 
-// isPlainPath reports whether p neither names a host nor has dot segments,
-// which a browser would resolve into something that was not looked at.
+// isPlainPath reports whether p neither names a host nor has dot segments, which a
+// browser would resolve into a path that was not checked.
 func isPlainPath(p string) bool {
 	p = strings.ReplaceAll(p, "\\", "/")
 	if strings.HasPrefix(p, "//") || strings.ContainsFunc(p, isControl) {

@@ -11,21 +11,21 @@ import (
 )
 
 // randomText returns 32 random bytes as 43 characters, enough for a state or a
-// nonce anywhere (ProConnect asks for 32 characters, the conformance suite for
-// 43 at most).
+// nonce (ProConnect requires at least 32 characters, the conformance suite at most
+// 43).
 func randomText() string {
 	b := make([]byte, 32)
 	rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// quoteList makes a list from outside fit for an error.
+// quoteList returns a list from outside as bounded, clean text for an error.
 func quoteList(values []string) string {
 	return clean(fmt.Sprintf("%q", values), 300)
 }
 
-// clean makes text from outside fit for an error or a log line: valid UTF-8,
-// no control or other unprintable characters, cut after limit bytes.
+// clean returns text from outside for an error or a log line: as valid UTF-8,
+// without unprintable characters, cut after limit bytes.
 func clean(s string, limit int) string {
 	if len(s) > limit {
 		s = strings.ToValidUTF8(s[:limit], "") + "…"
