@@ -254,8 +254,8 @@ func (ru *rules) checkTimes(t *idToken, _ *expectedIDToken) error {
 // notAfter describes the expected time with this machine's clock, so that an
 // operator can see that a clock is wrong.
 func (ru *rules) notAfter(now time.Time) string {
-	return fmt.Sprintf("a time before this machine's, %s, with a tolerance of %s",
-		now.UTC().Format(time.RFC3339), ru.skew)
+	return fmt.Sprintf("at most %s after this machine's time, %s",
+		ru.skew, now.UTC().Format(time.RFC3339))
 }
 
 // checkSubject is OIDC Core 2: required, "MUST NOT exceed 255 ASCII

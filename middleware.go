@@ -61,7 +61,7 @@ func (c *Client) ownHandler(path string) http.HandlerFunc {
 // owns reports whether path is one of the client's own.
 func (c *Client) owns(path string) bool { return c.ownHandler(path) != nil }
 
-// RequireLogin lets a request through to next when somebody is signed in, and
+// RequireLogin lets a request through to next if a person is signed in and
 // meets [AuthOptions.RequireACR] of [Config.Login] if that is set. Otherwise the
 // answer suits the request: a page load goes to the provider and comes back to
 // the same page; a request by script gets 401 with an application/problem+json
@@ -69,7 +69,7 @@ func (c *Client) owns(path string) bool { return c.ownHandler(path) != nil }
 // WebSocket or event stream gets 401 before it starts; a form post gets a page
 // that offers to sign in.
 //
-// Wrap the app with [Client.Middleware] as well: it answers when the browser
+// Also wrap the app with [Client.Middleware]: it answers when the browser
 // comes back from the provider. What next answers may not be stored by caches,
 // unless it sets its own Cache-Control.
 func (c *Client) RequireLogin(next http.Handler) http.Handler { return c.Require()(next) }
@@ -109,7 +109,7 @@ func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Ha
 // Its errors are [*Error] with [CodeNoSession], [CodeRequirementUnmet], one of
 // an outage ([CodeStoreUnavailable], [CodeCookieKeysUnavailable],
 // [CodeProviderUnavailable] with [FailRequest]), or [CodeCanceled]. With
-// CodeRequirementUnmet, the session is returned as well. [Client.ServeError]
+// CodeRequirementUnmet, the session is returned too. [Client.ServeError]
 // answers about any of them.
 //
 // It panics on a requirement without Name or Met.
@@ -126,8 +126,8 @@ func (c *Client) withBase(requirements []Requirement) []Requirement {
 	return append(slices.Clone(c.required), requirements...)
 }
 
-// decide decides whether a request may pass. The session is returned beside an
-// unmet requirement, too.
+// decide decides whether a request may pass. With an unmet requirement, it returns
+// the session too.
 func (c *Client) decide(found *requestSession, d demand) (*Session, error) {
 	if found.blocked != nil {
 		return nil, found.blocked
@@ -136,10 +136,10 @@ func (c *Client) decide(found *requestSession, d demand) (*Session, error) {
 	return session, d.check(session, c.now())
 }
 
-// ServeError answers r about an error of this package as the Client's own
-// handlers do: with a page, or with application/problem+json for a script. An
-// error of [Client.Check] that a login may resolve is answered as
-// [Client.Require] would: a page load goes to the login and comes back.
+// ServeError answers r with an error of this package as the Client's own handlers
+// do: with a page, or with application/problem+json for a script. If a login may
+// resolve an error of [Client.Check], the answer is that of [Client.Require]: a
+// page load goes to the login and comes back.
 func (c *Client) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = failf("request", CodeInternal, "ServeError was called without an error")
@@ -152,7 +152,7 @@ func (c *Client) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	c.refuse(w, r, err)
 }
 
-// protect keeps what is for one person out of caches.
+// protect keeps a person's page out of caches.
 func protect(w http.ResponseWriter) {
 	w.Header().Add("Vary", "Cookie")
 	w.Header().Set("Cache-Control", "private, no-store")
@@ -173,8 +173,8 @@ func (c *Client) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// sendToLogin answers requests that cannot follow a redirect to the provider
-// with the path where a login starts.
+// sendToLogin answers a request that cannot follow a redirect to the provider: the
+// answer contains the path where a login starts.
 func (c *Client) sendToLogin(w http.ResponseWriter, r *http.Request, stepUp string, cause error) {
 	p := c.errorPage(r, cause)
 	p.Status = http.StatusUnauthorized // a new login may help
@@ -186,8 +186,7 @@ func (c *Client) sendToLogin(w http.ResponseWriter, r *http.Request, stepUp stri
 	c.answer(w, r, p)
 }
 
-// redirect sends the browser on. Whatever method it used, it continues with
-// GET.
+// redirect sends the browser to location, with GET.
 func (c *Client) redirect(w http.ResponseWriter, r *http.Request, location string) {
 	w.Header().Set("Cache-Control", "no-store")
 	status := http.StatusFound
@@ -210,14 +209,14 @@ func (c *Client) returnTo(p string) string {
 // home is the path of the app's start page.
 func (c *Client) home() string { return c.base.Path + "/" }
 
-// absolute returns the full URL of a local path. A Location with a host leaves
-// nothing for a browser to misread.
+// absolute returns the full URL of a local path, which no browser can misread in a
+// Location header.
 func (c *Client) absolute(local string) string {
 	return c.base.Scheme + "://" + c.base.Host + local
 }
 
 // callerPage returns the page of this app that made a request in the
-// background, by the named header or the Referer; "" if it is no page of ours.
+// background, by the named header or the Referer; "" if it is another site's.
 func (c *Client) callerPage(r *http.Request, header string) string {
 	return c.ownPage(cmp.Or(r.Header.Get(header), r.Header.Get("Referer")))
 }

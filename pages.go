@@ -84,9 +84,9 @@ type Page struct {
 	// RetryAfter is how long to wait before trying again; zero if unknown or of no
 	// use.
 	RetryAfter time.Duration
-	// Detail is what the app says about this case, if anything: the Explain of a
-	// [Requirement], or the explanation of [Refuse]. It is the detail of a
-	// problem+json answer, and stands in Paragraphs as well.
+	// Detail is the app's own explanation, if any: the Explain of a [Requirement],
+	// or that of [Refuse]. It is the detail of a problem+json answer, and is also
+	// in Paragraphs.
 	Detail string
 	// Requirement is the Name of the [Requirement] that is not met, if any.
 	Requirement string
