@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// How long a document stays fresh when its Cache-Control header does not say,
-// and the bounds within which the header is heeded.
+// How long a document stays fresh without a Cache-Control header, and the bounds of
+// what the header can set.
 const (
 	defaultLifetime = 10 * time.Minute
 	minLifetime     = time.Minute
@@ -44,30 +44,30 @@ func seconds(s string) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// Document keeps one document of a provider, fetched when it is first asked for
-// and again, by a later request, when it has aged. However many ask, there is
-// one fetch at a time, and it does not end with the request that started it. A
-// failed fetch is repeated after a pause that grows from 1 to 60 seconds; in
-// the meantime the last good copy is served, or the error at once if there is
-// none. Set the exported fields before the first use.
+// Document keeps one document of a provider. It is fetched on first use, and again
+// by a later request when it is no longer fresh. There is one fetch at a time for
+// all callers, and it does not end with the request that started it. A failed fetch
+// is retried after a pause that grows from 1 to 60 seconds. Meanwhile, the last good
+// copy is returned, or the error if there is none. Set the exported fields before
+// the first use.
 type Document[T any] struct {
 	// Load fetches the document and says how long it stays fresh.
 	Load func(context.Context) (*T, time.Duration, error)
 	// Now is the clock.
 	Now func() time.Time
-	// Patience is how long past its lifetime the document is still served
-	// without waiting for the fetch that replaces it. If zero, for ever: nobody
-	// waits for any fetch but the first.
+	// Patience is how long past its lifetime the document is returned without
+	// waiting for the fetch that replaces it. If zero, without limit: callers wait
+	// for the first fetch only.
 	Patience time.Duration
-	// MaxStale is how long past its lifetime the document is served while
-	// fetching fails. If zero, for ever.
+	// MaxStale is how long past its lifetime the document is returned while
+	// fetches fail. If zero, without limit.
 	MaxStale time.Duration
 	// RenewEvery is the least time between two fetches that Renew asked for.
 	RenewEvery time.Duration
 
 	mu       sync.Mutex    // guards what follows
 	value    *T            // nil until the first fetch succeeds
-	stale    time.Time     // when value has aged
+	stale    time.Time     // when value is no longer fresh
 	flight   chan struct{} // closed when the fetch under way ends; else nil
 	failures int           // in a row
 	err      error         // of the last fetch, nil after a success
@@ -87,10 +87,9 @@ func (d *Document[T]) Get(ctx context.Context) (*T, error) {
 }
 
 // Renew fetches the document again because seen, which Get returned, lacks
-// something that the caller has reason to expect. It returns the document that
-// is current afterwards: seen itself if it may not be fetched again yet. If the
-// fetch fails, or the last one did and the pause after it is not over, Renew
-// returns that error.
+// something that the caller needs. It returns the document after that: seen itself
+// if it may not be fetched again yet. If the fetch fails, or the last one did and
+// the pause after it is not over, Renew returns that error.
 func (d *Document[T]) Renew(ctx context.Context, seen *T) (*T, error) {
 	d.mu.Lock()
 	now := d.Now()
@@ -132,8 +131,8 @@ func (d *Document[T]) start(ctx context.Context, now time.Time) bool {
 		return false
 	}
 	d.flight = make(chan struct{})
-	// Others wait for this fetch, or will want its result, when the request
-	// that started it is long gone.
+	// Other requests wait for this fetch or use its result after the request that
+	// started it has ended.
 	go d.fetch(context.WithoutCancel(ctx))
 	return true
 }
@@ -155,8 +154,8 @@ func (d *Document[T]) fetch(ctx context.Context) {
 	d.flight = nil
 }
 
-// settle returns the document if good allows it now, else what the fetch under
-// way brings. The caller holds mu, which settle releases.
+// settle returns the document if good allows it now, else the result of the fetch
+// under way. The caller holds mu, which settle releases.
 func (d *Document[T]) settle(
 	ctx context.Context, now time.Time, good func(time.Time) bool,
 ) (*T, error) {
@@ -176,7 +175,7 @@ func (d *Document[T]) settle(
 	return nil, d.err
 }
 
-// wait gives up mu until flight has ended or ctx has.
+// wait releases mu until flight or ctx has ended.
 func (d *Document[T]) wait(ctx context.Context, flight <-chan struct{}) error {
 	d.mu.Unlock()
 	defer d.mu.Lock()
@@ -189,8 +188,8 @@ func (d *Document[T]) wait(ctx context.Context, flight <-chan struct{}) error {
 }
 
 // pause returns how long to wait after a failure that followed so many others:
-// 1, 2, 4 ... 48 seconds and up to a quarter more, so that many replicas do not
-// come back as one; at least what the provider asked for, up to 60 seconds.
+// 1, 2, 4 ... 48 seconds and up to a quarter more, so that replicas do not all retry
+// at once; at least what the provider asked for, up to 60 seconds.
 func pause(failures int, err error) time.Duration {
 	base := min(time.Second<<min(failures, 6), 48*time.Second)
 	wait := base + rand.N(base/4)

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// A Kind says who is to blame for an [Error].
+// A Kind is the kind of an [Error].
 type Kind int
 
 const (
 	// Unavailable: the provider could not be reached, did not answer in time,
-	// broke off, or answered 429 or 5xx.
+	// closed the connection, or answered 429 or 5xx.
 	Unavailable Kind = iota
 	// Invalid: the answer is not acceptable (too large, the wrong media type,
 	// an unexpected redirect), or the URL is not.
@@ -41,7 +41,7 @@ type Error struct {
 	// RetryAfter is what the Retry-After header asks for, at most an hour; 0
 	// when there is none.
 	RetryAfter time.Duration
-	// Reason says what went wrong, in words that hold nothing the provider sent.
+	// Reason says what went wrong, without anything that the provider sent.
 	Reason string
 	// Err is the cause, if any. It may quote what the provider sent, so it is
 	// for errors.Is and errors.As, not for a log.
@@ -72,8 +72,9 @@ func statusError(u *url.URL, res *http.Response) *Error {
 	}
 }
 
-// transportError tells the end of the caller's context from that of our own,
-// ctx, and both from a failing connection.
+// transportError returns the error of a request that got no answer. It
+// distinguishes the end of the caller's context, the timeout of ctx, and a failing
+// connection.
 func transportError(caller, ctx context.Context, u *url.URL, err error) *Error {
 	e := &Error{Kind: Unavailable, URL: where(u), Err: bare(err)}
 	switch {
@@ -87,7 +88,7 @@ func transportError(caller, ctx context.Context, u *url.URL, err error) *Error {
 	return e
 }
 
-// bare takes the *url.Error off err, since its text has the whole URL.
+// bare unwraps a *url.Error, since its text has the whole URL.
 func bare(err error) error {
 	var outer *url.Error
 	if errors.As(err, &outer) {
@@ -96,9 +97,9 @@ func bare(err error) error {
 	return err
 }
 
-// describe words a failure of the connection. Errors of the kinds named here
-// hold addresses and certificate names, which whoever runs the program needs;
-// others, such as those about a malformed answer, may quote the answer.
+// describe returns the text of a connection error. Errors of the types named here
+// hold addresses and certificate names, which an operator needs. Others, such as
+// those about a malformed answer, may quote the answer.
 func describe(err error) string {
 	var (
 		op     *net.OpError
@@ -124,7 +125,7 @@ func describe(err error) string {
 	return "the exchange failed"
 }
 
-// where returns what of u may be shown.
+// where returns the part of u that may be shown.
 func where(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }

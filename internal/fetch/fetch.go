@@ -1,7 +1,7 @@
-// Package fetch is the only place that speaks HTTP to a provider. It bounds
-// what a provider can do to the program that talks to it: how long an answer
-// may take, how large it may be, where it may send us, and of what kind it is.
-// Its errors never hold a body, a query, a header value or a token.
+// Package fetch is the only code that speaks HTTP to a provider. It limits how long
+// an answer may take, how large it may be, where it may redirect, and which media
+// type it may have. Its errors never hold a body, a query, a header value or a
+// token.
 package fetch
 
 import (
@@ -112,7 +112,7 @@ type Request struct {
 	Method string
 	// URL is absolute, http or https, without user information or fragment.
 	URL string
-	// Header is sent as well; may be nil.
+	// Header holds further headers; may be nil.
 	Header http.Header
 	// Form, if not nil, is sent as an application/x-www-form-urlencoded body.
 	Form url.Values
@@ -128,7 +128,7 @@ type Request struct {
 	FollowSameHost bool
 }
 
-// Response is what a provider answered.
+// Response is a provider's answer.
 type Response struct {
 	StatusCode int
 	Header     http.Header
@@ -143,8 +143,8 @@ type Response struct {
 var errTimeout = errors.New("no complete answer in time")
 
 // Do sends r and reads the answer. It returns a Response for every status below
-// 500 other than 3xx and 429, so that the caller can read what the provider has
-// to say, and an [*Error] otherwise.
+// 500 other than 3xx and 429, so that the caller can read an error of the
+// provider, and an [*Error] otherwise.
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	u, err := checkURL(r.URL)
 	if err != nil {
@@ -261,8 +261,7 @@ func read(res *http.Response) (*Response, error) {
 	}, nil
 }
 
-// mediaType returns the media type of an answer. A broken parameter does not
-// make the type itself unreadable.
+// mediaType returns the media type of an answer, even if a parameter is malformed.
 func mediaType(h http.Header) string {
 	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
@@ -278,7 +277,7 @@ func acceptable(types []string, got string) bool {
 	})
 }
 
-// failing reports whether status says that trying again later may help.
+// failing reports whether a retry may help after status.
 func failing(status int) bool {
 	return status >= 500 || status == http.StatusTooManyRequests
 }

@@ -1,6 +1,5 @@
-// Package once makes work that must not be done twice happen once, although
-// the request for it may come twice: from a double click, a reload, or two
-// tabs.
+// Package once does work once that is requested several times: by a double click,
+// a reload, or two tabs.
 package once
 
 import (
@@ -16,17 +15,17 @@ const (
 	Size   = 500
 )
 
-// A Group does work once for each key. Calls that come while it is under way
-// wait for it; calls that come within [Memory] after it get its result again.
-// The zero value is ready to use.
+// A Group does work once for each key. Calls during the work wait for it, and
+// calls within [Memory] after its start get its result. The zero value is ready to
+// use.
 type Group[T any] struct {
 	mu      sync.Mutex
 	results map[string]*result[T] // guarded by mu
-	order   []turn                // oldest first, also of results that are gone; guarded by mu
+	order   []turn                // oldest first, including dropped results; guarded by mu
 	turns   uint64                // how many results there have been; guarded by mu
 }
 
-// A turn finds a result without holding on to it.
+// A turn identifies a result without a reference to it.
 type turn struct {
 	key    string
 	number uint64
@@ -40,11 +39,11 @@ type result[T any] struct {
 	err    error
 }
 
-// Do returns the result of do for key. do is not told when ctx ends, since
-// others may wait for it too: it must have its own limit in time. ctx bounds
-// only the wait; the error is then ctx.Err(). So do runs on a goroutine of its
-// own, unless ctx cannot end, which spares the goroutine. A result for which
-// keep reports false is given to those who wait and then forgotten.
+// Do returns the result of do for key. ctx limits only the wait; if it ends, the
+// error is ctx.Err(). do continues, because other callers may wait for it, so it
+// must have its own time limit. It runs in a separate goroutine, unless ctx cannot
+// end. If keep returns false for its error, the result is returned to the waiting
+// callers and then dropped.
 func (g *Group[T]) Do(
 	ctx context.Context, key string, now time.Time, keep func(error) bool, do func() (T, error),
 ) (T, error) {
@@ -95,9 +94,8 @@ func (g *Group[T]) run(key string, r *result[T], keep func(error) bool, do func(
 			r.err = fmt.Errorf("panic: %v", p)
 		}
 		if keep(r.err) {
-			// By the machine's clock, so that nothing stays for long after the
-			// last call.
-			number := r.number // and not r, which the timer would hold on to
+			// A timer drops the result even if no further call comes.
+			number := r.number // not r, to which the timer would keep a reference
 			time.AfterFunc(Memory, func() { g.drop(key, number) })
 		} else {
 			g.drop(key, r.number)

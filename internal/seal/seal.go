@@ -1,13 +1,13 @@
-// Package seal hides and authenticates small values that this program hands
-// out and later gets back: cookies, transactions, stored sessions.
+// Package seal encrypts and authenticates small values that this program hands out
+// and later gets back: cookies, transactions, stored sessions.
 //
 // A sealed value is
 //
 //	version (1 byte, 0x01) | key id (4 bytes) | nonce (12 bytes) | AES-256-GCM ciphertext and tag
 //
-// and, as text, the base64url form of that without padding. The associated
-// data ties a value to the place it was made for; it is not stored, and a
-// value does not open with another.
+// and, as text, the base64url form of that without padding. The associated data
+// binds a value to its purpose. It is not stored, and a value opens only with the
+// same associated data.
 //
 // The nonce is random, so one key should seal fewer than 2^32 values (NIST SP
 // 800-38D section 8.3): at a thousand a second, a new key every month.
@@ -33,8 +33,8 @@ const (
 	headerSize = 1 + keyIDSize
 )
 
-// Errors of Open. They say why a value is not accepted, for a log line; for
-// whoever sent the value there is no difference.
+// Errors of Open. They are for the log: the sender of a value must not see a
+// difference between them.
 var (
 	ErrFormat     = errors.New("not a sealed value")
 	ErrVersion    = errors.New("sealed in an unknown format version")
@@ -71,8 +71,7 @@ func NewRing(keys ...[]byte) (*Ring, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The id is one-way: it tells the keys of one ring apart and nothing
-		// else.
+		// The id is a hash: it distinguishes the keys of a ring and reveals nothing.
 		sum := sha256.Sum256(append([]byte("oidcrp key id\x00"), k...))
 		r.keys[i] = key{id: [keyIDSize]byte(sum[:keyIDSize]), aead: aead}
 	}
@@ -99,7 +98,7 @@ func (r *Ring) Open(sealed, associated []byte) ([]byte, error) {
 	err := ErrUnknownKey
 	for i := range r.keys {
 		k := &r.keys[i]
-		// Two keys may share an id by chance, so a failure is not the end.
+		// Two keys may have the same id by chance, so try all of them.
 		if [keyIDSize]byte(sealed[1:headerSize]) != k.id {
 			continue
 		}
@@ -121,7 +120,7 @@ func (r *Ring) SealString(plaintext, associated []byte) string {
 // OpenString opens what SealString returned.
 func (r *Ring) OpenString(text string, associated []byte) ([]byte, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	// The decoder skips line ends, which would give a value a second spelling.
+	// The decoder ignores line ends, which would give a value a second spelling.
 	if err != nil || strings.ContainsAny(text, "\r\n") {
 		return nil, ErrFormat
 	}
