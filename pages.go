@@ -270,12 +270,12 @@ func (p *Pages) check() error {
 	known := builtinTexts["en"]
 	for _, language := range slices.Sorted(maps.Keys(p.Texts)) {
 		if language == "" || language != strings.ToLower(language) {
-			return fmt.Errorf("Texts[%q]: write the language as a lower-case tag, such as \"de\"", language)
+			return fmt.Errorf("text language %q: write the language as a lower-case tag, such as \"de\"", language)
 		}
 		for _, key := range slices.Sorted(maps.Keys(p.Texts[language])) {
 			if _, ok := known[key]; !ok {
-				return fmt.Errorf("Texts[%q][%q] is not known; there are %s",
-					language, key, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+				return fmt.Errorf("text %q of language %q is not known; there are %s",
+					key, language, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 			}
 		}
 	}

@@ -37,14 +37,14 @@ type Requirement struct {
 // classes. Values match exactly: name every one that is good enough, higher ones
 // included.
 func ACR(values ...string) Requirement {
-	values = slices.Clone(values)
+	values = append([]string{}, values...) // never nil: no value is not any value
 	return Requirement{
 		Name: fmt.Sprintf("acr %q", values),
 		Met:  func(s *Session, _ time.Time) bool { return slices.Contains(values, s.ACR()) },
 		Ask: func(o *AuthOptions) {
 			// Two such requirements on one route leave what suits both.
 			if o.RequireACR == nil {
-				o.RequireACR = slices.Clone(values)
+				o.RequireACR = append([]string{}, values...)
 			}
 			o.RequireACR = slices.DeleteFunc(o.RequireACR, func(acr string) bool { return !slices.Contains(values, acr) })
 		},
