@@ -147,6 +147,7 @@ func TestNew_CopiesItsConfig(t *testing.T) {
 		}
 		c.Pages.Texts = map[string]map[string]string{"en": {"signed_out.title": "Bye"}}
 	})
+	clear(key) // which Keys has copied
 	c, err := oidcrp.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +158,6 @@ func TestNew_CopiesItsConfig(t *testing.T) {
 	maxAge = time.Second
 	metadata.ACRValuesSupported[0], metadata.MTLSEndpointAliases["token_endpoint"], metadata.TokenEndpoint = "x", "x", "x"
 	cfg.Scopes[1], cfg.Registration.ClientKeys[0].KeyID = "x", "x"
-	clear(key)
 	opts := cfg.Login
 	opts.UILocales[0], opts.Resource[0], opts.Extra["idp_hint"][0] = "x", "x", "x"
 	opts.Extra.Set("y", "y")

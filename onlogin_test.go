@@ -1,0 +1,190 @@
+package oidcrp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/oidcrp/oidcrp"
+)
+
+// A loginHook is a Config.OnLogin.
+type loginHook = func(context.Context, *http.Request, *oidcrp.Session) error
+
+// onLoginApp is an app that asks onLogin about each login.
+func onLoginApp(t *testing.T, store oidcrp.Store, refused *[]oidcrp.LoginEvent, onLogin loginHook) *testApp {
+	t.Helper()
+	return newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+		c.OnLogin, c.Store = onLogin, store
+		c.Trace.LoginRefused = collect(refused)
+	}})
+}
+
+func TestOnLogin_RunsOnceForADoubleClick(t *testing.T) {
+	t.Parallel()
+	var runs atomic.Int32
+	var refused []oidcrp.LoginEvent
+	app := onLoginApp(t, nil, &refused, func(context.Context, *http.Request, *oidcrp.Session) error {
+		runs.Add(1)
+		return nil
+	})
+	browser := app.provider.Browser()
+	callback := comeBack(t, app, browser, "/tab/1").String()
+	cookies := cookiesFor(t, app, browser)
+	var clicks sync.WaitGroup
+	for range 5 {
+		clicks.Go(func() {
+			r, _ := http.NewRequest(http.MethodGet, callback, nil)
+			for _, cookie := range cookies {
+				r.AddCookie(cookie)
+			}
+			res, err := noRedirects(http.DefaultClient).Do(r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			readBody(t, res)
+			if got := res.Header.Get("Location"); res.StatusCode != http.StatusFound || got != app.URL+"/tab/1" {
+				t.Errorf("a click led to %s, %s", res.Status, got)
+			}
+		})
+	}
+	clicks.Wait()
+	if n := runs.Load(); n != 1 || len(refused) > 0 {
+		t.Errorf("OnLogin ran %d times, want once; refused: %+v", n, refused)
+	}
+}
+
+func TestOnLogin_SeesTheClaimsBeforeThereIsASession(t *testing.T) {
+	t.Parallel()
+	store := oidcrp.NewHookStore(nil)
+	accounts := make(map[string]string)
+	var refused []oidcrp.LoginEvent
+	app := onLoginApp(t, store, &refused, func(ctx context.Context, r *http.Request, s *oidcrp.Session) error {
+		var claims struct {
+			Email string `json:"email"`
+		}
+		if err := s.Claims(&claims); err != nil {
+			return err
+		}
+		accounts[s.Issuer()+" "+s.Subject()] = claims.Email
+		if _, ok := ctx.Deadline(); !ok {
+			t.Error("OnLogin has no limit in time")
+		}
+		if r.URL.Path != "/auth/callback" || s.ACR() != "eidas1" || s.ID() == "" {
+			t.Errorf("OnLogin gets %s and %v", r.URL, s)
+		}
+		if n := store.Took(oidcrp.OpSet, oidcrp.OpAdd); n != 0 {
+			t.Errorf("%d writes to the store before OnLogin", n)
+		}
+		return nil
+	})
+	browser := app.provider.Browser()
+	get(t, browser, comeBack(t, app, browser, "/tab/1").String())
+	if got := app.who(t, browser, "/tab/1"); got.Sub != "alice" {
+		t.Errorf("signed in as %q, want alice", got.Sub)
+	}
+	if want := map[string]string{app.provider.Issuer() + " alice": "alice@example.org"}; !maps.Equal(accounts, want) {
+		t.Errorf("the accounts are %v, want %v", accounts, want)
+	}
+}
+
+func TestOnLogin_RefusesWithWordsForThePerson(t *testing.T) {
+	t.Parallel()
+	words := map[string]string{"en": "Only agents of the ministry may <enter>.", "fr": "Seuls les agents du ministère peuvent <entrer>."}
+	explain := func(language string) string { return words[language] }
+	for _, tt := range []struct {
+		what    string
+		refusal error
+		en, fr  string
+		detail  bool
+	}{
+		{"with words", oidcrp.Refuse("not an agent", explain), words["en"], words["fr"], true},
+		{"with words, wrapped", fmt.Errorf("accounts: %w", oidcrp.Refuse("not an agent", explain)), words["en"], words["fr"], true},
+		{"without", oidcrp.Refuse("not an agent", nil), "Your account was recognised, but it has no access to this service.",
+			"Votre compte a été reconnu, mais il n’a pas accès à ce service.", false},
+	} {
+		for language, want := range map[string]string{"en": tt.en, "fr": tt.fr} {
+			for _, script := range []bool{false, true} {
+				testRefusal(t, tt.what+" in "+language, tt.refusal, language, want, script, tt.detail)
+			}
+		}
+	}
+}
+
+func testRefusal(t *testing.T, what string, refusal error, language, words string, script, detail bool) {
+	t.Helper()
+	store := oidcrp.NewHookStore(nil)
+	var refused []oidcrp.LoginEvent
+	app := onLoginApp(t, store, &refused, func(context.Context, *http.Request, *oidcrp.Session) error { return refusal })
+	browser := app.provider.Browser()
+	callback := comeBack(t, app, browser, "/tab/1")
+	accept := acceptHTML
+	if script {
+		accept = "Accept: application/json"
+	}
+	res, body := app.asks(t, browser, "GET", callback.RequestURI(), accept, "Accept-Language: "+language)
+	if res.StatusCode != http.StatusForbidden {
+		t.Fatalf("%s: %s\n%s", what, res.Status, body)
+	}
+	if script {
+		want := ""
+		if detail {
+			want = words
+		}
+		if got := jsonMember(t, body, "detail"); got != want || jsonMember(t, body, "code") != "login_refused" {
+			t.Errorf("%s: the answer is %s, want the detail %q", what, body, want)
+		}
+	} else if !strings.Contains(body, "<p>"+html.EscapeString(words)+"</p>") {
+		t.Errorf("%s: the page does not say %q:\n%s", what, words, body)
+	}
+	if strings.Contains(body, "not an agent") || !strings.Contains(app.log.String(), "not an agent") {
+		t.Errorf("%s: the reason is on the page, or not in the log:\n%s", what, body)
+	}
+	if len(refused) != 1 || refused[0].Code != oidcrp.CodeLoginRefused || refused[0].Reason != "not an agent" || refused[0].Login == "" {
+		t.Errorf("%s: the events are %+v", what, refused)
+	}
+	for _, cookie := range res.Cookies() {
+		if cookie.MaxAge >= 0 {
+			t.Errorf("%s: the answer sets the cookie %v", what, cookie)
+		}
+	}
+	if n := store.Took(oidcrp.OpSet, oidcrp.OpAdd); n != 0 || app.who(t, browser, "/").Sub != "" {
+		t.Errorf("%s: %d writes to the store, or there is a session", what, n)
+	}
+}
+
+func TestOnLogin_AnyOtherErrorIsAFaultOfTheApp(t *testing.T) {
+	t.Parallel()
+	for what, fails := range map[string]func() error{
+		"an error":                 func() error { return errors.New("s0me database is down") },
+		"a code":                   func() error { return oidcrp.CodeTransactionLost },
+		"an error of this package": func() error { return &oidcrp.Error{Op: "s0me", Code: oidcrp.CodeNoSession} },
+		"a panic":                  func() error { panic("s0me bug") },
+	} {
+		runs := 0
+		var refused []oidcrp.LoginEvent
+		app := onLoginApp(t, nil, &refused, func(context.Context, *http.Request, *oidcrp.Session) error {
+			runs++
+			return fails()
+		})
+		browser := app.provider.Browser()
+		res, body := get(t, browser, comeBack(t, app, browser, "/tab/1").String())
+		if res.StatusCode != http.StatusInternalServerError || strings.Contains(body, "s0me") {
+			t.Errorf("%s: %s at %s\n%s", what, res.Status, res.Request.URL.Path, body)
+		}
+		if len(refused) != 1 || refused[0].Code != oidcrp.CodeInternal || refused[0].Reason != "" {
+			t.Errorf("%s: the events are %+v", what, refused)
+		}
+		if got := app.who(t, browser, "/"); got.Sub != "" || runs != 1 {
+			t.Errorf("%s: %q is signed in, after OnLogin ran %d times", what, got.Sub, runs)
+		}
+	}
+}
