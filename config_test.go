@@ -218,7 +218,7 @@ var wrongConfigs = []struct {
 	{`Login.Extra holds "nonce", which this package sends itself`, func(c *oidcrp.Config) {
 		c.Login.Extra = url.Values{"state": {"x"}, "nonce": {"x"}, "scope": {"x"}}
 	}},
-	{`Pages cannot be used: Texts["DE"]: write the language as a lower-case tag, such as "de"`, func(c *oidcrp.Config) {
+	{`Pages cannot be used: text language "DE": write the language as a lower-case tag, such as "de"`, func(c *oidcrp.Config) {
 		c.Pages.Texts = map[string]map[string]string{"DE": {"home": "Start"}}
 	}},
 }

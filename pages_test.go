@@ -312,10 +312,10 @@ func TestPages_Texts(t *testing.T) {
 func TestPages_RefusesTextsThatNothingShows(t *testing.T) {
 	t.Parallel()
 	for want, texts := range map[string]map[string]map[string]string{
-		`Pages cannot be used: Texts["de"]["no_sesion.title"] is not known; there are contact, general.button, `: {"de": {"no_sesion.title": "x"}},
-		`Pages cannot be used: Texts["DE"]: write the language as a lower-case tag, such as "de"`:                {"DE": {"home": "x"}},
-		`Pages cannot be used: Texts["fr-CA"]: write the language as a lower-case tag`:                           {"fr-CA": {}},
-		`Pages cannot be used: Texts[""]: write the language as a lower-case tag`:                                {"": {"home": "x"}},
+		`Pages cannot be used: text "no_sesion.title" of language "de" is not known; there are contact, general.button, `: {"de": {"no_sesion.title": "x"}},
+		`Pages cannot be used: text language "DE": write the language as a lower-case tag, such as "de"`:                  {"DE": {"home": "x"}},
+		`Pages cannot be used: text language "fr-CA": write the language as a lower-case tag`:                             {"fr-CA": {}},
+		`Pages cannot be used: text language "": write the language as a lower-case tag`:                                  {"": {"home": "x"}},
 	} {
 		_, err := oidcrp.New(soundConfig(func(c *oidcrp.Config) { c.Pages.Texts = texts }))
 		if text := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); !strings.HasPrefix(text, want) {
