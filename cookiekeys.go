@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -101,9 +100,9 @@ type cookieKeys struct {
 	log    *slog.Logger
 
 	current atomic.Pointer[keysRead]
-	mu      sync.Mutex // held while the source is called
-	askedAt time.Time  // when it last was; guarded by mu
-	err     error      // why there are no keys yet; guarded by mu
+	reading chan struct{} // holds a token while the source is called
+	askedAt time.Time     // when it last was; guarded by reading
+	err     error         // why there are no keys yet; guarded by reading
 }
 
 // keysRead are the keys that were read at one time.
@@ -113,7 +112,7 @@ type keysRead struct {
 }
 
 func newCookieKeys(source KeySource, now func() time.Time, log *slog.Logger) (*cookieKeys, error) {
-	k := &cookieKeys{source: source, now: now, log: log}
+	k := &cookieKeys{source: source, now: now, log: log, reading: make(chan struct{}, 1)}
 	fixed, ok := source.(fixedKeys)
 	if !ok {
 		return k, nil
@@ -161,25 +160,33 @@ func (k *cookieKeys) ring() (*seal.Ring, error) {
 		}
 		return k.current.Load().ring, nil
 	}
-	if k.source != nil && k.now().Sub(keys.at) >= keyAge && k.mu.TryLock() {
-		go func() {
-			defer k.mu.Unlock()
-			defer func() {
-				if p := recover(); p != nil { // net/http recovers for a request's goroutine only
-					k.log.Error("panic in KeySource", "panic", p)
-				}
-			}()
-			k.readLocked()
-		}()
+	if k.source != nil && k.now().Sub(keys.at) >= keyAge {
+		select {
+		case k.reading <- struct{}{}:
+			go k.readInBackground()
+		default: // it is being read
+		}
 	}
 	return keys.ring, nil
+}
+
+// readInBackground is readLocked for a goroutine of its own, which holds the
+// token of reading.
+func (k *cookieKeys) readInBackground() {
+	defer func() { <-k.reading }()
+	defer func() {
+		if p := recover(); p != nil { // net/http recovers for a request's goroutine only
+			k.log.Error("panic in KeySource", "panic", p)
+		}
+	}()
+	k.readLocked()
 }
 
 // read calls the source, unless that was done less than keyPause ago, and returns
 // an error if there are still no keys.
 func (k *cookieKeys) read() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.reading <- struct{}{}
+	defer func() { <-k.reading }()
 	k.readLocked()
 	if k.current.Load() != nil {
 		return nil
@@ -187,7 +194,7 @@ func (k *cookieKeys) read() error {
 	return k.err
 }
 
-// readLocked is read with mu held. It has its own time limit and not that of a
+// readLocked is read with the token of reading held. It has its own time limit and not that of a
 // request, since other requests wait for it too.
 func (k *cookieKeys) readLocked() {
 	now := k.now()
