@@ -214,8 +214,6 @@ type keyChain struct {
 	P256, P384, P521 *ecdsa.PrivateKey
 	Other            *ecdsa.PrivateKey // another P-256
 	Ed               ed25519.PrivateKey
-
-	p256 *ecdsa.PrivateKey // P256
 }
 
 // testKeys are made once: RSA keys take their time.
@@ -227,7 +225,6 @@ var testKeys = sync.OnceValue(func() (k keyChain) {
 	k.P521, _ = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	k.Other, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	_, k.Ed, _ = ed25519.GenerateKey(rand.Reader)
-	k.p256 = k.P256
 	return k
 })
 
