@@ -110,7 +110,7 @@ func TestHintsOfAPerson(t *testing.T) {
 // TestSubstantialIsFresh: the level that ProConnect never takes from a session.
 func TestSubstantialIsFresh(t *testing.T) {
 	t.Parallel()
-	w := newInProcess(t, pc.RequireEIDAS2())
+	w := newInProcess(t, pc.EIDAS2())
 	b := newBrowser(t)
 	w.signInElsewhere(b, bob)
 	login := b.open(w.base + "/page")
@@ -122,7 +122,7 @@ func TestSubstantialIsFresh(t *testing.T) {
 
 func TestCertificationDirigeant(t *testing.T) {
 	t.Parallel()
-	w := newInProcess(t, pc.RequireCertificationDirigeant())
+	w := newInProcess(t, pc.CertificationDirigeant())
 	b := newBrowser(t)
 	refused := b.open(w.base + "/page").signIn(bob)
 	w.wantPage(t, refused, "/auth/callback", http.StatusForbidden, "did not reach the level")

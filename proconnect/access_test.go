@@ -76,9 +76,9 @@ func TestAccessRule_RefusalSaysWhyAndWhomToAsk(t *testing.T) {
 		"email":     {proconnect.EmailDomain(contact, "a.example"), "e-mail address", "adresse électronique", true},
 		"idp":       {proconnect.IdentityProvider(contact, "x"), "identity providers", "fournisseurs d’identité", true},
 		"role":      {proconnect.Role(contact, "x"), "status", "statut", true},
-		"mfa":       {proconnect.RequireMFA(), "two factors", "double authentification", false},
-		"eidas2":    {proconnect.RequireEIDAS2(), "substantial", "substantiel", false},
-		"dirigeant": {proconnect.RequireCertificationDirigeant(), "directors", "dirigeants", false},
+		"mfa":       {proconnect.MFA(), "two factors", "double authentification", false},
+		"eidas2":    {proconnect.EIDAS2(), "substantial", "substantiel", false},
+		"dirigeant": {proconnect.CertificationDirigeant(), "directors", "dirigeants", false},
 	} {
 		en, fr := test.rule.Explain("en"), test.rule.Explain("fr")
 		if !strings.Contains(en, test.en) || !strings.Contains(fr, test.fr) {

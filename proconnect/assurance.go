@@ -29,9 +29,9 @@ const (
 	AMRMFA         = "mfa"
 )
 
-// RequireMFA requires two factors. When the identity provider has only one,
+// MFA requires two factors. When the identity provider has only one,
 // ProConnect adds a code sent by e-mail.
-func RequireMFA() oidcrp.Requirement {
+func MFA() oidcrp.Requirement {
 	requirement := oidcrp.ACR(ACREIDAS0MFA, ACREIDAS1MFA, ACREIDAS2, ACREIDAS3)
 	requirement.Explain = text{
 		"This page asks for a sign-in with two factors, such as a password and a code. Yours had one. " +
@@ -43,10 +43,10 @@ func RequireMFA() oidcrp.Requirement {
 	return requirement
 }
 
-// RequireEIDAS2 requires the eIDAS level substantial or high. ProConnect never reuses
+// EIDAS2 requires the eIDAS level substantial or high. ProConnect never reuses
 // its own session for these levels: the person signs in again. On a route that
-// requires [RequireMFA] too, this is the level that is asked for.
-func RequireEIDAS2() oidcrp.Requirement {
+// requires [MFA] too, this is the level that is asked for.
+func EIDAS2() oidcrp.Requirement {
 	requirement := oidcrp.ACR(ACREIDAS2, ACREIDAS3)
 	requirement.Explain = text{
 		"This page asks for a sign-in of the eIDAS level “substantial” or “high”, for example with a card. " +
@@ -57,12 +57,12 @@ func RequireEIDAS2() oidcrp.Requirement {
 	return requirement
 }
 
-// RequireCertificationDirigeant requires ProConnect to attest that the person is a
+// CertificationDirigeant requires ProConnect to attest that the person is a
 // director of the company they act for. Directors of public bodies, of associations
 // and of companies that only companies own cannot be certified, so offer them another
 // way. ProConnect enables it in production on request. No sign-in meets both this and
 // another level: do not require both on one route.
-func RequireCertificationDirigeant() oidcrp.Requirement {
+func CertificationDirigeant() oidcrp.Requirement {
 	requirement := oidcrp.ACR(ACRCertificationDirigeant)
 	requirement.Ask = func(o *oidcrp.AuthOptions) {
 		// ProConnect documents value for this one, and values for the others.

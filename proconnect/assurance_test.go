@@ -22,21 +22,21 @@ func TestLevel_IsAskedForExactlyAndCheckedAfterwards(t *testing.T) {
 		want    string // the claims parameter
 		status  int
 	}{
-		{"two factors of a person who has them", proconnect.RequireMFA(), "eidas1-mfa", false,
+		{"two factors of a person who has them", proconnect.MFA(), "eidas1-mfa", false,
 			`{"id_token":{"acr":` + mfaClaim + `,"amr":null}}`, 200},
-		{"two factors and nothing else", proconnect.RequireMFA(), "eidas3", true,
+		{"two factors and nothing else", proconnect.MFA(), "eidas3", true,
 			`{"id_token":{"acr":` + mfaClaim + `}}`, 200},
-		{"two factors of a person who has one", proconnect.RequireMFA(), "", true,
+		{"two factors of a person who has one", proconnect.MFA(), "", true,
 			`{"id_token":{"acr":` + mfaClaim + `}}`, 403},
-		{"substantial, and high is as good", proconnect.RequireEIDAS2(), "eidas3", true,
+		{"substantial, and high is as good", proconnect.EIDAS2(), "eidas3", true,
 			`{"id_token":{"acr":{"essential":true,"values":["eidas2","eidas3"]}}}`, 200},
-		{"substantial of a person with two factors only", proconnect.RequireEIDAS2(), "eidas1-mfa", true,
+		{"substantial of a person with two factors only", proconnect.EIDAS2(), "eidas1-mfa", true,
 			`{"id_token":{"acr":{"essential":true,"values":["eidas2","eidas3"]}}}`, 403},
-		{"a director", proconnect.RequireCertificationDirigeant(), proconnect.ACRCertificationDirigeant, true,
+		{"a director", proconnect.CertificationDirigeant(), proconnect.ACRCertificationDirigeant, true,
 			`{"id_token":{"acr":` + dirigeantClaim + `}}`, 200},
-		{"a director, with the usual configuration", proconnect.RequireCertificationDirigeant(),
+		{"a director, with the usual configuration", proconnect.CertificationDirigeant(),
 			proconnect.ACRCertificationDirigeant, false, `{"id_token":{"acr":` + dirigeantClaim + `,"amr":null}}`, 200},
-		{"a person who is not a director", proconnect.RequireCertificationDirigeant(), "eidas3", true,
+		{"a person who is not a director", proconnect.CertificationDirigeant(), "eidas3", true,
 			`{"id_token":{"acr":` + dirigeantClaim + `}}`, 403},
 	}
 	for _, test := range tests {
@@ -65,7 +65,7 @@ func TestLevel_NarrowerOfTwoIsAskedFor(t *testing.T) {
 	persona := agent()
 	persona.StepUpACRs = []string{"eidas1-mfa", "eidas3"}
 	s := newService(t, persona, nil, func(c *oidcrp.Client, mux *http.ServeMux) {
-		mux.Handle("/page", c.Require(proconnect.RequireMFA(), proconnect.RequireEIDAS2())(page))
+		mux.Handle("/page", c.Require(proconnect.MFA(), proconnect.EIDAS2())(page))
 	})
 	status, body := s.visit(t, s.provider.Browser(), "/page", persona.Subject)
 	if status != http.StatusOK || !strings.Contains(body, "eidas3") {
@@ -84,7 +84,7 @@ func TestLevel_NotInTheIDTokenIsRefused(t *testing.T) {
 		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			s := newService(t, agent(), nil, func(c *oidcrp.Client, mux *http.ServeMux) {
-				mux.Handle("/page", c.Require(proconnect.RequireMFA())(page))
+				mux.Handle("/page", c.Require(proconnect.MFA())(page))
 			})
 			s.provider.Misbehave(f)
 			if status, body := s.visit(t, s.provider.Browser(), "/page", agent().Subject); status == http.StatusOK {

@@ -12,7 +12,7 @@ professionals, and covers what is specific to it.
 	client, err := oidcrp.New(cfg)
 	...
 	mux.Handle("/agent", client.RequireLogin(agent))
-	mux.Handle("/sign", client.Require(proconnect.RequireMFA())(sign))
+	mux.Handle("/sign", client.Require(proconnect.MFA())(sign))
 
 [ConfigFromEnv] does the same from the environment. Handlers get a [User] from
 [UserFrom], pages show a [Button], and [SignInSilently] is for public pages. [SIRET],
@@ -33,7 +33,7 @@ it, and keep a record.
 
 # Assurance
 
-[RequireMFA], [RequireEIDAS2] and [RequireCertificationDirigeant] ask ProConnect for a
+[MFA], [EIDAS2] and [CertificationDirigeant] ask ProConnect for a
 level and check the verified ID Token afterwards. ProConnect compares acr values exactly:
 "eidas2" does not include "eidas3", so requirements of your own must name every level
 that is good enough.
@@ -44,7 +44,7 @@ ProConnect cannot be made to ask for the password again on demand. It accepts ma
 prompt=login but reuses its own session nevertheless, and even then sets auth_time to the
 current time. A check of auth_time always passes and proves nothing, so [Validate], which
 a Config of this package uses, refuses both: as settings in [oidcrp.New], and as
-[oidcrp.MaxAge] on a route in [oidcrp.Client.Require]. These work: [RequireEIDAS2], since
+[oidcrp.MaxAge] on a route in [oidcrp.Client.Require]. These work: [EIDAS2], since
 ProConnect never reuses a session for eidas2 and eidas3; a logout first; a login_hint for
 another address.
 

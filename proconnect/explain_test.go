@@ -171,7 +171,7 @@ func TestPageHandler_ExplainsARefusedLogin(t *testing.T) {
 	persona := agent()
 	persona.StepUpACRs = nil
 	s := newService(t, persona, nil, func(c *oidcrp.Client, mux *http.ServeMux) {
-		mux.Handle("/page", c.Require(proconnect.RequireMFA())(page))
+		mux.Handle("/page", c.Require(proconnect.MFA())(page))
 	})
 	for language, want := range map[string]string{
 		"":                        "did not reach the level that this service asks for",

@@ -23,37 +23,48 @@ const (
 	silentDone  = "1" // tried, or not to be tried
 )
 
-// SignInSilently serves next, a public page, and signs a person who has a session at
+// SignInSilently wraps a public page, and signs a person who has a session at
 // ProConnect in without a click. It tries once in a browser session, at the second page
 // load (the first shows whether the browser keeps cookies), and not after a sign-in, so
-// that a logout lasts. If anything fails, it serves next.
+// that a logout lasts. If anything fails, it serves the page.
 //
 // Wrap the app with [oidcrp.Client.Middleware], and use [PageHandler], or a handler that
 // calls it, as [oidcrp.Pages.Handler]. Nothing is tried when [oidcrp.Config.Login] holds
 // hints or levels, because ProConnect then shows its pages in spite of prompt=none.
-func SignInSilently(client *oidcrp.Client, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Add("Vary", "Cookie")
-		state := silentState(r)
-		_, err := client.Session(r)
-		switch {
-		case state == silentDone:
-		case err == nil: // signed in
-			setSilentState(w, silentDone)
-		case !errors.Is(err, oidcrp.CodeNoSession): // in an outage, the person may well be signed in
-		case !loadsDocument(r):
-		case state != silentReady:
-			setSilentState(w, silentReady)
-		default:
-			setSilentState(w, silentDone)
-			options := &oidcrp.AuthOptions{Prompt: "none", ReturnTo: r.RequestURI}
-			if location, err := client.BeginLogin(w, r, options); err == nil && staysSilent(location) {
+func SignInSilently(client *oidcrp.Client) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Add("Vary", "Cookie")
+			if location := trySilently(client, w, r); location != "" {
 				http.Redirect(w, r, location, http.StatusFound)
 				return
 			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// trySilently returns where to send the browser for a silent sign-in, "" if none is to
+// be tried now.
+func trySilently(client *oidcrp.Client, w http.ResponseWriter, r *http.Request) string {
+	state := silentState(r)
+	_, err := client.Session(r)
+	switch {
+	case state == silentDone:
+	case err == nil: // signed in
+		setSilentState(w, silentDone)
+	case !errors.Is(err, oidcrp.CodeNoSession): // in an outage, the person may well be signed in
+	case !loadsDocument(r):
+	case state != silentReady:
+		setSilentState(w, silentReady)
+	default:
+		setSilentState(w, silentDone)
+		options := &oidcrp.AuthOptions{Prompt: "none", ReturnTo: r.RequestURI}
+		if location, err := client.BeginLogin(w, r, options); err == nil && staysSilent(location) {
+			return location
 		}
-		next.ServeHTTP(w, r)
-	})
+	}
+	return ""
 }
 
 // staysSilent reports whether ProConnect answers an authentication request without

@@ -29,7 +29,7 @@ func newSilentService(t *testing.T, changes ...func(*oidcrp.Config)) *service {
 		cfg.BaseURL = strings.Replace(cfg.BaseURL, "127.0.0.1", "localhost", 1)
 	}, func(c *oidcrp.Client, mux *http.ServeMux) {
 		mux.Handle("/page", c.RequireLogin(page))
-		mux.Handle("/news", proconnect.SignInSilently(c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.Handle("/news", proconnect.SignInSilently(c)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			who := "nobody"
 			if session, ok := oidcrp.SessionFromContext(r.Context()); ok {
 				who = session.Subject()

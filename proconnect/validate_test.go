@@ -33,7 +33,7 @@ var validateTests = []struct {
 }{
 	{"the usual configuration", nil, nil, ""},
 	{"the requirements of this package", nil, []oidcrp.Requirement{
-		proconnect.RequireMFA(), proconnect.RequireEIDAS2(), proconnect.RequireCertificationDirigeant(),
+		proconnect.MFA(), proconnect.EIDAS2(), proconnect.CertificationDirigeant(),
 		proconnect.IdentityProvider("", "a")}, ""},
 	{"a requirement that asks for nothing", nil, []oidcrp.Requirement{{
 		Name: fmt.Sprintf("a name that holds %q", retiredACR),
@@ -150,9 +150,9 @@ func TestValidate_RunsInRequire(t *testing.T) {
 		requirement oidcrp.Requirement
 		want        string // of the panic; "" for none
 	}{
-		{proconnect.RequireMFA(), ""},
-		{proconnect.RequireEIDAS2(), ""},
-		{proconnect.RequireCertificationDirigeant(), ""},
+		{proconnect.MFA(), ""},
+		{proconnect.EIDAS2(), ""},
+		{proconnect.CertificationDirigeant(), ""},
 		{proconnect.SIRET("", "13002526500013"), ""},
 		{proconnect.IdentityProvider("", "a"), ""},
 		{oidcrp.ACR("eidas2", "eidas3"), ""},

@@ -102,12 +102,12 @@ func routes(client *oidcrp.Client) http.Handler {
 	mux := http.NewServeMux()
 	public := page("Cette page est publique\u00a0: tout le monde peut la lire.")
 	if os.Getenv("SILENT") == "1" {
-		public = proconnect.SignInSilently(client, public)
+		public = proconnect.SignInSilently(client)(public)
 	}
 	mux.Handle("GET /{$}", public)
 	mux.Handle("GET /agent", client.RequireLogin(
 		page("Cette page est réservée aux personnes connectées. Voici ce que ProConnect dit de vous.")))
-	mux.Handle("GET /sensitive", client.Require(proconnect.RequireMFA())(
+	mux.Handle("GET /sensitive", client.Require(proconnect.MFA())(
 		page("Cette page demande une double authentification, et vous l’avez effectuée.")))
 	mux.Handle("GET /public-agents", client.Require(proconnect.Role(contact, proconnect.RoleAgentPublic))(
 		page("Cette page est réservée aux agents publics, et ProConnect vous reconnaît comme tel.")))
