@@ -3,15 +3,20 @@ package oidcrp
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/oidcrp/oidcrp/internal/seal"
 )
 
 // keyService is a KeySource that counts and can fail.
@@ -35,72 +40,13 @@ func (s *keyService) set(err error, keys ...[]byte) {
 	s.keys, s.err = keys, err
 }
 
-func (s *keyService) count() int {
+// took returns how often the keys were read since the last call.
+func (s *keyService) took() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asked
-}
-
-func newKeyServiceClient(t *testing.T, s *keyService, change func(*Config)) *offlineClient {
-	return newOfflineClient(t, func(cfg *Config) {
-		cfg.CookieKeys = s
-		if change != nil {
-			change(cfg)
-		}
-	})
-}
-
-func TestKeysRotateWithoutSigningAnybodyOut(t *testing.T) {
-	t.Parallel()
-	service := &keyService{keys: [][]byte{testKey(1)}}
-	one := newKeyServiceClient(t, service, nil)
-	two := newKeyServiceClient(t, service, func(cfg *Config) { cfg.Now = one.clock.Now })
-	if service.count() != 0 {
-		t.Fatal("New asks for the keys")
-	}
-	old := one.start(t)
-	if _, err := two.Session(requestWith(old...)); err != nil {
-		t.Fatal(err)
-	}
-	asked := service.count()
-	for range 100 {
-		if _, err := two.Session(requestWith(old...)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := service.count(); n != asked {
-		t.Errorf("100 requests asked for the keys %d times", n-asked)
-	}
-
-	// One replica reads the new key before the other, which then meets a cookie
-	// that it cannot open yet.
-	service.set(nil, testKey(2), testKey(1))
-	one.clock.Advance(keyAge)
-	_, _ = one.Session(requestWith(old...)) // has them read in the background
-	waitFor(t, func() bool { return service.count() > asked })
-	var young []*http.Cookie
-	waitFor(t, func() bool {
-		young = one.start(t)
-		newest := newOfflineClient(t, func(cfg *Config) { cfg.CookieKeys = Keys(testKey(2)); cfg.Now = one.clock.Now })
-		_, err := newest.Session(requestWith(young...))
-		return err == nil
-	})
-	for what, cookies := range map[string][]*http.Cookie{"old": old, "new": young} {
-		if _, err := two.Session(requestWith(cookies...)); err != nil {
-			t.Errorf("the %s cookie: %v", what, err)
-		}
-	}
-
-	service.set(nil, testKey(2))
-	one.clock.Advance(keyAge)
-	waitFor(t, func() bool {
-		_, err := two.Session(requestWith(old...))
-		return errors.Is(err, CodeNoSession)
-	})
-	two.refusals()
-	if _, err := two.Session(requestWith(young...)); err != nil {
-		t.Errorf("the new cookie, without the old key: %v", err)
-	}
+	asked := s.asked
+	s.asked = 0
+	return asked
 }
 
 // keySourceFunc is a function as a KeySource.
@@ -108,79 +54,304 @@ type keySourceFunc func(context.Context) ([][]byte, error)
 
 func (f keySourceFunc) CookieKeys(ctx context.Context) ([][]byte, error) { return f(ctx) }
 
-// waitFor polls for what another goroutine is about to do.
-func waitFor(t *testing.T, done func() bool) {
+// newTestKeys returns the keys of source with the bubble's clock, and their log.
+func newTestKeys(t *testing.T, source KeySource) (*cookieKeys, *testLog) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not happen")
+	log := new(testLog)
+	keys, err := newCookieKeys(source, time.Now, slog.New(slog.NewJSONHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys, log
+}
+
+// sealedWith returns a text that key sealed.
+func sealedWith(t *testing.T, key []byte) string {
+	t.Helper()
+	ring, err := seal.NewRing(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring.SealString([]byte("plain"), nil)
+}
+
+func TestKeys_AreCopiedAndHidden(t *testing.T) {
+	t.Parallel()
+	key := testKey(1)
+	keys := Keys(key)
+	clear(key)
+	if got, err := keys.CookieKeys(t.Context()); err != nil || string(got[0]) != string(testKey(1)) {
+		t.Errorf("the keys are %v, %v", got, err)
+	}
+	text := fmt.Sprintf("%v %+v %#v %s %x", keys, keys, keys, keys, keys)
+	if encoded, err := json.Marshal(keys); err != nil || strings.Contains(text+string(encoded), "\x01") || strings.Contains(text+string(encoded), "0101") ||
+		strings.Contains(text+string(encoded), "AQEB") || strings.Contains(text, "1 1 1") {
+		t.Errorf("printed, the keys are %s, as JSON %s (%v)", text, encoded, err)
+	}
+}
+
+// Fixed keys need no source.
+func TestCookieKeys_FixedKeysAreNeverRead(t *testing.T) {
+	t.Parallel()
+	keys, _ := newTestKeys(t, Keys(testKey(2), testKey(1)))
+	if keys.source != nil {
+		t.Error("fixed keys have a source")
+	}
+	for _, key := range [][]byte{testKey(1), testKey(2)} {
+		if plain, err := keys.open(sealedWith(t, key), nil); string(plain) != "plain" || err != nil {
+			t.Errorf("opened %q, %v", plain, err)
 		}
 	}
-}
-
-func TestForgedCookiesDoNotAskForKeysAgainAndAgain(t *testing.T) {
-	t.Parallel()
-	service := &keyService{keys: [][]byte{testKey(1)}}
-	c := newKeyServiceClient(t, service, nil)
-	c.start(t)
-	forged := newOfflineClient(t, func(cfg *Config) { cfg.CookieKeys = Keys(testKey(9)) }).start(t)
-	c.clock.Advance(keyPause)
-	asked := service.count()
-	for range 1000 {
-		c.wantRefusal(t, requestWith(forged...), "unknown_key")
+	text, err := keys.seal([]byte("plain"), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := service.count() - asked; n != 1 {
-		t.Errorf("1000 cookies asked for the keys %d times", n)
+	newest, _ := newTestKeys(t, Keys(testKey(2)))
+	if _, err := newest.open(text, nil); err != nil {
+		t.Errorf("the newest key does not seal: %v", err)
+	}
+	if _, err := keys.open(sealedWith(t, testKey(3)), nil); !errors.Is(err, seal.ErrUnknownKey) {
+		t.Errorf("an unknown key: %v", err)
 	}
 }
 
-func TestKeysThatCannotBeRead(t *testing.T) {
+// New asks nobody; the first use does, and then one a minute.
+func TestCookieKeys_AreReadOnceAMinute(t *testing.T) {
 	t.Parallel()
-	down := errors.New("the key service is down")
-	service := &keyService{err: down}
-	c := newKeyServiceClient(t, service, nil)
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", sayWho)
-	mux.Handle("/me", c.RequireLogin(http.HandlerFunc(sayWho)))
-	handler := c.Middleware(mux)
-	ask := func(path string, cookies ...*http.Cookie) *httptest.ResponseRecorder {
-		r := requestWith(cookies...)
-		r.URL.Path, r.RequestURI = path, path
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, r)
-		return w
-	}
-	cookies := newOfflineClient(t, func(cfg *Config) { cfg.Now = c.clock.Now }).start(t)
-	if w := ask("/me", cookies...); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("a protected page without keys: %d %v", w.Code, w.Header())
-	}
-	if w := ask("/", cookies...); w.Code != http.StatusOK {
-		t.Errorf("a public page without keys: %d", w.Code)
-	}
-	service.set(nil, testKey(1))
-	c.clock.Advance(keyPause)
-	if w := ask("/me", cookies...); w.Code != http.StatusOK {
-		t.Errorf("when there are keys: %d %s", w.Code, w.Body)
-	}
-	for what, fails := range map[string]func(){
-		"an error":    func() { service.set(down) },
-		"no key":      func() { service.set(nil) },
-		"a short key": func() { service.set(nil, []byte("short")) },
+	synctest.Test(t, func(t *testing.T) {
+		service := &keyService{keys: [][]byte{testKey(1)}}
+		keys, _ := newTestKeys(t, service)
+		want := func(what string, asked int) {
+			t.Helper()
+			synctest.Wait() // for a read in the background
+			if n := service.took(); n != asked {
+				t.Errorf("%s: the keys were read %d times, want %d", what, n, asked)
+			}
+		}
+		open := func() {
+			t.Helper()
+			for range 100 {
+				if _, err := keys.open(sealedWith(t, testKey(1)), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		want("at first", 0)
+		open()
+		want("when a key is first needed", 1)
+		time.Sleep(keyAge - 1)
+		open()
+		want("within a minute", 0)
+		time.Sleep(1)
+		open()
+		want("after a minute", 1)
+	})
+}
+
+// One replica has the new key before the other, which then meets a cookie that it
+// cannot open yet.
+func TestCookieKeys_AnUnknownKeyMayBeNew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		service := &keyService{keys: [][]byte{testKey(1)}}
+		keys, _ := newTestKeys(t, service)
+		if _, err := keys.seal(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		service.set(nil, testKey(2), testKey(1))
+		time.Sleep(keyPause)
+		for _, key := range [][]byte{testKey(2), testKey(1)} {
+			if plain, err := keys.open(sealedWith(t, key), nil); string(plain) != "plain" || err != nil {
+				t.Errorf("opened %q, %v", plain, err)
+			}
+		}
+		if n := service.took(); n != 2 {
+			t.Errorf("the keys were read %d times", n)
+		}
+		// The old key goes with the next read.
+		service.set(nil, testKey(2))
+		time.Sleep(keyAge)
+		_, _ = keys.seal(nil, nil) // has them read in the background
+		synctest.Wait()
+		if _, err := keys.open(sealedWith(t, testKey(1)), nil); !errors.Is(err, seal.ErrUnknownKey) {
+			t.Errorf("the old key: %v", err)
+		}
+	})
+}
+
+func TestCookieKeys_ForgedCookiesHaveThemReadOnceASecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		service := &keyService{keys: [][]byte{testKey(1)}}
+		keys, _ := newTestKeys(t, service)
+		forged := sealedWith(t, testKey(9))
+		for second, want := range []int{1, 1, 1} { // the first is that of the first use
+			service.took()
+			for range 1000 {
+				if _, err := keys.open(forged, nil); !errors.Is(err, seal.ErrUnknownKey) {
+					t.Fatal(err)
+				}
+			}
+			if n := service.took(); n != want {
+				t.Errorf("second %d: 1000 cookies had the keys read %d times", second, n)
+			}
+			time.Sleep(keyPause)
+		}
+		// What is altered has nothing to do with the keys.
+		if _, err := keys.open("AAAA", nil); err == nil || service.took() != 0 {
+			t.Errorf("an altered cookie: %v", err)
+		}
+	})
+}
+
+func TestCookieKeys_TheOldOnesStayWhileTheyCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for what, fails := range map[string]func(*keyService){
+		"an error":    func(s *keyService) { s.set(errors.New("the key service is down")) },
+		"no key":      func(s *keyService) { s.set(nil) },
+		"a short key": func(s *keyService) { s.set(nil, []byte("short")) },
 	} {
-		fails()
-		c.clock.Advance(keyAge)
-		asked := service.count()
-		if w := ask("/me", cookies...); w.Code != http.StatusOK {
-			t.Errorf("after %s: %d %s", what, w.Code, w.Body)
-		}
-		waitFor(t, func() bool { return service.count() > asked })
-		if w := ask("/me", cookies...); w.Code != http.StatusOK {
-			t.Errorf("after %s was read: %d %s", what, w.Code, w.Body)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			service := &keyService{keys: [][]byte{testKey(1)}}
+			keys, log := newTestKeys(t, service)
+			text, err := keys.seal([]byte("plain"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fails(service)
+			for range 3 {
+				time.Sleep(keyAge)
+				if plain, err := keys.open(text, nil); string(plain) != "plain" || err != nil {
+					t.Errorf("after %s: opened %q, %v", what, plain, err)
+				}
+				synctest.Wait()
+			}
+			if n := service.took(); n != 4 {
+				t.Errorf("after %s: the keys were read %d times", what, n)
+			}
+			if !strings.Contains(log.String(), "could not read the cookie keys") || strings.Contains(log.String(), "short\"") {
+				t.Errorf("the log says\n%s", log)
+			}
+		})
 	}
 }
 
-func TestKeyFile(t *testing.T) {
+// Callers that wait for the first keys wait together, and not one after the other;
+// and for a while only.
+func TestCookieKeys_CallersWaitTogetherForASlowSource(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		keys, _ := newTestKeys(t, keySourceFunc(func(ctx context.Context) ([][]byte, error) {
+			calls++
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}))
+		answers := make(chan error)
+		start := time.Now()
+		for range 4 {
+			go func() { answers <- errOf(keys.ring()) }()
+		}
+		for range 4 {
+			wantCode(t, <-answers, CodeCookieKeysUnavailable)
+		}
+		if waited := time.Since(start); waited != keyTimeout || calls != 1 {
+			t.Errorf("the last of 4 waited %v, and the source was called %d times", waited, calls)
+		}
+	})
+}
+
+// net/http recovers for a request's own goroutine only.
+func TestCookieKeys_APanicInTheBackgroundIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reads := 0
+		keys, log := newTestKeys(t, keySourceFunc(func(context.Context) ([][]byte, error) {
+			if reads++; reads == 2 {
+				panic("a fault of the source")
+			}
+			return [][]byte{testKey(1)}, nil
+		}))
+		for range 3 {
+			if _, err := keys.seal(nil, nil); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			time.Sleep(keyAge)
+		}
+		if reads != 3 || !strings.Contains(log.String(), "panic in KeySource") {
+			t.Errorf("%d reads; the log says\n%s", reads, log)
+		}
+	})
+}
+
+// Without any keys, a person may well be signed in. A Store has nothing to do with
+// it.
+func TestCookieKeysUnavailable_IsNotTheStoresOutage(t *testing.T) {
+	t.Parallel()
+	for what, keep := range keptIn {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			service := &keyService{err: errors.New("the key service is down")}
+			var keys KeySource = Keys(testKey(1))
+			signIn := func(cfg *Config) { keep(cfg); cfg.CookieKeys = keys }
+			with := newOfflineClient(t, signIn)
+			cookies := with.start(t)
+			keys = service
+			c := newOfflineClient(t, func(cfg *Config) {
+				signIn(cfg)
+				cfg.Now = with.clock.Now
+				if with.refresher.shared != nil {
+					cfg.Store = with.refresher.shared.store
+				}
+			})
+			// A session in a Store needs no cookie keys.
+			needsKeys := !c.sessions.keeper.onServer()
+			protected := c.Middleware(c.RequireLogin(http.HandlerFunc(saySubject)))
+			public := c.Middleware(http.HandlerFunc(saySubject))
+			if w, _ := serves(public, cookies); w.Code != http.StatusOK {
+				t.Errorf("a public page answers %d", w.Code)
+			}
+			w, _ := serves(protected, cookies)
+			_, sessionErr := c.Session(requestWith(cookies...))
+			_, checkErr := c.Check(requestWith(cookies...))
+			if needsKeys {
+				if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || len(w.Result().Cookies()) > 0 {
+					t.Errorf("a protected page answers %d %v", w.Code, w.Header())
+				}
+				if !strings.Contains(w.Body.String(), string(CodeCookieKeysUnavailable)) || strings.Contains(w.Body.String(), "key service") {
+					t.Errorf("a protected page says %s", w.Body)
+				}
+				wantCode(t, sessionErr, CodeCookieKeysUnavailable)
+				wantCode(t, checkErr, CodeCookieKeysUnavailable)
+			} else if w.Code != http.StatusOK || sessionErr != nil || checkErr != nil {
+				t.Errorf("a protected page answers %d; %v, %v", w.Code, sessionErr, checkErr)
+			}
+			// Nobody can sign in, whatever keeps the sessions.
+			login, _ := serves(public, nil)
+			if login.Code != http.StatusOK {
+				t.Errorf("a stranger's public page answers %d", login.Code)
+			}
+			wantCode(t, c.Ready(t.Context()), CodeCookieKeysUnavailable)
+			log := c.log.String()
+			if strings.Contains(log, string(CodeStoreUnavailable)) || !strings.Contains(log, "the key service is down") {
+				t.Errorf("the log says\n%s", log)
+			}
+			if got := c.refusals(); len(got) > 0 {
+				t.Errorf("the cookie was refused for %q", got)
+			}
+
+			service.set(nil, testKey(1))
+			c.clock.Advance(keyPause)
+			with.clock.Advance(keyPause)
+			if w, _ := serves(protected, cookies); w.Code != http.StatusOK {
+				t.Errorf("when there are keys, a protected page answers %d", w.Code)
+			}
+		})
+	}
+}
+
+func TestKeyFile_ReadsBase64OfAnyKind(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys")
 	one, two := base64.StdEncoding.EncodeToString(testKey(1)), base64.RawURLEncoding.EncodeToString(testKey(2))
@@ -196,7 +367,7 @@ func TestKeyFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte(one+"\n!"+two), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := KeyFile(path).CookieKeys(t.Context()); err == nil || strings.Contains(err.Error(), two) {
+	if _, err := KeyFile(path).CookieKeys(t.Context()); err == nil || strings.Contains(err.Error(), two) || !strings.Contains(err.Error(), "key 2 is not base64") {
 		t.Errorf("half a key: %v", err)
 	}
 	if _, err := KeyFile(path + "x").CookieKeys(t.Context()); err == nil || strings.Contains(err.Error(), path) {
@@ -204,7 +375,7 @@ func TestKeyFile(t *testing.T) {
 	}
 }
 
-func TestCookieKeysFileInTheEnvironment(t *testing.T) {
+func TestKeyFile_FromTheEnvironment(t *testing.T) {
 	dir := t.TempDir()
 	for text, problem := range map[string]string{
 		base64.StdEncoding.EncodeToString(testKey(1)): "",

@@ -1,190 +1,220 @@
 package oidcrp_test
 
+// This file opens several logins in one browser, and the same login more than
+// once.
+
 import (
 	"context"
 	"errors"
 	"fmt"
-	"html"
-	"maps"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-// A loginHook is a Config.OnLogin.
-type loginHook = func(context.Context, *http.Request, *oidcrp.Session) error
-
-// onLoginApp is an app that asks onLogin about each login.
-func onLoginApp(t *testing.T, store oidcrp.Store, refused *[]oidcrp.LoginEvent, onLogin loginHook) *testApp {
-	t.Helper()
-	return newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
-		c.OnLogin, c.Store = onLogin, store
-		c.Trace.LoginRefused = collect(refused)
-	}})
-}
-
-func TestOnLogin_RunsOnceForADoubleClick(t *testing.T) {
+func TestLogins_TabsFinishInAnyOrder(t *testing.T) {
 	t.Parallel()
-	var runs atomic.Int32
-	var refused []oidcrp.LoginEvent
-	app := onLoginApp(t, nil, &refused, func(context.Context, *http.Request, *oidcrp.Session) error {
-		runs.Add(1)
-		return nil
-	})
-	browser := app.provider.Browser()
-	callback := comeBack(t, app, browser, "/tab/1").String()
-	cookies := cookiesFor(t, app, browser)
-	var clicks sync.WaitGroup
-	for range 5 {
-		clicks.Go(func() {
-			r, _ := http.NewRequest(http.MethodGet, callback, nil)
-			for _, cookie := range cookies {
-				r.AddCookie(cookie)
+	orders := [][]int{{0, 1, 2, 3, 4}, {4, 3, 2, 1, 0}}
+	for range 4 {
+		orders = append(orders, rand.Perm(oidcrp.MaxTransactions))
+	}
+	for _, order := range orders {
+		t.Run(fmt.Sprint(order), func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, setup{provider: autoLogin})
+			browser := app.provider.Browser()
+			var authorizations [oidcrp.MaxTransactions]string
+			for tab := range authorizations {
+				authorizations[tab] = follow(t, browser, fmt.Sprintf("%s/tab/%d", app.URL, tab)).String()
 			}
-			res, err := noRedirects(http.DefaultClient).Do(r)
-			if err != nil {
-				t.Error(err)
-				return
+			for _, tab := range order {
+				res, page := get(t, browser, authorizations[tab])
+				want := fmt.Sprintf("/tab/%d", tab)
+				if res.StatusCode != http.StatusOK || res.Request.URL.Path != want {
+					t.Errorf("tab %d ended at %s with %s\n%s", tab, res.Request.URL, res.Status, page)
+				}
 			}
-			readBody(t, res)
-			if got := res.Header.Get("Location"); res.StatusCode != http.StatusFound || got != app.URL+"/tab/1" {
-				t.Errorf("a click led to %s, %s", res.Status, got)
+			if n := app.provider.Count(oidctest.EndpointToken); n != oidcrp.MaxTransactions {
+				t.Errorf("%d token requests, want one for each tab", n)
+			}
+			if left := transactionCookies(app, browser); len(left) != 0 {
+				t.Errorf("cookies are left of logins that are over: %q", left)
 			}
 		})
+	}
+}
+
+func TestLogins_LongAddressesDoNotFillTheCookieHeader(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	browser := app.provider.Browser()
+	long := "/tab/" + strings.Repeat("x", oidcrp.MaxReturnTo-10)
+	var callback *url.URL
+	for tab := range oidcrp.MaxTransactions {
+		callback = comeBack(t, app, browser, fmt.Sprintf("%s%d", long, tab))
+		app.clock.Advance(time.Second)
+		r := oidcrp.RequestWith(app.cookiesOf(t, browser)...)
+		if size := len(r.Header.Get("Cookie")); size > 7<<10 || size < 1<<10 {
+			t.Errorf("%d bytes of cookies with %d tabs", size, tab+1)
+		}
+	}
+	if res, _ := get(t, browser, callback.String()); res.Request.URL.Path != long+"4" {
+		t.Errorf("the newest login ended at %s", res.Request.URL)
+	}
+}
+
+func TestLogins_ASixthTabTakesThePlaceOfTheOldest(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"the oldest", "another"} {
+		t.Run(first+" comes back first", func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, setup{provider: autoLogin})
+			browser := app.provider.Browser()
+			var callbacks []*url.URL
+			for tab := range oidcrp.MaxTransactions + 1 {
+				callbacks = append(callbacks, comeBack(t, app, browser, fmt.Sprintf("/tab/%d", tab)))
+				app.clock.Advance(time.Second)
+			}
+			left := transactionCookies(app, browser)
+			if len(left) != oidcrp.MaxTransactions {
+				t.Errorf("%d logins are under way, want %d", len(left), oidcrp.MaxTransactions)
+			}
+			if slices.Contains(left, oidcrp.LoginCookie(app.client, callbacks[0].Query().Get("state"))) {
+				t.Error("the oldest login is still under way")
+			}
+			if first == "another" {
+				get(t, browser, callbacks[3].String())
+			}
+			// It starts again, or has a session already.
+			for tab, callback := range callbacks {
+				res, page := get(t, browser, callback.String())
+				if want := fmt.Sprintf("/tab/%d", tab); res.StatusCode != http.StatusOK || res.Request.URL.Path != want {
+					t.Errorf("tab %d ended at %s with %s\n%s", tab, res.Request.URL, res.Status, page)
+				}
+			}
+		})
+	}
+}
+
+// A snapshot is a request as a browser would send it now, whatever becomes of
+// its cookies afterwards.
+type snapshot struct {
+	url     string
+	cookies []*http.Cookie
+}
+
+func takeSnapshot(browser *http.Client, page *url.URL) snapshot {
+	return snapshot{url: page.String(), cookies: browser.Jar.Cookies(page)}
+}
+
+func (s snapshot) request(ctx context.Context, t testing.TB) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range s.cookies {
+		r.AddCookie(cookie)
+	}
+	r.Header.Set("Accept", "text/html")
+	return r
+}
+
+// send sends the request and checks that it leads to want with a session.
+func (s snapshot) send(t *testing.T, app *testApp, want string) {
+	t.Helper()
+	res, err := noRedirects(app.provider.HTTPClient()).Do(s.request(t.Context(), t))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer res.Body.Close()
+	hasSession := slices.ContainsFunc(res.Cookies(), func(c *http.Cookie) bool {
+		return sessionCookieName.MatchString(c.Name) && c.Value != ""
+	})
+	if got := res.Header.Get("Location"); res.StatusCode != http.StatusFound || got != app.URL+want || !hasSession {
+		t.Errorf("the answer is %s to %q, with a session: %t; want 302 to %s with one", res.Status, got, hasSession, want)
+	}
+}
+
+func TestLogins_TheSameCallbackSpendsItsCodeOnce(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	browser := app.provider.Browser()
+
+	twice := takeSnapshot(browser, comeBack(t, app, browser, "/tab/1"))
+	twice.send(t, app, "/tab/1")
+	twice.send(t, app, "/tab/1")
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("one after the other: %d token requests, want 1", n)
+	}
+
+	together := takeSnapshot(browser, comeBack(t, app, browser, "/tab/2"))
+	var clicks sync.WaitGroup
+	for range 16 {
+		clicks.Go(func() { together.send(t, app, "/tab/2") })
 	}
 	clicks.Wait()
-	if n := runs.Load(); n != 1 || len(refused) > 0 {
-		t.Errorf("OnLogin ran %d times, want once; refused: %+v", n, refused)
+	if n := app.provider.Count(oidctest.EndpointToken); n != 2 {
+		t.Errorf("together: %d token requests, want 1", n-1)
 	}
 }
 
-func TestOnLogin_SeesTheClaimsBeforeThereIsASession(t *testing.T) {
+func TestLogins_ARefusedCallbackIsNotRedeemedAgain(t *testing.T) {
 	t.Parallel()
-	store := oidcrp.NewHookStore(nil)
-	accounts := make(map[string]string)
-	var refused []oidcrp.LoginEvent
-	app := onLoginApp(t, store, &refused, func(ctx context.Context, r *http.Request, s *oidcrp.Session) error {
-		var claims struct {
-			Email string `json:"email"`
-		}
-		if err := s.Claims(&claims); err != nil {
-			return err
-		}
-		accounts[s.Issuer()+" "+s.Subject()] = claims.Email
-		if _, ok := ctx.Deadline(); !ok {
-			t.Error("OnLogin has no limit in time")
-		}
-		if r.URL.Path != "/auth/callback" || s.ACR() != "eidas1" || s.ID() == "" {
-			t.Errorf("OnLogin gets %s and %v", r.URL, s)
-		}
-		if n := store.Took(oidcrp.OpSet, oidcrp.OpAdd); n != 0 {
-			t.Errorf("%d writes to the store before OnLogin", n)
-		}
-		return nil
-	})
+	app := newTestApp(t, setup{provider: autoLogin})
 	browser := app.provider.Browser()
-	get(t, browser, comeBack(t, app, browser, "/tab/1").String())
-	if got := app.who(t, browser, "/tab/1"); got.Sub != "alice" {
-		t.Errorf("signed in as %q, want alice", got.Sub)
-	}
-	if want := map[string]string{app.provider.Issuer() + " alice": "alice@example.org"}; !maps.Equal(accounts, want) {
-		t.Errorf("the accounts are %v, want %v", accounts, want)
-	}
-}
-
-func TestOnLogin_RefusesWithWordsForThePerson(t *testing.T) {
-	t.Parallel()
-	words := map[string]string{"en": "Only agents of the ministry may <enter>.", "fr": "Seuls les agents du ministère peuvent <entrer>."}
-	explain := func(language string) string { return words[language] }
-	for _, tt := range []struct {
-		what    string
-		refusal error
-		en, fr  string
-		detail  bool
-	}{
-		{"with words", oidcrp.Refuse("not an agent", explain), words["en"], words["fr"], true},
-		{"with words, wrapped", fmt.Errorf("accounts: %w", oidcrp.Refuse("not an agent", explain)), words["en"], words["fr"], true},
-		{"without", oidcrp.Refuse("not an agent", nil), "Your account was recognised, but it has no access to this service.",
-			"Votre compte a été reconnu, mais il n’a pas accès à ce service.", false},
-	} {
-		for language, want := range map[string]string{"en": tt.en, "fr": tt.fr} {
-			for _, script := range []bool{false, true} {
-				testRefusal(t, tt.what+" in "+language, tt.refusal, language, want, script, tt.detail)
-			}
+	app.provider.Misbehave(fault.IDTokenWrongNonce)
+	twice := takeSnapshot(browser, comeBack(t, app, browser, "/tab/1"))
+	for range 2 {
+		res, err := app.provider.HTTPClient().Do(twice.request(t.Context(), t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page := readBody(t, res); res.StatusCode != http.StatusBadGateway {
+			t.Errorf("the answer is %s, want 502\n%s", res.Status, page)
 		}
 	}
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
 }
 
-func testRefusal(t *testing.T, what string, refusal error, language, words string, script, detail bool) {
-	t.Helper()
-	store := oidcrp.NewHookStore(nil)
-	var refused []oidcrp.LoginEvent
-	app := onLoginApp(t, store, &refused, func(context.Context, *http.Request, *oidcrp.Session) error { return refusal })
+func TestLogins_ACanceledCallbackDoesNotSpoilTheNext(t *testing.T) {
+	t.Parallel()
+	var token *gate
+	app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) { token = newGate(c, "/token") }})
 	browser := app.provider.Browser()
-	callback := comeBack(t, app, browser, "/tab/1")
-	accept := acceptHTML
-	if script {
-		accept = "Accept: application/json"
-	}
-	res, body := app.asks(t, browser, "GET", callback.RequestURI(), accept, "Accept-Language: "+language)
-	if res.StatusCode != http.StatusForbidden {
-		t.Fatalf("%s: %s\n%s", what, res.Status, body)
-	}
-	if script {
-		want := ""
-		if detail {
-			want = words
-		}
-		if got := jsonMember(t, body, "detail"); got != want || jsonMember(t, body, "code") != "login_refused" {
-			t.Errorf("%s: the answer is %s, want the detail %q", what, body, want)
-		}
-	} else if !strings.Contains(body, "<p>"+html.EscapeString(words)+"</p>") {
-		t.Errorf("%s: the page does not say %q:\n%s", what, words, body)
-	}
-	if strings.Contains(body, "not an agent") || !strings.Contains(app.log.String(), "not an agent") {
-		t.Errorf("%s: the reason is on the page, or not in the log:\n%s", what, body)
-	}
-	if len(refused) != 1 || refused[0].Code != oidcrp.CodeLoginRefused || refused[0].Reason != "not an agent" || refused[0].Login == "" {
-		t.Errorf("%s: the events are %+v", what, refused)
-	}
-	for _, cookie := range res.Cookies() {
-		if cookie.MaxAge >= 0 {
-			t.Errorf("%s: the answer sets the cookie %v", what, cookie)
-		}
-	}
-	if n := store.Took(oidcrp.OpSet, oidcrp.OpAdd); n != 0 || app.who(t, browser, "/").Sub != "" {
-		t.Errorf("%s: %d writes to the store, or there is a session", what, n)
-	}
-}
+	click := takeSnapshot(browser, comeBack(t, app, browser, "/tab/1"))
 
-func TestOnLogin_AnyOtherErrorIsAFaultOfTheApp(t *testing.T) {
-	t.Parallel()
-	for what, fails := range map[string]func() error{
-		"an error":                 func() error { return errors.New("s0me database is down") },
-		"a code":                   func() error { return oidcrp.CodeTransactionLost },
-		"an error of this package": func() error { return &oidcrp.Error{Op: "s0me", Code: oidcrp.CodeNoSession} },
-		"a panic":                  func() error { panic("s0me bug") },
-	} {
-		runs := 0
-		var refused []oidcrp.LoginEvent
-		app := onLoginApp(t, nil, &refused, func(context.Context, *http.Request, *oidcrp.Session) error {
-			runs++
-			return fails()
-		})
-		browser := app.provider.Browser()
-		res, body := get(t, browser, comeBack(t, app, browser, "/tab/1").String())
-		if res.StatusCode != http.StatusInternalServerError || strings.Contains(body, "s0me") {
-			t.Errorf("%s: %s at %s\n%s", what, res.Status, res.Request.URL.Path, body)
-		}
-		if len(refused) != 1 || refused[0].Code != oidcrp.CodeInternal || refused[0].Reason != "" {
-			t.Errorf("%s: the events are %+v", what, refused)
-		}
-		if got := app.who(t, browser, "/"); got.Sub != "" || runs != 1 {
-			t.Errorf("%s: %q is signed in, after OnLogin ran %d times", what, got.Sub, runs)
-		}
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	r := click.request(ctx, t)
+	go func() {
+		_, err := app.client.Callback(ctx, r)
+		failed <- err
+	}()
+	<-token.reached
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) || !errors.Is(err, oidcrp.CodeCanceled) {
+		t.Errorf("the request that was given up got %v, want a cancellation", err)
+	}
+
+	var second sync.WaitGroup
+	second.Go(func() { click.send(t, app, "/tab/1") })
+	close(token.open)
+	second.Wait()
+	click.send(t, app, "/tab/1")
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("%d token requests, want 1", n)
 	}
 }

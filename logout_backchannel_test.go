@@ -1,12 +1,12 @@
-package oidcrp
+package oidcrp_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,17 +17,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oidcrp/oidcrp/internal/strictjson"
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
+
+// logoutEvent is the event that makes a token a Logout Token (Back-Channel Logout
+// 2.4).
+const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
 // A logoutApp is an app that knows its sessions' sids, and that its provider
 // reaches for back-channel logout.
 type logoutApp struct {
 	*testApp
-	received []BackChannelEvent
-	replayed []BackChannelEvent
+	received []oidcrp.BackChannelEvent
+	replayed []oidcrp.BackChannelEvent
 }
 
 func newLogoutApp(t testing.TB, s setup) *logoutApp {
@@ -47,7 +51,7 @@ func newLogoutApp(t testing.TB, s setup) *logoutApp {
 	client.BackChannelLogoutURI = "http://app.invalid/auth/backchannel-logout"
 	s.provider.Clients = []oidctest.Client{client}
 	change := s.config
-	s.config = func(c *Config) {
+	s.config = func(c *oidcrp.Config) {
 		c.Registration.IDTokenSignedResponseAlg = "RS256"
 		c.Trace.BackChannelReceived = collect(&a.received)
 		c.Trace.TokenReplayed = collect(&a.replayed)
@@ -55,9 +59,9 @@ func newLogoutApp(t testing.TB, s setup) *logoutApp {
 			change(c)
 		}
 	}
-	s.routes = func(c *Client, mux *http.ServeMux) {
+	s.routes = func(c *oidcrp.Client, mux *http.ServeMux) {
 		mux.Handle("/sid", c.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s, _ := SessionFromContext(r.Context())
+			s, _ := oidcrp.SessionFromContext(r.Context())
 			json.NewEncoder(w).Encode(map[string]string{"sid": s.SID()})
 		})))
 	}
@@ -112,12 +116,12 @@ func (a *logoutApp) signedIn(t testing.TB, browser *http.Client) bool {
 func (a *logoutApp) claims() map[string]any {
 	return map[string]any{
 		"iss": a.provider.Issuer(), "aud": oidctest.ClientID, "sub": "alice",
-		"iat": a.clock.Now().Unix(), "exp": a.clock.Now().Add(2 * time.Minute).Unix(), "jti": randomText(),
-		"events": map[string]any{logoutTokenEvent: map[string]any{}},
+		"iat": a.clock.Now().Unix(), "exp": a.clock.Now().Add(2 * time.Minute).Unix(), "jti": rand.Text(),
+		"events": map[string]any{logoutEvent: map[string]any{}},
 	}
 }
 
-func TestLogoutTokenFaults(t *testing.T) {
+func TestBackChannel_FaultsOfLogoutTokens(t *testing.T) {
 	t.Parallel()
 	tested := 0
 	for _, f := range fault.All() {
@@ -148,70 +152,6 @@ func TestLogoutTokenFaults(t *testing.T) {
 	}
 }
 
-func TestLogoutTokenClaims(t *testing.T) {
-	t.Parallel()
-	a := newLogoutApp(t, setup{})
-	at := func(d time.Duration) int64 { return a.clock.Now().Add(d).Unix() }
-	event := func(value any) map[string]any { return map[string]any{logoutTokenEvent: value} }
-	const absent = "absent"
-	for _, tt := range []struct {
-		what, claim string
-		value       any
-		check       string // that refuses it; empty if none does
-	}{
-		{"nothing unusual", "x", 1, ""},
-		{"an aud that is an array", "aud", []string{oidctest.ClientID}, ""},
-		{"another audience as well", "aud", []string{oidctest.ClientID, "other"}, "aud"},
-		{"no aud", "aud", absent, "aud"},
-		{"an empty aud", "aud", []string{}, "aud"},
-		{"an aud in upper case", "aud", strings.ToUpper(oidctest.ClientID), "aud"},
-		{"an iss with a slash", "iss", a.provider.Issuer() + "/", "iss"},
-		{"no iss", "iss", absent, "iss"},
-		{"an iat of ten minutes ago", "iat", at(-10 * time.Minute), ""},
-		{"an iat of twelve minutes ago", "iat", at(-12 * time.Minute), "iat"},
-		{"an iat half a minute ahead", "iat", at(30 * time.Second), ""},
-		{"an iat two minutes ahead", "iat", at(2 * time.Minute), "iat"},
-		{"an iat in words", "iat", "now", "iat"},
-		{"an iat of null", "iat", nil, "iat"},
-		{"no exp", "exp", absent, ""},
-		{"an exp of half a minute ago", "exp", at(-30 * time.Second), ""},
-		{"an exp of two minutes ago", "exp", at(-2 * time.Minute), "exp"},
-		{"an exp in words", "exp", "never", "exp"},
-		{"an exp of 0", "exp", 0, "exp"},
-		{"no jti", "jti", absent, "jti"},
-		{"an empty jti", "jti", "", "jti"},
-		{"a jti that is a number", "jti", 1, "jti"},
-		{"a jti of null", "jti", nil, "jti"},
-		{"no events", "events", absent, "events"},
-		{"events of null", "events", nil, "events"},
-		{"events as text", "events", logoutTokenEvent, "events"},
-		{"events as a list", "events", []string{logoutTokenEvent}, "events"},
-		{"no event", "events", map[string]any{}, "events"},
-		{"an event of null", "events", event(nil), "events"},
-		{"an event of true", "events", event(true), "events"},
-		{"an event with members", "events", event(map[string]any{"reason": "x"}), ""},
-		{"another event as well", "events", map[string]any{logoutTokenEvent: map[string]any{}, "urn:x": nil}, ""},
-		{"an event in upper case", "events", map[string]any{strings.ToUpper(logoutTokenEvent): map[string]any{}}, "events"},
-		{"a nonce", "nonce", "n", "nonce"},
-		{"an empty nonce", "nonce", "", "nonce"},
-		{"a nonce of null", "nonce", nil, "nonce"},
-		{"a nonce that is a number", "nonce", 1, "nonce"},
-		{"no sub and no sid", "sub", absent, "sub"},
-		{"an empty sub and no sid", "sub", "", "sub"},
-		{"a sub that is a number", "sub", 1, "sub"},
-		{"a sid that is a number", "sid", 1, "sid"},
-		{"an empty sid beside sub", "sid", "", ""},
-		{"a sid with odd characters", "sid", "a b\"'&#%<\\~", ""},
-	} {
-		claims := a.claims()
-		claims[tt.claim] = tt.value
-		if tt.value == absent {
-			delete(claims, tt.claim)
-		}
-		a.wantVerdict(t, tt.what, a.provider.SignClaims("RS256", claims, nil), tt.check)
-	}
-}
-
 // wantVerdict fails the test unless a Logout Token is refused for its check, or
 // accepted if that is empty.
 func (a *logoutApp) wantVerdict(t *testing.T, what, token, check string) {
@@ -219,7 +159,7 @@ func (a *logoutApp) wantVerdict(t *testing.T, what, token, check string) {
 	a.received = nil
 	status := a.ends(t, token)
 	err := a.received[0].Err
-	var refused *TokenError
+	var refused *oidcrp.TokenError
 	switch {
 	case check == "" && (status != 200 || err != nil):
 		t.Errorf("%s: %d, %v", what, status, err)
@@ -228,7 +168,7 @@ func (a *logoutApp) wantVerdict(t *testing.T, what, token, check string) {
 	}
 }
 
-func TestLogoutTokenHeaders(t *testing.T) {
+func TestBackChannel_HeadersOfLogoutTokens(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	for _, tt := range []struct {
@@ -260,7 +200,7 @@ func TestLogoutTokenHeaders(t *testing.T) {
 	}
 }
 
-func TestLogoutTokensOfNewKeys(t *testing.T) {
+func TestBackChannel_NewKeys(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -270,7 +210,7 @@ func TestLogoutTokensOfNewKeys(t *testing.T) {
 	}
 }
 
-func TestBackChannelRequests(t *testing.T) {
+func TestBackChannel_Requests(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	const form = "application/x-www-form-urlencoded"
@@ -322,12 +262,12 @@ func TestBackChannelRequests(t *testing.T) {
 	}
 }
 
-func TestLogoutTokensWorkOnce(t *testing.T) {
+func TestBackChannel_ATokenWorksOnce(t *testing.T) {
 	t.Parallel()
-	for _, store := range []func() Store{
-		func() Store { return nil }, func() Store { return NewMemoryStore(0) }, func() Store { return PlainStore(NewMemoryStore(0)) },
+	for _, store := range []func() oidcrp.Store{
+		func() oidcrp.Store { return nil }, func() oidcrp.Store { return oidcrp.NewMemoryStore(0) }, func() oidcrp.Store { return oidcrp.PlainStore(oidcrp.NewMemoryStore(0)) },
 	} {
-		a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store() }})
+		a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = store() }})
 		token := a.provider.LogoutToken(oidctest.ClientID, "alice", "")
 		if status := a.ends(t, token); status != 200 {
 			t.Fatalf("%T: answered %d", store(), status)
@@ -347,10 +287,10 @@ func TestLogoutTokensWorkOnce(t *testing.T) {
 }
 
 // Of the same token many times at once, one counts.
-func TestLogoutTokensWorkOnceAtOnce(t *testing.T) {
+func TestBackChannel_ATokenWorksOnceAtOnce(t *testing.T) {
 	t.Parallel()
-	c := newLogoutApp(t, setup{config: func(c *Config) {
-		c.Store, c.Trace = NewMemoryStore(0), Trace{}
+	c := newLogoutApp(t, setup{config: func(c *oidcrp.Config) {
+		c.Store, c.Trace = oidcrp.NewMemoryStore(0), oidcrp.Trace{}
 	}})
 	token := c.provider.LogoutToken(oidctest.ClientID, "alice", "")
 	var accepted atomic.Int32
@@ -369,9 +309,9 @@ func TestLogoutTokensWorkOnceAtOnce(t *testing.T) {
 }
 
 // As long as a token could pass by its iat it is remembered.
-func TestLogoutTokensAreRememberedForAsLongAsTheyAreYoung(t *testing.T) {
+func TestBackChannel_RemembersATokenForAsLongAsItIsYoung(t *testing.T) {
 	t.Parallel()
-	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = newMemoryStore(0, c.Now) }})
+	a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = oidcrp.NewMemoryStoreAt(c.Now) }})
 	claims := a.claims()
 	claims["iat"], claims["exp"] = a.clock.Now().Add(time.Minute).Unix(), a.clock.Now().Add(time.Hour).Unix()
 	token := a.provider.SignClaims("RS256", claims, nil)
@@ -384,16 +324,16 @@ func TestLogoutTokensAreRememberedForAsLongAsTheyAreYoung(t *testing.T) {
 	a.wantVerdict(t, "the token after thirteen minutes", token, "iat")
 }
 
-func TestBackChannelEndsTheRightSessions(t *testing.T) {
+func TestBackChannel_EndsTheRightSessions(t *testing.T) {
 	t.Parallel()
-	for name, store := range map[string]func(now func() time.Time) Store{
-		"cookies": func(func() time.Time) Store { return nil },
-		"store":   func(now func() time.Time) Store { return newMemoryStore(0, now) },
-		"plain":   func(now func() time.Time) Store { return PlainStore(newMemoryStore(0, now)) },
+	for name, store := range map[string]func(now func() time.Time) oidcrp.Store{
+		"cookies": func(func() time.Time) oidcrp.Store { return nil },
+		"store":   func(now func() time.Time) oidcrp.Store { return oidcrp.NewMemoryStoreAt(now) },
+		"plain":   func(now func() time.Time) oidcrp.Store { return oidcrp.PlainStore(oidcrp.NewMemoryStoreAt(now)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store(c.Now) }})
+			a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = store(c.Now) }})
 			start := func(persona string) *http.Client { return a.provider.SignIn(t, a.URL+"/me", persona) }
 			one, two, bruno := start("alice"), start("alice"), start("bruno")
 			want := func(what string, inOne, inTwo, inBruno bool) {
@@ -435,14 +375,14 @@ func TestBackChannelEndsTheRightSessions(t *testing.T) {
 	}
 }
 
-func TestBackChannelReachesEveryReplica(t *testing.T) {
+func TestBackChannel_ReachesEveryReplica(t *testing.T) {
 	t.Parallel()
 	for _, plain := range []bool{false, true} {
-		shared := NewMemoryStore(0)
-		config := func(c *Config) {
+		shared := oidcrp.NewMemoryStore(0)
+		config := func(c *oidcrp.Config) {
 			c.Store = shared
 			if plain {
-				c.Store = PlainStore(shared)
+				c.Store = oidcrp.PlainStore(shared)
 			}
 		}
 		a := newLogoutApp(t, setup{config: config})
@@ -451,7 +391,7 @@ func TestBackChannelReachesEveryReplica(t *testing.T) {
 		browser := a.signIn(t)
 		form := url.Values{"logout_token": {a.provider.LogoutToken(oidctest.ClientID, "", a.sid(t, browser))}}
 		status, _ := a.sends(t, replica.URL, form)
-		a.clock.Advance(a.client.sessions.settings.RevocationDelay)
+		a.clock.Advance(time.Second)
 		if status != 200 || a.signedIn(t, browser) {
 			t.Errorf("the replica answered %d; signed in afterwards: %t", status, a.signedIn(t, browser))
 		}
@@ -463,17 +403,17 @@ func TestBackChannelReachesEveryReplica(t *testing.T) {
 
 // While the mark cannot be kept nothing has happened, and the provider may try
 // again with the same token.
-func TestBackChannelWhileTheStoreFails(t *testing.T) {
+func TestBackChannel_WhileTheStoreFails(t *testing.T) {
 	t.Parallel()
 	for op, plains := range map[string][]bool{
 		"Add": {false}, "Set": {false, true}, "Set once": {true}, "Get": {true},
 	} {
 		for _, plain := range plains {
-			store := NewHookStore(nil)
-			a := newLogoutApp(t, setup{config: func(c *Config) {
+			store := oidcrp.NewHookStore(nil)
+			a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) {
 				c.Store = store
 				if plain {
-					c.Store = PlainStore(store)
+					c.Store = oidcrp.PlainStore(store)
 				}
 			}})
 			browser := a.signIn(t)
@@ -482,7 +422,7 @@ func TestBackChannelWhileTheStoreFails(t *testing.T) {
 			if status := a.ends(t, token); status != 400 {
 				t.Errorf("%s fails, plain %t: answered %d", op, plain, status)
 			}
-			if err := a.received[0].Err; !errors.Is(err, CodeStoreUnavailable) {
+			if err := a.received[0].Err; !errors.Is(err, oidcrp.CodeStoreUnavailable) {
 				t.Errorf("%s fails, plain %t: %v", op, plain, err)
 			}
 			store.Before(nil)
@@ -500,10 +440,10 @@ var errOp = errors.New("the store is down")
 
 // failOp returns a StoreHook that fails op. "Set once" fails the second Set, which
 // comes after the token has been noted.
-func failOp(op string) StoreHook {
+func failOp(op string) oidcrp.StoreHook {
 	var sets atomic.Int32
 	return func(_ context.Context, called, _ string) error {
-		second := op == "Set once" && called == OpSet && sets.Add(1) == 2
+		second := op == "Set once" && called == oidcrp.OpSet && sets.Add(1) == 2
 		if called == op || second {
 			return errOp
 		}
@@ -511,7 +451,7 @@ func failOp(op string) StoreHook {
 	}
 }
 
-func TestBackChannelWhileTheProviderIsDown(t *testing.T) {
+func TestBackChannel_WhileTheProviderIsDown(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	claims := a.claims()
@@ -519,14 +459,14 @@ func TestBackChannelWhileTheProviderIsDown(t *testing.T) {
 	token := a.provider.SignClaims("RS256", claims, nil)
 	a.provider.SetDown(true)
 	status, body := a.sends(t, a.URL, url.Values{"logout_token": {token}})
-	if status != 400 || jsonMember(t, body, "error_description") != string(CodeProviderUnavailable) {
+	if status != 400 || jsonMember(t, body, "error_description") != string(oidcrp.CodeProviderUnavailable) {
 		t.Errorf("answered %d: %s", status, body)
 	}
-	if err := a.received[0].Err; !errors.Is(err, CodeProviderUnavailable) || codeOf(err) == CodeTokenRefused {
+	if err := a.received[0].Err; !errors.Is(err, oidcrp.CodeProviderUnavailable) || errors.Is(err, oidcrp.CodeTokenRefused) {
 		t.Errorf("the event says %v", err)
 	}
-	if !strings.Contains(a.log.String(), string(CodeProviderUnavailable)) {
-		t.Errorf("the log does not say %s:\n%s", CodeProviderUnavailable, a.log)
+	if !strings.Contains(a.log.String(), string(oidcrp.CodeProviderUnavailable)) {
+		t.Errorf("the log does not say %s:\n%s", oidcrp.CodeProviderUnavailable, a.log)
 	}
 	if strings.Contains(a.log.String(), token) {
 		t.Error("the token is in the log")
@@ -539,7 +479,7 @@ func TestBackChannelWhileTheProviderIsDown(t *testing.T) {
 }
 
 // Whoever knows the endpoint can send anything; the provider must not notice.
-func TestForgedLogoutTokensDoNotReachTheProvider(t *testing.T) {
+func TestBackChannel_ForgedTokensDoNotReachTheProvider(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -548,7 +488,7 @@ func TestForgedLogoutTokensDoNotReachTheProvider(t *testing.T) {
 	forged := a.provider.ForgedToken("RS256", "KID", claims)
 	_, rest, _ := strings.Cut(forged, ".")
 	for i := range 1000 {
-		header := base64.RawURLEncoding.EncodeToString([]byte(head("RS256", fmt.Sprint("forged-", i))))
+		header := base64.RawURLEncoding.EncodeToString([]byte(oidcrp.Head("RS256", fmt.Sprint("forged-", i))))
 		if status := a.ends(t, header+"."+rest); status != 400 {
 			t.Fatalf("a forged token was answered with %d", status)
 		}
@@ -562,7 +502,7 @@ func TestForgedLogoutTokensDoNotReachTheProvider(t *testing.T) {
 }
 
 // The provider ends its session while the code is being exchanged.
-func TestBackChannelDuringALogin(t *testing.T) {
+func TestBackChannel_DuringALogin(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	a.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, r *http.Request) {
@@ -585,7 +525,7 @@ func TestBackChannelDuringALogin(t *testing.T) {
 }
 
 // The provider sends its token while the browser is at its logout page.
-func TestBackChannelDuringALogoutAtTheProvider(t *testing.T) {
+func TestBackChannel_DuringALogoutAtTheProvider(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser, elsewhere := a.signIn(t), a.signIn(t)
@@ -605,14 +545,14 @@ func TestBackChannelDuringALogoutAtTheProvider(t *testing.T) {
 	}
 }
 
-func TestEncryptedLogoutTokens(t *testing.T) {
+func TestBackChannel_EncryptedTokens(t *testing.T) {
 	t.Parallel()
 	s := encryptedSetup("ECDH-ES", "A128GCM", "A128GCM", "")
 	s.routes = nil
 	a := newLogoutApp(t, s)
 	browser := a.signIn(t)
 	encrypted := func(inner, enc string) string {
-		return encryptedFor(t, testKeys().p256.Public(), "ec", "ECDH-ES", enc, inner)
+		return oidcrp.EncryptedFor(t, testKeys().P256.Public(), "ec", "ECDH-ES", enc, inner)
 	}
 	signed := a.provider.SignClaims("RS256", a.claims(), nil)
 	a.wantVerdict(t, "a token that is not encrypted", signed, "alg")
@@ -630,18 +570,18 @@ func TestEncryptedLogoutTokens(t *testing.T) {
 	b.wantVerdict(t, "an encrypted token, though nothing was agreed", encrypted(signed, "A128GCM"), "alg")
 }
 
-func TestBackChannelLogoutByHand(t *testing.T) {
+func TestBackChannelLogout_ByHand(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	for _, tt := range []struct {
 		what string
 		r    *http.Request
-		code Code
+		code oidcrp.Code
 	}{
-		{"a GET", httptest.NewRequest("GET", "/", nil), CodeInvalidRequest},
-		{"no form", httptest.NewRequest("POST", "/", strings.NewReader("x")), CodeInvalidRequest},
-		{"no token", formRequest(""), CodeInvalidRequest},
-		{"a bad token", formRequest("logout_token=x"), CodeTokenRefused},
+		{"a GET", httptest.NewRequest("GET", "/", nil), oidcrp.CodeInvalidRequest},
+		{"no form", httptest.NewRequest("POST", "/", strings.NewReader("x")), oidcrp.CodeInvalidRequest},
+		{"no token", formRequest(""), oidcrp.CodeInvalidRequest},
+		{"a bad token", formRequest("logout_token=x"), oidcrp.CodeTokenRefused},
 	} {
 		wantCode(t, a.client.BackChannelLogout(t.Context(), tt.r), tt.code)
 	}
@@ -652,7 +592,7 @@ func TestBackChannelLogoutByHand(t *testing.T) {
 	if err := read.ParseMultipartForm(1 << 20); err != nil || read.PostForm.Get("logout_token") == "" {
 		t.Fatal(err)
 	}
-	wantCode(t, a.client.BackChannelLogout(t.Context(), read), CodeInvalidRequest)
+	wantCode(t, a.client.BackChannelLogout(t.Context(), read), oidcrp.CodeInvalidRequest)
 	token := a.provider.LogoutToken(oidctest.ClientID, "alice", "s")
 	if err := a.client.BackChannelLogout(t.Context(), formRequest("logout_token="+token)); err != nil {
 		t.Error(err)
@@ -666,54 +606,4 @@ func formRequest(form string) *http.Request {
 	r := httptest.NewRequest("POST", "/anywhere", strings.NewReader(form))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return r
-}
-
-// FuzzLogoutToken checks that no request makes a panic or an unbounded error,
-// and that what is accepted is a Logout Token for this client.
-func FuzzLogoutToken(f *testing.F) {
-	c := fuzzClient(f, func(c *Config) { c.Registration.IDTokenSignedResponseAlg = "HS256" })
-	secret := []byte(c.provider.auth.secret)
-	sound := map[string]any{
-		"iss": c.issuer, "aud": c.clientID, "iat": c.now().Unix(), "jti": "j", "sub": "alice",
-		"events": map[string]any{logoutTokenEvent: map[string]any{}},
-	}
-	for claim, value := range map[string]any{
-		"x": 1, "nonce": nil, "sid": "s", "events": nil, "iat": "x", "jti": 1, "exp": 1e300,
-	} {
-		claims := maps.Clone(sound)
-		claims[claim] = value
-		text, err := json.Marshal(claims)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(string(text), true)
-		f.Add("logout_token="+sign(head("HS256", ""), string(text), secret), false)
-		f.Add(string(text[:len(text)-1])+`,"jti":"twice"}`, true)
-	}
-	f.Add("logout_token=a.b.c&logout_token=", false)
-	f.Add("logout_token=....", false)
-	f.Fuzz(func(t *testing.T, text string, claims bool) {
-		if claims {
-			text = "logout_token=" + sign(head("HS256", ""), text, secret)
-		}
-		c.sessions.marks = testMarks(nil, c.now)
-		raw, err := readLogoutRequest(formRequest(text))
-		if err == nil {
-			_, err = c.verifyLogoutToken(t.Context(), raw)
-		}
-		if err != nil {
-			checkText(t, err)
-			return
-		}
-		form, _ := url.ParseQuery(text)
-		parts := strings.Split(form.Get("logout_token"), ".")
-		payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
-		members, err := strictjson.Object(payload)
-		iss, _, _ := members.String("iss")
-		aud, _, _ := members.StringOrStrings("aud")
-		if err != nil || iss != c.issuer || len(aud) == 0 || members.Has("nonce") || !members.Has("jti") ||
-			!members.Has("sub") && !members.Has("sid") || !strings.Contains(string(members["events"]), "backchannel-logout") {
-			t.Fatalf("accepted %s", payload)
-		}
-	})
 }

@@ -1,4 +1,4 @@
-package oidcrp
+package oidcrp_test
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
@@ -38,10 +39,10 @@ func (a *logoutApp) frame(t *testing.T, browser *http.Client, query string) *htt
 	return res
 }
 
-func TestFrontChannelEndsTheSessionOfIssAndSid(t *testing.T) {
+func TestFrontChannel_EndsTheSessionOfIssAndSID(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, NewMemoryStore(0), PlainStore(NewMemoryStore(0))} {
-		a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = store }})
+	for _, store := range []oidcrp.Store{nil, oidcrp.NewMemoryStore(0), oidcrp.PlainStore(oidcrp.NewMemoryStore(0))} {
+		a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = store }})
 		browser, elsewhere := a.signIn(t), a.signIn(t)
 		stolen := cookieHeader(t, a.testApp, browser)
 		iss, sid := a.provider.Issuer(), a.sid(t, browser)
@@ -77,7 +78,7 @@ func cookieHeader(t *testing.T, app *testApp, browser *http.Client) string {
 	return "Cookie: " + r.Header.Get("Cookie")
 }
 
-func TestFrontChannelNeedsIssAndSid(t *testing.T) {
+func TestFrontChannel_NeedsIssAndSID(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -101,7 +102,7 @@ func TestFrontChannelNeedsIssAndSid(t *testing.T) {
 	}
 }
 
-func TestFrontChannelWithoutACookie(t *testing.T) {
+func TestFrontChannel_WithoutACookie(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -113,7 +114,7 @@ func TestFrontChannelWithoutACookie(t *testing.T) {
 
 // The characters that a sid may have, sent as they should be and as some
 // providers do.
-func TestFrontChannelWithAnOddSid(t *testing.T) {
+func TestFrontChannel_AnOddSID(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	a.provider.Misbehave(fault.IDTokenOddSid)
@@ -132,7 +133,7 @@ func TestFrontChannelWithAnOddSid(t *testing.T) {
 	}
 }
 
-func TestFrontChannelByOtherMethods(t *testing.T) {
+func TestFrontChannel_OtherMethods(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -150,10 +151,10 @@ func TestFrontChannelByOtherMethods(t *testing.T) {
 	}
 }
 
-func TestFrontChannelWhileTheStoreFails(t *testing.T) {
+func TestFrontChannel_WhileTheStoreFails(t *testing.T) {
 	t.Parallel()
-	store := NewHookStore(nil)
-	a := newLogoutApp(t, setup{config: func(c *Config) { c.Store = PlainStore(store) }})
+	store := oidcrp.NewHookStore(nil)
+	a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = oidcrp.PlainStore(store) }})
 	browser := a.signIn(t)
 	query := "?" + url.Values{"iss": {a.provider.Issuer()}, "sid": {a.sid(t, browser)}}.Encode()
 	store.Fail(errOp)

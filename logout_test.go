@@ -1,8 +1,7 @@
-package oidcrp
+package oidcrp_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -12,19 +11,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 )
 
-// logsOut posts to the logout path as a form of the app's own does.
-func (a *testApp) logsOut(t testing.TB, browser *http.Client, path string) (*http.Response, string) {
-	t.Helper()
-	return a.asks(t, browser, "POST", path, acceptHTML, "Sec-Fetch-Site: same-origin", "Origin: APP")
-}
-
-func TestOnlyTheAppItselfLogsOutAtOnce(t *testing.T) {
+func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 	t.Parallel()
 	const sameOrigin, sameSite, crossSite = "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: same-site", "Sec-Fetch-Site: cross-site"
 	app := newTestApp(t, setup{})
@@ -72,7 +65,7 @@ func TestOnlyTheAppItselfLogsOutAtOnce(t *testing.T) {
 
 var postForm = regexp.MustCompile(`<form method="post" action="([^"]*)">`)
 
-func TestTheConfirmationPageLogsOut(t *testing.T) {
+func TestLogout_TheConfirmationPageLogsOut(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	browser := app.signIn(t)
@@ -91,10 +84,10 @@ func TestTheConfirmationPageLogsOut(t *testing.T) {
 	}
 }
 
-func TestLogoutTellsTheProviderWhoLeaves(t *testing.T) {
+func TestLogout_TellsTheProviderWhoLeaves(t *testing.T) {
 	t.Parallel()
 	tokens := new(tokenListener)
-	app := newTestApp(t, setup{config: func(cfg *Config) {
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) {
 		tokens.next = cfg.Provider.Transport
 		cfg.Provider.Transport = tokens
 	}})
@@ -171,7 +164,7 @@ func (l *tokenListener) member(t *testing.T, name string) string {
 	return value
 }
 
-func TestTheWayBackFromLogoutIsChecked(t *testing.T) {
+func TestLogoutCallback_ChecksTheState(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		what   string
@@ -190,7 +183,7 @@ func TestTheWayBackFromLogoutIsChecked(t *testing.T) {
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			app := newTestApp(t, setup{routes: func(c *Client, mux *http.ServeMux) {
+			app := newTestApp(t, setup{routes: func(c *oidcrp.Client, mux *http.ServeMux) {
 				mux.HandleFunc("/tab/1", sayWho) // public, to end there
 			}})
 			browser := app.signIn(t)
@@ -215,14 +208,14 @@ func TestTheWayBackFromLogoutIsChecked(t *testing.T) {
 				t.Errorf("signed in: %+v", got)
 			}
 			// A state is good for one way back.
-			if ended, _ := get(t, browser, back.String()); test.wait <= logoutLifetime && ended.Request.URL.Path != "/auth/logout/callback" {
+			if ended, _ := get(t, browser, back.String()); test.wait <= 15*time.Minute && ended.Request.URL.Path != "/auth/logout/callback" {
 				t.Errorf("the second time it ended at %s", ended.Request.URL.Path)
 			}
 		})
 	}
 }
 
-func TestTheWayBackMayBeOpenedByAnybody(t *testing.T) {
+func TestLogoutCallback_MayBeOpenedByAnybody(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	browser := app.signIn(t)
@@ -237,7 +230,7 @@ func TestTheWayBackMayBeOpenedByAnybody(t *testing.T) {
 	}
 }
 
-func TestLogoutWithoutHelpFromTheProvider(t *testing.T) {
+func TestLogout_WithoutHelpFromTheProvider(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		what     string
@@ -251,8 +244,7 @@ func TestLogoutWithoutHelpFromTheProvider(t *testing.T) {
 			t.Parallel()
 			app := newTestApp(t, setup{provider: test.provider})
 			browser := app.signIn(t)
-			base, _ := url.Parse(app.URL)
-			cookies := browser.Jar.Cookies(base)
+			cookies := app.cookiesOf(t, browser)
 			test.prepare(app)
 			// Another replica, which has not met the provider yet.
 			replica := newTestClient(t, app, nil)
@@ -260,11 +252,11 @@ func TestLogoutWithoutHelpFromTheProvider(t *testing.T) {
 				{"/tab/1?a=b", "/tab/1?a=b"}, {"", "/auth/logout/callback"}, {"https://evil.example/", "/"},
 			} {
 				w := httptest.NewRecorder()
-				location := replica.BeginLogout(w, requestWith(cookies...), step.returnTo)
+				location := replica.BeginLogout(w, oidcrp.RequestWith(cookies...), step.returnTo)
 				if location != app.URL+step.want {
 					t.Errorf("return to %q: it leads to %s", step.returnTo, location)
 				}
-				if left := sessionCookies(replica, cookiesAfter(cookies, w)); len(left) > 0 {
+				if left := sessionCookies(oidcrp.CookiesAfter(cookies, w)); len(left) > 0 {
 					t.Errorf("the browser keeps %v", left)
 				}
 			}
@@ -274,9 +266,9 @@ func TestLogoutWithoutHelpFromTheProvider(t *testing.T) {
 
 // The provider goes down after its metadata was fetched: the browser is sent
 // there all the same, and the session here is over.
-func TestLogoutWhileTheProviderIsDown(t *testing.T) {
+func TestLogout_WhileTheProviderIsDown(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Tokens.Keep = true }})
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Tokens.Keep = true }})
 	browser := app.signIn(t)
 	app.provider.SetDown(true)
 	res, _ := app.logsOut(t, browser, "/auth/logout")
@@ -291,55 +283,7 @@ func TestLogoutWhileTheProviderIsDown(t *testing.T) {
 	}
 }
 
-// hangingTransport never answers.
-type hangingTransport struct{}
-
-func (hangingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	<-r.Context().Done()
-	return nil, r.Context().Err()
-}
-
-func TestLogoutDoesNotWaitForAProviderThatNeverAnswers(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		what     string
-		metadata *Metadata
-		want     string // how the URL begins that it leads to
-	}{
-		{"from the start", nil, "https://app.example/auth/logout/callback"},
-		{"when tokens are revoked", &Metadata{
-			Issuer:                "https://op.example",
-			AuthorizationEndpoint: "https://op.example/authorize",
-			TokenEndpoint:         "https://op.example/token",
-			JWKSURI:               "https://op.example/jwks",
-			RevocationEndpoint:    "https://op.example/revoke",
-			EndSessionEndpoint:    "https://op.example/logout",
-		}, "https://op.example/logout?"},
-	} {
-		t.Run(test.what, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				c := newOfflineClient(t, func(cfg *Config) {
-					cfg.Provider.Metadata, cfg.Tokens.Keep = test.metadata, true
-					cfg.Provider.Transport = hangingTransport{}
-				})
-				cookies := c.start(t)
-				w := httptest.NewRecorder()
-				before := time.Now()          // the bubble's own clock
-				defer time.Sleep(time.Minute) // for the fetch that others may wait for
-				location := c.BeginLogout(w, requestWith(cookies...), "")
-				if waited := time.Since(before); waited > 3*time.Second {
-					t.Errorf("it took %v", waited)
-				}
-				if !strings.HasPrefix(location, test.want) || len(sessionCookies(c.Client, cookiesAfter(cookies, w))) > 0 {
-					t.Errorf("it leads to %s and leaves %v", location, cookiesAfter(cookies, w))
-				}
-			})
-		})
-	}
-}
-
-func TestLogoutWithoutASession(t *testing.T) {
+func TestLogout_WithoutASession(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	browser := app.provider.Browser()
@@ -366,7 +310,7 @@ func TestLogoutWithoutASession(t *testing.T) {
 	}
 }
 
-func TestLogoutRevokesTheTokensThatWereKept(t *testing.T) {
+func TestLogout_RevokesTheTokensThatWereKept(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		what     string
@@ -381,13 +325,9 @@ func TestLogoutRevokesTheTokensThatWereKept(t *testing.T) {
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			app := newTestApp(t, setup{provider: test.provider, config: func(cfg *Config) { cfg.Tokens.Keep = test.keep }})
+			app := newTestApp(t, setup{provider: test.provider, config: func(cfg *oidcrp.Config) { cfg.Tokens.Keep = test.keep }})
 			browser := app.signIn(t)
-			base, _ := url.Parse(app.URL)
-			s, err := app.client.Session(requestWith(browser.Jar.Cookies(base)...))
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := app.sessionOf(t, browser)
 			app.logsOut(t, browser, "/auth/logout")
 			revoked := app.provider.RequestsTo(oidctest.EndpointRevocation)
 			if test.hint == "" {
@@ -411,68 +351,35 @@ func TestLogoutRevokesTheTokensThatWereKept(t *testing.T) {
 	}
 }
 
-// An answer that was on its way sets the cookies of a session in use once more.
-func TestALogoutOutlastsTheAnswersToEarlierRequests(t *testing.T) {
+func TestLogout_DeletesTheStoredSession(t *testing.T) {
 	t.Parallel()
-	for what, store := range map[string]Store{"cookies": nil, "a store": NewMemoryStore(0)} {
-		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
-		for _, leave := range []func(http.ResponseWriter, *http.Request) error{
-			c.EndSession,
-			func(w http.ResponseWriter, r *http.Request) error { // somebody else signs in
-				bruno := &idToken{raw: madeJWS(`{"sub":"bruno"}`), subject: "bruno"}
-				return c.StartSession(w, r, c.sessions.create(&authenticated{idToken: bruno, tokens: &tokenResponse{}, started: c.now()}, "", ""))
-			},
-		} {
-			cookies := c.start(t)
-			c.clock.Advance(2 * time.Minute)
-			late := httptest.NewRecorder()
-			c.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-				if err := leave(httptest.NewRecorder(), requestWith(cookies...)); err != nil {
-					t.Error(err)
-				}
-			})).ServeHTTP(late, requestWith(cookies...))
-			rolled := late.Result().Cookies()
-			if len(rolled) == 0 {
-				t.Fatalf("%s: the session was not rolled", what)
-			}
-			if s, err := c.Session(requestWith(rolled...)); !errors.Is(err, CodeNoSession) {
-				t.Errorf("%s: %s is signed in again: %v", what, s.Subject(), err)
-			}
-		}
-	}
-}
-
-func TestLogoutDeletesTheStoredSession(t *testing.T) {
-	t.Parallel()
-	var store *memoryStore
-	app := newTestApp(t, setup{config: func(cfg *Config) {
-		store = newMemoryStore(0, cfg.Now)
+	var store oidcrp.SharedStore
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) {
+		store = oidcrp.NewMemoryStoreAt(cfg.Now)
 		cfg.Store = store
 	}})
 	browser := app.signIn(t)
-	base, _ := url.Parse(app.URL)
-	cookies := browser.Jar.Cookies(base)
+	cookies := app.cookiesOf(t, browser)
 	app.logsOut(t, browser, "/auth/logout")
-	if n := storedSessions(t, store); n != 0 {
+	if n := oidcrp.StoredSessions(store); n != 0 {
 		t.Errorf("%d sessions are left", n)
 	}
-	if _, err := app.client.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
+	if _, err := app.client.Session(oidcrp.RequestWith(cookies...)); !errors.Is(err, oidcrp.CodeNoSession) {
 		t.Errorf("a copy of the cookie still works: %v", err)
 	}
 }
 
-func TestLogoutWhileTheStoreFailsStillForgetsTheHandle(t *testing.T) {
+func TestLogout_ForgetsTheHandleWhileTheStoreFails(t *testing.T) {
 	t.Parallel()
-	store := NewHookStore(nil)
-	app := newTestApp(t, setup{config: func(cfg *Config) { cfg.Store = PlainStore(store) }})
+	store := oidcrp.NewHookStore(nil)
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = oidcrp.PlainStore(store) }})
 	browser := app.signIn(t)
 	store.Fail(errors.New("connection refused"))
 	res, _ := app.logsOut(t, browser, "/auth/logout")
 	if got := res.Header.Get("Location"); got != app.URL+"/auth/logout/callback" {
 		t.Errorf("%s to %s", res.Status, got)
 	}
-	base, _ := url.Parse(app.URL)
-	if left := sessionCookies(app.client, browser.Jar.Cookies(base)); len(left) > 0 {
+	if left := sessionCookies(app.cookiesOf(t, browser)); len(left) > 0 {
 		t.Errorf("the browser keeps %v", left)
 	}
 	if !strings.Contains(app.log.String(), "could not delete a stored session") {
@@ -480,40 +387,70 @@ func TestLogoutWhileTheStoreFailsStillForgetsTheHandle(t *testing.T) {
 	}
 }
 
-func TestALogoutIsAnEvent(t *testing.T) {
+func TestLogout_IsAnEvent(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	var events []SessionEvent
-	app := newTestApp(t, setup{config: func(cfg *Config) {
-		cfg.Trace.LoggedOut = func(_ context.Context, ev SessionEvent) {
-			mu.Lock()
-			defer mu.Unlock()
-			events = append(events, ev)
-		}
-	}})
-	app.logsOut(t, app.signIn(t), "/auth/logout")
+	var events []oidcrp.SessionEvent
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Trace.LoggedOut = collect(&events) }})
+	browser := app.signIn(t)
+	want := oidcrp.SessionEvent{
+		Issuer: app.provider.Issuer(), SessionID: app.sessionOf(t, browser).ID(), Subject: "alice", AtProvider: true,
+	}
+	app.logsOut(t, browser, "/auth/logout")
 	app.logsOut(t, app.provider.Browser(), "/auth/logout")
-	mu.Lock()
-	defer mu.Unlock()
-	if len(events) != 1 || events[0] != (SessionEvent{
-		Issuer: app.provider.Issuer(), SessionID: events[0].SessionID, Subject: "alice", AtProvider: true,
-	}) || events[0].SessionID == "" {
-		t.Errorf("events: %+v", events)
+	if len(events) != 1 || events[0] != want {
+		t.Errorf("the events are %+v, want %+v", events, want)
 	}
 }
 
-func TestAnEndSessionEndpointKeepsItsQuery(t *testing.T) {
+func TestLogout_AnEndSessionEndpointKeepsItsQuery(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{})
-	browser := app.signIn(t)
-	base, _ := url.Parse(app.URL)
-	s, err := app.client.Session(requestWith(browser.Jar.Cookies(base)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &Metadata{EndSessionEndpoint: "https://op.example/logout?tenant=a%20b"}
-	location := app.client.endSessionURL(httptest.NewRecorder(), m, s, "")
-	if !strings.HasPrefix(location, "https://op.example/logout?tenant=a%20b&client_id=client&id_token_hint=") {
+	client := mustNew(t, func(cfg *oidcrp.Config) {
+		cfg.Provider.Metadata = soundMetadata(func(m *oidcrp.Metadata) {
+			m.EndSessionEndpoint = "https://op.example/logout?tenant=a%20b"
+		})
+	})
+	location := client.BeginLogout(httptest.NewRecorder(), signedInRequest(t, client), "")
+	if !strings.HasPrefix(location, "https://op.example/logout?tenant=a%20b&client_id=app&id_token_hint=") {
 		t.Errorf("the URL is %s", location)
+	}
+}
+
+func TestEndSession_SignsOut(t *testing.T) {
+	t.Parallel()
+	for what, store := range map[string]oidcrp.Store{"in cookies": nil, "in a store": oidcrp.NewMemoryStore(0)} {
+		client := mustNew(t, func(cfg *oidcrp.Config) { cfg.Store = store })
+		r := signedInRequest(t, client)
+		w := httptest.NewRecorder()
+		if err := client.EndSession(w, r); err != nil {
+			t.Fatal(err)
+		}
+		if left := oidcrp.CookiesAfter(r.Cookies(), w); len(left) > 0 {
+			t.Errorf("%s: the browser keeps %v", what, left)
+		}
+		if _, err := client.Session(r); !errors.Is(err, oidcrp.CodeNoSession) {
+			t.Errorf("%s: a copy of the cookie still works: %v", what, err)
+		}
+		if err := client.EndSession(httptest.NewRecorder(), oidcrp.RequestWith()); err != nil {
+			t.Errorf("%s: without a session: %v", what, err)
+		}
+	}
+}
+
+func TestRevoke_RefusesWhatNamesNothing(t *testing.T) {
+	t.Parallel()
+	client := mustNew(t, nil)
+	ctx, id := t.Context(), oidcrp.NewSession(map[string]string{"sub": "alice"}).ID()
+	for what, err := range map[string]error{
+		"another issuer":    client.RevokeSubject(ctx, "https://other.example", "alice"),
+		"an issuer's slash": client.RevokeSubject(ctx, "https://op.example/", "alice"),
+		"no subject":        client.RevokeSubject(ctx, "https://op.example", ""),
+		"an empty id":       client.RevokeSession(ctx, ""),
+		"a subject as id":   client.RevokeSession(ctx, "alice"),
+		"an id with a tail": client.RevokeSession(ctx, id+"A"),
+	} {
+		t.Run(what, func(t *testing.T) { wantCode(t, err, oidcrp.CodeInvalidRequest) })
+	}
+	if err := client.RevokeSession(ctx, id); err != nil {
+		t.Errorf("a session that does not exist: %v", err)
 	}
 }

@@ -1,43 +1,22 @@
-package oidcrp
+package oidcrp_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
-)
-
-// asks sends a request with headers, written "Name: value", that follows no
-// redirect.
-func (a *testApp) asks(t testing.TB, browser *http.Client, method, path string, headers ...string) (*http.Response, string) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, a.URL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Accept", "*/*") // which keeps oidctest's browser from asking for HTML
-	for _, header := range headers {
-		name, value, _ := strings.Cut(header, ": ")
-		r.Header.Set(name, strings.ReplaceAll(value, "APP", a.URL))
-	}
-	res, err := noRedirects(browser).Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, readBody(t, res)
-}
-
-const (
-	acceptHTML = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
-	navigate   = "Sec-Fetch-Mode: navigate"
 )
 
 // Who asks, and what they get on /tab/1?q=1 without being signed in: a redirect
@@ -90,7 +69,7 @@ var askers = []struct {
 	{"a prefetch of older", "GET", []string{acceptHTML, "X-Moz: prefetch"}, "401 json"},
 }
 
-func TestTheAnswerWithoutASessionSuitsWhoAsks(t *testing.T) {
+func TestRequireLogin_TheAnswerSuitsWhoAsks(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	for _, test := range askers {
@@ -108,7 +87,7 @@ func TestTheAnswerWithoutASessionSuitsWhoAsks(t *testing.T) {
 	}
 }
 
-func TestALoginStartsWithAPageLoad(t *testing.T) {
+func TestLogin_StartsWithAPageLoad(t *testing.T) {
 	t.Parallel()
 	const crossSite = "Sec-Fetch-Site: cross-site"
 	app := newTestApp(t, setup{})
@@ -189,16 +168,6 @@ func describe(t *testing.T, app *testApp, res *http.Response, body string) strin
 	return words
 }
 
-func jsonMember(t *testing.T, body, name string) string {
-	t.Helper()
-	var members map[string]any
-	if err := json.Unmarshal([]byte(body), &members); err != nil {
-		t.Fatalf("%v in %s", err, body)
-	}
-	value, _ := members[name].(string)
-	return value
-}
-
 func wantUncached(t *testing.T, res *http.Response) {
 	t.Helper()
 	if got := res.Header.Get("Cache-Control"); !strings.Contains(got, "no-store") {
@@ -209,7 +178,7 @@ func wantUncached(t *testing.T, res *http.Response) {
 	}
 }
 
-func TestSignedInEverybodyGetsThePage(t *testing.T) {
+func TestRequireLogin_SignedInEverybodyGetsThePage(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	browser := app.signIn(t)
@@ -225,14 +194,14 @@ func TestSignedInEverybodyGetsThePage(t *testing.T) {
 	}
 }
 
-func TestThePageMayAllowCaching(t *testing.T) {
+func TestRequireLogin_ThePageMayAllowCaching(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, nil)
+	client := mustNew(t, nil)
 	w := httptest.NewRecorder()
-	c.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	client.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "private, max-age=60")
 		w.Header().Add("Vary", "Accept")
-	})).ServeHTTP(w, requestWith(c.start(t)...))
+	})).ServeHTTP(w, signedInRequest(t, client))
 	if got := w.Header().Get("Cache-Control"); got != "private, max-age=60" {
 		t.Errorf("Cache-Control is %q", got)
 	}
@@ -241,35 +210,85 @@ func TestThePageMayAllowCaching(t *testing.T) {
 	}
 }
 
-func TestAProtectedPageNeedsNoMiddleware(t *testing.T) {
+func TestRequireLogin_NeedsNoMiddleware(t *testing.T) {
 	t.Parallel()
-	c := newOfflineClient(t, nil)
+	client := mustNew(t, nil)
 	w := httptest.NewRecorder()
-	c.RequireLogin(http.HandlerFunc(sayWho)).ServeHTTP(w, requestWith(c.start(t)...))
-	if w.Code != 200 || !strings.Contains(w.Body.String(), "alice") {
+	client.RequireLogin(http.HandlerFunc(sayWho)).ServeHTTP(w, signedInRequest(t, client))
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "alice") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 
-func TestTheSessionIsLookedUpOnceForARequest(t *testing.T) {
+// Everything that wraps a handler has the shape that routers and middleware
+// chains take.
+func TestMiddleware_WrapsAsRoutersExpect(t *testing.T) {
 	t.Parallel()
-	store := NewHookStore(nil)
-	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = PlainStore(store) })
-	cookies := c.start(t)
-	route := c.Require(Claim("sub", "alice"))(c.Require(Claim("sub"))(http.HandlerFunc(sayWho)))
-	// The session and the three marks that would end it; a moment later the
-	// session alone.
-	for _, want := range []int{4, 1} {
-		store.Took()
+	client := mustNew(t, nil)
+	var chain []func(http.Handler) http.Handler
+	chain = append(chain, client.Middleware, client.RequireLogin, client.Require(), client.Require(oidcrp.ACR("eidas1"), oidcrp.Claim("sub")))
+	handler := http.Handler(http.HandlerFunc(sayWho))
+	for _, wrap := range slices.Backward(chain) {
+		handler = wrap(handler)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, signedInRequest(t, client))
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "alice") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// Two kinds of people, each with a sign-in of their own, in one app.
+func TestMiddleware_SeveralClientsLiveInOneApp(t *testing.T) {
+	t.Parallel()
+	citizens := mustNew(t, func(cfg *oidcrp.Config) { cfg.PathPrefix = "/citizens/" })
+	agents := mustNew(t, func(cfg *oidcrp.Config) { cfg.PathPrefix, cfg.ClientID = "/agents/", "agents" })
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", sayWho)
+	mux.Handle("/c", citizens.RequireLogin(http.HandlerFunc(sayWho)))
+	mux.Handle("/a", agents.RequireLogin(http.HandlerFunc(sayWho)))
+	mux.HandleFunc("/ask", func(w http.ResponseWriter, r *http.Request) {
+		c, _ := citizens.Session(r)
+		a, _ := agents.Session(r)
+		json.NewEncoder(w).Encode(whoAnswer{Sub: c.Subject() + "," + a.Subject()})
+	})
+	app := citizens.Middleware(agents.Middleware(mux))
+
+	ask := func(path string, cookies []*http.Cookie) string {
 		w := httptest.NewRecorder()
-		c.Middleware(c.Middleware(route)).ServeHTTP(w, requestWith(cookies...))
-		if n := store.Took(OpGet); w.Code != 200 || n != want {
-			t.Errorf("status %d, %d lookups, want %d", w.Code, n, want)
+		r := oidcrp.RequestWith(cookies...)
+		r.URL.Path, r.RequestURI = path, path
+		app.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			return fmt.Sprint(w.Code)
+		}
+		var who whoAnswer
+		if err := json.Unmarshal(w.Body.Bytes(), &who); err != nil {
+			t.Fatal(err)
+		}
+		return who.Sub
+	}
+	citizen, agent := signedInRequest(t, citizens).Cookies(), signedInRequest(t, agents).Cookies()
+	for _, test := range []struct {
+		what                 string
+		cookies              []*http.Cookie
+		public, c, a, asking string
+	}{
+		{"nobody", nil, "", "401", "401", ","},
+		// The public page is inside the agents' middleware: a citizen is nobody
+		// there, rather than taken for an agent.
+		{"a citizen", citizen, "", "alice", "401", "alice,"},
+		{"an agent", agent, "alice", "401", "alice", ",alice"},
+		{"both", slices.Concat(citizen, agent), "alice", "alice", "alice", "alice,alice"},
+	} {
+		got := []string{ask("/", test.cookies), ask("/c", test.cookies), ask("/a", test.cookies), ask("/ask", test.cookies)}
+		if want := []string{test.public, test.c, test.a, test.asking}; !slices.Equal(got, want) {
+			t.Errorf("signed in as %s: the pages say %q, want %q", test.what, got, want)
 		}
 	}
 }
 
-func TestOwnPathsAreAnsweredCarefully(t *testing.T) {
+func TestMiddleware_AnswersOwnPathsCarefully(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	for _, test := range []struct {
@@ -306,72 +325,6 @@ func TestOwnPathsAreAnsweredCarefully(t *testing.T) {
 	}
 }
 
-func TestRequirementsAreMetOrNot(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
-	now := c.clock.Now()
-	s := madeSession(c.Client, fmt.Sprintf(`{"sub":"alice","acr":"eidas2","auth_time":%d}`, now.Add(-time.Minute).Unix()),
-		`{"sub":"alice","acr":"eidas3","auth_time":9999999999,"email":"a@example.org","siret":"13002526500013",
-		"email_verified":true,"count":3,"empty":"","nothing":null,"none":[],"no":false,"hollow":{},"nos":[false],"roles":["agent","admin"],"address":{"a":"b"}}`)
-	for _, test := range []struct {
-		requirement Requirement
-		met         bool
-	}{
-		{ACR("eidas2"), true},
-		{ACR("eidas1", "eidas2"), true},
-		{ACR("eidas3"), false}, // UserInfo says so, which counts for nothing
-		{ACR("EIDAS2"), false},
-		{ACR(), false},
-		{MaxAge(time.Minute), true},
-		{MaxAge(time.Hour), true},
-		{MaxAge(59 * time.Second), false},
-		{Claim("email"), true},
-		{Claim("email", "a@example.org", "b@example.org"), true},
-		{Claim("email", "b@example.org"), false},
-		{Claim("EMAIL"), false},
-		{Claim("missing"), false},
-		{Claim("empty"), false},
-		{Claim("nothing"), false},
-		{Claim("none"), false},
-		{Claim("no"), false},
-		{Claim("no", "false"), true},
-		{Claim("nos"), false},
-		{Claim("hollow"), false},
-		{Claim("address", "map[a:b]"), false},
-		{Claim("email_verified"), true},
-		{Claim("email_verified", "true"), true},
-		{Claim("email_verified", "false"), false},
-		{Claim("count", "3"), true},
-		{Claim("roles"), true},
-		{Claim("roles", "admin"), true},
-		{Claim("roles", "agent admin"), false},
-		{Claim("address"), true},
-		{Claim("acr", "eidas2"), true},
-		{Claim("acr", "eidas3"), false},
-	} {
-		if met := test.requirement.Met(s, now); met != test.met {
-			t.Errorf("%s: met is %t, want %t", test.requirement.Name, met, test.met)
-		}
-	}
-	if MaxAge(time.Hour).Met(madeSession(c.Client, `{"sub":"alice"}`, ""), now) {
-		t.Error("max_age is met without auth_time")
-	}
-	ahead := fmt.Sprintf(`{"sub":"alice","auth_time":%d}`, now.Add(time.Hour).Unix())
-	if MaxAge(time.Hour).Met(madeSession(c.Client, ahead, ""), now) {
-		t.Error("max_age is met by an auth_time that is yet to come")
-	}
-}
-
-func TestARequirementWithoutMetIsAMistake(t *testing.T) {
-	t.Parallel()
-	defer func() {
-		if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "oddity") {
-			t.Errorf("panic: %v", p)
-		}
-	}()
-	newOfflineClient(t, nil).Require(Requirement{Name: "oddity"})
-}
-
 // requests returns how many authentication requests the provider has got, and
 // the last one.
 func (a *testApp) requests() (n int, last url.Values) {
@@ -382,7 +335,7 @@ func (a *testApp) requests() (n int, last url.Values) {
 	return len(all), all[len(all)-1].Form
 }
 
-func TestAnUnmetACRLeadsToOneStepUp(t *testing.T) {
+func TestRequire_AnUnmetACRLeadsToOneStepUp(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	browser := app.signIn(t)
@@ -404,7 +357,7 @@ func TestAnUnmetACRLeadsToOneStepUp(t *testing.T) {
 
 // However a provider fails to give the acr, the person meets a page that says
 // so, and stays signed in as before.
-func TestAStepUpThatFailsEndsWithAPage(t *testing.T) {
+func TestRequire_AStepUpThatFailsEndsWithAPage(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		what     string
@@ -445,10 +398,10 @@ func TestAStepUpThatFailsEndsWithAPage(t *testing.T) {
 	}
 }
 
-func TestAnACRThatTheProviderDoesNotOfferIsRefusedAtOnce(t *testing.T) {
+func TestRequire_AnACRThatTheProviderDoesNotOfferIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/vault", c.Require(ACR("eidas9"))(http.HandlerFunc(sayWho)))
+	app := newTestApp(t, setup{routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.Handle("/vault", c.Require(oidcrp.ACR("eidas9"))(http.HandlerFunc(sayWho)))
 	}})
 	browser := app.signIn(t)
 	before, _ := app.requests()
@@ -460,14 +413,14 @@ func TestAnACRThatTheProviderDoesNotOfferIsRefusedAtOnce(t *testing.T) {
 
 // A claim cannot be had by signing in again as the same person, so the second
 // look is the last.
-func TestAnUnmetClaimIsExplained(t *testing.T) {
+func TestRequire_AnUnmetClaimIsExplained(t *testing.T) {
 	t.Parallel()
-	explained := Claim("roles", "admin")
+	explained := oidcrp.Claim("roles", "admin")
 	explained.Explain = func(language string) string {
 		return map[string]string{"fr": "Réservé <aux> admins", "en": "For <admins>"}[language]
 	}
-	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/plain", c.Require(Claim("roles", "admin"))(http.HandlerFunc(sayWho)))
+	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.Handle("/plain", c.Require(oidcrp.Claim("roles", "admin"))(http.HandlerFunc(sayWho)))
 		mux.Handle("/explained", c.Require(explained)(http.HandlerFunc(sayWho)))
 	}})
 	browser := app.provider.SignIn(t, app.URL+"/me", "")
@@ -501,10 +454,10 @@ func TestAnUnmetClaimIsExplained(t *testing.T) {
 	}
 }
 
-func TestMaxAgeStepsUpAgainWhenItHasPassed(t *testing.T) {
+func TestRequire_MaxAgeStepsUpAgainWhenItHasPassed(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/sign", c.Require(MaxAge(10*time.Minute))(http.HandlerFunc(sayWho)))
+	app := newTestApp(t, setup{routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.Handle("/sign", c.Require(oidcrp.MaxAge(10*time.Minute))(http.HandlerFunc(sayWho)))
 	}})
 	browser := app.signIn(t)
 	for i, step := range []struct {
@@ -530,17 +483,16 @@ func TestMaxAgeStepsUpAgainWhenItHasPassed(t *testing.T) {
 
 // A login cannot be eidas1 and eidas2 at once. Whoever meets such routes ends
 // on a page, at the latest when each has been tried.
-func TestContradictingRequirementsDoNotLoop(t *testing.T) {
+func TestRequire_ContradictingRoutesDoNotLoop(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *Client, mux *http.ServeMux) {
-		low, high := ACR("eidas1"), ACR("eidas2")
+	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		low, high := oidcrp.ACR("eidas1"), oidcrp.ACR("eidas2")
 		mux.Handle("/nested", c.Require(high)(c.Require(low)(http.HandlerFunc(sayWho))))
-		mux.Handle("/both", c.Require(low, high)(http.HandlerFunc(sayWho)))
 		bounce := func(to string) http.Handler { return http.RedirectHandler(to, http.StatusFound) }
 		mux.Handle("/low", c.Require(low)(bounce("/high")))
 		mux.Handle("/high", c.Require(high)(bounce("/low")))
 	}})
-	for _, path := range []string{"/nested", "/both", "/low", "/high"} {
+	for _, path := range []string{"/nested", "/low", "/high"} {
 		browser := app.provider.Browser()
 		browser.CheckRedirect = func(_ *http.Request, via []*http.Request) error {
 			if len(via) > 40 {
@@ -549,20 +501,17 @@ func TestContradictingRequirementsDoNotLoop(t *testing.T) {
 			return nil
 		}
 		res, body := get(t, browser, app.URL+path)
-		if res.StatusCode != http.StatusForbidden && path != "/both" {
+		if res.StatusCode != http.StatusForbidden {
 			t.Errorf("%s ended with %s\n%s", path, res.Status, body)
-		}
-		if path == "/both" && res.StatusCode < 400 {
-			t.Errorf("%s ended with %s", path, res.Status)
 		}
 	}
 }
 
-func TestNestedRequirementsAreBothMet(t *testing.T) {
+func TestRequire_NestedRequirementsAreBothMet(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{routes: func(c *Client, mux *http.ServeMux) {
-		inner := c.Require(ACR("eidas2"))(http.HandlerFunc(sayWho))
-		mux.Handle("/nested", c.Require(MaxAge(time.Hour))(inner))
+	app := newTestApp(t, setup{routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		inner := c.Require(oidcrp.ACR("eidas2"))(http.HandlerFunc(sayWho))
+		mux.Handle("/nested", c.Require(oidcrp.MaxAge(time.Hour))(inner))
 	}})
 	browser := app.signIn(t)
 	app.clock.Advance(59 * time.Minute)
@@ -580,7 +529,7 @@ func TestNestedRequirementsAreBothMet(t *testing.T) {
 
 // A script cannot go to the provider itself: login_url takes a person there,
 // asks for what the route needs, and comes back.
-func TestAScriptStepsUpByLoginURL(t *testing.T) {
+func TestRequire_AScriptStepsUpByLoginURL(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	browser := app.signIn(t)
@@ -611,10 +560,10 @@ func TestAScriptStepsUpByLoginURL(t *testing.T) {
 
 // A program in a page that follows login_url by itself must not go in circles
 // either.
-func TestAScriptDoesNotLoopOverContradictingRequirements(t *testing.T) {
+func TestRequire_AScriptDoesNotLoop(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *Client, mux *http.ServeMux) {
-		mux.Handle("/api", c.Require(ACR("eidas2"))(c.Require(ACR("eidas1"))(http.HandlerFunc(sayWho))))
+	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.Handle("/api", c.Require(oidcrp.ACR("eidas2"))(c.Require(oidcrp.ACR("eidas1"))(http.HandlerFunc(sayWho))))
 	}})
 	browser := app.provider.SignIn(t, app.URL+"/me", "")
 	for range 5 {
@@ -627,7 +576,7 @@ func TestAScriptDoesNotLoopOverContradictingRequirements(t *testing.T) {
 	t.Error("five step-ups later the script is still told to step up")
 }
 
-func TestAFormThatNeedsAStepUpGetsAPage(t *testing.T) {
+func TestRequire_AFormThatNeedsAStepUpGetsAPage(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	browser := app.signIn(t)
@@ -637,7 +586,7 @@ func TestAFormThatNeedsAStepUpGetsAPage(t *testing.T) {
 	}
 }
 
-func TestAProviderThatIsDownDoesNotStopWhoIsSignedIn(t *testing.T) {
+func TestRequireLogin_AProviderThatIsDownStopsNobodyWhoIsSignedIn(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	browser := app.signIn(t)
@@ -645,5 +594,198 @@ func TestAProviderThatIsDownDoesNotStopWhoIsSignedIn(t *testing.T) {
 	app.clock.Advance(50 * time.Minute)
 	if got := app.who(t, browser, "/me"); got.Sub != "alice" {
 		t.Errorf("signed in as %+v", got)
+	}
+}
+
+// A checkCase is a request, and what Check and Require decide about it.
+type checkCase struct {
+	what    string
+	request func(t *testing.T, client *oidcrp.Client, store *oidcrp.HookStore) *http.Request
+	want    oidcrp.Code // "" if it may pass
+	session bool        // Check returns one
+	status  int         // of Require, for a script
+}
+
+var checkCases = []checkCase{
+	{"nobody", func(*testing.T, *oidcrp.Client, *oidcrp.HookStore) *http.Request { return oidcrp.RequestWith() },
+		oidcrp.CodeNoSession, false, http.StatusUnauthorized},
+	{"alice", func(t *testing.T, client *oidcrp.Client, _ *oidcrp.HookStore) *http.Request {
+		return signedInRequest(t, client)
+	}, oidcrp.CodeRequirementUnmet, true, http.StatusUnauthorized},
+	{"an admin", func(*testing.T, *oidcrp.Client, *oidcrp.HookStore) *http.Request {
+		s := oidcrp.NewSession(map[string]any{"sub": "alice", "roles": []string{"admin"}})
+		return oidcrp.RequestWith().WithContext(oidcrp.ContextWithSession(context.Background(), s))
+	}, "", true, http.StatusOK},
+	{"alice while the store fails", func(t *testing.T, client *oidcrp.Client, store *oidcrp.HookStore) *http.Request {
+		r := signedInRequest(t, client)
+		store.Fail(errors.New("connection refused"))
+		return r
+	}, oidcrp.CodeStoreUnavailable, false, http.StatusServiceUnavailable},
+	{"alice, who has gone while the store hangs", func(t *testing.T, client *oidcrp.Client, store *oidcrp.HookStore) *http.Request {
+		r := signedInRequest(t, client)
+		store.Hang()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		return r.WithContext(ctx)
+	}, oidcrp.CodeCanceled, false, 499},
+}
+
+// Check decides as Require does, behind Middleware and without it.
+func TestCheck_DecidesAsRequireDoes(t *testing.T) {
+	t.Parallel()
+	admin := oidcrp.Claim("roles", "admin")
+	for _, test := range checkCases {
+		for _, middleware := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, with Middleware %t", test.what, middleware), func(t *testing.T) {
+				t.Parallel()
+				store := oidcrp.NewHookStore(nil)
+				client := mustNew(t, func(cfg *oidcrp.Config) { cfg.Store = store })
+				r := test.request(t, client, store)
+				served := false
+				var check, require http.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					served = true
+					s, err := client.Check(r, admin)
+					if test.want != "" {
+						wantCode(t, err, test.want)
+					} else if err != nil {
+						t.Errorf("Check returned %v", err)
+					}
+					if (s != nil) != test.session || s != nil && s.Subject() != "alice" {
+						t.Errorf("Check returned the session %v", s)
+					}
+				}), client.Require(admin)(http.HandlerFunc(sayWho))
+				if middleware {
+					check, require = client.Middleware(check), client.Middleware(require)
+				}
+				check.ServeHTTP(httptest.NewRecorder(), r)
+				if !served {
+					t.Error("the handler was not called")
+				}
+				w := httptest.NewRecorder()
+				if require.ServeHTTP(w, r); w.Code != test.status {
+					t.Errorf("Require answers %d, want %d: %s", w.Code, test.status, w.Body)
+				}
+			})
+		}
+	}
+}
+
+// What Check refuses, ServeError answers as Require does, for everybody who asks.
+func TestServeError_AnswersARefusalOfCheckAsRequireDoes(t *testing.T) {
+	t.Parallel()
+	admin := oidcrp.Claim("roles", "admin")
+	app := newTestApp(t, setup{routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.Handle("/require", c.Require(admin)(http.HandlerFunc(sayWho)))
+		mux.HandleFunc("/check", func(w http.ResponseWriter, r *http.Request) {
+			if _, err := c.Check(r, admin); err != nil {
+				c.ServeError(w, r, err)
+				return
+			}
+			sayWho(w, r)
+		})
+	}})
+	// What differs between two answers to the same question: states, nonces and
+	// incidents.
+	random := regexp.MustCompile(`(state|nonce|code_challenge)=[\w-]+|<code>[\w-]+</code>|"incident":"[\w-]+"|oidcrp_[\w-]+=[^;]*`)
+	describe := func(cookies, path, method string, headers []string) string {
+		// No jar: a login that is under way would change the next answer.
+		res, body := app.asks(t, &http.Client{}, method, path, append(headers, "Cookie: "+cookies)...)
+		text := fmt.Sprintln(res.StatusCode, res.Header["Location"], res.Header["Hx-Redirect"], res.Header["Cache-Control"],
+			res.Header["Vary"], len(res.Cookies()), body)
+		return random.ReplaceAllString(strings.ReplaceAll(strings.ReplaceAll(text, "%2Fcheck", "%2Frequire"), "/check", "/require"), "$1")
+	}
+	alice := oidcrp.RequestWith(app.cookiesOf(t, app.signIn(t))...).Header.Get("Cookie")
+	for what, cookies := range map[string]string{"nobody": "", "alice": alice} {
+		for _, test := range askers {
+			check := describe(cookies, "/check", test.method, test.headers)
+			require := describe(cookies, "/require", test.method, test.headers)
+			if check != require {
+				t.Errorf("%s by %s: Check and ServeError answer\n%s\nRequire\n%s", what, test.what, check, require)
+			}
+		}
+	}
+}
+
+func TestServeError_AnswersAnyError(t *testing.T) {
+	t.Parallel()
+	client := mustNew(t, nil)
+	for _, test := range []struct {
+		err    error
+		status int
+		code   oidcrp.Code
+	}{
+		{&oidcrp.Error{Op: "x", Code: oidcrp.CodeStoreUnavailable}, http.StatusServiceUnavailable, oidcrp.CodeStoreUnavailable},
+		{fmt.Errorf("wrapped: %w", &oidcrp.Error{Op: "x", Code: oidcrp.CodeInvalidRequest}), http.StatusBadRequest, oidcrp.CodeInvalidRequest},
+		{errors.New("the app's own"), http.StatusInternalServerError, oidcrp.CodeInternal},
+		{nil, http.StatusInternalServerError, oidcrp.CodeInternal},
+	} {
+		w := httptest.NewRecorder()
+		client.ServeError(w, oidcrp.RequestWith(), test.err)
+		if w.Code != test.status || jsonMember(t, w.Body.String(), "code") != string(test.code) {
+			t.Errorf("%v is answered with %d %s", test.err, w.Code, w.Body)
+		}
+	}
+}
+
+// Login.RequireACR is required wherever a login is.
+func TestRequireACR_HoldsOnEveryProtectedRoute(t *testing.T) {
+	t.Parallel()
+	client := mustNew(t, func(cfg *oidcrp.Config) { cfg.Login.RequireACR = []string{"eidas2", "eidas3"} })
+	for acr, met := range map[string]bool{"eidas1": false, "eidas2": true, "eidas3": true, "": false} {
+		s := oidcrp.NewSession(map[string]string{"sub": "alice", "acr": acr})
+		r := oidcrp.RequestWith().WithContext(oidcrp.ContextWithSession(t.Context(), s))
+		for what, wrap := range map[string]func(http.Handler) http.Handler{
+			"RequireLogin": client.RequireLogin, "Require": client.Require(oidcrp.Claim("sub")),
+		} {
+			w := httptest.NewRecorder()
+			wrap(http.HandlerFunc(sayWho)).ServeHTTP(w, r)
+			if passed := w.Code == http.StatusOK; passed != met {
+				t.Errorf("acr %q: %s answers %d", acr, what, w.Code)
+			}
+		}
+		if _, err := client.Check(r); (err == nil) != met || err != nil && !errors.Is(err, oidcrp.CodeRequirementUnmet) {
+			t.Errorf("acr %q: Check returned %v", acr, err)
+		}
+	}
+}
+
+func TestRequire_PanicsOnWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	met := func(*oidcrp.Session, time.Time) bool { return true }
+	client := mustNew(t, func(cfg *oidcrp.Config) {
+		cfg.Validate = func(_ oidcrp.Config, requirements ...oidcrp.Requirement) error {
+			if len(requirements) > 0 && requirements[0].Name == "forbidden here" {
+				return errors.New("no such thing here")
+			}
+			return nil
+		}
+	})
+	for _, test := range []struct {
+		what         string
+		requirements []oidcrp.Requirement
+		panics       string // "" if it does not
+		check        bool   // Check panics, too
+	}{
+		{"nothing", nil, "", false},
+		{"a requirement", []oidcrp.Requirement{{Name: "x", Met: met}}, "", false},
+		{"no Name", []oidcrp.Requirement{{Name: "x", Met: met}, {Met: met}}, "requirement 2 has no Name", true},
+		{"two without Name", []oidcrp.Requirement{{Met: met}, {Met: met}}, "requirement 1 has no Name", true},
+		{"no Met", []oidcrp.Requirement{{Name: "oddity"}}, "the requirement oddity has no Met", true},
+		{"acr values that contradict", []oidcrp.Requirement{oidcrp.ACR("eidas1"), oidcrp.ACR("eidas2")}, "no acr value meets", true},
+		{"acr values that overlap", []oidcrp.Requirement{oidcrp.ACR("eidas1", "eidas2"), oidcrp.ACR("eidas2")}, "", false},
+		{"what Validate refuses", []oidcrp.Requirement{{Name: "forbidden here", Met: met}}, "oidcrp: Require: no such thing here", false},
+	} {
+		for what, call := range map[string]func(){
+			"Require": func() { client.Require(test.requirements...) },
+			"Check":   func() { _, _ = client.Check(oidcrp.RequestWith(), test.requirements...) },
+		} {
+			want := test.panics
+			if what == "Check" && !test.check {
+				want = ""
+			}
+			if got := panicOf(call); (got == "") != (want == "") || !strings.Contains(got, want) || got != "" && !strings.HasPrefix(got, "oidcrp: ") {
+				t.Errorf("%s of %s: the panic is %q, want %q", what, test.what, got, want)
+			}
+		}
 	}
 }

@@ -199,7 +199,15 @@ func saySubject(w http.ResponseWriter, r *http.Request) {
 }
 
 // For package oidcrp_test.
+const (
+	RefreshPause = refreshPause
+	APITokenLeft = apiTokenLeft
+
+	MaxTransactions = maxTransactions
+)
+
 var (
+	KeptIn       = keptIn
 	RequestWith  = requestWith
 	CookiesAfter = cookiesAfter
 	Serves       = serves
@@ -207,3 +215,14 @@ var (
 
 // NewMemoryStoreAt returns a store in memory with the clock now.
 func NewMemoryStoreAt(now func() time.Time) SharedStore { return newMemoryStore(0, now) }
+
+// EntriesLeft returns how many entries that have not expired are in the memory
+// store of c.
+func EntriesLeft(c *Client) int {
+	store := c.sessions.marks.store.store.(*memoryStore)
+	store.sweep()
+	return store.size()
+}
+
+// LoginCookie returns the name of the cookie of the login that sent state.
+func LoginCookie(c *Client, state string) string { return c.logins.cookieName(state) }

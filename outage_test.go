@@ -1,4 +1,4 @@
-package oidcrp
+package oidcrp_test
 
 // This file takes the provider away, floods it, and changes its keys.
 
@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
@@ -55,11 +56,11 @@ func closedPort(t testing.TB) (addr string, open func() net.Listener) {
 	}
 }
 
-func TestAnAppOutlivesAProviderThatIsDown(t *testing.T) {
+func TestDiscovery_AnAppOutlivesAProviderThatIsDown(t *testing.T) {
 	t.Parallel()
 	addr, open := closedPort(t)
 	issuer := "http://" + addr
-	app := newTestApp(t, setup{config: func(c *Config) { c.Issuer = issuer }})
+	app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Issuer = issuer }})
 	browser := app.provider.Browser()
 
 	if got := app.who(t, browser, "/"); got.Sub != "" {
@@ -74,11 +75,11 @@ func TestAnAppOutlivesAProviderThatIsDown(t *testing.T) {
 			t.Errorf("%s answered %s with the cookies %v, want 503 without", page, res.Status, res.Cookies())
 		}
 		incident := incidentOf.FindStringSubmatch(body)
-		if incident == nil || codeOfIncident(t, app.log, incident[1]) != CodeProviderUnavailable {
+		if incident == nil || codeOfIncident(t, app.log, incident[1]) != oidcrp.CodeProviderUnavailable {
 			t.Errorf("%s: the incident %q is not of an unavailable provider\n%s", page, incident, app.log)
 		}
 	}
-	if err := app.client.Ready(t.Context()); !errors.Is(err, CodeProviderUnavailable) {
+	if err := app.client.Ready(t.Context()); !errors.Is(err, oidcrp.CodeProviderUnavailable) {
 		t.Errorf("Ready returned %v", err)
 	}
 
@@ -101,11 +102,11 @@ func TestAnAppOutlivesAProviderThatIsDown(t *testing.T) {
 	}
 }
 
-func TestWhatIsKnownOfAProviderOutlivesIt(t *testing.T) {
+func TestDiscovery_WhatIsKnownOutlivesTheProvider(t *testing.T) {
 	t.Parallel()
 	fetched := make(chan error, 10)
-	app := newTestApp(t, setup{provider: autoLogin, config: func(c *Config) {
-		c.Trace.DiscoveryFetched = func(_ context.Context, ev FetchEvent) { fetched <- ev.Err }
+	app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+		c.Trace.DiscoveryFetched = func(_ context.Context, ev oidcrp.FetchEvent) { fetched <- ev.Err }
 	}})
 	signedIn := app.signIn(t)
 	if err := <-fetched; err != nil {
@@ -125,7 +126,7 @@ func TestWhatIsKnownOfAProviderOutlivesIt(t *testing.T) {
 			t.Errorf("the login leads to %s", authorization)
 		}
 	}
-	if err := <-fetched; !errors.Is(err, CodeProviderUnavailable) {
+	if err := <-fetched; !errors.Is(err, oidcrp.CodeProviderUnavailable) {
 		t.Errorf("the metadata was fetched with %v, want an unavailable provider", err)
 	}
 	app.provider.SetDown(false)
@@ -135,7 +136,7 @@ func TestWhatIsKnownOfAProviderOutlivesIt(t *testing.T) {
 	}
 }
 
-func TestAProviderThatFailsHalfWayIsNoForgery(t *testing.T) {
+func TestKeys_AProviderThatFailsHalfWayIsNoForgery(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
 	browser := app.provider.Browser()
@@ -146,7 +147,7 @@ func TestAProviderThatFailsHalfWayIsNoForgery(t *testing.T) {
 	})
 	res, page := get(t, browser, callback)
 	incident := incidentOf.FindStringSubmatch(page)
-	if incident == nil || codeOfIncident(t, app.log, incident[1]) != CodeProviderUnavailable {
+	if incident == nil || codeOfIncident(t, app.log, incident[1]) != oidcrp.CodeProviderUnavailable {
 		t.Errorf("the answer is %s, the incident %q\n%s", res.Status, incident, app.log)
 	}
 	if n := app.provider.Count(oidctest.EndpointUserInfo); n != 0 {
@@ -159,7 +160,7 @@ func TestAProviderThatFailsHalfWayIsNoForgery(t *testing.T) {
 	}
 }
 
-func TestManyFirstLoginsFetchWhatTheyNeedOnce(t *testing.T) {
+func TestDiscovery_ManyFirstLoginsFetchOnce(t *testing.T) {
 	t.Parallel()
 	const logins = 500
 	app := newTestApp(t, setup{provider: autoLogin})
@@ -195,24 +196,21 @@ func TestManyFirstLoginsFetchWhatTheyNeedOnce(t *testing.T) {
 	}
 }
 
-func TestForgedTokensCostOneFetchOfTheKeys(t *testing.T) {
+func TestKeys_ForgedTokensCostOneFetch(t *testing.T) {
 	t.Parallel()
 	const tokens = 1000
 	app := newTestApp(t, setup{provider: autoLogin})
 	app.signIn(t)
 	before := app.provider.Count(oidctest.EndpointJWKS)
-	m, err := app.client.Metadata(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	claims := app.provider.IDTokenClaims(oidctest.ClientID, "alice")
 	var attackers sync.WaitGroup
 	for range 8 {
 		attackers.Go(func() {
 			for range tokens / 8 {
 				forged := app.provider.ForgedToken("ES256", rand.Text(), claims)
-				_, err := app.client.flow.verifyIDToken(t.Context(), m, forged, &expectedIDToken{})
-				if codeOf(err) != CodeTokenRefused {
+				_, err := app.client.KeySet().VerifySignature(t.Context(), forged)
+				var refused *oidcrp.TokenError
+				if !errors.As(err, &refused) {
 					t.Errorf("a forged token: %v, want it refused", err)
 				}
 			}
@@ -225,7 +223,7 @@ func TestForgedTokensCostOneFetchOfTheKeys(t *testing.T) {
 	app.signIn(t) // and nobody else is kept out
 }
 
-func TestACancelledRequestDoesNotFailThoseThatWaitWithIt(t *testing.T) {
+func TestDiscovery_ACanceledRequestDoesNotFailThoseThatWaitWithIt(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		path string
@@ -237,20 +235,20 @@ func TestACancelledRequestDoesNotFailThoseThatWaitWithIt(t *testing.T) {
 		}},
 		{"/jwks", func(ctx context.Context, app *testApp) error {
 			token := app.provider.SignClaims("RS256", app.provider.IDTokenClaims(oidctest.ClientID, "alice"), nil)
-			_, err := app.client.flow.verifyIDToken(ctx, &Metadata{}, token, &expectedIDToken{})
+			_, err := app.client.KeySet().VerifySignature(ctx, token)
 			return err
 		}},
 	} {
 		t.Run(row.path, func(t *testing.T) {
 			t.Parallel()
 			var held *gate
-			app := newTestApp(t, setup{provider: autoLogin, config: func(c *Config) { held = newGate(c, row.path) }})
+			app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) { held = newGate(c, row.path) }})
 			ctx, cancel := context.WithCancel(t.Context())
 			gaveUp := make(chan error)
 			go func() { gaveUp <- row.wait(ctx, app) }()
 			<-held.reached
 			cancel()
-			if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+			if err := <-gaveUp; !errors.Is(err, context.Canceled) || !errors.Is(err, oidcrp.CodeCanceled) {
 				t.Errorf("who gave up got %v, want a cancellation", err)
 			}
 			var others sync.WaitGroup
@@ -276,7 +274,7 @@ func TestACancelledRequestDoesNotFailThoseThatWaitWithIt(t *testing.T) {
 	}
 }
 
-func TestKeysMayChangeAtAnyTime(t *testing.T) {
+func TestKeys_MayChangeAtAnyTime(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: autoLogin})
 	for _, row := range []struct {

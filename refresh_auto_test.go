@@ -1,7 +1,6 @@
-package oidcrp
+package oidcrp_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,17 +12,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-func TestMiddlewareRefreshesTokensBeforeTheyEnd(t *testing.T) {
+func TestMiddleware_RefreshesTokensBeforeTheyEnd(t *testing.T) {
 	t.Parallel()
-	for kept, keep := range keptIn {
+	for kept, keep := range oidcrp.KeptIn {
 		for _, userInfo := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, UserInfo %t", kept, userInfo), func(t *testing.T) {
 				t.Parallel()
-				app := newRefreshApp(t, setup{config: func(cfg *Config) {
+				app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
 					keep(cfg)
 					cfg.Tokens.RefreshBefore, cfg.Tokens.RefreshUserInfo = 5*time.Minute, userInfo
 					cfg.Sessions.IdleTimeout = 12 * time.Hour
@@ -66,21 +66,20 @@ func TestMiddlewareRefreshesTokensBeforeTheyEnd(t *testing.T) {
 
 // Requests that come together on three replicas refresh once, and all go on with
 // the same tokens.
-func TestReplicasRefreshOnceTogether(t *testing.T) {
+func TestMiddleware_ReplicasRefreshOnceTogether(t *testing.T) {
 	t.Parallel()
 	for _, cookies := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cookies %t", cookies), func(t *testing.T) {
 			t.Parallel()
-			store := NewMemoryStore(0)
-			config := func(cfg *Config) {
+			store := oidcrp.NewMemoryStore(0)
+			config := func(cfg *oidcrp.Config) {
 				cfg.Store, cfg.Sessions.InCookies, cfg.Tokens.Keep, cfg.Tokens.RefreshBefore = store, cookies, true, 5*time.Minute
 				cfg.Sessions.IdleTimeout = 12 * time.Hour
 			}
 			app := newRefreshApp(t, setup{config: config})
 			browser := app.signIn(t)
-			base, _ := url.Parse(app.URL)
-			sent := browser.Jar.Cookies(base)
-			clients := []*Client{app.client, newTestClient(t, app.testApp, config), newTestClient(t, app.testApp, config)}
+			sent := app.cookiesOf(t, browser)
+			clients := []*oidcrp.Client{app.client, newTestClient(t, app.testApp, config), newTestClient(t, app.testApp, config)}
 			app.clock.Advance(56 * time.Minute)
 			before := app.provider.Count(oidctest.EndpointToken)
 
@@ -91,11 +90,11 @@ func TestReplicasRefreshOnceTogether(t *testing.T) {
 				wg.Go(func() {
 					w := httptest.NewRecorder()
 					clients[i%3].RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-						s, _ := SessionFromContext(r.Context())
+						s, _ := oidcrp.SessionFromContext(r.Context())
 						mu.Lock()
 						defer mu.Unlock()
 						tokens[s.Token().AccessToken]++
-					})).ServeHTTP(w, requestWith(sent...))
+					})).ServeHTTP(w, oidcrp.RequestWith(sent...))
 					if w.Code != http.StatusOK {
 						t.Errorf("request %d was answered with %d", i, w.Code)
 					}
@@ -109,48 +108,7 @@ func TestReplicasRefreshOnceTogether(t *testing.T) {
 	}
 }
 
-// A replica that died in the middle holds up the others only until its lease ends.
-func TestALeaseEndsWithItsReplica(t *testing.T) {
-	t.Parallel()
-	var store SharedStore
-	app := newRefreshApp(t, setup{config: func(cfg *Config) {
-		store = newMemoryStore(0, cfg.Now)
-		cfg.Store = store
-	}})
-	browser := app.signIn(t)
-	base, _ := url.Parse(app.URL)
-	r := requestWith(browser.Jar.Cookies(base)...)
-	s, err := app.client.Session(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ok, err := store.Add(t.Context(), tokenKey(s).String(), []byte("dead"), refreshLease); !ok || err != nil {
-		t.Fatal(ok, err)
-	}
-	before := app.provider.Count(oidctest.EndpointToken)
-	done := make(chan error, 1)
-	go func() {
-		_, err := app.client.Refresh(httptest.NewRecorder(), r)
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		t.Fatalf("it did not wait for the lease: %v", err)
-	case <-time.After(3 * refreshPoll):
-	}
-	if n := app.provider.Count(oidctest.EndpointToken) - before; n != 0 {
-		t.Errorf("%d refreshes beside another's lease", n)
-	}
-	app.clock.Advance(refreshLease)
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if ok, _ := store.Add(t.Context(), tokenKey(s).String(), nil, time.Second); !ok {
-		t.Error("the lease was not given back")
-	}
-}
-
-func TestWhatBecomesOfASessionThatCannotBeRefreshed(t *testing.T) {
+func TestRefreshFailure_WhatBecomesOfTheSession(t *testing.T) {
 	t.Parallel()
 	down := func(p *oidctest.Provider) { p.SetDown(true) }
 	refused := func(p *oidctest.Provider) { p.Misbehave(fault.RefreshInvalidGrant) }
@@ -160,24 +118,24 @@ func TestWhatBecomesOfASessionThatCannotBeRefreshed(t *testing.T) {
 	)
 	for _, test := range []struct {
 		what          string
-		policy        RefreshFailure
+		policy        oidcrp.RefreshFailure
 		fault         func(*oidctest.Provider)
 		before, after int // the status of /me by script, before and after the token has ended
 	}{
-		{"kept, refused", KeepSession, refused, stays, over},
-		{"kept, status 500 and the token spent", KeepSession, answers500, stays, over},
-		{"kept, down", KeepSession, down, stays, fails},
-		{"sign in again, refused", SignInAgain, refused, over, over},
-		{"sign in again, status 500", SignInAgain, answers500, over, over},
-		{"sign in again, down", SignInAgain, down, stays, fails},
-		{"fail, refused", FailRequest, refused, http.StatusUnauthorized, http.StatusUnauthorized},
-		{"fail, status 500 and the token spent", FailRequest, answers500, fails, http.StatusUnauthorized},
-		{"fail, down", FailRequest, down, fails, fails},
+		{"kept, refused", oidcrp.KeepSession, refused, stays, over},
+		{"kept, status 500 and the token spent", oidcrp.KeepSession, answers500, stays, over},
+		{"kept, down", oidcrp.KeepSession, down, stays, fails},
+		{"sign in again, refused", oidcrp.SignInAgain, refused, over, over},
+		{"sign in again, status 500", oidcrp.SignInAgain, answers500, over, over},
+		{"sign in again, down", oidcrp.SignInAgain, down, stays, fails},
+		{"fail, refused", oidcrp.FailRequest, refused, http.StatusUnauthorized, http.StatusUnauthorized},
+		{"fail, status 500 and the token spent", oidcrp.FailRequest, answers500, fails, http.StatusUnauthorized},
+		{"fail, down", oidcrp.FailRequest, down, fails, fails},
 	} {
-		for kept, keep := range keptIn {
+		for kept, keep := range oidcrp.KeptIn {
 			t.Run(test.what+" in "+kept, func(t *testing.T) {
 				t.Parallel()
-				app := newRefreshApp(t, setup{config: func(cfg *Config) {
+				app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
 					keep(cfg)
 					cfg.Tokens.RefreshBefore, cfg.Tokens.RefreshFailure, cfg.Sessions.IdleTimeout = 10*time.Minute, test.policy, 12*time.Hour
 				}})
@@ -188,7 +146,7 @@ func TestWhatBecomesOfASessionThatCannotBeRefreshed(t *testing.T) {
 					t.Errorf("before: %s, want %d\n%s", res.Status, test.before, body)
 				}
 				public := app.who(t, browser, "/").Sub
-				if ended := test.before == over && test.policy == SignInAgain; (public == "") != ended {
+				if ended := test.before == over && test.policy == oidcrp.SignInAgain; (public == "") != ended {
 					t.Errorf("the public page says %q", public)
 				}
 				app.clock.Advance(10 * time.Minute)
@@ -201,7 +159,7 @@ func TestWhatBecomesOfASessionThatCannotBeRefreshed(t *testing.T) {
 				}
 				app.provider.SetDown(false)
 				app.provider.Misbehave()
-				app.clock.Advance(refreshPause)
+				app.clock.Advance(oidcrp.RefreshPause)
 				if test.after == fails {
 					if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != http.StatusOK {
 						t.Errorf("when the provider is back: %s\n%s", res.Status, body)
@@ -212,9 +170,9 @@ func TestWhatBecomesOfASessionThatCannotBeRefreshed(t *testing.T) {
 	}
 }
 
-func TestAProviderThatIsDownIsNotAskedByEveryRequest(t *testing.T) {
+func TestMiddleware_LeavesAProviderThatIsDownAlone(t *testing.T) {
 	t.Parallel()
-	app := newRefreshApp(t, setup{config: func(cfg *Config) {
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
 		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 10*time.Minute, 12*time.Hour
 	}})
 	browser := app.signIn(t)
@@ -223,12 +181,12 @@ func TestAProviderThatIsDownIsNotAskedByEveryRequest(t *testing.T) {
 	for range 5 {
 		app.who(t, browser, "/me")
 	}
-	if n := len(app.events.list()); n != 1 {
+	if n := len(app.events()); n != 1 {
 		t.Errorf("%d refreshes were tried", n)
 	}
-	app.clock.Advance(refreshPause)
+	app.clock.Advance(oidcrp.RefreshPause)
 	app.who(t, browser, "/me")
-	if n := len(app.events.list()); n != 2 {
+	if n := len(app.events()); n != 2 {
 		t.Errorf("%d refreshes were tried after the pause", n)
 	}
 }
@@ -247,19 +205,19 @@ func newAPI(t *testing.T) *httptest.Server {
 	return api
 }
 
-func TestHTTPClientCarriesAndRefreshesTheToken(t *testing.T) {
+func TestHTTPClient_CarriesAndRefreshesTheToken(t *testing.T) {
 	t.Parallel()
 	api, elsewhere := newAPI(t), newAPI(t)
-	for kept, keep := range keptIn {
+	for kept, keep := range oidcrp.KeptIn {
 		t.Run(kept, func(t *testing.T) {
 			t.Parallel()
-			app := newRefreshApp(t, setup{config: func(cfg *Config) { keep(cfg); cfg.Sessions.IdleTimeout = 12 * time.Hour }})
+			app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { keep(cfg); cfg.Sessions.IdleTimeout = 12 * time.Hour }})
 			browser := app.signIn(t)
 			base, _ := url.Parse(app.URL)
 			call := func(during func(), paths ...string) (answers []string) {
 				w := httptest.NewRecorder()
 				app.client.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					s, _ := SessionFromContext(r.Context())
+					s, _ := oidcrp.SessionFromContext(r.Context())
 					client := s.HTTPClient(r.Context())
 					during()
 					for _, path := range paths {
@@ -270,7 +228,7 @@ func TestHTTPClientCarriesAndRefreshesTheToken(t *testing.T) {
 						}
 						answers = append(answers, readBody(t, res))
 					}
-				})).ServeHTTP(w, requestWith(browser.Jar.Cookies(base)...))
+				})).ServeHTTP(w, oidcrp.RequestWith(browser.Jar.Cookies(base)...))
 				browser.Jar.SetCookies(base, w.Result().Cookies())
 				return answers
 			}
@@ -278,7 +236,7 @@ func TestHTTPClientCarriesAndRefreshesTheToken(t *testing.T) {
 			if got := call(func() {}, "/"); !slices.Equal(got, []string{"Bearer " + first.Access}) {
 				t.Errorf("the API got %q", got)
 			}
-			app.clock.Advance(time.Hour - apiTokenLeft)
+			app.clock.Advance(time.Hour - oidcrp.APITokenLeft)
 			got := call(func() {}, "/", "/")
 			second := app.session(t, browser)
 			if second.Access == first.Access || !slices.Equal(got, []string{"Bearer " + second.Access, "Bearer " + second.Access}) {
@@ -290,44 +248,35 @@ func TestHTTPClientCarriesAndRefreshesTheToken(t *testing.T) {
 			}
 			app.provider.SetDown(true)
 			app.clock.Advance(time.Hour)
-			if got := call(func() {}, "/"); !strings.Contains(got[0], string(CodeProviderUnavailable)) {
+			if got := call(func() {}, "/"); !strings.Contains(got[0], string(oidcrp.CodeProviderUnavailable)) {
 				t.Errorf("with a token that has ended: %q", got)
 			}
 		})
 	}
 }
 
-func TestHTTPClientWithoutTokensOrRequest(t *testing.T) {
+// Without the context of its request, there is nothing to refresh with.
+func TestHTTPClient_WithoutItsRequestSendsTheTokenAsItIs(t *testing.T) {
 	t.Parallel()
 	api := newAPI(t)
-	c := newOfflineClient(t, nil)
-	s := madeSession(c.Client, aliceClaims, "")
-	s.tokens = nil
-	if _, err := s.HTTPClient(t.Context()).Get(api.URL); !errors.Is(err, CodeLoginRequired) {
-		t.Errorf("without tokens: %v", err)
-	}
 	app := newRefreshApp(t, setup{})
-	browser := app.signIn(t)
-	base, _ := url.Parse(app.URL)
-	s, err := app.client.Session(requestWith(browser.Jar.Cookies(base)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := s.HTTPClient(context.Background()).Get(api.URL)
+	s := app.sessionOf(t, app.signIn(t))
+	app.clock.Advance(2 * time.Hour)
+	res, err := s.HTTPClient(t.Context()).Get(api.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := readBody(t, res); got != "Bearer "+s.Token().AccessToken {
-		t.Errorf("without a request: %q", got)
+		t.Errorf("the API got %q", got)
 	}
 }
 
-func TestASessionMayEndWithItsIDToken(t *testing.T) {
+func TestEndWithIDToken_TheSessionMayEndWithIt(t *testing.T) {
 	t.Parallel()
 	for _, with := range []bool{false, true} {
 		app := newRefreshApp(t, setup{
 			provider: oidctest.Config{IDTokenTTL: 20 * time.Minute},
-			config:   func(cfg *Config) { cfg.Sessions.EndWithIDToken = with },
+			config:   func(cfg *oidcrp.Config) { cfg.Sessions.EndWithIDToken = with },
 		})
 		browser := app.signIn(t)
 		app.clock.Advance(20*time.Minute - time.Second)
@@ -339,8 +288,139 @@ func TestASessionMayEndWithItsIDToken(t *testing.T) {
 			t.Errorf("with the refreshed ID Token: %+v", got)
 		}
 		app.clock.Advance(time.Second)
-		if got := app.session(t, browser); (got.Code == CodeNoSession) != with {
+		if got := app.session(t, browser); (got.Code == oidcrp.CodeNoSession) != with {
 			t.Errorf("EndWithIDToken %t: %+v", with, got)
 		}
+	}
+}
+
+// The answer that carries a refreshed session must not be stored by caches, also
+// where the app says nothing.
+func TestMiddleware_ARefreshedCookieIsNotForSharedCaches(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 5*time.Minute, 12*time.Hour
+	}})
+	cookies := app.cookiesOf(t, app.signIn(t))
+	app.clock.Advance(56 * time.Minute)
+	w, _ := oidcrp.Serves(app.client.Middleware(http.HandlerFunc(sayWho)), cookies)
+	if len(w.Result().Cookies()) == 0 {
+		t.Fatal("the session was not refreshed")
+	}
+	if got := w.Header().Get("Cache-Control"); got != "private" {
+		t.Errorf("Cache-Control is %q", got)
+	}
+}
+
+func TestHTTPClient_SeveralOfOneRequestMayBeMadeAtOnce(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Sessions.IdleTimeout = 12 * time.Hour }})
+	cookies := app.cookiesOf(t, app.signIn(t))
+	app.clock.Advance(time.Hour - 5*time.Second)
+	app.provider.ResetRequests()
+	_, after := oidcrp.Serves(app.client.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, _ := oidcrp.SessionFromContext(r.Context())
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() { s.HTTPClient(r.Context()) })
+		}
+		wg.Wait()
+	})), cookies)
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("%d refreshes", n)
+	}
+	s, err := app.client.Session(oidcrp.RequestWith(after...))
+	if err != nil || !s.Token().Expiry.After(app.clock.Now().Add(time.Minute)) {
+		t.Errorf("the browser then has %v, %v", s, err)
+	}
+}
+
+// The Store failed when it should have taken the new tokens; the old refresh token
+// is spent.
+func TestMiddleware_TokensThatTheStoreDidNotTakeAreNotLost(t *testing.T) {
+	t.Parallel()
+	store := oidcrp.NewHookStore(nil)
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+		cfg.Store, cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = store, 5*time.Minute, 12*time.Hour
+	}})
+	browser := app.signIn(t)
+	before := app.session(t, browser)
+	app.clock.Advance(56 * time.Minute)
+	store.Fail(errors.New("disk full"), oidcrp.OpSet)
+	for range 2 {
+		if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != http.StatusOK {
+			t.Errorf("while the store fails: %s\n%s", res.Status, body)
+		}
+		app.clock.Advance(time.Second)
+	}
+	store.Before(nil)
+	app.asks(t, browser, "GET", "/me")
+	if after := app.session(t, browser); after.Access == before.Access || after.Code != "" {
+		t.Errorf("with the store back: %+v", after)
+	}
+	app.clock.Advance(5 * time.Minute)
+	if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != http.StatusOK {
+		t.Errorf("when the old token has ended: %s\n%s", res.Status, body)
+	}
+}
+
+func TestMiddleware_ASessionThatEndsDuringItsRefreshDoesNotPass(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+		cfg.Store, cfg.Tokens.RefreshBefore = oidcrp.NewMemoryStore(0), 5*time.Minute
+		cfg.Sessions.IdleTimeout = 12 * time.Hour
+	}})
+	cookies := app.cookiesOf(t, app.signIn(t))
+	app.clock.Advance(56 * time.Minute)
+	app.provider.Handle(oidctest.EndpointToken, func(w http.ResponseWriter, r *http.Request) {
+		if err := app.client.EndSession(httptest.NewRecorder(), oidcrp.RequestWith(cookies...)); err != nil {
+			t.Error(err)
+		}
+		respond(200, "application/json",
+			`{"access_token":"new","token_type":"Bearer","refresh_token":"newr","expires_in":3600}`)(w, r)
+	})
+	protected := app.client.RequireLogin(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the protected page was served")
+	}))
+	if w, _ := oidcrp.Serves(protected, cookies); w.Code != http.StatusUnauthorized {
+		t.Errorf("the answer is %d", w.Code)
+	}
+}
+
+func TestMiddleware_OneFailingSessionDoesNotStopTheRefreshOfOthers(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 5*time.Minute, 12*time.Hour
+	}})
+	mallory, alice := app.signIn(t), app.signIn(t)
+	app.clock.Advance(60 * time.Minute)
+	app.provider.Misbehave(fault.RefreshServerError)
+	app.asks(t, mallory, "GET", "/me")
+	app.provider.Misbehave()
+	if res, body := app.asks(t, alice, "GET", "/me"); res.StatusCode != http.StatusOK {
+		t.Errorf("alice, whose refresh would do: %s\n%s", res.Status, body)
+	}
+}
+
+// RefreshBefore is longer than the tokens live.
+func TestMiddleware_ShortTokensAreNotRefreshedAtEveryRequest(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 2*time.Hour, 12*time.Hour
+	}})
+	browser := app.signIn(t)
+	app.provider.ResetRequests()
+	for range 5 {
+		app.asks(t, browser, "GET", "/me")
+	}
+	if n := app.provider.Count(oidctest.EndpointToken); n != 0 {
+		t.Errorf("%d refreshes of new tokens", n)
+	}
+	app.clock.Advance(30 * time.Minute)
+	for range 5 {
+		app.asks(t, browser, "GET", "/me")
+	}
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
+		t.Errorf("%d refreshes in the second half of their life", n)
 	}
 }

@@ -1,4 +1,4 @@
-package oidcrp
+package oidcrp_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
@@ -21,29 +22,12 @@ import (
 // /refresh, which says what the session is then.
 type refreshApp struct {
 	*testApp
-	events *refreshEvents
-}
-
-type refreshEvents struct {
-	mu  sync.Mutex
-	all []SessionEvent // guarded by mu
-}
-
-func (e *refreshEvents) add(_ context.Context, ev SessionEvent) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.all = append(e.all, ev)
-}
-
-func (e *refreshEvents) list() []SessionEvent {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clone(e.all)
+	events func() []oidcrp.SessionEvent // the SessionRefreshed events so far
 }
 
 // refreshAnswer is what /refresh and /session say.
 type refreshAnswer struct {
-	Code                 Code
+	Code                 oidcrp.Code
 	Access, Refresh, Sub string
 	Email                string
 	IssuedAt             int64
@@ -52,31 +36,40 @@ type refreshAnswer struct {
 
 func newRefreshApp(t *testing.T, s setup) *refreshApp {
 	t.Helper()
-	events := new(refreshEvents)
+	var mu sync.Mutex
+	var events []oidcrp.SessionEvent // guarded by mu
 	change := s.config
-	s.config = func(cfg *Config) {
+	s.config = func(cfg *oidcrp.Config) {
 		cfg.Tokens.Keep = true
-		cfg.Trace.SessionRefreshed = events.add
+		cfg.Trace.SessionRefreshed = func(_ context.Context, ev oidcrp.SessionEvent) {
+			mu.Lock()
+			defer mu.Unlock()
+			events = append(events, ev)
+		}
 		if change != nil {
 			change(cfg)
 		}
 	}
-	s.routes = func(c *Client, mux *http.ServeMux) {
+	s.routes = func(c *oidcrp.Client, mux *http.ServeMux) {
 		mux.HandleFunc("POST /refresh", func(w http.ResponseWriter, r *http.Request) {
-			answerRefreshed(w, func() (*Session, error) { return c.Refresh(w, r) })
+			answerRefreshed(w, func() (*oidcrp.Session, error) { return c.Refresh(w, r) })
 		})
 		mux.HandleFunc("/session", func(w http.ResponseWriter, r *http.Request) {
-			answerRefreshed(w, func() (*Session, error) { return c.Session(r) })
+			answerRefreshed(w, func() (*oidcrp.Session, error) { return c.Session(r) })
 		})
 	}
-	return &refreshApp{testApp: newTestApp(t, s), events: events}
+	return &refreshApp{testApp: newTestApp(t, s), events: func() []oidcrp.SessionEvent {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(events)
+	}}
 }
 
-func answerRefreshed(w http.ResponseWriter, get func() (*Session, error)) {
+func answerRefreshed(w http.ResponseWriter, get func() (*oidcrp.Session, error)) {
 	s, err := get()
 	var answer refreshAnswer
 	if err != nil {
-		answer.Code = codeOf(err)
+		answer.Code = oidcrp.CodeOf(err)
 	} else {
 		answer.Sub, answer.Created, answer.Ends = s.Subject(), s.CreatedAt().Unix(), s.ExpiresAt().Unix()
 		if token := s.Token(); token != nil {
@@ -113,15 +106,15 @@ func decodeRefreshed(t *testing.T, body string) refreshAnswer {
 	return answer
 }
 
-func TestRefreshRenewsTheSession(t *testing.T) {
+func TestRefresh_RenewsTheSession(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		what  string
-		store Store
-	}{{"in cookies", nil}, {"in a store", NewMemoryStore(0)}, {"in a plain store", PlainStore(NewMemoryStore(0))}} {
+		store oidcrp.Store
+	}{{"in cookies", nil}, {"in a store", oidcrp.NewMemoryStore(0)}, {"in a plain store", oidcrp.PlainStore(oidcrp.NewMemoryStore(0))}} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = test.store }})
+			app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = test.store }})
 			browser := app.signIn(t)
 			before := app.session(t, browser)
 			app.clock.Advance(10 * time.Minute)
@@ -145,7 +138,7 @@ func TestRefreshRenewsTheSession(t *testing.T) {
 			if again := app.refresh(t, browser); again.Code != "" || again.Access == after.Access {
 				t.Errorf("the second refresh: %+v", again)
 			}
-			if events := app.events.list(); len(events) != 2 || events[1] != (SessionEvent{
+			if events := app.events(); len(events) != 2 || events[1] != (oidcrp.SessionEvent{
 				Issuer: app.provider.Issuer(), SessionID: events[0].SessionID, Subject: "alice", Rotated: true,
 			}) || events[0].SessionID == "" {
 				t.Errorf("events: %+v", events)
@@ -154,7 +147,7 @@ func TestRefreshRenewsTheSession(t *testing.T) {
 	}
 }
 
-func TestRefreshSendsTheRefreshTokenAndNoMore(t *testing.T) {
+func TestRefresh_SendsTheRefreshTokenAndNoMore(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{})
 	browser := app.signIn(t)
@@ -170,10 +163,10 @@ func TestRefreshSendsTheRefreshTokenAndNoMore(t *testing.T) {
 	}
 }
 
-func TestARefreshTokenThatStaysTheSameIsUsedAgain(t *testing.T) {
+func TestRefresh_ATokenThatStaysTheSameIsUsedAgain(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, NewMemoryStore(0)} {
-		app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+	for _, store := range []oidcrp.Store{nil, oidcrp.NewMemoryStore(0)} {
+		app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = store }})
 		browser := app.signIn(t)
 		app.provider.Misbehave(fault.RefreshNoNewToken)
 		before := app.session(t, browser)
@@ -185,36 +178,36 @@ func TestARefreshTokenThatStaysTheSameIsUsedAgain(t *testing.T) {
 		if first.Access == before.Access || second.Access == first.Access {
 			t.Error("the access token did not change")
 		}
-		if events := app.events.list(); len(events) != 2 || events[0].Rotated {
+		if events := app.events(); len(events) != 2 || events[0].Rotated {
 			t.Errorf("events: %+v", events)
 		}
 	}
 }
 
-func TestWhatCanGoWrongInARefresh(t *testing.T) {
+func TestRefresh_WhatCanGoWrong(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		fault fault.Fault
-		code  Code // "" when it is accepted
-		again Code // of the next refresh, from a provider that is well again
+		code  oidcrp.Code // "" when it is accepted
+		again oidcrp.Code // of the next refresh, from a provider that is well again
 	}{
 		// The provider of these tests rotates refresh tokens, so what it had
-		// answered before the fault has spent the old one.
-		{fault.RefreshInvalidGrant, CodeLoginRequired, CodeLoginRequired},
-		{fault.RefreshServerError, CodeProviderUnavailable, CodeLoginRequired},
-		{fault.AtRefresh(fault.TokenInvalidClient), CodeClientRefused, CodeLoginRequired},
-		{fault.AtRefresh(fault.TokenNoAccessToken), CodeProviderInvalid, CodeLoginRequired},
-		{fault.RefreshOtherSub, CodeTokenRefused, CodeLoginRequired},
-		{fault.RefreshWrongIss, CodeTokenRefused, CodeLoginRequired},
-		{fault.RefreshWrongAud, CodeTokenRefused, CodeLoginRequired},
-		{fault.RefreshBadSignature, CodeTokenRefused, CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenWrongAzp), CodeTokenRefused, CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenOwnAzp), CodeTokenRefused, CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenOldAuthTime), CodeTokenRefused, CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenExpired), CodeTokenRefused, CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenWrongAtHash), CodeTokenRefused, CodeLoginRequired},
-		{fault.UserInfoWrongSub, CodeUserInfoRefused, CodeLoginRequired},
-		{fault.UserInfoUnauthorized, CodeProviderError, CodeLoginRequired},
+		// refreshed before the fault has spent the old one.
+		{fault.RefreshInvalidGrant, oidcrp.CodeLoginRequired, oidcrp.CodeLoginRequired},
+		{fault.RefreshServerError, oidcrp.CodeProviderUnavailable, oidcrp.CodeLoginRequired},
+		{fault.AtRefresh(fault.TokenInvalidClient), oidcrp.CodeClientRefused, oidcrp.CodeLoginRequired},
+		{fault.AtRefresh(fault.TokenNoAccessToken), oidcrp.CodeProviderInvalid, oidcrp.CodeLoginRequired},
+		{fault.RefreshOtherSub, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+		{fault.RefreshWrongIss, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+		{fault.RefreshWrongAud, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+		{fault.RefreshBadSignature, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenWrongAzp), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenOwnAzp), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenOldAuthTime), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenExpired), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+		{fault.AtRefresh(fault.IDTokenWrongAtHash), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+		{fault.UserInfoWrongSub, oidcrp.CodeUserInfoRefused, oidcrp.CodeLoginRequired},
+		{fault.UserInfoUnauthorized, oidcrp.CodeProviderError, oidcrp.CodeLoginRequired},
 
 		{fault.RefreshNoIDToken, "", ""},
 		{fault.AtRefresh(fault.IDTokenMissingAuthTime), "", ""},
@@ -223,16 +216,16 @@ func TestWhatCanGoWrongInARefresh(t *testing.T) {
 		{fault.AtRefresh(fault.TokenNoExpiresIn), "", ""},
 
 		// New tokens and no UserInfo: the tokens are worth keeping.
-		{fault.UserInfoServerError, CodeProviderUnavailable, ""},
-		{fault.Transport(oidctest.EndpointUserInfo, fault.Unavailable), CodeProviderUnavailable, ""},
+		{fault.UserInfoServerError, oidcrp.CodeProviderUnavailable, ""},
+		{fault.Transport(oidctest.EndpointUserInfo, fault.Unavailable), oidcrp.CodeProviderUnavailable, ""},
 	} {
 		t.Run(strings.ReplaceAll(test.fault.Name, "/", " "), func(t *testing.T) {
 			t.Parallel()
-			var store Store
+			var store oidcrp.Store
 			if test.fault.Name < "r" { // some of them in a store, for both sorts of session
-				store = PlainStore(NewMemoryStore(0))
+				store = oidcrp.PlainStore(oidcrp.NewMemoryStore(0))
 			}
-			app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+			app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = store }})
 			browser := app.signIn(t)
 			before := app.session(t, browser)
 			app.provider.Misbehave(test.fault)
@@ -249,7 +242,7 @@ func TestWhatCanGoWrongInARefresh(t *testing.T) {
 			if after.Email != before.Email || after.Created != before.Created {
 				t.Errorf("the session changed from\n%+v to\n%+v", before, after)
 			}
-			if events := app.events.list(); len(events) != 1 || (events[0].Err == nil) != (test.code == "") {
+			if events := app.events(); len(events) != 1 || (events[0].Err == nil) != (test.code == "") {
 				t.Errorf("events: %+v", events)
 			}
 			app.provider.Misbehave()
@@ -260,17 +253,17 @@ func TestWhatCanGoWrongInARefresh(t *testing.T) {
 	}
 }
 
-func TestRefreshNeedsARefreshToken(t *testing.T) {
+func TestRefresh_NeedsARefreshToken(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		what   string
 		setup  setup
 		signIn bool
-		code   Code
+		code   oidcrp.Code
 	}{
-		{"tokens that were not kept", setup{config: func(cfg *Config) { cfg.Tokens.Keep = false }}, true, CodeLoginRequired},
-		{"a provider that gives none", setup{provider: oidctest.Config{NoRefreshToken: true}}, true, CodeLoginRequired},
-		{"nobody", setup{}, false, CodeNoSession},
+		{"tokens that were not kept", setup{config: func(cfg *oidcrp.Config) { cfg.Tokens.Keep = false }}, true, oidcrp.CodeLoginRequired},
+		{"a provider that gives none", setup{provider: oidctest.Config{NoRefreshToken: true}}, true, oidcrp.CodeLoginRequired},
+		{"nobody", setup{}, false, oidcrp.CodeNoSession},
 	} {
 		app := newRefreshApp(t, test.setup)
 		browser := app.provider.Browser()
@@ -290,49 +283,47 @@ func TestRefreshNeedsARefreshToken(t *testing.T) {
 	}
 }
 
-func TestRefreshErrorsAreWhatCallersBranchOn(t *testing.T) {
+func TestRefresh_ErrorsAreWhatCallersBranchOn(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{})
-	base, _ := url.Parse(app.URL)
 	refresh := func(cookies []*http.Cookie) error {
-		_, err := app.client.Refresh(httptest.NewRecorder(), requestWith(cookies...))
+		_, err := app.client.Refresh(httptest.NewRecorder(), oidcrp.RequestWith(cookies...))
 		return err
 	}
-	cookies := app.signIn(t).Jar.Cookies(base)
+	cookies := app.cookiesOf(t, app.signIn(t))
 	app.provider.SetDown(true)
-	if err := refresh(cookies); !errors.Is(err, CodeProviderUnavailable) || errors.Is(err, CodeLoginRequired) {
+	if err := refresh(cookies); !errors.Is(err, oidcrp.CodeProviderUnavailable) || errors.Is(err, oidcrp.CodeLoginRequired) {
 		t.Errorf("provider down: %v", err)
 	}
 	app.provider.SetDown(false)
 	app.provider.Misbehave(fault.RefreshInvalidGrant)
-	var refusal *ProviderError
+	var refusal *oidcrp.ProviderError
 	err := refresh(cookies)
-	if !errors.Is(err, CodeLoginRequired) || !errors.As(err, &refusal) || refusal.ErrorCode != "invalid_grant" {
+	if !errors.Is(err, oidcrp.CodeLoginRequired) || !errors.As(err, &refusal) || refusal.ErrorCode != "invalid_grant" {
 		t.Errorf("token spent: %v", err)
 	}
-	if err := refresh(nil); !errors.Is(err, CodeNoSession) {
+	if err := refresh(nil); !errors.Is(err, oidcrp.CodeNoSession) {
 		t.Errorf("nobody: %v", err)
 	}
 }
 
-func TestRefreshesOfOneSessionShareOne(t *testing.T) {
+func TestRefresh_ConcurrentCallsShareOne(t *testing.T) {
 	t.Parallel()
-	for _, store := range []Store{nil, NewMemoryStore(0)} {
-		app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+	for _, store := range []oidcrp.Store{nil, oidcrp.NewMemoryStore(0)} {
+		app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = store }})
 		browser := app.signIn(t)
-		base, _ := url.Parse(app.URL)
-		cookies := browser.Jar.Cookies(base)
+		cookies := app.cookiesOf(t, browser)
 		before := app.provider.Count(oidctest.EndpointToken)
 
 		// The requests of one page: they all left with the same cookies.
 		answers := make([]*httptest.ResponseRecorder, 20)
-		sessions := make([]*Session, len(answers))
+		sessions := make([]*oidcrp.Session, len(answers))
 		var wg sync.WaitGroup
 		for i := range answers {
 			answers[i] = httptest.NewRecorder()
 			wg.Go(func() {
 				var err error
-				if sessions[i], err = app.client.Refresh(answers[i], requestWith(cookies...)); err != nil {
+				if sessions[i], err = app.client.Refresh(answers[i], oidcrp.RequestWith(cookies...)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -343,8 +334,8 @@ func TestRefreshesOfOneSessionShareOne(t *testing.T) {
 			t.Errorf("%d token requests", n)
 		}
 		for i, w := range answers {
-			after := cookiesAfter(cookies, w)
-			s, err := app.client.Session(requestWith(after...))
+			after := oidcrp.CookiesAfter(cookies, w)
+			s, err := app.client.Session(oidcrp.RequestWith(after...))
 			if err != nil || sessions[i] == nil || store == nil && s.Token().AccessToken != sessions[0].Token().AccessToken {
 				t.Fatalf("answer %d leaves %v (%v)", i, s, err)
 			}
@@ -354,13 +345,12 @@ func TestRefreshesOfOneSessionShareOne(t *testing.T) {
 
 // A request that left with the old cookies comes late: its refresh token is
 // spent, and what it was good for is still known for a moment.
-func TestALateRefreshGetsWhatTheFirstOneGot(t *testing.T) {
+func TestRefresh_ALateCallGetsWhatTheFirstGot(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{})
-	base, _ := url.Parse(app.URL)
-	cookies := app.signIn(t).Jar.Cookies(base)
-	refresh := func() (*Session, error) {
-		return app.client.Refresh(httptest.NewRecorder(), requestWith(cookies...))
+	cookies := app.cookiesOf(t, app.signIn(t))
+	refresh := func() (*oidcrp.Session, error) {
+		return app.client.Refresh(httptest.NewRecorder(), oidcrp.RequestWith(cookies...))
 	}
 	first, err := refresh()
 	if err != nil {
@@ -374,7 +364,7 @@ func TestALateRefreshGetsWhatTheFirstOneGot(t *testing.T) {
 	app.clock.Advance(2 * time.Minute)
 	requests := app.provider.Count(oidctest.EndpointToken)
 	for range 3 {
-		if _, err := refresh(); !errors.Is(err, CodeLoginRequired) {
+		if _, err := refresh(); !errors.Is(err, oidcrp.CodeLoginRequired) {
 			t.Errorf("minutes later: %v", err)
 		}
 	}
@@ -383,7 +373,7 @@ func TestALateRefreshGetsWhatTheFirstOneGot(t *testing.T) {
 	}
 }
 
-func TestRefreshBringsNewUserInfo(t *testing.T) {
+func TestRefresh_BringsNewUserInfo(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{})
 	browser := app.signIn(t)
@@ -392,7 +382,7 @@ func TestRefreshBringsNewUserInfo(t *testing.T) {
 		w.Write([]byte(`{"sub":"alice","email":"new@example.org"}`))
 	})
 	if got := app.refresh(t, browser); got.Email != "new@example.org" {
-		t.Errorf("refreshAnswer: %+v", got)
+		t.Errorf("refreshed: %+v", got)
 	}
 	if got := app.session(t, browser); got.Email != "new@example.org" {
 		t.Errorf("saved: %+v", got)
@@ -401,22 +391,22 @@ func TestRefreshBringsNewUserInfo(t *testing.T) {
 
 // A trusted audience is good for a login. One that a refresh adds is not of
 // that login.
-func TestARefreshedIDTokenHasTheFirstOnesAudience(t *testing.T) {
+func TestRefresh_TheIDTokenHasTheFirstOnesAudience(t *testing.T) {
 	t.Parallel()
-	app := newRefreshApp(t, setup{config: func(cfg *Config) {
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
 		cfg.Provider.TrustedAudiences = []string{oidctest.ClientID + "1"}
 	}})
 	browser := app.signIn(t)
 	app.provider.Misbehave(fault.AtRefresh(fault.IDTokenExtraAud))
-	if got := app.refresh(t, browser); got.Code != CodeTokenRefused || !strings.Contains(app.log.String(), "the first ID Token's") {
+	if got := app.refresh(t, browser); got.Code != oidcrp.CodeTokenRefused || !strings.Contains(app.log.String(), "the first ID Token's") {
 		t.Errorf("%+v\n%s", got, app.log)
 	}
 }
 
-// What a refreshAnswer ID Token says about the provider's session counts from then on.
-func TestARefreshedIDTokenNamesTheProvidersSession(t *testing.T) {
+// What a refreshed ID Token says about the provider's session counts from then on.
+func TestRefresh_TheIDTokenNamesTheProvidersSession(t *testing.T) {
 	t.Parallel()
-	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Registration.IDTokenSignedResponseAlg = "RS256" }})
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Registration.IDTokenSignedResponseAlg = "RS256" }})
 	browser := app.signIn(t)
 	claims := app.provider.IDTokenClaims(oidctest.ClientID, "alice")
 	claims["sid"] = "another sid"
@@ -428,7 +418,7 @@ func TestARefreshedIDTokenNamesTheProvidersSession(t *testing.T) {
 	app.provider.Handle(oidctest.EndpointToken, respond(200, "application/json", string(answer)))
 	app.provider.Handle(oidctest.EndpointUserInfo, respond(200, "application/json", `{"sub":"alice"}`))
 	if got := app.refresh(t, browser); got.Code != "" || got.Ends != app.clock.Now().Add(time.Hour).Unix() {
-		t.Fatalf("refreshAnswer: %+v\n%s", got, app.log)
+		t.Fatalf("refreshed: %+v\n%s", got, app.log)
 	}
 	token := app.provider.LogoutToken(oidctest.ClientID, "", "another sid")
 	res, err := http.PostForm(app.URL+"/auth/backchannel-logout", url.Values{"logout_token": {token}})
@@ -436,53 +426,64 @@ func TestARefreshedIDTokenNamesTheProvidersSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	readBody(t, res)
-	if got := app.session(t, browser); res.StatusCode != 200 || got.Code != CodeNoSession {
+	if got := app.session(t, browser); res.StatusCode != 200 || got.Code != oidcrp.CodeNoSession {
 		t.Errorf("the logout was answered with %s, and the session is %+v", res.Status, got)
 	}
 }
 
-// A refreshGate holds requests for new tokens until it is opened.
-type refreshGate struct {
+// A gate holds requests to one path until it is opened.
+type gate struct {
 	next    http.RoundTripper
-	entered chan struct{}
+	path    string
+	reached chan struct{} // receives once for each request that is held
 	open    chan struct{}
 }
 
-func (g *refreshGate) RoundTrip(r *http.Request) (*http.Response, error) {
-	if strings.HasSuffix(r.URL.Path, "/token") {
-		g.entered <- struct{}{}
-		<-g.open
+func newGate(c *oidcrp.Config, path string) *gate {
+	g := &gate{next: c.Provider.Transport, path: path, reached: make(chan struct{}, 1000), open: make(chan struct{})}
+	c.Provider.Transport = g
+	return g
+}
+
+func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, g.path) {
+		g.reached <- struct{}{}
+		select {
+		case <-g.open:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
 	}
 	return g.next.RoundTrip(r)
 }
 
-func TestARefreshIsStoredEvenIfNobodyWaitsForIt(t *testing.T) {
+func TestRefresh_IsStoredEvenIfNobodyWaitsForIt(t *testing.T) {
 	t.Parallel()
-	store := NewMemoryStore(0)
-	stored := make(chan SessionEvent, 1)
-	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Store = store }})
+	store := oidcrp.NewMemoryStore(0)
+	stored := make(chan oidcrp.SessionEvent, 1)
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = store }})
 	browser := app.signIn(t)
 	before := app.session(t, browser)
-	base, _ := url.Parse(app.URL)
-	cookies := browser.Jar.Cookies(base)
+	cookies := app.cookiesOf(t, browser)
 
-	g := &refreshGate{next: http.DefaultTransport, entered: make(chan struct{}), open: make(chan struct{})}
-	client := newTestClient(t, app.testApp, func(cfg *Config) {
-		cfg.Store, cfg.Tokens.Keep, cfg.Provider.Transport = store, true, g
-		cfg.Trace.SessionRefreshed = func(_ context.Context, ev SessionEvent) { stored <- ev }
+	var held *gate
+	client := newTestClient(t, app.testApp, func(cfg *oidcrp.Config) {
+		cfg.Store, cfg.Tokens.Keep = store, true
+		held = newGate(cfg, "/token")
+		cfg.Trace.SessionRefreshed = func(_ context.Context, ev oidcrp.SessionEvent) { stored <- ev }
 	})
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error)
 	go func() {
-		_, err := client.Refresh(httptest.NewRecorder(), requestWith(cookies...).WithContext(ctx))
+		_, err := client.Refresh(httptest.NewRecorder(), oidcrp.RequestWith(cookies...).WithContext(ctx))
 		left <- err
 	}()
-	<-g.entered
+	<-held.reached
 	leave()
-	if err := <-left; !errors.Is(err, context.Canceled) {
+	if err := <-left; !errors.Is(err, context.Canceled) || !errors.Is(err, oidcrp.CodeCanceled) {
 		t.Errorf("the waiter got %v", err)
 	}
-	close(g.open)
+	close(held.open)
 	if ev := <-stored; ev.Err != nil {
 		t.Errorf("the refresh failed: %v", ev.Err)
 	}
@@ -495,33 +496,29 @@ func TestARefreshIsStoredEvenIfNobodyWaitsForIt(t *testing.T) {
 	}
 }
 
-func TestALogoutDuringARefreshIsFinal(t *testing.T) {
+func TestRefresh_ALogoutMeanwhileIsFinal(t *testing.T) {
 	t.Parallel()
-	for what, store := range map[string]Store{"a store": NewMemoryStore(0), "a plain store": PlainStore(NewMemoryStore(0))} {
-		a := newRefreshApp(t, setup{config: func(c *Config) { c.Store = store }})
+	for what, store := range map[string]oidcrp.Store{"a store": oidcrp.NewMemoryStore(0), "a plain store": oidcrp.PlainStore(oidcrp.NewMemoryStore(0))} {
+		a := newRefreshApp(t, setup{config: func(c *oidcrp.Config) { c.Store = store }})
 		browser := a.signIn(t)
-		origin, _ := url.Parse(a.URL)
-		r := httptest.NewRequest("POST", a.URL+"/refresh", nil)
-		for _, cookie := range browser.Jar.Cookies(origin) {
-			r.AddCookie(cookie)
-		}
+		r := oidcrp.RequestWith(a.cookiesOf(t, browser)...)
 		a.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, _ *http.Request) {
 			a.client.BeginLogout(httptest.NewRecorder(), r, "")
 			respond(200, "application/json", `{"sub":"alice"}`)(w, nil)
 		})
 		w := httptest.NewRecorder()
-		if s, err := a.client.Refresh(w, r); s != nil || !errors.Is(err, CodeNoSession) {
+		if s, err := a.client.Refresh(w, r); s != nil || !errors.Is(err, oidcrp.CodeNoSession) {
 			t.Errorf("%s: the refresh returned %v, %v", what, s, err)
 		}
-		if _, err := a.client.Session(r); !errors.Is(err, CodeNoSession) || len(w.Result().Cookies()) > 0 {
+		if _, err := a.client.Session(r); !errors.Is(err, oidcrp.CodeNoSession) || len(w.Result().Cookies()) > 0 {
 			t.Errorf("%s: the session is back: %v", what, err)
 		}
 	}
 }
 
-func TestARefreshDoesNotOutliveTheSession(t *testing.T) {
+func TestRefresh_DoesNotOutliveTheSession(t *testing.T) {
 	t.Parallel()
-	app := newRefreshApp(t, setup{config: func(cfg *Config) { cfg.Sessions.Lifetime = time.Hour }})
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Sessions.Lifetime = time.Hour }})
 	browser := app.signIn(t)
 	for range 11 {
 		app.clock.Advance(5 * time.Minute)
@@ -530,12 +527,12 @@ func TestARefreshDoesNotOutliveTheSession(t *testing.T) {
 		}
 	}
 	app.clock.Advance(5 * time.Minute)
-	if got := app.refresh(t, browser); got.Code != CodeNoSession {
+	if got := app.refresh(t, browser); got.Code != oidcrp.CodeNoSession {
 		t.Errorf("after its lifetime: %+v", got)
 	}
 }
 
-func TestARefreshKeepsASessionFromBeingIdle(t *testing.T) {
+func TestRefresh_KeepsASessionFromBeingIdle(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{})
 	browser := app.signIn(t)
@@ -544,5 +541,48 @@ func TestARefreshKeepsASessionFromBeingIdle(t *testing.T) {
 		if got := app.refresh(t, browser); got.Code != "" {
 			t.Fatalf("%+v", got)
 		}
+	}
+}
+
+// Middleware refreshed the session of the same request a moment before.
+func TestRefresh_AfterMiddlewareSpendsNoTokenTwice(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+		cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = 5*time.Minute, 12*time.Hour
+	}})
+	browser := app.signIn(t)
+	app.clock.Advance(56 * time.Minute)
+	app.provider.ResetRequests()
+	got := app.refresh(t, browser)
+	if n := app.provider.Count(oidctest.EndpointToken); n != 1 || got.Code != "" {
+		t.Errorf("%d refreshes; the answer is %+v", n, got)
+	}
+	if now := app.session(t, browser); now != got {
+		t.Errorf("saved is\n%+v, not\n%+v", now, got)
+	}
+}
+
+func TestRefresh_ALogoutBetweenReadAndWriteIsFinal(t *testing.T) {
+	t.Parallel()
+	store := oidcrp.NewHookStore(nil)
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store, cfg.Sessions.IdleTimeout = store, 12*time.Hour }})
+	r := oidcrp.RequestWith(app.cookiesOf(t, app.signIn(t))...)
+	loggedOut := false
+	store.Before(func(_ context.Context, op, _ string) error {
+		if op == oidcrp.OpSet {
+			store.Before(nil)
+			loggedOut = true
+			if err := app.client.EndSession(httptest.NewRecorder(), r); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	})
+	_, err := app.client.Refresh(httptest.NewRecorder(), r)
+	if !loggedOut {
+		t.Fatalf("the refresh wrote nothing: %v", err)
+	}
+	if s, err := app.client.Session(r); !errors.Is(err, oidcrp.CodeNoSession) {
+		t.Errorf("the session is back: %v, %v", s, err)
 	}
 }

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +38,26 @@ func (a *testApp) sessionOf(t testing.TB, browser *http.Client) *oidcrp.Session 
 		t.Fatal(err)
 	}
 	return s
+}
+
+// sessionCookies returns those of cookies that hold a session.
+func sessionCookies(cookies []*http.Cookie) []*http.Cookie {
+	return slices.DeleteFunc(slices.Clone(cookies), func(cookie *http.Cookie) bool {
+		return !sessionCookieName.MatchString(cookie.Name)
+	})
+}
+
+var sessionCookieName = regexp.MustCompile(`^(__Host-)?oidcrp_[\w-]{8}_s[0-9]*$`)
+
+// signedInRequest returns a request by script of alice, who has signed in to client.
+func signedInRequest(t testing.TB, client *oidcrp.Client) *http.Request {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s := oidcrp.NewSession(map[string]string{"iss": "https://op.example", "sub": "alice", "acr": "eidas1"})
+	if err := client.StartSession(w, oidcrp.RequestWith(), s); err != nil {
+		t.Fatal(err)
+	}
+	return oidcrp.RequestWith(w.Result().Cookies()...)
 }
 
 // A printState is a fmt.State that collects what is written.

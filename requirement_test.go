@@ -1,0 +1,218 @@
+package oidcrp
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRequirements_AreMetOrNot(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	now := c.clock.Now()
+	s := madeSession(c.Client, fmt.Sprintf(`{"sub":"alice","acr":"eidas2","auth_time":%d}`, now.Add(-time.Minute).Unix()),
+		`{"sub":"alice","acr":"eidas3","auth_time":9999999999,"email":"a@example.org","siret":"13002526500013",
+		"email_verified":true,"count":3,"empty":"","nothing":null,"none":[],"no":false,"hollow":{},"nos":[false],"roles":["agent","admin"],"address":{"a":"b"}}`)
+	for _, test := range []struct {
+		requirement Requirement
+		met         bool
+	}{
+		{ACR("eidas2"), true},
+		{ACR("eidas1", "eidas2"), true},
+		{ACR("eidas3"), false}, // UserInfo says so, which counts for nothing
+		{ACR("EIDAS2"), false},
+		{ACR(), false},
+		{MaxAge(time.Minute), true},
+		{MaxAge(time.Hour), true},
+		{MaxAge(59 * time.Second), false},
+		{Claim("email"), true},
+		{Claim("email", "a@example.org", "b@example.org"), true},
+		{Claim("email", "b@example.org"), false},
+		{Claim("EMAIL"), false},
+		{Claim("missing"), false},
+		{Claim("empty"), false},
+		{Claim("nothing"), false},
+		{Claim("none"), false},
+		{Claim("no"), false},
+		{Claim("no", "false"), true},
+		{Claim("nos"), false},
+		{Claim("hollow"), false},
+		{Claim("address", "map[a:b]"), false},
+		{Claim("email_verified"), true},
+		{Claim("email_verified", "true"), true},
+		{Claim("email_verified", "false"), false},
+		{Claim("count", "3"), true},
+		{Claim("roles"), true},
+		{Claim("roles", "admin"), true},
+		{Claim("roles", "agent admin"), false},
+		{Claim("address"), true},
+		{Claim("acr", "eidas2"), true},
+		{Claim("acr", "eidas3"), false},
+	} {
+		if met := test.requirement.Met(s, now); met != test.met {
+			t.Errorf("%s: met is %t, want %t", test.requirement.Name, met, test.met)
+		}
+	}
+	if MaxAge(time.Hour).Met(madeSession(c.Client, `{"sub":"alice"}`, ""), now) {
+		t.Error("max_age is met without auth_time")
+	}
+	ahead := func(d time.Duration) *Session {
+		return madeSession(c.Client, fmt.Sprintf(`{"sub":"alice","auth_time":%d}`, now.Add(d).Unix()), "")
+	}
+	if MaxAge(time.Hour).Met(ahead(time.Hour), now) {
+		t.Error("max_age is met by an auth_time that is yet to come")
+	}
+	if !MaxAge(time.Hour).Met(ahead(maxClockSkew), now) {
+		t.Error("max_age is not met by the auth_time of a clock that is a little ahead")
+	}
+}
+
+// A requirement keeps its values, whatever its maker does with the slice.
+func TestRequirements_CopyTheirValues(t *testing.T) {
+	t.Parallel()
+	s := NewSession(map[string]string{"acr": "eidas2", "role": "admin"})
+	values := []string{"eidas2", "admin"}
+	acr, claim := ACR(values...), Claim("role", values...)
+	clear(values)
+	if !acr.Met(s, time.Now()) || !claim.Met(s, time.Now()) {
+		t.Error("the requirement changed with the slice that it was made from")
+	}
+}
+
+// What a login asks for to meet a demand: acr values that suit every requirement,
+// and the last max_age.
+func TestDemand_AsksForWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	met := func(*Session, time.Time) bool { return true }
+	hint := Requirement{Name: "hint", Met: met, Ask: func(o *AuthOptions) { o.LoginHint = "alice" }}
+	d := newDemand([]Requirement{ACR("eidas1", "eidas2", "eidas3"), ACR("eidas3", "eidas2"), MaxAge(time.Hour), hint, {Name: "silent", Met: met}})
+	o := d.options(nil, time.Now())
+	if !slices.Equal(o.RequireACR, []string{"eidas2", "eidas3"}) || o.MaxAge == nil || *o.MaxAge != time.Hour || o.LoginHint != "alice" {
+		t.Errorf("it asks for %+v", o)
+	}
+	if o.stepUp != d.key || d.key == "" {
+		t.Errorf("the step up is %q, the key %q", o.stepUp, d.key)
+	}
+	if empty := newDemand(nil); empty.key != "" || empty.options(nil, time.Now()).stepUp != "" {
+		t.Errorf("no requirements have the key %q", empty.key)
+	}
+}
+
+func TestDemand_KeyNamesTheRequirements(t *testing.T) {
+	t.Parallel()
+	key := func(requirements ...Requirement) string { return newDemand(requirements).key }
+	if key(ACR("a"), Claim("b")) != key(ACR("a"), Claim("b")) {
+		t.Error("the same requirements have two keys")
+	}
+	keys := map[string]string{}
+	for what, k := range map[string]string{
+		"none": key(), "one": key(ACR("a")), "another": key(ACR("b")), "both": key(ACR("a", "b")),
+		"two": key(ACR("a"), Claim("b")), "two in another order": key(Claim("b"), ACR("a")),
+		"a name with a line break": key(Requirement{Name: "x\ny", Met: ACR("a").Met}),
+		"two names":                key(Requirement{Name: "x", Met: ACR("a").Met}, Requirement{Name: "y", Met: ACR("a").Met}),
+	} {
+		if other, taken := keys[k]; taken {
+			t.Errorf("%s and %s have one key", what, other)
+		}
+		keys[k] = what
+	}
+}
+
+// The latest steps up are remembered, so that routes that contradict each other do
+// not send the browser round and round.
+func TestDemand_RemembersTheLatestStepsUp(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	d := newDemand([]Requirement{ACR("eidas2")})
+	for _, test := range []struct {
+		what     string
+		previous *Session
+		want     string
+	}{
+		{"nobody", nil, d.key},
+		{"a new session", &Session{created: now}, d.key},
+		{"a session after a step up", &Session{created: now, stepUp: "a"}, "a " + d.key},
+		{"a session after many", &Session{created: now, stepUp: "a b c d e"}, "c d e " + d.key},
+		{"an older session", &Session{created: now.Add(-5 * time.Minute), stepUp: "a b"}, d.key},
+	} {
+		if got := d.options(test.previous, now).stepUp; got != test.want {
+			t.Errorf("%s: the steps up are %q, want %q", test.what, got, test.want)
+		}
+	}
+}
+
+func TestDemand_ASecondLoginDoesNotHelp(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	session := func(stepUp, claims string) *Session {
+		s := NewSession(map[string]string{"acr": claims})
+		s.stepUp, s.created = stepUp, now.Add(-time.Minute)
+		return s
+	}
+	d := newDemand([]Requirement{ACR("eidas2")})
+	for _, test := range []struct {
+		what  string
+		s     *Session
+		code  Code // "" if it may pass
+		again bool
+	}{
+		{"nobody", nil, CodeNoSession, false},
+		{"met", session("", "eidas2"), "", false},
+		{"unmet", session("", "eidas1"), CodeRequirementUnmet, false},
+		{"unmet, after another step up", session("other", "eidas1"), CodeRequirementUnmet, false},
+		{"unmet, after the step up for it", session("other "+d.key, "eidas1"), CodeRequirementUnmet, true},
+	} {
+		err := d.check(test.s, now)
+		if test.code == "" {
+			if err != nil {
+				t.Errorf("%s: %v", test.what, err)
+			}
+			continue
+		}
+		wantCode(t, err, test.code)
+		if e, ok := asDemand(err); !ok || e.again != test.again || e.demand.key != d.key || e.session != test.s {
+			t.Errorf("%s: %+v", test.what, e)
+		}
+	}
+	// It was met when the session was new, so a new login meets it again.
+	s := NewSession(map[string]any{"auth_time": now.Unix()})
+	recent := newDemand([]Requirement{MaxAge(time.Minute)})
+	s.stepUp, s.created = recent.key, now
+	if e, ok := asDemand(recent.check(s, now.Add(time.Hour))); !ok || e.again {
+		t.Errorf("after max_age has passed: %+v", e)
+	}
+}
+
+// An app may call Require, or ServeError, for every request.
+func TestDemands_AreBounded(t *testing.T) {
+	t.Parallel()
+	var ds demands
+	for i := range 3 * maxDemands {
+		ds.add(newDemand([]Requirement{Claim(fmt.Sprint(i))}))
+	}
+	if n := len(ds.byKey); n != maxDemands {
+		t.Errorf("%d demands are kept", n)
+	}
+	first := newDemand([]Requirement{Claim("0")})
+	if _, ok := ds.get(first.key); !ok {
+		t.Error("the first demand is gone")
+	}
+	c := newOfflineClient(t, nil)
+	for i := range 2 * maxDemands {
+		c.Require(Claim(fmt.Sprint(i)))
+		_, err := c.Check(requestWith(), Claim(fmt.Sprint("check ", i)))
+		c.ServeError(httptest.NewRecorder(), requestWith(), err)
+	}
+	if n := len(c.demands.byKey); n != maxDemands {
+		t.Errorf("the client keeps %d demands", n)
+	}
+	// One that is not kept still decides, and its login is an ordinary one.
+	w, _ := serves(c.Require(Claim("one too many"))(http.NotFoundHandler()), nil)
+	if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "step_up=") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
