@@ -47,7 +47,7 @@ func newProtected(t testing.TB, change func(*oidcrp.Config)) (http.Handler, *htt
 	cfg := oidcrp.Config{
 		Issuer: provider.Issuer(), ClientID: oidctest.ClientID, ClientSecret: oidctest.ClientSecret,
 		BaseURL: base, CookieKeys: oidcrp.Keys(make([]byte, 32)), Store: newStore(t, client, Config{}),
-		SessionIdleTimeout: 10 * time.Hour,
+		Sessions: oidcrp.Sessions{IdleTimeout: 10 * time.Hour},
 	}
 	change(&cfg)
 	rp, err := oidcrp.New(cfg)
