@@ -201,7 +201,6 @@ type (
 var (
 	testKey       = oidcrp.TestKey
 	newTestClock  = oidcrp.NewTestClock
-	eventually    = oidcrp.Eventually
 	respond       = oidcrp.Respond
 	wantCode      = oidcrp.WantCode
 	mustNew       = oidcrp.MustNew

@@ -74,19 +74,6 @@ func (l *testLog) String() string {
 	return l.buf.String()
 }
 
-// eventually waits until done reports true, for work in the background of real
-// connections. Without those, testing/synctest needs no waiting.
-func eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for range 5000 {
-		if done() {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	t.Fatalf("it never happened: %s", what)
-}
-
 // collect returns a hook that appends its events to list.
 func collect[E any](list *[]E) func(context.Context, E) {
 	var mu sync.Mutex
@@ -318,31 +305,25 @@ type (
 	TestClock    = testClock
 	TestLog      = testLog
 	RoundTripper = roundTripper
-	KeyChain     = keyChain
 )
 
 var (
 	TestKey       = testKey
 	NewTestClock  = newTestClock
-	Eventually    = eventually
 	Respond       = respond
 	WantCode      = wantCode
-	CheckText     = checkText
 	AllCodes      = allCodes
 	SoundConfig   = soundConfig
 	SetEnv        = setEnv
 	SoundMetadata = soundMetadata
 	MustNew       = mustNew
 	TestKeys      = testKeys
-	JWK           = jwk
-	Sign          = sign
 	Head          = head
 	EveryAlg      = everyAlg
 	HostileTexts  = hostileTexts
 
 	StatusOf = statusOf
 	CodeOf   = codeOf
-	Clean    = clean
 
 	MaxReturnTo     = maxReturnTo
 	MaxCallbackBody = int64(maxCallbackBody)
