@@ -1,7 +1,7 @@
 package oidcrp
 
-// This file measures what an app pays for: a request by somebody who is signed
-// in, and a login.
+// This file measures what an app pays for: a request by a person who is
+// signed in, and a login.
 
 import (
 	"crypto/sha256"
@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// BenchmarkRequest is a request by somebody who is signed in, less the server
+// BenchmarkRequest is a request by a person who is signed in, less the server
 // around it: "floor" is the same handler without sign-in, "subject" also asks
 // who it is and "claims" for the e-mail address.
 func BenchmarkRequest(b *testing.B) {
@@ -327,7 +327,7 @@ func benchSession(client *Client) *Session {
 	}, "", "/")
 }
 
-// signedIn returns the cookies of somebody who is signed in.
+// signedIn returns the cookies of a person who is signed in.
 func signedIn(b *testing.B, client *Client) []*http.Cookie {
 	b.Helper()
 	w := httptest.NewRecorder()

@@ -689,7 +689,7 @@ func TestRecoverLogin_LostLoginRestartsOnce(t *testing.T) {
 	app.wantEvents(t, 1, 0, 0)
 
 	again := follow(t, browser, restarted.String()).String()
-	res, body := get(t, app.provider.Browser(), again) // lost once more
+	res, body := get(t, app.provider.Browser(), again) // lost again
 	app.wantReported(t, res, body, oidcrp.CodeTransactionLost)
 	app.wantEvents(t, 0, 0, 1)
 
@@ -700,7 +700,7 @@ func TestRecoverLogin_LostLoginRestartsOnce(t *testing.T) {
 	app.wantEvents(t, 0, 1, 0)
 }
 
-func TestRecoverLogin_WhoeverIsSignedInGoesToTheirPage(t *testing.T) {
+func TestRecoverLogin_ASignedInPersonGoesToTheirPage(t *testing.T) {
 	t.Parallel()
 	app := newHandApp(t, nil)
 	browser := app.provider.Browser()
@@ -711,9 +711,9 @@ func TestRecoverLogin_WhoeverIsSignedInGoesToTheirPage(t *testing.T) {
 	if got := res.Request.URL.RequestURI(); got != "/page?a=b" {
 		t.Errorf("it leads to %s", got)
 	}
-	res, _ = get(t, browser, app.URL+"/oidc/back?state=x&code=y") // of nobody's
+	res, _ = get(t, browser, app.URL+"/oidc/back?state=x&code=y") // for a login that never was
 	if got := res.Request.URL.RequestURI(); got != "/" {
-		t.Errorf("a callback of nobody's leads to %s", got)
+		t.Errorf("such a callback leads to %s", got)
 	}
 	app.wantEvents(t, 0, 0, 0)
 }

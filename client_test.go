@@ -126,19 +126,18 @@ func TestKeySet_ServesGoOIDC(t *testing.T) {
 	}
 }
 
-func TestNew_CopiesItsConfig(t *testing.T) {
-	t.Parallel()
-	maxAge, key := time.Hour, testKey(1)
+// sharingConfig is a Config that refers to much.
+func sharingConfig(maxAge *time.Duration, key []byte) oidcrp.Config {
 	metadata := soundMetadata(func(m *oidcrp.Metadata) {
 		m.ACRValuesSupported = []string{"eidas1", "eidas2"}
 		m.MTLSEndpointAliases = map[string]string{"token_endpoint": "https://mtls.op.example/token"}
 	})
-	cfg := soundConfig(func(c *oidcrp.Config) {
+	return soundConfig(func(c *oidcrp.Config) {
 		c.Provider.Metadata, c.CookieKeys = metadata, oidcrp.Keys(key)
 		c.Scopes = []string{"openid", "email"}
 		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, KeyID: "1"}}
 		c.Login = oidcrp.AuthOptions{
-			MaxAge: &maxAge, UILocales: []string{"fr"}, Resource: []string{"https://api.example"},
+			MaxAge: maxAge, UILocales: []string{"fr"}, Resource: []string{"https://api.example"},
 			Extra: url.Values{"idp_hint": {"one"}},
 			Claims: &oidcrp.ClaimsRequest{
 				UserInfo: map[string]*oidcrp.ClaimRequest{"siret": {Essential: true}, "email": nil},
@@ -147,6 +146,13 @@ func TestNew_CopiesItsConfig(t *testing.T) {
 		}
 		c.Pages.Texts = map[string]map[string]string{"en": {"signed_out.title": "Bye"}}
 	})
+}
+
+func TestNew_CopiesItsConfig(t *testing.T) {
+	t.Parallel()
+	maxAge, key := time.Hour, testKey(1)
+	cfg := sharingConfig(&maxAge, key)
+	metadata := cfg.Provider.Metadata
 	clear(key) // which Keys has copied
 	c, err := oidcrp.New(cfg)
 	if err != nil {
@@ -322,7 +328,7 @@ func TestReady_AsksTheProviderOnlyForWhatIsMissing(t *testing.T) {
 	}
 }
 
-func TestMetadata_ACallerThatGivesUpIsNoOutage(t *testing.T) {
+func TestMetadata_ACallerThatGivesUpIsNotAnOutage(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
 	arrived := make(chan struct{})

@@ -275,8 +275,8 @@ func getsTheClaims(t *testing.T, c *conformanceRun) string {
 	return result
 }
 
-// takesNoForeignClaim checks that a claim is not taken from a JWT that nobody
-// signed.
+// takesNoForeignClaim checks that a claim is not taken from a JWT without a
+// signature.
 func takesNoForeignClaim(t *testing.T, c *conformanceRun) string {
 	result := logsIn(t, c)
 	if claims := c.claims(t); claims["address"] != nil || claims["_claim_names"] == nil {
@@ -285,7 +285,7 @@ func takesNoForeignClaim(t *testing.T, c *conformanceRun) string {
 	return result
 }
 
-// fetchesNoForeignClaim: a claims endpoint is a URL of somebody else's choice.
+// fetchesNoForeignClaim: the claims endpoint is a URL that others choose.
 // A request there would be a violation.
 func fetchesNoForeignClaim(t *testing.T, c *conformanceRun) string {
 	takesNoForeignClaim(t, c)
@@ -347,7 +347,7 @@ func logsInBeforeAndAfterRotation(t *testing.T, c *conformanceRun) string {
 	return logsInAgain(t, c)
 }
 
-// asksNoWebFinger checks that what WebFinger would be asked about is no issuer.
+// asksNoWebFinger checks that an identifier for WebFinger is not accepted as an issuer.
 func asksNoWebFinger(resource string) func(*testing.T, *conformanceRun) string {
 	return func(t *testing.T, c *conformanceRun) string {
 		c.wantNoConfig(t, func(cfg *oidcrp.Config) { cfg.Issuer = fmt.Sprintf(resource, t.Name()) })

@@ -68,10 +68,10 @@ func emptyEnvConfig(t *testing.T) oidcrp.Config {
 	return cfg
 }
 
-func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
-	provider := oidctest.NewServer(t, oidctest.Config{TLS: true})
-	known, want := knownVariables(t), emptyEnvConfig(t)
-	vars := map[string]string{
+// everyVariable has a value for each variable of an app with that provider.
+func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string {
+	t.Helper()
+	return map[string]string{
 		"OIDC_ISSUER":                          provider.Issuer(),
 		"OIDC_CLIENT_ID":                       "app",
 		"OIDC_CLIENT_SECRET":                   "a=b c\"",
@@ -96,6 +96,12 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 		"OIDC_PROVIDER_CA_FILE":                tempFile(t, provider.Certificate()),
 		"OIDC_COOKIE_KEYS":                     base64Keys(testKey(1), testKey(2)),
 	}
+}
+
+func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
+	provider := oidctest.NewServer(t, oidctest.Config{TLS: true})
+	known, want := knownVariables(t), emptyEnvConfig(t)
+	vars := everyVariable(t, provider)
 	for _, name := range known {
 		if _, ok := vars[name]; !ok && name != "OIDC_COOKIE_KEYS_FILE" { // in the place of OIDC_COOKIE_KEYS
 			t.Errorf("%s is new: it needs a line above", name)
@@ -205,51 +211,54 @@ func soundEnv(changes map[string]string) map[string]string {
 	return vars
 }
 
+// wrongVariables are mistakes, and what New says about them.
+var wrongVariables = []struct {
+	vars map[string]string
+	want string
+}{
+	{map[string]string{"OIDC_ISSUER": ""}, "OIDC_ISSUER (Issuer) is empty"},
+	{map[string]string{"OIDC_ISSUER": "http://op.example"}, `OIDC_ISSUER (Issuer) "http://op.example"` + wantHTTPS},
+	{map[string]string{"OIDC_ISSUER": "https://u53r:p455@op.example"}, `OIDC_ISSUER (Issuer) "…@op.example"` + wantURL},
+	{map[string]string{"OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID (ClientID) is empty"},
+	{map[string]string{"OIDC_CLIENT_SECRET": ""},
+		`OIDC_CLIENT_SECRET (ClientSecret) is empty (for a public client, set Registration.TokenEndpointAuthMethod to "none")`},
+	{map[string]string{"OIDC_BASE_URL": "app.example"}, `OIDC_BASE_URL (BaseURL) "app.example"` + wantURL},
+	{map[string]string{"OIDC_REDIRECT_URI": "https://other.example/cb"},
+		`OIDC_REDIRECT_URI (Registration.RedirectURI) "https://other.example/cb"` + wantOrigin},
+	{map[string]string{"OIDC_POST_LOGOUT_REDIRECT_URI": "https://app.example/auth/login"},
+		`OIDC_POST_LOGOUT_REDIRECT_URI (Registration.PostLogoutRedirectURI) "https://app.example/auth/login"` + wantPath},
+	{map[string]string{"OIDC_CLIENT_AUTH": "private_key_jwt"},
+		"OIDC_CLIENT_KEY_FILE (Registration.ClientKeys) is empty, and private_key_jwt needs a key"},
+	{map[string]string{"OIDC_CLIENT_AUTH": "tls_client_auth"},
+		"OIDC_CLIENT_CERT_FILE (Registration.ClientCertificates) is empty, and tls_client_auth needs a certificate"},
+	{map[string]string{"OIDC_CLIENT_AUTH": "client_secret_jwt", "OIDC_CLIENT_AUTH_SIGNING_ALG": "RS256"},
+		`OIDC_CLIENT_AUTH_SIGNING_ALG (Registration.TokenEndpointAuthSigningAlg) "RS256" cannot be used: ` +
+			"client_secret_jwt is signed with HS256, HS384 or HS512"},
+	{map[string]string{"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "none"},
+		`OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG (Registration.IDTokenSignedResponseAlg) "none" is not supported`},
+	{map[string]string{"OIDC_USERINFO_SIGNED_RESPONSE_ALG": "HS512"},
+		"OIDC_USERINFO_SIGNED_RESPONSE_ALG (Registration.UserInfoSignedResponseAlg) HS512 needs a ClientSecret of 64 bytes or more"},
+	{map[string]string{"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "RSA1_5"},
+		`OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG (Registration.IDTokenEncryptedResponseAlg) "RSA1_5" is not supported`},
+	{map[string]string{"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM"},
+		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC (Registration.IDTokenEncryptedResponseEnc) is set without an Alg"},
+	{map[string]string{"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "RSA-OAEP"},
+		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG (Registration.UserInfoEncryptedResponseAlg) RSA-OAEP needs a key among ClientKeys that fits it"},
+	{map[string]string{"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir", "OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": "A128CTR"},
+		`OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC (Registration.UserInfoEncryptedResponseEnc) "A128CTR" is not supported`},
+	{map[string]string{"OIDC_RESPONSE_MODE": "fragment"},
+		`OIDC_RESPONSE_MODE (ResponseMode) "fragment" is not supported (query, form_post)`},
+	{map[string]string{"OIDC_PROMPT": "logn"},
+		`OIDC_PROMPT (Login.Prompt) "logn" is not known (none, login, consent, select_account, create)`},
+	{map[string]string{"OIDC_PROMPT": "none login"}, `OIDC_PROMPT (Login.Prompt) "none" cannot be combined with others`},
+	{map[string]string{"OIDC_COOKIE_KEYS": ""},
+		"OIDC_COOKIE_KEYS (CookieKeys) is empty: give at least one key of 32 random bytes, with Keys or KeyFile"},
+	{map[string]string{"OIDC_COOKIE_KEYS": base64Keys([]byte("s3cr3t"))},
+		"OIDC_COOKIE_KEYS (CookieKeys) key 1 has 6 bytes: a key is 32 random bytes"},
+}
+
 func TestConfigFromEnv_NewNamesTheVariableAndTheField(t *testing.T) {
-	for _, tt := range []struct {
-		vars map[string]string
-		want string
-	}{
-		{map[string]string{"OIDC_ISSUER": ""}, "OIDC_ISSUER (Issuer) is empty"},
-		{map[string]string{"OIDC_ISSUER": "http://op.example"}, `OIDC_ISSUER (Issuer) "http://op.example"` + wantHTTPS},
-		{map[string]string{"OIDC_ISSUER": "https://u53r:p455@op.example"}, `OIDC_ISSUER (Issuer) "…@op.example"` + wantURL},
-		{map[string]string{"OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID (ClientID) is empty"},
-		{map[string]string{"OIDC_CLIENT_SECRET": ""},
-			`OIDC_CLIENT_SECRET (ClientSecret) is empty (for a public client, set Registration.TokenEndpointAuthMethod to "none")`},
-		{map[string]string{"OIDC_BASE_URL": "app.example"}, `OIDC_BASE_URL (BaseURL) "app.example"` + wantURL},
-		{map[string]string{"OIDC_REDIRECT_URI": "https://other.example/cb"},
-			`OIDC_REDIRECT_URI (Registration.RedirectURI) "https://other.example/cb"` + wantOrigin},
-		{map[string]string{"OIDC_POST_LOGOUT_REDIRECT_URI": "https://app.example/auth/login"},
-			`OIDC_POST_LOGOUT_REDIRECT_URI (Registration.PostLogoutRedirectURI) "https://app.example/auth/login"` + wantPath},
-		{map[string]string{"OIDC_CLIENT_AUTH": "private_key_jwt"},
-			"OIDC_CLIENT_KEY_FILE (Registration.ClientKeys) is empty, and private_key_jwt needs a key"},
-		{map[string]string{"OIDC_CLIENT_AUTH": "tls_client_auth"},
-			"OIDC_CLIENT_CERT_FILE (Registration.ClientCertificates) is empty, and tls_client_auth needs a certificate"},
-		{map[string]string{"OIDC_CLIENT_AUTH": "client_secret_jwt", "OIDC_CLIENT_AUTH_SIGNING_ALG": "RS256"},
-			`OIDC_CLIENT_AUTH_SIGNING_ALG (Registration.TokenEndpointAuthSigningAlg) "RS256" cannot be used: ` +
-				"client_secret_jwt is signed with HS256, HS384 or HS512"},
-		{map[string]string{"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "none"},
-			`OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG (Registration.IDTokenSignedResponseAlg) "none" is not supported`},
-		{map[string]string{"OIDC_USERINFO_SIGNED_RESPONSE_ALG": "HS512"},
-			"OIDC_USERINFO_SIGNED_RESPONSE_ALG (Registration.UserInfoSignedResponseAlg) HS512 needs a ClientSecret of 64 bytes or more"},
-		{map[string]string{"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "RSA1_5"},
-			`OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG (Registration.IDTokenEncryptedResponseAlg) "RSA1_5" is not supported`},
-		{map[string]string{"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM"},
-			"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC (Registration.IDTokenEncryptedResponseEnc) is set without an Alg"},
-		{map[string]string{"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "RSA-OAEP"},
-			"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG (Registration.UserInfoEncryptedResponseAlg) RSA-OAEP needs a key among ClientKeys that fits it"},
-		{map[string]string{"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir", "OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": "A128CTR"},
-			`OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC (Registration.UserInfoEncryptedResponseEnc) "A128CTR" is not supported`},
-		{map[string]string{"OIDC_RESPONSE_MODE": "fragment"},
-			`OIDC_RESPONSE_MODE (ResponseMode) "fragment" is not supported (query, form_post)`},
-		{map[string]string{"OIDC_PROMPT": "logn"},
-			`OIDC_PROMPT (Login.Prompt) "logn" is not known (none, login, consent, select_account, create)`},
-		{map[string]string{"OIDC_PROMPT": "none login"}, `OIDC_PROMPT (Login.Prompt) "none" cannot be combined with others`},
-		{map[string]string{"OIDC_COOKIE_KEYS": ""},
-			"OIDC_COOKIE_KEYS (CookieKeys) is empty: give at least one key of 32 random bytes, with Keys or KeyFile"},
-		{map[string]string{"OIDC_COOKIE_KEYS": base64Keys([]byte("s3cr3t"))},
-			"OIDC_COOKIE_KEYS (CookieKeys) key 1 has 6 bytes: a key is 32 random bytes"},
-	} {
+	for _, tt := range wrongVariables {
 		setEnv(t, soundEnv(tt.vars))
 		cfg, err := oidcrp.ConfigFromEnv()
 		if err != nil {

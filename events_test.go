@@ -155,7 +155,7 @@ func TestTrace_EachHookRunsOnceAtItsMoment(t *testing.T) {
 			p.Misbehave(fault.IDTokenWrongAud)
 			visit("/auth/login?return_to=/x")()
 		}, []string{`LoginStarted return_to=/x acr=[] prompt="" restart=false`, "LoginRefused code=token_refused same=true"}},
-		{"a callback of nobody's", func() { visit("/auth/callback?state=x&code=y")() }, nil}, // signed in: back to the app
+		{"a callback without a login", func() { visit("/auth/callback?state=x&code=y")() }, nil}, // signed in: back to the app
 		{"an idle session", func() {
 			p.Misbehave()
 			app.clock.Advance(2 * time.Hour)
@@ -167,7 +167,7 @@ func TestTrace_EachHookRunsOnceAtItsMoment(t *testing.T) {
 			app.logOut(t, app.browser)
 		}, []string{"LoggedOut sub=alice at_provider=true"}},
 		{"a logout of nobody", func() { app.logOut(t, p.Browser()) }, nil},
-		{"a callback of nobody's, signed out", func() {
+		{"a callback without a login, signed out", func() {
 			app.browser = p.Browser()
 			visit("/auth/callback?state=x&code=y")()
 		}, []string{"LoginRefused code=transaction_lost same=true"}},
@@ -313,7 +313,7 @@ func (e *everyEvent) last(t *testing.T, name string, n int) any {
 	return events[n-1]
 }
 
-// wantNothingElse fails the test if there are events that nobody took.
+// wantNothingElse fails the test if there are events that last has not returned.
 func (e *everyEvent) wantNothingElse(t *testing.T) {
 	t.Helper()
 	e.mu.Lock()
@@ -330,10 +330,12 @@ func wantEvent(t *testing.T, name string, got, want any) {
 	}
 }
 
-func TestTrace_EveryEventHasItsFields(t *testing.T) {
-	t.Parallel()
+// newEventsApp is an app whose events are collected. "/id" says which session the
+// request has, and with which sid.
+func newEventsApp(t *testing.T) (*testApp, *everyEvent) {
+	t.Helper()
 	events := new(everyEvent)
-	app := newTestApp(t, setup{
+	return newTestApp(t, setup{
 		config: func(c *oidcrp.Config) { c.Trace, c.Tokens.Keep = events.trace(), true },
 		routes: func(c *oidcrp.Client, mux *http.ServeMux) {
 			mux.Handle("/id", c.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -345,11 +347,16 @@ func TestTrace_EveryEventHasItsFields(t *testing.T) {
 				c.Login(w, r, &oidcrp.AuthOptions{Prompt: "login", ACRValues: []string{"eidas3", "eidas2"}, ReturnTo: "/id?a=b"})
 			})
 		},
-	})
+	}), events
+}
+
+func TestTrace_LoginEventsHaveTheirFields(t *testing.T) {
+	t.Parallel()
+	app, events := newEventsApp(t)
 	issuer := app.provider.Issuer()
 	browser := app.provider.SignIn(t, app.URL+"/strong", "alice")
 	_, text := get(t, browser, app.URL+"/id")
-	id, sid, _ := strings.Cut(text, " ")
+	id, _, _ := strings.Cut(text, " ")
 
 	started := events.last(t, "LoginStarted", 1).(oidcrp.LoginEvent)
 	if len(started.Login) < 16 {
@@ -368,11 +375,17 @@ func TestTrace_EveryEventHasItsFields(t *testing.T) {
 		Issuer: issuer, URL: app.provider.Endpoint(oidctest.EndpointJWKS),
 	})
 	events.wantNothingElse(t)
+}
 
-	get(t, browser, app.URL+"/refresh")
-	wantEvent(t, "SessionRefreshed", events.last(t, "SessionRefreshed", 1), oidcrp.SessionEvent{
-		Issuer: issuer, SessionID: id, Subject: "alice", Rotated: true,
-	})
+func TestTrace_SessionEventsHaveTheirFields(t *testing.T) {
+	t.Parallel()
+	app, events := newEventsApp(t)
+	browser := app.signIn(t)
+	_, text := get(t, browser, app.URL+"/id")
+	id, _, _ := strings.Cut(text, " ")
+	clear(events.seen)
+	want := oidcrp.SessionEvent{Issuer: app.provider.Issuer(), SessionID: id, Subject: "alice"}
+
 	app.provider.Misbehave(fault.RefreshInvalidGrant)
 	get(t, browser, app.URL+"/refresh")
 	failed := events.last(t, "SessionRefreshed", 1).(oidcrp.SessionEvent)
@@ -380,39 +393,48 @@ func TestTrace_EveryEventHasItsFields(t *testing.T) {
 		t.Errorf("the refresh failed with %v", failed.Err)
 	}
 	failed.Err = nil
-	wantEvent(t, "SessionRefreshed", failed, oidcrp.SessionEvent{Issuer: issuer, SessionID: id, Subject: "alice"})
+	wantEvent(t, "SessionRefreshed", failed, want)
 	app.provider.Misbehave()
-
-	for range 2 {
-		res, err := http.PostForm(app.URL+"/auth/backchannel-logout",
-			url.Values{"logout_token": {logoutToken(t, app, sid)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		readBody(t, res)
-		got := events.last(t, "BackChannelReceived", 1).(oidcrp.BackChannelEvent)
-		if got.JTI == "" || got.Err != nil {
-			t.Errorf("the event is %+v", got)
-		}
-		wantEvent(t, "BackChannelReceived", got, oidcrp.BackChannelEvent{Issuer: issuer, Subject: "alice", SID: sid, JTI: got.JTI})
-	}
-	get(t, browser, app.URL+"/")
-	wantEvent(t, "SessionRefused", events.last(t, "SessionRefused", 1), oidcrp.SessionEvent{
-		Issuer: issuer, SessionID: id, Subject: "alice", Reason: "logged_out",
-	})
-	events.wantNothingElse(t)
-
 	browser = app.signIn(t)
+	_, text = get(t, browser, app.URL+"/id")
+	var sid string
+	want.SessionID, sid, _ = strings.Cut(text, " ")
 	clear(events.seen)
-	res, _ := app.logsOut(t, browser, "/auth/logout")
-	if res.StatusCode != http.StatusSeeOther {
+	get(t, browser, app.URL+"/refresh")
+	want.Rotated = true
+	wantEvent(t, "SessionRefreshed", events.last(t, "SessionRefreshed", 1), want)
+
+	res, err := http.PostForm(app.URL+"/auth/backchannel-logout", url.Values{"logout_token": {logoutToken(t, app, sid)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	readBody(t, res)
+	received := events.last(t, "BackChannelReceived", 1).(oidcrp.BackChannelEvent)
+	if received.JTI == "" {
+		t.Errorf("the event is %+v", received)
+	}
+	wantEvent(t, "BackChannelReceived", received, oidcrp.BackChannelEvent{
+		Issuer: want.Issuer, Subject: "alice", SID: sid, JTI: received.JTI,
+	})
+	get(t, browser, app.URL+"/")
+	want.Rotated, want.Reason = false, "logged_out"
+	wantEvent(t, "SessionRefused", events.last(t, "SessionRefused", 1), want)
+	events.wantNothingElse(t)
+}
+
+func TestTrace_ALogoutHasItsFields(t *testing.T) {
+	t.Parallel()
+	app, events := newEventsApp(t)
+	browser := app.signIn(t)
+	_, text := get(t, browser, app.URL+"/id")
+	id, _, _ := strings.Cut(text, " ")
+	clear(events.seen)
+	if res, _ := app.logsOut(t, browser, "/auth/logout"); res.StatusCode != http.StatusSeeOther {
 		t.Fatalf("the logout answered %s", res.Status)
 	}
-	out := events.last(t, "LoggedOut", 1).(oidcrp.SessionEvent)
-	wantEvent(t, "LoggedOut", out, oidcrp.SessionEvent{Issuer: issuer, SessionID: out.SessionID, Subject: "alice", AtProvider: true})
-	if out.SessionID == "" || out.SessionID == id {
-		t.Errorf("the session that ended is %q", out.SessionID)
-	}
+	wantEvent(t, "LoggedOut", events.last(t, "LoggedOut", 1), oidcrp.SessionEvent{
+		Issuer: app.provider.Issuer(), SessionID: id, Subject: "alice", AtProvider: true,
+	})
 	events.wantNothingElse(t)
 }
 
@@ -490,7 +512,7 @@ func TestTrace_RefusedLoginsAndRotatedKeysHaveTheirFields(t *testing.T) {
 	}
 }
 
-func TestTrace_ASessionThatIsTooLargeIsNoSuccess(t *testing.T) {
+func TestTrace_ASessionThatIsTooLargeIsNotASuccess(t *testing.T) {
 	t.Parallel()
 	events := new(everyEvent)
 	alice := oidctest.DefaultPersonas()[0]

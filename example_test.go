@@ -124,7 +124,7 @@ func ExampleClient_RequireLogin() {
 	// A page load goes to the provider and comes back.
 	show(provider.Browser(), app.URL+"/dossiers/")
 
-	// A script is told where to sign in.
+	// A script gets the address of the login.
 	request, err := http.NewRequest("GET", app.URL+"/dossiers/", nil)
 	if err != nil {
 		log.Fatal(err)

@@ -326,7 +326,7 @@ func (f *faultTrial) checkWhoIsSignedIn(t *testing.T, refused bool) {
 
 func (f *faultTrial) checkNothingLeaks(t *testing.T, page string) {
 	t.Helper()
-	// A sub that is too long and the name of a member are no secrets.
+	// A sub that is too long and the name of a member are not secrets.
 	known := strings.NewReplacer(strings.Repeat("s", 50), "", "id_token_signing_alg_values_supported", "")
 	for where, text := range map[string]string{"the page": page, "the log": f.log.String()} {
 		if found := secretLike.FindString(known.Replace(text)); found != "" {

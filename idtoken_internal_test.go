@@ -146,8 +146,13 @@ func TestRules_ForAnIDToken(t *testing.T) {
 		{"auth_time of long ago, though none was asked", "auth_time", 1, ""},
 		{"at_hash of another token", "at_hash", "AAAAAAAAAAAAAAAAAAAAAA", "at_hash"},
 		{"an empty at_hash", "at_hash", "", "at_hash"},
+	})
+}
 
-		{"iss of a wrong type", "iss", []string{issuer}, "iss"},
+func TestReadIDToken_RefusesWrongTypes(t *testing.T) {
+	t.Parallel()
+	testRules().test(t, &expectedIDToken{nonce: "the-nonce"}, []claimRow{
+		{"iss of a wrong type", "iss", []string{testRules().issuer}, "iss"},
 		{"sub of a wrong type", "sub", 42, "sub"},
 		{"aud of a wrong type", "aud", 42, "aud"},
 		{"aud with a number", "aud", []any{"client", 1}, "aud"},
@@ -499,7 +504,7 @@ func FuzzIDTokenClaims(f *testing.F) {
 				t.Fatalf("%s is %q, and %q strictly (%v)", name, got, want, err)
 			}
 		}
-		// A session decodes the payload once more, later.
+		// A session decodes the payload again, later.
 		s := &Session{idToken: storedJWS{payload: payload}}
 		s.decodeLater()
 		if s.Issuer() != token.issuer || s.Subject() != token.subject || s.ACR() != token.acr || s.SID() != token.sid ||

@@ -41,7 +41,7 @@ func TestIDToken_SignsInWithEveryAlgorithm(t *testing.T) {
 	}
 }
 
-func TestIDToken_AnACRThatIsTooLowIsNoForgery(t *testing.T) {
+func TestIDToken_AnACRThatIsTooLowIsNotAForgery(t *testing.T) {
 	t.Parallel()
 	var refusals []oidcrp.LoginEvent
 	app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Trace.LoginRefused = collect(&refusals) }})

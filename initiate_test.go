@@ -194,7 +194,7 @@ func TestInitiate_WhileTheProviderIsDown(t *testing.T) {
 	}
 }
 
-// A login that somebody else started takes nothing from the person who is
+// A login that another party started leaves the session of the person who is
 // signed in until it is finished.
 func TestInitiate_LeavesTheSessionAlone(t *testing.T) {
 	t.Parallel()

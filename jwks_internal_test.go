@@ -182,7 +182,7 @@ func TestKeySet_AWithdrawnKeyStopsVerifyingInABusyClient(t *testing.T) {
 }
 
 // A key that replaces another under the same kid is found when the set has
-// aged; a bad signature is no reason to fetch.
+// aged; a bad signature does not cause a fetch.
 func TestKeySet_AKidMayBeUsedAgain(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()

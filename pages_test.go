@@ -357,7 +357,8 @@ func TestProblemJSON_NamesTheRequirement(t *testing.T) {
 	if !reflect.DeepEqual(problem, want) || w.Header().Get("Content-Type") != "application/problem+json" {
 		t.Errorf("the answer is %v, want %v", problem, want)
 	}
-	if p := app.pages[0]; p.Requirement != "a badge" || p.Detail != "badge, in fr" || p.Code != oidcrp.CodeRequirementUnmet || !slices.Equal(p.Paragraphs, []string{"badge, in fr"}) {
+	if p := app.pages[0]; p.Requirement != "a badge" || p.Detail != "badge, in fr" ||
+		p.Code != oidcrp.CodeRequirementUnmet || !slices.Equal(p.Paragraphs, []string{"badge, in fr"}) {
 		t.Errorf("the page is %+v", p)
 	}
 }

@@ -33,7 +33,7 @@ import (
 // testKey returns a cookie key; the same n gives the same key.
 func testKey(n byte) []byte { return bytes.Repeat([]byte{n}, 32) }
 
-// A testClock is a clock that moves only when it is told to.
+// A testClock is a clock that moves only by Advance.
 type testClock struct {
 	mu  sync.Mutex
 	now time.Time // guarded by mu

@@ -16,7 +16,7 @@ import (
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
-// A userInfoApp is a flow, and a UserInfo endpoint that answers as it is told.
+// A userInfoApp is a flow, and a UserInfo endpoint whose answers a test sets.
 type userInfoApp struct {
 	*opServer
 	flow     *flow
