@@ -1,6 +1,10 @@
 package oidcrp
 
 import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
 	"net/url"
 	"reflect"
 	"testing"
@@ -92,4 +96,37 @@ func TestNormalize_DerivesSettingsFromOthers(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.what, got, tt.want)
 		}
 	}
+}
+
+func TestNormalize_CopiesItsLists(t *testing.T) {
+	t.Parallel()
+	certificate := tls.Certificate{Certificate: [][]byte{selfSignedDER(t)}, PrivateKey: testKeys().P256}
+	original := soundConfig(func(c *Config) {
+		c.Scopes, c.Provider.TrustedAudiences = []string{"openid", "email"}, []string{"api"}
+		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, KeyID: "1"}}
+		c.Registration.ClientCertificates = []tls.Certificate{certificate}
+	})
+	cfg, _, problems := normalize(original)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	original.Scopes[1], original.Provider.TrustedAudiences[0], original.Registration.ClientKeys[0].KeyID = "x", "x", "x"
+	original.Registration.ClientCertificates[0] = tls.Certificate{}
+	if cfg.Scopes[1] != "email" || cfg.Provider.TrustedAudiences[0] != "api" || cfg.Registration.ClientKeys[0].KeyID != "1" {
+		t.Errorf("a list is shared: %q, %q, %q", cfg.Scopes, cfg.Provider.TrustedAudiences, cfg.Registration.ClientKeys[0].KeyID)
+	}
+	if got := cfg.Registration.ClientCertificates[0]; got.PrivateKey == nil || got.Leaf == nil || certificate.Leaf != nil {
+		t.Error("the certificates are shared")
+	}
+}
+
+// selfSignedDER returns a certificate of P256 for itself.
+func selfSignedDER(t *testing.T) []byte {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, testKeys().P256.Public(), testKeys().P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
