@@ -285,6 +285,25 @@ func TestCookieKeys_APanicInTheBackgroundIsLogged(t *testing.T) {
 	})
 }
 
+// withoutKeys returns cookies of alice, and a client that keeps sessions where they
+// are kept but has no cookie keys until service gives some.
+func withoutKeys(t *testing.T, keep func(*Config), service *keyService) (*offlineClient, []*http.Cookie) {
+	t.Helper()
+	var store Store
+	clock := newTestClock()
+	with := newOfflineClient(t, func(cfg *Config) {
+		cfg.Now = clock.Now
+		keep(cfg)
+		store = cfg.Store
+	})
+	c := newOfflineClient(t, func(cfg *Config) {
+		keep(cfg)
+		cfg.Store, cfg.Now, cfg.CookieKeys, cfg.Provider.Metadata = store, clock.Now, service, soundMetadata(nil)
+	})
+	c.clock = clock
+	return c, with.start(t)
+}
+
 // Without any keys, a person may well be signed in. A Store has nothing to do with
 // it.
 func TestCookieKeysUnavailable_IsNotTheStoresOutage(t *testing.T) {
@@ -293,48 +312,19 @@ func TestCookieKeysUnavailable_IsNotTheStoresOutage(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			service := &keyService{err: errors.New("the key service is down")}
-			var keys KeySource = Keys(testKey(1))
-			signIn := func(cfg *Config) { keep(cfg); cfg.CookieKeys = keys }
-			with := newOfflineClient(t, signIn)
-			cookies := with.start(t)
-			keys = service
-			c := newOfflineClient(t, func(cfg *Config) {
-				signIn(cfg)
-				cfg.Now = with.clock.Now
-				if with.refresher.shared != nil {
-					cfg.Store = with.refresher.shared.store
-				}
-			})
-			// A session in a Store needs no cookie keys.
-			needsKeys := !c.sessions.keeper.onServer()
-			protected := c.Middleware(c.RequireLogin(http.HandlerFunc(saySubject)))
+			c, cookies := withoutKeys(t, keep, service)
 			public := c.Middleware(http.HandlerFunc(saySubject))
+			protected := c.Middleware(c.RequireLogin(http.HandlerFunc(saySubject)))
 			if w, _ := serves(public, cookies); w.Code != http.StatusOK {
 				t.Errorf("a public page answers %d", w.Code)
 			}
-			w, _ := serves(protected, cookies)
-			_, sessionErr := c.Session(requestWith(cookies...))
-			_, checkErr := c.Check(requestWith(cookies...))
-			if needsKeys {
-				if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || len(w.Result().Cookies()) > 0 {
-					t.Errorf("a protected page answers %d %v", w.Code, w.Header())
-				}
-				if !strings.Contains(w.Body.String(), string(CodeCookieKeysUnavailable)) || strings.Contains(w.Body.String(), "key service") {
-					t.Errorf("a protected page says %s", w.Body)
-				}
-				wantCode(t, sessionErr, CodeCookieKeysUnavailable)
-				wantCode(t, checkErr, CodeCookieKeysUnavailable)
-			} else if w.Code != http.StatusOK || sessionErr != nil || checkErr != nil {
-				t.Errorf("a protected page answers %d; %v, %v", w.Code, sessionErr, checkErr)
-			}
+			c.wantNoKeys(t, protected, cookies)
 			// Nobody can sign in, whatever keeps the sessions.
-			login, _ := serves(public, nil)
-			if login.Code != http.StatusOK {
-				t.Errorf("a stranger's public page answers %d", login.Code)
+			if w, _ := serves(protected, nil, "Accept: text/html"); w.Code != http.StatusServiceUnavailable {
+				t.Errorf("a page load by a stranger is answered with %d", w.Code)
 			}
 			wantCode(t, c.Ready(t.Context()), CodeCookieKeysUnavailable)
-			log := c.log.String()
-			if strings.Contains(log, string(CodeStoreUnavailable)) || !strings.Contains(log, "the key service is down") {
+			if log := c.log.String(); strings.Contains(log, string(CodeStoreUnavailable)) || !strings.Contains(log, "the key service is down") {
 				t.Errorf("the log says\n%s", log)
 			}
 			if got := c.refusals(); len(got) > 0 {
@@ -343,11 +333,33 @@ func TestCookieKeysUnavailable_IsNotTheStoresOutage(t *testing.T) {
 
 			service.set(nil, testKey(1))
 			c.clock.Advance(keyPause)
-			with.clock.Advance(keyPause)
 			if w, _ := serves(protected, cookies); w.Code != http.StatusOK {
 				t.Errorf("when there are keys, a protected page answers %d", w.Code)
 			}
 		})
+	}
+}
+
+// wantNoKeys fails the test unless a protected page, and the decision behind it,
+// fail for want of keys. A session in a Store needs none.
+func (c *offlineClient) wantNoKeys(t *testing.T, protected http.Handler, cookies []*http.Cookie) {
+	t.Helper()
+	w, _ := serves(protected, cookies)
+	_, sessionErr := c.Session(requestWith(cookies...))
+	_, checkErr := c.Check(requestWith(cookies...))
+	if c.sessions.keeper.onServer() {
+		if w.Code != http.StatusOK || sessionErr != nil || checkErr != nil {
+			t.Errorf("a protected page answers %d; %v, %v", w.Code, sessionErr, checkErr)
+		}
+		return
+	}
+	wantCode(t, sessionErr, CodeCookieKeysUnavailable)
+	wantCode(t, checkErr, CodeCookieKeysUnavailable)
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || len(w.Result().Cookies()) > 0 {
+		t.Errorf("a protected page answers %d %v", w.Code, w.Header())
+	}
+	if body := w.Body.String(); !strings.Contains(body, string(CodeCookieKeysUnavailable)) || strings.Contains(body, "key service") {
+		t.Errorf("a protected page says %s", body)
 	}
 }
 

@@ -26,17 +26,20 @@ func soundLogoutToken(c *Client) map[string]any {
 	}
 }
 
-func TestRules_ClaimsOfLogoutTokens(t *testing.T) {
-	t.Parallel()
-	c := newOfflineClient(t, nil)
+// absent is the value of a claim that is left out.
+const absent = "absent"
+
+// A logoutTokenRow is a Logout Token that is sound but for one claim.
+type logoutTokenRow struct {
+	what, claim string
+	value       any
+	check       string // that refuses it; empty if none does
+}
+
+func logoutTokenRows(c *offlineClient) []logoutTokenRow {
 	at := func(d time.Duration) int64 { return c.clock.Now().Add(d).Unix() }
 	event := func(value any) map[string]any { return map[string]any{logoutTokenEvent: value} }
-	const absent = "absent"
-	for _, tt := range []struct {
-		what, claim string
-		value       any
-		check       string // that refuses it; empty if none does
-	}{
+	return []logoutTokenRow{
 		{"nothing unusual", "x", 1, ""},
 		{"an aud that is an array", "aud", []string{"app"}, ""},
 		{"another audience as well", "aud", []string{"app", "other"}, "aud"},
@@ -81,7 +84,13 @@ func TestRules_ClaimsOfLogoutTokens(t *testing.T) {
 		{"a sid that is a number", "sid", 1, "sid"},
 		{"an empty sid beside sub", "sid", "", ""},
 		{"a sid with odd characters", "sid", "a b\"'&#%<\\~", ""},
-	} {
+	}
+}
+
+func TestRules_ClaimsOfLogoutTokens(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	for _, tt := range logoutTokenRows(c) {
 		claims := soundLogoutToken(c.Client)
 		claims[tt.claim] = tt.value
 		if tt.value == absent {

@@ -44,7 +44,7 @@ func TestFrontChannel_EndsTheSessionOfIssAndSID(t *testing.T) {
 	for _, store := range []oidcrp.Store{nil, oidcrp.NewMemoryStore(0), oidcrp.PlainStore(oidcrp.NewMemoryStore(0))} {
 		a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = store }})
 		browser, elsewhere := a.signIn(t), a.signIn(t)
-		stolen := cookieHeader(t, a.testApp, browser)
+		stolen := "Cookie: " + oidcrp.RequestWith(a.cookiesOf(t, browser)...).Header.Get("Cookie")
 		iss, sid := a.provider.Issuer(), a.sid(t, browser)
 		res := a.frame(t, browser, "?"+url.Values{"iss": {iss}, "sid": {sid}}.Encode())
 		if len(res.Cookies()) == 0 || a.signedIn(t, browser) {
@@ -62,20 +62,6 @@ func TestFrontChannel_EndsTheSessionOfIssAndSID(t *testing.T) {
 			t.Errorf("%T: a new login does not last", store)
 		}
 	}
-}
-
-// cookieHeader returns the Cookie header that browser sends to app.
-func cookieHeader(t *testing.T, app *testApp, browser *http.Client) string {
-	t.Helper()
-	u, err := url.Parse(app.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &http.Request{Header: make(http.Header)}
-	for _, cookie := range browser.Jar.Cookies(u) {
-		r.AddCookie(cookie)
-	}
-	return "Cookie: " + r.Header.Get("Cookie")
 }
 
 func TestFrontChannel_NeedsIssAndSID(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -708,7 +709,8 @@ func TestServeError_AnswersARefusalOfCheckAsRequireDoes(t *testing.T) {
 
 func TestServeError_AnswersAnyError(t *testing.T) {
 	t.Parallel()
-	client := mustNew(t, nil)
+	log := new(testLog)
+	client := mustNew(t, func(cfg *oidcrp.Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	for _, test := range []struct {
 		err    error
 		status int
@@ -724,6 +726,9 @@ func TestServeError_AnswersAnyError(t *testing.T) {
 		if w.Code != test.status || jsonMember(t, w.Body.String(), "code") != string(test.code) {
 			t.Errorf("%v is answered with %d %s", test.err, w.Code, w.Body)
 		}
+	}
+	if !strings.Contains(log.String(), "ServeError was called without an error") {
+		t.Errorf("the log says\n%s", log)
 	}
 }
 

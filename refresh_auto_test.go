@@ -108,30 +108,34 @@ func TestMiddleware_ReplicasRefreshOnceTogether(t *testing.T) {
 	}
 }
 
+func isDown(p *oidctest.Provider)              { p.SetDown(true) }
+func refusesRefresh(p *oidctest.Provider)      { p.Misbehave(fault.RefreshInvalidGrant) }
+func answers500OnRefresh(p *oidctest.Provider) { p.Misbehave(fault.RefreshServerError) }
+
+const signedOut, unavailable = http.StatusUnauthorized, http.StatusServiceUnavailable
+
+// refreshFailures are what a provider can do to a refresh, and the status of /me
+// by script before and after the access token has ended.
+var refreshFailures = []struct {
+	what          string
+	policy        oidcrp.RefreshFailure
+	fault         func(*oidctest.Provider)
+	before, after int
+}{
+	{"kept, refused", oidcrp.KeepSession, refusesRefresh, http.StatusOK, signedOut},
+	{"kept, status 500 and the token spent", oidcrp.KeepSession, answers500OnRefresh, http.StatusOK, signedOut},
+	{"kept, down", oidcrp.KeepSession, isDown, http.StatusOK, unavailable},
+	{"sign in again, refused", oidcrp.SignInAgain, refusesRefresh, signedOut, signedOut},
+	{"sign in again, status 500", oidcrp.SignInAgain, answers500OnRefresh, signedOut, signedOut},
+	{"sign in again, down", oidcrp.SignInAgain, isDown, http.StatusOK, unavailable},
+	{"fail, refused", oidcrp.FailRequest, refusesRefresh, signedOut, signedOut},
+	{"fail, status 500 and the token spent", oidcrp.FailRequest, answers500OnRefresh, unavailable, signedOut},
+	{"fail, down", oidcrp.FailRequest, isDown, unavailable, unavailable},
+}
+
 func TestRefreshFailure_WhatBecomesOfTheSession(t *testing.T) {
 	t.Parallel()
-	down := func(p *oidctest.Provider) { p.SetDown(true) }
-	refused := func(p *oidctest.Provider) { p.Misbehave(fault.RefreshInvalidGrant) }
-	answers500 := func(p *oidctest.Provider) { p.Misbehave(fault.RefreshServerError) }
-	const (
-		stays, over, fails = http.StatusOK, http.StatusUnauthorized, http.StatusServiceUnavailable
-	)
-	for _, test := range []struct {
-		what          string
-		policy        oidcrp.RefreshFailure
-		fault         func(*oidctest.Provider)
-		before, after int // the status of /me by script, before and after the token has ended
-	}{
-		{"kept, refused", oidcrp.KeepSession, refused, stays, over},
-		{"kept, status 500 and the token spent", oidcrp.KeepSession, answers500, stays, over},
-		{"kept, down", oidcrp.KeepSession, down, stays, fails},
-		{"sign in again, refused", oidcrp.SignInAgain, refused, over, over},
-		{"sign in again, status 500", oidcrp.SignInAgain, answers500, over, over},
-		{"sign in again, down", oidcrp.SignInAgain, down, stays, fails},
-		{"fail, refused", oidcrp.FailRequest, refused, http.StatusUnauthorized, http.StatusUnauthorized},
-		{"fail, status 500 and the token spent", oidcrp.FailRequest, answers500, fails, http.StatusUnauthorized},
-		{"fail, down", oidcrp.FailRequest, down, fails, fails},
-	} {
+	for _, test := range refreshFailures {
 		for kept, keep := range oidcrp.KeptIn {
 			t.Run(test.what+" in "+kept, func(t *testing.T) {
 				t.Parallel()
@@ -146,7 +150,7 @@ func TestRefreshFailure_WhatBecomesOfTheSession(t *testing.T) {
 					t.Errorf("before: %s, want %d\n%s", res.Status, test.before, body)
 				}
 				public := app.who(t, browser, "/").Sub
-				if ended := test.before == over && test.policy == oidcrp.SignInAgain; (public == "") != ended {
+				if ended := test.before == signedOut && test.policy == oidcrp.SignInAgain; (public == "") != ended {
 					t.Errorf("the public page says %q", public)
 				}
 				app.clock.Advance(10 * time.Minute)
@@ -154,13 +158,13 @@ func TestRefreshFailure_WhatBecomesOfTheSession(t *testing.T) {
 				if res.StatusCode != test.after {
 					t.Errorf("after: %s, want %d\n%s", res.Status, test.after, body)
 				}
-				if test.after == fails && res.Header.Get("Retry-After") == "" {
+				if test.after == unavailable && res.Header.Get("Retry-After") == "" {
 					t.Error("503 without Retry-After")
 				}
 				app.provider.SetDown(false)
 				app.provider.Misbehave()
 				app.clock.Advance(oidcrp.RefreshPause)
-				if test.after == fails {
+				if test.after == unavailable {
 					if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != http.StatusOK {
 						t.Errorf("when the provider is back: %s\n%s", res.Status, body)
 					}
@@ -213,13 +217,11 @@ func TestHTTPClient_CarriesAndRefreshesTheToken(t *testing.T) {
 			t.Parallel()
 			app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { keep(cfg); cfg.Sessions.IdleTimeout = 12 * time.Hour }})
 			browser := app.signIn(t)
-			base, _ := url.Parse(app.URL)
-			call := func(during func(), paths ...string) (answers []string) {
-				w := httptest.NewRecorder()
-				app.client.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			cookies := app.cookiesOf(t, browser)
+			call := func(paths ...string) (answers []string) {
+				_, cookies = oidcrp.Serves(app.client.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					s, _ := oidcrp.SessionFromContext(r.Context())
 					client := s.HTTPClient(r.Context())
-					during()
 					for _, path := range paths {
 						res, err := client.Get(api.URL + path)
 						if err != nil {
@@ -228,27 +230,27 @@ func TestHTTPClient_CarriesAndRefreshesTheToken(t *testing.T) {
 						}
 						answers = append(answers, readBody(t, res))
 					}
-				})).ServeHTTP(w, oidcrp.RequestWith(browser.Jar.Cookies(base)...))
-				browser.Jar.SetCookies(base, w.Result().Cookies())
+				})), cookies)
+				app.keepsCookies(t, browser, cookies)
 				return answers
 			}
 			first := app.session(t, browser)
-			if got := call(func() {}, "/"); !slices.Equal(got, []string{"Bearer " + first.Access}) {
+			if got := call("/"); !slices.Equal(got, []string{"Bearer " + first.Access}) {
 				t.Errorf("the API got %q", got)
 			}
 			app.clock.Advance(time.Hour - oidcrp.APITokenLeft)
-			got := call(func() {}, "/", "/")
+			got := call("/", "/")
 			second := app.session(t, browser)
 			if second.Access == first.Access || !slices.Equal(got, []string{"Bearer " + second.Access, "Bearer " + second.Access}) {
 				t.Errorf("the API got %q, not %q", got, second.Access)
 			}
-			away := call(func() {}, "/away?to="+url.QueryEscape(elsewhere.URL), "/away?to=/")
+			away := call("/away?to="+url.QueryEscape(elsewhere.URL), "/away?to=/")
 			if strings.Contains(away[0], "Bearer") || away[1] != "Bearer "+second.Access {
 				t.Errorf("redirects: %q", away)
 			}
 			app.provider.SetDown(true)
 			app.clock.Advance(time.Hour)
-			if got := call(func() {}, "/"); !strings.Contains(got[0], string(oidcrp.CodeProviderUnavailable)) {
+			if got := call("/"); !strings.Contains(got[0], string(oidcrp.CodeProviderUnavailable)) {
 				t.Errorf("with a token that has ended: %q", got)
 			}
 		})

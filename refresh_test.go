@@ -184,41 +184,44 @@ func TestRefresh_ATokenThatStaysTheSameIsUsedAgain(t *testing.T) {
 	}
 }
 
+// refreshFaults are what a provider can get wrong, and what becomes of the refresh.
+var refreshFaults = []struct {
+	fault fault.Fault
+	code  oidcrp.Code // "" when it is accepted
+	again oidcrp.Code // of the next refresh, from a provider that is well again
+}{
+	// The provider of these tests rotates refresh tokens, so what it had
+	// refreshed before the fault has spent the old one.
+	{fault.RefreshInvalidGrant, oidcrp.CodeLoginRequired, oidcrp.CodeLoginRequired},
+	{fault.RefreshServerError, oidcrp.CodeProviderUnavailable, oidcrp.CodeLoginRequired},
+	{fault.AtRefresh(fault.TokenInvalidClient), oidcrp.CodeClientRefused, oidcrp.CodeLoginRequired},
+	{fault.AtRefresh(fault.TokenNoAccessToken), oidcrp.CodeProviderInvalid, oidcrp.CodeLoginRequired},
+	{fault.RefreshOtherSub, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.RefreshWrongIss, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.RefreshWrongAud, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.RefreshBadSignature, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.AtRefresh(fault.IDTokenWrongAzp), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.AtRefresh(fault.IDTokenOwnAzp), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.AtRefresh(fault.IDTokenOldAuthTime), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.AtRefresh(fault.IDTokenExpired), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.AtRefresh(fault.IDTokenWrongAtHash), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.UserInfoWrongSub, oidcrp.CodeUserInfoRefused, oidcrp.CodeLoginRequired},
+	{fault.UserInfoUnauthorized, oidcrp.CodeProviderError, oidcrp.CodeLoginRequired},
+
+	{fault.RefreshNoIDToken, "", ""},
+	{fault.AtRefresh(fault.IDTokenMissingAuthTime), "", ""},
+	{fault.AtRefresh(fault.IDTokenMissingAtHash), "", ""},
+	{fault.AtRefresh(fault.IDTokenArrayAud), "", ""},
+	{fault.AtRefresh(fault.TokenNoExpiresIn), "", ""},
+
+	// New tokens and no UserInfo: the tokens are worth keeping.
+	{fault.UserInfoServerError, oidcrp.CodeProviderUnavailable, ""},
+	{fault.Transport(oidctest.EndpointUserInfo, fault.Unavailable), oidcrp.CodeProviderUnavailable, ""},
+}
+
 func TestRefresh_WhatCanGoWrong(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		fault fault.Fault
-		code  oidcrp.Code // "" when it is accepted
-		again oidcrp.Code // of the next refresh, from a provider that is well again
-	}{
-		// The provider of these tests rotates refresh tokens, so what it had
-		// refreshed before the fault has spent the old one.
-		{fault.RefreshInvalidGrant, oidcrp.CodeLoginRequired, oidcrp.CodeLoginRequired},
-		{fault.RefreshServerError, oidcrp.CodeProviderUnavailable, oidcrp.CodeLoginRequired},
-		{fault.AtRefresh(fault.TokenInvalidClient), oidcrp.CodeClientRefused, oidcrp.CodeLoginRequired},
-		{fault.AtRefresh(fault.TokenNoAccessToken), oidcrp.CodeProviderInvalid, oidcrp.CodeLoginRequired},
-		{fault.RefreshOtherSub, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-		{fault.RefreshWrongIss, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-		{fault.RefreshWrongAud, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-		{fault.RefreshBadSignature, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenWrongAzp), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenOwnAzp), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenOldAuthTime), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenExpired), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-		{fault.AtRefresh(fault.IDTokenWrongAtHash), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-		{fault.UserInfoWrongSub, oidcrp.CodeUserInfoRefused, oidcrp.CodeLoginRequired},
-		{fault.UserInfoUnauthorized, oidcrp.CodeProviderError, oidcrp.CodeLoginRequired},
-
-		{fault.RefreshNoIDToken, "", ""},
-		{fault.AtRefresh(fault.IDTokenMissingAuthTime), "", ""},
-		{fault.AtRefresh(fault.IDTokenMissingAtHash), "", ""},
-		{fault.AtRefresh(fault.IDTokenArrayAud), "", ""},
-		{fault.AtRefresh(fault.TokenNoExpiresIn), "", ""},
-
-		// New tokens and no UserInfo: the tokens are worth keeping.
-		{fault.UserInfoServerError, oidcrp.CodeProviderUnavailable, ""},
-		{fault.Transport(oidctest.EndpointUserInfo, fault.Unavailable), oidcrp.CodeProviderUnavailable, ""},
-	} {
+	for _, test := range refreshFaults {
 		t.Run(strings.ReplaceAll(test.fault.Name, "/", " "), func(t *testing.T) {
 			t.Parallel()
 			var store oidcrp.Store

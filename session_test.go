@@ -30,6 +30,16 @@ func (a *testApp) cookiesOf(t testing.TB, browser *http.Client) []*http.Cookie {
 	return browser.Jar.Cookies(u)
 }
 
+// keepsCookies gives browser cookies of the app.
+func (a *testApp) keepsCookies(t testing.TB, browser *http.Client, cookies []*http.Cookie) {
+	t.Helper()
+	u, err := url.Parse(a.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser.Jar.SetCookies(u, cookies)
+}
+
 // sessionOf returns the session that browser has.
 func (a *testApp) sessionOf(t testing.TB, browser *http.Client) *oidcrp.Session {
 	t.Helper()
