@@ -45,7 +45,9 @@ func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session
 	}
 	login.forget(w)
 	if err := c.sessions.start(w, r, s); err != nil {
-		c.events.loginRefused(r.Context(), login.event.Login, err)
+		if codeOf(err) != CodeCanceled { // a reload may still succeed
+			c.events.loginRefused(r.Context(), login.event.Login, err)
+		}
 		return err
 	}
 	login.report.Do(func() { c.events.loginSucceeded(r.Context(), login.event) })
@@ -60,6 +62,7 @@ func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session
 func (c *Client) RecoverLogin(w http.ResponseWriter, r *http.Request, cause error) (string, error) {
 	pending, err := c.logins.read(r)
 	if err != nil {
+		c.logins.forgetUnread(w, r, err)
 		c.events.loginRefused(r.Context(), "", cause)
 		return "", cause
 	}
@@ -125,6 +128,7 @@ func (c *Client) handleCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	pending, err := c.logins.read(r)
 	if err != nil {
+		c.logins.forgetUnread(w, r, err)
 		c.events.loginRefused(r.Context(), "", err)
 		c.problem(w, r, err)
 		return

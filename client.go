@@ -4,6 +4,7 @@ package oidcrp
 // no other file.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -215,10 +216,8 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 		return nil, fail("refresh", CodeProviderUnavailable, err)
 	}
 	saveErr := c.sessions.keeper.deliver(w, r, next.session)
-	for _, err := range []error{next.unsaved, next.stale, saveErr} {
-		if err != nil {
-			return nil, fail("refresh", CodeProviderUnavailable, err)
-		}
+	if err := cmp.Or(next.err(), saveErr); err != nil {
+		return nil, fail("refresh", CodeProviderUnavailable, err)
 	}
 	return next.session, nil
 }

@@ -125,7 +125,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Sessions                                            Sessions
 		Tokens                                              Tokens
 	}{
-		c.Issuer, c.ClientID, secret, c.BaseURL, c.PathPrefix,
+		withoutUser(c.Issuer), c.ClientID, secret, withoutUser(c.BaseURL), c.PathPrefix,
 		c.Scopes, c.ResponseMode, typeName(c.Store), c.Registration, c.Sessions, c.Tokens,
 	})
 }
@@ -484,7 +484,7 @@ func checkSessions(cfg *Config, f *findings) {
 	if cfg.CookieKeys == nil {
 		f.add("CookieKeys", "is empty: give at least one key of 32 random bytes, with Keys or KeyFile")
 	}
-	if keys, ok := cfg.CookieKeys.(fixedKeys); ok {
+	if keys, ok := cfg.CookieKeys.(*fixedKeys); ok {
 		for _, err := range keys.check() {
 			f.add("CookieKeys", "%w", err)
 		}

@@ -46,30 +46,32 @@ type KeySource interface {
 // Keys returns a KeySource of fixed keys, newest first. [New] refuses a key
 // that does not have 32 bytes.
 func Keys(keys ...[]byte) KeySource {
-	fixed := make(fixedKeys, len(keys))
+	fixed := &fixedKeys{make([][]byte, len(keys))}
 	for i, key := range keys {
-		fixed[i] = append([]byte(nil), key...)
+		fixed.keys[i] = append([]byte(nil), key...)
 	}
 	return fixed
 }
 
-type fixedKeys [][]byte
+// fixedKeys is used as a pointer, which fmt does not follow where it finds one in
+// a private field.
+type fixedKeys struct{ keys [][]byte }
 
-func (k fixedKeys) CookieKeys(context.Context) ([][]byte, error) { return k, nil }
+func (k *fixedKeys) CookieKeys(context.Context) ([][]byte, error) { return k.keys, nil }
 
 // Format hides the keys, whatever the verb.
-func (k fixedKeys) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Keys(%d hidden)", len(k)) }
+func (k *fixedKeys) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Keys(%d hidden)", len(k.keys)) }
 
 // MarshalJSON hides the keys.
-func (k fixedKeys) MarshalJSON() ([]byte, error) { return []byte(`"hidden"`), nil }
+func (k *fixedKeys) MarshalJSON() ([]byte, error) { return []byte(`"hidden"`), nil }
 
 // check returns what is wrong with the keys themselves.
-func (k fixedKeys) check() []error {
+func (k *fixedKeys) check() []error {
 	var problems []error
-	if len(k) == 0 {
+	if len(k.keys) == 0 {
 		problems = append(problems, errors.New("has no key: give at least one of 32 random bytes"))
 	}
-	for i, key := range k {
+	for i, key := range k.keys {
 		if len(key) != seal.KeySize {
 			problems = append(problems, fmt.Errorf("key %d has %d bytes: a key is %d random bytes", i+1, len(key), seal.KeySize))
 		}
@@ -113,11 +115,11 @@ type keysRead struct {
 
 func newCookieKeys(source KeySource, now func() time.Time, log *slog.Logger) (*cookieKeys, error) {
 	k := &cookieKeys{source: source, now: now, log: log, reading: make(chan struct{}, 1)}
-	fixed, ok := source.(fixedKeys)
+	fixed, ok := source.(*fixedKeys)
 	if !ok {
 		return k, nil
 	}
-	ring, err := seal.NewRing(fixed...)
+	ring, err := seal.NewRing(fixed.keys...)
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +205,9 @@ func (k *cookieKeys) readLocked() {
 	}
 	// Callers that waited use this result, even if it is an error.
 	defer func() { k.askedAt = k.now() }()
+	if k.current.Load() == nil {
+		k.err = errors.New("KeySource: panicked") // until it has returned
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
 	keys, err := k.source.CookieKeys(ctx)

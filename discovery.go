@@ -304,37 +304,38 @@ func wellKnownURL(issuer string) string {
 // CodeProviderUnavailable.
 func failFetch(op string, err error) error {
 	var cause *fetch.Error
+	answered := errors.As(err, &cause) // else err is about the wait for a fetch
 	switch {
-	case errors.Is(err, context.Canceled):
-		return fail(op, CodeCanceled, err)
-	case errors.As(err, &cause) && cause.Kind == fetch.Invalid:
+	case answered && cause.Kind == fetch.Invalid:
 		return fail(op, CodeProviderInvalid, err)
+	case errors.Is(err, context.Canceled) && (!answered || cause.Kind == fetch.Canceled):
+		return fail(op, CodeCanceled, err)
 	}
 	return fail(op, CodeProviderUnavailable, err)
 }
 
-// unused names the members that this package does not use. A wrong type in one of
-// them does not prevent logins.
-var unused = map[string]bool{
-	"registration_endpoint":            true,
-	"display_values_supported":         true,
-	"claim_types_supported":            true,
-	"claims_supported":                 true,
-	"service_documentation":            true,
-	"claims_locales_supported":         true,
-	"ui_locales_supported":             true,
-	"claims_parameter_supported":       true,
-	"request_parameter_supported":      true,
-	"request_uri_parameter_supported":  true,
-	"require_request_uri_registration": true,
-	"op_policy_uri":                    true,
-	"op_tos_uri":                       true,
-	"introspection_endpoint":           true,
-	"check_session_iframe":             true,
+// used names the members that decide something here. A wrong type in any other
+// member does not prevent logins: it counts as left out.
+var used = map[string]bool{
+	"issuer":                                         true,
+	"authorization_endpoint":                         true,
+	"token_endpoint":                                 true,
+	"userinfo_endpoint":                              true,
+	"jwks_uri":                                       true,
+	"revocation_endpoint":                            true,
+	"end_session_endpoint":                           true,
+	"pushed_authorization_request_endpoint":          true,
+	"require_pushed_authorization_requests":          true,
+	"response_types_supported":                       true,
+	"response_modes_supported":                       true,
+	"acr_values_supported":                           true,
+	"id_token_signing_alg_values_supported":          true,
+	"token_endpoint_auth_methods_supported":          true,
+	"authorization_response_iss_parameter_supported": true,
 }
 
 // parseMetadata reads metadata by exact member name and type. A member that is
-// null counts as left out; one with the wrong type is an error, unless unused.
+// null counts as left out; one with the wrong type is an error if it is used.
 func parseMetadata(body []byte) (*Metadata, error) {
 	members, err := strictjson.Object(body)
 	if err != nil {
@@ -348,7 +349,7 @@ func parseMetadata(body []byte) (*Metadata, error) {
 			continue
 		}
 		if err := json.Unmarshal(members[name], fields.Field(i).Addr().Interface()); err != nil {
-			if !unused[name] {
+			if used[name] {
 				return nil, fmt.Errorf("%s has the wrong type", name)
 			}
 			fields.Field(i).SetZero()
@@ -376,7 +377,7 @@ func parseAliases(members strictjson.Members) (map[string]string, error) {
 		}
 	}
 	for _, e := range aliased(new(Metadata)) {
-		if object.Has(e.name) && aliases[e.name] == "" {
+		if _, ok := aliases[e.name]; object.Has(e.name) && !ok {
 			return nil, fmt.Errorf("%s %s has the wrong type", member, e.name)
 		}
 	}

@@ -157,6 +157,24 @@ type refusal struct {
 	explain func(language string) string
 }
 
+// A deniedLogin is an error of [Config.OnLogin], and whose login it ended.
+type deniedLogin struct {
+	subject string
+	err     error
+}
+
+func (d *deniedLogin) Error() string { return d.err.Error() }
+func (d *deniedLogin) Unwrap() error { return d.err }
+
+// deniedSubject returns whose login OnLogin ended, "" for any other error.
+func deniedSubject(err error) string {
+	var d *deniedLogin
+	if errors.As(err, &d) {
+		return d.subject
+	}
+	return ""
+}
+
 // asRefusal returns the refusal in err's chain.
 func asRefusal(err error) (*refusal, bool) {
 	var r *refusal

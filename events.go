@@ -69,10 +69,13 @@ type LoginEvent struct {
 	Prompt    string
 	Restart   bool
 
+	// Subject is the ID Token's sub; set for LoginSucceeded, and for a
+	// LoginRefused because of [Config.OnLogin].
+	Subject string
+
 	// SessionID is that of [Session.ID]. It and what follows are set for
 	// LoginSucceeded only.
 	SessionID string
-	Subject   string
 	ACR       string
 	AMR       []string
 	// Exchange, Verification and UserInfo are how long the three steps took.
@@ -227,7 +230,7 @@ func (e *events) loginSucceeded(ctx context.Context, ev LoginEvent) {
 
 // loginRefused does not log: the error page does, with its incident id.
 func (e *events) loginRefused(ctx context.Context, login string, err error) {
-	ev := LoginEvent{Issuer: e.issuer, Login: login, Code: codeOf(err), Err: err}
+	ev := LoginEvent{Issuer: e.issuer, Login: login, Subject: deniedSubject(err), Code: codeOf(err), Err: err}
 	if r, ok := asRefusal(err); ok {
 		ev.Reason = r.reason
 	}

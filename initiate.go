@@ -54,13 +54,8 @@ func (c *Client) handleLogin(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) || !c.loadsPage(w, r) {
 		return
 	}
-	options := new(AuthOptions)
-	// step_up is the key of a demand of this app: a script got it from
-	// sendToLogin, and cannot start the login itself.
-	if d, ok := c.demands.get(formValue(r, "step_up")); ok {
-		previous, _ := c.Session(r) // may be nil
-		options = d.options(previous, c.now())
-	}
+	previous, _ := c.Session(r) // may be nil
+	options := c.demands.get(formValue(r, "step_up")).options(previous, c.now())
 	options.ReturnTo = formValue(r, "return_to")
 	c.Login(w, r, options)
 }
@@ -73,10 +68,7 @@ func (c *Client) loadsPage(w http.ResponseWriter, r *http.Request) bool {
 	if kind != htmx && (kind != script || r.Header.Get("Sec-Fetch-Mode") == "") {
 		return true
 	}
-	stepUp := formValue(r, "step_up")
-	if _, ok := c.demands.get(stepUp); !ok {
-		stepUp = ""
-	}
+	stepUp := c.demands.get(formValue(r, "step_up")).key
 	c.sendToLogin(w, r, stepUp, &Error{Op: "login", Code: CodeNoSession})
 	return false
 }

@@ -282,6 +282,15 @@ func (p *pendingLogin) forget(w http.ResponseWriter) {
 	}
 }
 
+// forgetUnread is forget for an answer that read refused: its state must not work
+// again either. In an outage the answer may come again.
+func (l *logins) forgetUnread(w http.ResponseWriter, r *http.Request, err error) {
+	params, _ := callbackParameters(r)
+	if name := l.cookieName(params.Get("state")); !outage(err) && l.cookies.has(r, name) {
+		l.cookies.drop(w, name, l.sameSite)
+	}
+}
+
 // complete returns the session that follows from the provider's answer. The code
 // is exchanged once, however often the answer arrives. ctx limits only the wait.
 func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session, error) {
@@ -297,6 +306,11 @@ func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session,
 	}
 	if p.response.code == "" {
 		return nil, failf("callback", CodeInvalidRequest, "neither code nor error")
+	}
+	if l.onLogin != nil {
+		// OnLogin may run when the handler has returned, which ends r's own use.
+		r = r.Clone(context.WithoutCancel(ctx))
+		r.Body = http.NoBody
 	}
 	// An error is kept too, since the code may have been used.
 	keep := func(error) bool { return true }
@@ -342,7 +356,7 @@ func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session,
 		if _, ok := asRefusal(err); ok {
 			code = CodeLoginRefused
 		}
-		return nil, &Error{Op: "on_login", Code: code, Err: err}
+		return nil, &Error{Op: "on_login", Code: code, Err: &deniedLogin{subject: s.Subject(), err: err}}
 	}
 	return s, nil
 }

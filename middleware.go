@@ -83,12 +83,15 @@ func (c *Client) RequireLogin(next http.Handler) http.Handler { return c.Require
 // values of which none meets them all, and what [Config.Validate] refuses.
 func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Handler {
 	demand := newDemand(c.withBase(requirements))
+	if demand.contradicts() {
+		panic("oidcrp: no acr value meets these requirements together: " + demand.String())
+	}
 	if len(requirements) > 0 { // New has validated the rest
 		if err := c.validate(requirements...); err != nil {
 			panic("oidcrp: Require: " + strings.TrimPrefix(err.Error(), "oidcrp: "))
 		}
 	}
-	c.demands.add(demand)
+	c.demands.addRoute(demand)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			protect(w)
@@ -147,7 +150,7 @@ func (c *Client) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	unmet, ok := asDemand(err)
 	if ok {
 		protect(w)
-		c.demands.add(unmet.demand)
+		c.demands.addCheck(unmet.demand)
 	}
 	c.refuse(w, r, err)
 }

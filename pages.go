@@ -84,6 +84,9 @@ type Page struct {
 	// RetryAfter is how long to wait before trying again; zero if unknown or of no
 	// use.
 	RetryAfter time.Duration
+	// Script says that a script or htmx made the request: [DefaultPage] then
+	// writes application/problem+json.
+	Script bool
 	// Detail is the app's own explanation, if any: the Explain of a [Requirement],
 	// or that of [Refuse]. It is the detail of a problem+json answer, and is also
 	// in Paragraphs.
@@ -125,24 +128,29 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 	code := codeOf(err)
 	p := c.pages.page(r, "error", textKey(code))
 	p.Code, p.Status, p.Err = code, statusOf(code), err
+	kind := kindOf(r)
+	p.Script = kind == script || kind == htmx
 	p.Incident = randomText()[:12]
 	p.LoginURL = c.LoginURL(c.tryAgainPath(r))
 	p.Action = p.LoginURL
 	if p.Status == http.StatusServiceUnavailable {
 		p.RetryAfter = retryAfter(err)
 	}
-	if p.Detail = c.explain(p, err); p.Detail != "" {
+	if e, ok := asDemand(err); ok && e.unmet != nil {
+		p.Requirement = e.unmet.Name
+	}
+	if p.Detail = explain(err, p.Language); p.Detail != "" {
 		p.Paragraphs = []string{p.Detail}
 	}
 	return p
 }
 
-// explain returns what the app has to say about err: an unmet requirement, or a
-// refusal by OnLogin. It notes the requirement on p.
-func (c *Client) explain(p *Page, err error) string {
+// explain returns what the app has to say about err: about a requirement that is
+// not met, or a login that OnLogin refused.
+func explain(err error, language string) string {
 	var explain func(string) string
 	if e, ok := asDemand(err); ok && e.unmet != nil {
-		p.Requirement, explain = e.unmet.Name, e.unmet.Explain
+		explain = e.unmet.Explain
 	}
 	if r, ok := asRefusal(err); ok {
 		explain = r.explain
@@ -150,7 +158,7 @@ func (c *Client) explain(p *Page, err error) string {
 	if explain == nil {
 		return ""
 	}
-	return explain(p.Language)
+	return explain(language)
 }
 
 // answer logs an error page and shows it.
@@ -161,7 +169,8 @@ func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Page) {
 	}
 	c.log.LogAttrs(r.Context(), level, "request refused",
 		slog.String("code", string(p.Code)), slog.String("incident", p.Incident),
-		slog.Int("status", p.Status), slog.String("path", clean(r.URL.Path, 300)), slog.Any("error", p.Err))
+		slog.Int("status", p.Status), slog.String("path", clean(r.URL.Path, 300)),
+		slog.String("sub", deniedSubject(p.Err)), slog.Any("error", p.Err))
 	if p.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((p.RetryAfter+time.Second-1)/time.Second)))
 	}
@@ -170,7 +179,7 @@ func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Page) {
 		// scheme for signing in by redirect.
 		w.Header().Set("WWW-Authenticate", "Cookie realm="+strconv.Quote(c.base.Host))
 	}
-	c.pages.handler(w, r, p)
+	c.pages.show(w, r, p)
 }
 
 // retryAfter returns the pause that the provider asked for, else 30 seconds.
@@ -203,14 +212,14 @@ func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, retur
 	p := c.pages.page(r, "sign_out", "sign_out")
 	p.Action, p.Post = c.LogoutURL(returnTo), true
 	p.HomeLabel = c.pages.text(p.Language, "sign_out.stay")
-	c.pages.handler(w, r, p)
+	c.pages.show(w, r, p)
 }
 
 // signedOutPage is the end of a logout that leads nowhere else.
 func (c *Client) signedOutPage(w http.ResponseWriter, r *http.Request) {
 	p := c.pages.page(r, "signed_out", "signed_out")
 	p.Action = c.LoginURL("")
-	c.pages.handler(w, r, p)
+	c.pages.show(w, r, p)
 }
 
 // pages owns the texts of the pages and shows them.
@@ -228,7 +237,7 @@ func newPages(settings Pages, home string) *pages {
 	return &pages{settings, home}
 }
 
-func (p *pages) handler(w http.ResponseWriter, r *http.Request, page *Page) {
+func (p *pages) show(w http.ResponseWriter, r *http.Request, page *Page) {
 	if p.Handler != nil {
 		p.Handler(w, r, page)
 		return
@@ -261,8 +270,13 @@ func (p *pages) page(r *http.Request, name, key string) *Page {
 
 // text returns a text in a language, else in English.
 func (p *pages) text(language, key string) string {
-	return cmp.Or(p.Texts[language][key], builtinTexts[language][key],
-		p.Texts["en"][key], builtinTexts["en"][key])
+	primary, _, _ := strings.Cut(language, "-")
+	for _, tag := range []string{language, primary, "en"} {
+		if text := cmp.Or(p.Texts[tag][key], builtinTexts[tag][key]); text != "" {
+			return text
+		}
+	}
+	return ""
 }
 
 // check returns what is wrong with the settings.
@@ -317,11 +331,11 @@ var pageTemplate = sync.OnceValue(func() *template.Template {
 // 9457) for a script that does not ask for HTML. Neither shows internal details;
 // both have the incident id.
 func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
-	if kind := kindOf(r); p.Name == "error" && (kind == script || kind == htmx) {
+	if p.Script {
 		writeProblemJSON(w, r, p)
 		return
 	}
-	css := pagesCSS + p.Stylesheet
+	css := pagesCSS + inlineCSS(p.Stylesheet)
 	var body bytes.Buffer
 	err := pageTemplate().Execute(&body, struct {
 		*Page
@@ -341,6 +355,14 @@ func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Length", strconv.Itoa(body.Len()))
 	write(w, r, p.Status, body.Bytes())
+}
+
+// inlineCSS returns css as a browser reads it inside a style element: the parser
+// turns every kind of line end into "\n" before the hash of the policy is compared,
+// and ends the element at "</style". "<\/" is the same in CSS.
+func inlineCSS(css string) string {
+	return strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", "\ufffd", "</", `<\/`).
+		Replace(strings.ToValidUTF8(css, "\ufffd"))
 }
 
 // contactLink returns the target of a link to contact, "" if it is plain text.

@@ -4,9 +4,6 @@ package oidcrp
 
 // textKey returns the beginning of the keys of the texts about code.
 func textKey(code Code) string {
-	if code == CodeCookieKeysUnavailable {
-		code = CodeStoreUnavailable // the same text for both
-	}
 	if _, ok := builtinTexts["en"][string(code)+".title"]; ok {
 		return string(code)
 	}
@@ -38,7 +35,7 @@ var builtinTexts = map[string]map[string]string{
 
 		"transaction_lost.title":  "This sign-in can no longer be completed",
 		"transaction_lost.what":   "It was already used, it is too old, or this browser does not keep cookies for this site.",
-		"transaction_lost.next":   "Allow cookies for this site, then start again. Open the sign-in in one browser only.",
+		"transaction_lost.next":   "Allow cookies for this site, then start again. Finish it in the same browser.",
 		"transaction_lost.button": "Try again",
 
 		"provider_unavailable.title":  "Signing in is not possible at the moment",
@@ -50,6 +47,11 @@ var builtinTexts = map[string]map[string]string{
 		"store_unavailable.what":   "Your session cannot be read right now. You have not been signed out.",
 		"store_unavailable.next":   "Please try again in a moment.",
 		"store_unavailable.button": "Try again",
+
+		"cookie_keys_unavailable.title":  "This page is not available at the moment",
+		"cookie_keys_unavailable.what":   "Your session cannot be read right now. You have not been signed out.",
+		"cookie_keys_unavailable.next":   "Please try again in a moment.",
+		"cookie_keys_unavailable.button": "Try again",
 
 		"provider_error.title":  "The sign-in was not completed",
 		"provider_error.what":   "It was cancelled, or the sign-in service refused it.",
@@ -112,6 +114,11 @@ var builtinTexts = map[string]map[string]string{
 		"store_unavailable.next":   "Veuillez réessayer dans quelques instants.",
 		"store_unavailable.button": "Réessayer",
 
+		"cookie_keys_unavailable.title":  "Cette page est momentanément indisponible",
+		"cookie_keys_unavailable.what":   "Votre session est momentanément inaccessible. Vous n’avez pas été déconnecté.",
+		"cookie_keys_unavailable.next":   "Veuillez réessayer dans quelques instants.",
+		"cookie_keys_unavailable.button": "Réessayer",
+
 		"provider_error.title":  "La connexion n’a pas abouti",
 		"provider_error.what":   "Elle a été annulée, ou le service de connexion l’a refusée.",
 		"provider_error.next":   "Veuillez réessayer. Si le problème persiste, contactez le support de ce service.",
@@ -131,9 +138,9 @@ var builtinTexts = map[string]map[string]string{
 		"sign_out.what":   "Voulez-vous vous déconnecter de ce service\u00a0?",
 		"sign_out.next":   "",
 		"sign_out.button": "Se déconnecter",
-		"sign_out.stay":   "Rester connecté",
+		"sign_out.stay":   "Conserver ma session",
 
-		"signed_out.title":  "Vous êtes déconnecté",
+		"signed_out.title":  "Votre déconnexion est effectuée",
 		"signed_out.what":   "Vous pouvez fermer cette fenêtre.",
 		"signed_out.next":   "",
 		"signed_out.button": "Se connecter",

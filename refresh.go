@@ -58,6 +58,21 @@ type refreshed struct {
 	userInfo bool     // its UserInfo claims are new too
 	unsaved  error    // why it is not in the Store; nil if it is
 	stale    error    // why its claims are still the old ones, if new ones were requested
+	refused  error    // why UserInfo cannot be used; the session keeps its old claims
+}
+
+// settled reports whether nothing went wrong after the provider issued the
+// tokens.
+func (r refreshed) settled() bool { return r.err() == nil }
+
+// err returns what went wrong after the provider issued the tokens.
+func (r refreshed) err() error {
+	for _, err := range []error{r.unsaved, r.stale, r.refused} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // together refreshes the tokens of k, and then its claims from UserInfo if
@@ -71,7 +86,7 @@ func (f *refresher) together(ctx context.Context, k kept, userInfo bool) (refres
 	key := tokenKey(s).String()
 	next, err := f.share(ctx, key, func(ctx context.Context) (refreshed, error) {
 		next, err := f.alone(ctx, k)
-		if err == nil && userInfo && next.unsaved == nil && next.stale == nil {
+		if err == nil && userInfo && next.settled() {
 			next, err = f.renewUserInfo(ctx, k, next)
 		}
 		f.report(ctx, s, next, err)
@@ -80,7 +95,7 @@ func (f *refresher) together(ctx context.Context, k kept, userInfo bool) (refres
 	if err == nil && next.unsaved != nil {
 		next, err = f.saveLate(ctx, k, next)
 	}
-	if err != nil || !userInfo || next.userInfo || next.unsaved != nil || next.stale != nil {
+	if err != nil || !userInfo || next.userInfo || !next.settled() {
 		return next, err
 	}
 	// Another caller had the tokens refreshed without UserInfo.
@@ -113,7 +128,7 @@ func (f *refresher) share(
 func (f *refresher) report(ctx context.Context, s *Session, next refreshed, err error) {
 	ev := SessionEvent{SessionID: s.ID(), Subject: s.Subject(), Err: err}
 	if err == nil {
-		ev.Err = errors.Join(next.unsaved, next.stale)
+		ev.Err = next.err()
 		ev.Rotated = next.session.tokens.RefreshToken != s.tokens.RefreshToken
 	}
 	f.events.sessionRefreshed(ctx, ev)
@@ -234,7 +249,8 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 		return next, nil
 	}
 	if err != nil {
-		return refreshed{}, err
+		next.refused = err
+		return next, nil
 	}
 	renewed := next.session.copy()
 	renewed.userInfo = userInfo

@@ -65,10 +65,13 @@ func (f *refresher) renew(w http.ResponseWriter, r *http.Request, found *request
 		if err := f.sessions.keeper.deliver(w, r, next.session); err != nil {
 			f.log.WarnContext(r.Context(), "could not save a session", "error", err)
 		}
-		return
+		if next.refused == nil {
+			return
+		}
+		k.session = next.session
 	}
 	if err == nil {
-		err = errors.Join(next.stale, next.unsaved) // the new token has already expired
+		err = next.err() // the new token has already expired, or UserInfo was refused
 	}
 	if err != nil && r.Context().Err() == nil {
 		f.failed(w, r, found, k, err)

@@ -102,8 +102,10 @@ type demand struct {
 	key          string // "" when there are none
 }
 
-// newDemand panics on requirements that cannot work: one without a Name or Met,
-// or acr values of which none suits them all.
+// demandKeySize is the size of a demand's key in bytes.
+const demandKeySize = 6
+
+// newDemand panics on a requirement without a Name or Met.
 func newDemand(requirements []Requirement) demand {
 	d := demand{requirements: slices.Clone(requirements)}
 	if len(requirements) == 0 {
@@ -119,11 +121,14 @@ func newDemand(requirements []Requirement) demand {
 		}
 		fmt.Fprintf(h, "%q\n", requirement.Name)
 	}
-	d.key = base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:6])
-	if acr := d.options(nil, time.Time{}).RequireACR; acr != nil && len(acr) == 0 {
-		panic("oidcrp: no acr value meets these requirements together: " + d.String())
-	}
+	d.key = base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:demandKeySize])
 	return d
+}
+
+// contradicts reports whether no acr value meets all the requirements.
+func (d demand) contradicts() bool {
+	acr := d.options(nil, time.Time{}).RequireACR
+	return acr != nil && len(acr) == 0
 }
 
 // String names the requirements.
@@ -135,32 +140,67 @@ func (d demand) String() string {
 	return strings.Join(names, ", ")
 }
 
-// demands are the demands of an app's routes by key, for the logins that a
-// script could not start itself.
+// demands are the demands of an app by key, for the logins that a script could
+// not start itself.
 type demands struct {
-	mu    sync.RWMutex
-	byKey map[string]demand // guarded by mu
+	mu     sync.RWMutex
+	routes map[string]demand // guarded by mu
+	checks map[string]demand // those of Check; guarded by mu
+	order  []string          // the keys of checks, oldest first; guarded by mu
 }
 
-// maxDemands bounds them, for an app that calls Require for every request.
+// maxDemands bounds each of the two kinds, for an app that calls Require for
+// every request, or Check for every object.
 const maxDemands = 1000
 
-func (ds *demands) add(d demand) {
+// addRoute keeps the demand of a route.
+func (ds *demands) addRoute(d demand) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	if ds.byKey == nil {
-		ds.byKey = make(map[string]demand)
+	if ds.routes == nil {
+		ds.routes = make(map[string]demand)
 	}
-	if len(ds.byKey) < maxDemands {
-		ds.byKey[d.key] = d
+	if len(ds.routes) < maxDemands {
+		ds.routes[d.key] = d
 	}
 }
 
-func (ds *demands) get(key string) (demand, bool) {
+// addCheck keeps the demand of a Check, which may concern one object only. The
+// oldest makes room, or one person could use up all of it.
+func (ds *demands) addCheck(d demand) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if _, ok := ds.checks[d.key]; ok {
+		return
+	}
+	if ds.checks == nil {
+		ds.checks = make(map[string]demand)
+	}
+	if len(ds.order) >= maxDemands {
+		delete(ds.checks, ds.order[0])
+		ds.order = ds.order[1:]
+	}
+	ds.checks[d.key] = d
+	ds.order = append(ds.order, d.key)
+}
+
+// get returns the demand that a script names by key: it got the key from
+// sendToLogin, and cannot start the login itself. A demand may be unknown here,
+// when another replica refused the request or there were too many. Its key is
+// then enough for the session to remember that a login was tried, so that the
+// script gets 403 after it, and does not try without end.
+func (ds *demands) get(key string) demand {
 	ds.mu.RLock()
 	defer ds.mu.RUnlock()
-	d, ok := ds.byKey[key]
-	return d, ok
+	for _, known := range []map[string]demand{ds.routes, ds.checks} {
+		if d, ok := known[key]; ok {
+			return d
+		}
+	}
+	if raw, err := base64.RawURLEncoding.Strict().DecodeString(key); err != nil || len(raw) != demandKeySize {
+		return demand{}
+	}
+	return demand{key: key}
 }
 
 // unmet returns the first requirement that s does not meet at the time now.

@@ -3,6 +3,7 @@ package oidcrp
 // This file holds the Session that an app sees.
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -279,14 +280,17 @@ func (s *Session) UserInfoClaims() json.RawMessage {
 	return slices.Clone(s.userInfo)
 }
 
-// claim decodes one of the claims that Claims knows; nil when it is missing.
+// claim decodes one of the claims that Claims knows; nil when it is missing. A
+// number stays as it was written: a float64 would change large ones.
 func (s *Session) claim(name string) any {
 	merged, err := s.merged()
 	if err != nil || !merged.Has(name) {
 		return nil
 	}
+	decoder := json.NewDecoder(bytes.NewReader(merged[name]))
+	decoder.UseNumber()
 	var value any
-	_ = json.Unmarshal(merged[name], &value) // valid, or merged had failed
+	_ = decoder.Decode(&value) // valid, or merged had failed
 	return value
 }
 

@@ -80,6 +80,7 @@ func explained(p *oidcrp.Page) *oidcrp.Page {
 	}
 	page := *p
 	page.Paragraphs = []string{e.meaning.in(p.Language), e.action.in(p.Language)}
+	page.Detail = strings.Join(page.Paragraphs, " ") // for scripts
 	return &page
 }
 
