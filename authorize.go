@@ -328,14 +328,14 @@ func (r *request) checkOffered() error {
 	if r.acr.accept != nil && (r.acr.essential || len(r.asked.ACRValues) == 0) {
 		for _, acr := range r.acr.ask {
 			if len(m.ACRValuesSupported) > 0 && !slices.Contains(m.ACRValuesSupported, acr) {
-				return failf("login", CodeUnsupported,
+				return failf("login", CodeUnsupportedByProvider,
 					"acr value %q is not in the provider's acr_values_supported %s", acr, quoteList(m.ACRValuesSupported))
 			}
 		}
 	}
 	modes := m.ResponseModesSupported
 	if mode := r.flow.responseMode; mode == "form_post" && len(modes) > 0 && !slices.Contains(modes, mode) {
-		return failf("login", CodeUnsupported,
+		return failf("login", CodeUnsupportedByProvider,
 			"ResponseMode %q is not in the provider's response_modes_supported %s", mode, quoteList(modes))
 	}
 	// A mistake is found here, before the browser goes to the provider.
@@ -435,7 +435,7 @@ func (r *request) push(ctx context.Context, v url.Values) (string, error) {
 	const name = "pushed authorization request"
 	endpoint := r.metadata.PushedAuthorizationRequestEndpoint
 	if endpoint == "" {
-		return "", failf("login", CodeUnsupported, "the provider has no pushed_authorization_request_endpoint")
+		return "", failf("login", CodeUnsupportedByProvider, "the provider has no pushed_authorization_request_endpoint")
 	}
 	members, err := r.flow.provider.post(ctx, r.metadata, name, endpoint, v, http.StatusCreated)
 	if err != nil {

@@ -212,7 +212,7 @@ func TestBeginLogin_RefusesContradictions(t *testing.T) {
 			IDToken: map[string]*oidcrp.ClaimRequest{"a": {Value: func() {}}},
 		}}},
 	} {
-		if got := refusedLogin(t, c, &tt.opts, oidcrp.CodeConfig).Err.Error(); got != "AuthOptions."+tt.want {
+		if got := refusedLogin(t, c, &tt.opts, oidcrp.CodeConfigInvalid).Err.Error(); got != "AuthOptions."+tt.want {
 			t.Errorf("error is %s, want AuthOptions.%s", got, tt.want)
 		}
 	}
@@ -235,7 +235,7 @@ func TestBeginLogin_ExtraMayNotNameAParameterOfThisPackage(t *testing.T) {
 		t.Errorf("%d parameters: %q", len(names), names)
 	}
 	for _, name := range names {
-		err := refusedLogin(t, c, &oidcrp.AuthOptions{Extra: url.Values{name: {"x"}}}, oidcrp.CodeConfig)
+		err := refusedLogin(t, c, &oidcrp.AuthOptions{Extra: url.Values{name: {"x"}}}, oidcrp.CodeConfigInvalid)
 		if want := fmt.Sprintf("AuthOptions.Extra holds %q, which this package sends itself", name); err.Err.Error() != want {
 			t.Errorf("error is %v, want %s", err, want)
 		}
@@ -292,7 +292,7 @@ func TestBeginLogin_RefusesWhatTheProviderDoesNotOffer(t *testing.T) {
 			requestOf(t, c, &tt.opts)
 			continue
 		}
-		text := refusedLogin(t, c, &tt.opts, oidcrp.CodeUnsupported).Error()
+		text := refusedLogin(t, c, &tt.opts, oidcrp.CodeUnsupportedByProvider).Error()
 		if len(text) > 600 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == '\u202e' }) {
 			t.Errorf("%s: the error has %d bytes and begins %.100q", tt.what, len(text), text)
 		}
@@ -459,7 +459,7 @@ func TestPAR_NeedsAnEndpoint(t *testing.T) {
 	c := mustNew(t, func(c *oidcrp.Config) {
 		c.Provider.Metadata, c.Registration.RequirePushedAuthorizationRequests = soundMetadata(nil), true
 	})
-	err := refusedLogin(t, c, nil, oidcrp.CodeUnsupported)
+	err := refusedLogin(t, c, nil, oidcrp.CodeUnsupportedByProvider)
 	if want := "the provider has no pushed_authorization_request_endpoint"; err.Err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}

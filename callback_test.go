@@ -540,7 +540,7 @@ func transactionCookies(app *testApp, browser *http.Client) []string {
 	var names []string
 	u, _ := url.Parse(app.URL)
 	for _, cookie := range browser.Jar.Cookies(u) {
-		if strings.Contains(cookie.Name, "_t_") {
+		if strings.HasPrefix(cookie.Name, "oidcrp_") && strings.Contains(cookie.Name, "_t_") {
 			names = append(names, cookie.Name)
 		}
 	}

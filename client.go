@@ -48,7 +48,7 @@ type ownPaths struct {
 }
 
 // New validates cfg and makes a Client. It makes no network calls: an app
-// starts while its provider is down. Its errors are [*Error] with [CodeConfig];
+// starts while its provider is down. Its errors are [*Error] with [CodeConfigInvalid];
 // they name every field that is wrong, or its variable for a Config from
 // [ConfigFromEnv], and include what [Config.Validate] finds.
 func New(cfg Config) (*Client, error) {
@@ -58,11 +58,11 @@ func New(cfg Config) (*Client, error) {
 	}
 	if len(problems) > 0 {
 		// Not fail: whatever Validate returns, this is a mistake in the Config.
-		return nil, &Error{Op: "config", Code: CodeConfig, Err: errors.Join(problems...)}
+		return nil, &Error{Op: "config", Code: CodeConfigInvalid, Err: errors.Join(problems...)}
 	}
 	keys, err := newCookieKeys(cfg.CookieKeys, cfg.Now, cfg.Logger)
 	if err != nil {
-		return nil, failf("config", CodeConfig, "CookieKeys: %w", err)
+		return nil, failf("config", CodeConfigInvalid, "CookieKeys: %w", err)
 	}
 	c := &Client{
 		issuer: cfg.Issuer, clientID: cfg.ClientID, base: base, registration: &cfg.Registration,

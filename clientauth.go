@@ -136,7 +136,7 @@ func (a *clientAuth) methodFor(m *Metadata) (string, error) {
 			return method, nil
 		}
 	}
-	return "", failf("token", CodeUnsupported,
+	return "", failf("token", CodeUnsupportedByProvider,
 		"the provider supports %s: set Registration.TokenEndpointAuthMethod to the registered one", quoteList(offered))
 }
 

@@ -35,7 +35,7 @@ func TestClientAuth_MethodFollowsTheProvider(t *testing.T) {
 			t.Errorf("%q of %q: %q, want %q", tt.configured, tt.offered, got, tt.want)
 		}
 		if tt.want == "" {
-			wantCode(t, err, CodeUnsupported)
+			wantCode(t, err, CodeUnsupportedByProvider)
 		}
 	}
 }

@@ -15,11 +15,11 @@ import (
 
 // ParseClientKeys reads private keys for [Registration.ClientKeys]: a JWK, a JWK
 // Set, or a PEM file in the forms that openssl writes. Its error is an [*Error]
-// with [CodeConfig].
+// with [CodeConfigInvalid].
 func ParseClientKeys(data []byte) ([]jose.JSONWebKey, error) {
 	keys, err := josekit.ParsePrivateKeys(data)
 	if err != nil {
-		return nil, &Error{Op: "client keys", Code: CodeConfig, Err: err}
+		return nil, &Error{Op: "client keys", Code: CodeConfigInvalid, Err: err}
 	}
 	return keys, nil
 }
@@ -27,11 +27,11 @@ func ParseClientKeys(data []byte) ([]jose.JSONWebKey, error) {
 // ParseClientCertificate reads a certificate for
 // [Registration.ClientCertificates]: a PEM file with the certificate, its chain
 // if it has one, and its private key. Its error is an [*Error] with
-// [CodeConfig].
+// [CodeConfigInvalid].
 func ParseClientCertificate(data []byte) (tls.Certificate, error) {
 	certificate, err := tls.X509KeyPair(data, data)
 	if err != nil {
-		return tls.Certificate{}, failf("client certificate", CodeConfig,
+		return tls.Certificate{}, failf("client certificate", CodeConfigInvalid,
 			"holds no PEM certificate with its private key")
 	}
 	return certificate, nil

@@ -217,7 +217,7 @@ func TestParseClientKeys(t *testing.T) {
 	for _, tt := range clientKeyFiles(t) {
 		keys, err := oidcrp.ParseClientKeys(tt.file)
 		if tt.err != "" {
-			if want := "oidcrp: client keys: config_invalid: " + tt.err; wantCode(t, err, oidcrp.CodeConfig).Error() != want || keys != nil {
+			if want := "oidcrp: client keys: config_invalid: " + tt.err; wantCode(t, err, oidcrp.CodeConfigInvalid).Error() != want || keys != nil {
 				t.Errorf("%s: %v, %v, want %s", tt.what, keys, err, want)
 			}
 			continue
@@ -247,7 +247,7 @@ func TestParseClientCertificate(t *testing.T) {
 	} {
 		const want = "oidcrp: client certificate: config_invalid: holds no PEM certificate with its private key"
 		_, err := oidcrp.ParseClientCertificate(file)
-		if wantCode(t, err, oidcrp.CodeConfig).Error() != want {
+		if wantCode(t, err, oidcrp.CodeConfigInvalid).Error() != want {
 			t.Errorf("%s: error is %v, want %s", what, err, want)
 		}
 	}

@@ -153,8 +153,8 @@ func normalize(cfg Config) (Config, *url.URL, []error) {
 	if field, err := cfg.Login.validate(); err != nil {
 		f.add("Login."+field, "%w", err)
 	}
-	if err := cfg.Pages.check(); err != nil {
-		f.add("Pages", "cannot be used: %w", err)
+	if field, err := cfg.Pages.check(); err != nil {
+		f.add("Pages."+field, "%w", err)
 	}
 	return cfg, base, f.problems
 }
@@ -165,14 +165,18 @@ type findings struct {
 	problems []error
 }
 
-// add names a field, and the variable that sets it for a Config from the
-// environment.
+// add reports what is wrong with a field.
 func (f *findings) add(field, format string, args ...any) {
-	name := field
+	f.problems = append(f.problems, fmt.Errorf("%s "+format, append([]any{f.name(field)}, args...)...))
+}
+
+// name returns a field's name, and for a Config from the environment that of the
+// variable that sets it.
+func (f *findings) name(field string) string {
 	if variable := variableOf(field); f.fromEnv && variable != "" {
-		name = variable + " (" + field + ")"
+		return variable + " (" + field + ")"
 	}
-	f.problems = append(f.problems, fmt.Errorf(name+" "+format, args...))
+	return field
 }
 
 // validateFurther returns the error of [Config.Validate]. If that is an [*Error],
@@ -182,7 +186,7 @@ func validateFurther(cfg Config, requirements ...Requirement) error {
 		return nil
 	}
 	err := cfg.Validate(cfg, requirements...)
-	if e, ok := err.(*Error); ok && e.Code == CodeConfig && e.Err != nil {
+	if e, ok := err.(*Error); ok && e.Code == CodeConfigInvalid && e.Err != nil {
 		return e.Err
 	}
 	return err
@@ -341,7 +345,8 @@ func checkClient(cfg *Config, f *findings) {
 	switch method := r.TokenEndpointAuthMethod; method {
 	case "", "client_secret_basic", "client_secret_post", "client_secret_jwt":
 		if cfg.ClientSecret == "" {
-			f.add("ClientSecret", "is empty (for a public client, set Registration.TokenEndpointAuthMethod to %q)", "none")
+			f.add("ClientSecret", "is empty (for a public client, set %s to %q)",
+				f.name("Registration.TokenEndpointAuthMethod"), "none")
 		}
 	case "private_key_jwt":
 		if len(r.ClientKeys) == 0 {
@@ -482,7 +487,11 @@ func checkProvider(cfg *Config, f *findings) {
 
 func checkSessions(cfg *Config, f *findings) {
 	if cfg.CookieKeys == nil {
-		f.add("CookieKeys", "is empty: give at least one key of 32 random bytes, with Keys or KeyFile")
+		mend := "give at least one key of 32 random bytes, with Keys or KeyFile"
+		if cfg.fromEnv {
+			mend = "set it to a key made by openssl rand -base64 32, or OIDC_COOKIE_KEYS_FILE to a file of such keys"
+		}
+		f.add("CookieKeys", "is empty: %s", mend)
 	}
 	if keys, ok := cfg.CookieKeys.(*fixedKeys); ok {
 		for _, err := range keys.check() {

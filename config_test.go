@@ -218,7 +218,7 @@ var wrongConfigs = []struct {
 	{`Login.Extra holds "nonce", which this package sends itself`, func(c *oidcrp.Config) {
 		c.Login.Extra = url.Values{"state": {"x"}, "nonce": {"x"}, "scope": {"x"}}
 	}},
-	{`Pages cannot be used: text language "DE": write the language as a lower-case tag, such as "de"`, func(c *oidcrp.Config) {
+	{`Pages.Texts["DE"] is not a lower-case language tag, such as "de"`, func(c *oidcrp.Config) {
 		c.Pages.Texts = map[string]map[string]string{"DE": {"home": "Start"}}
 	}},
 }
@@ -231,7 +231,7 @@ func TestNew_NamesWhatIsWrong(t *testing.T) {
 			t.Errorf("no error, want: %s", tt.want)
 			continue
 		}
-		if got := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); got != tt.want {
+		if got := wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(); got != tt.want {
 			t.Errorf("error is\n%s\nwant\n%s", got, tt.want)
 		}
 	}
@@ -255,7 +255,7 @@ func TestNew_LooksForAKeyThatSigns(t *testing.T) {
 		_, err := oidcrp.New(soundConfig(func(c *oidcrp.Config) {
 			c.Registration.TokenEndpointAuthMethod, c.Registration.ClientKeys = "private_key_jwt", tt.keys
 		}))
-		if got := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); got != tt.want {
+		if got := wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(); got != tt.want {
 			t.Errorf("error is\n%s\nwant\n%s", got, tt.want)
 		}
 	}
@@ -319,7 +319,7 @@ func TestNew_NoErrorHoldsTheUserOfAURL(t *testing.T) {
 			"https://" + user + "@app.example/.well-known/openid-configuration",
 		} {
 			_, err := oidcrp.New(soundConfig(func(c *oidcrp.Config) { *set(c) = raw }))
-			e := wantCode(t, err, oidcrp.CodeConfig)
+			e := wantCode(t, err, oidcrp.CodeConfigInvalid)
 			if text := e.Error(); !strings.Contains(text, field+` "…@`) || strings.Contains(text, "u53r") || strings.Contains(text, "p455") {
 				t.Errorf("%s %q: error is %s", field, raw, text)
 			}
@@ -400,7 +400,7 @@ func refuseMaxAge(cfg oidcrp.Config, requirements ...oidcrp.Requirement) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return &oidcrp.Error{Op: "config", Code: oidcrp.CodeConfig, Err: errors.Join(problems...)}
+	return &oidcrp.Error{Op: "config", Code: oidcrp.CodeConfigInvalid, Err: errors.Join(problems...)}
 }
 
 func TestValidate_IsReportedBesideTheOtherMistakes(t *testing.T) {
@@ -425,7 +425,7 @@ func TestValidate_IsReportedBesideTheOtherMistakes(t *testing.T) {
 		if want := "oidcrp: config: config_invalid: ClientID is empty" + tt.want; err == nil || err.Error() != want {
 			t.Errorf("%s: error is\n%v\nwant\n%s", tt.name, err, want)
 		}
-		if e := new(oidcrp.Error); !errors.As(err, &e) || e.Code != oidcrp.CodeConfig {
+		if e := new(oidcrp.Error); !errors.As(err, &e) || e.Code != oidcrp.CodeConfigInvalid {
 			t.Errorf("%s: the first code of %v is not that of the configuration", tt.name, err)
 		}
 	}

@@ -231,7 +231,7 @@ func endsSessions(s *conformanceShape) {
 		delete(s.provider.Metadata, channel+"_logout_supported")
 		delete(s.provider.Metadata, channel+"_logout_session_supported")
 	}
-	s.registered.BackChannelLogoutURI = s.app + "/auth/backchannel-logout"
+	s.registered.BackchannelLogoutURI = s.app + "/auth/backchannel-logout"
 	s.usual = commits(fault.LogoutTokenNoTyp, fault.LogoutTokenUnknown)
 }
 
@@ -244,9 +244,9 @@ func endsSessionsPinned(s *conformanceShape) {
 
 func framesLogout(s *conformanceShape) {
 	endsSessions(s)
-	s.registered.BackChannelLogoutURI = ""
-	s.registered.FrontChannelLogoutURI = s.app + "/auth/frontchannel-logout"
-	s.registered.FrontChannelLogoutSessionRequired = true
+	s.registered.BackchannelLogoutURI = ""
+	s.registered.FrontchannelLogoutURI = s.app + "/auth/frontchannel-logout"
+	s.registered.FrontchannelLogoutSessionRequired = true
 }
 
 // asFAPI has the request pushed, the answer name its issuer, and another
@@ -473,7 +473,7 @@ func (c *conformanceRun) wantNoConfig(t *testing.T, change func(*oidcrp.Config))
 	cfg := c.config
 	change(&cfg)
 	var refusal *oidcrp.Error
-	if _, err := oidcrp.New(cfg); !errors.As(err, &refusal) || refusal.Code != oidcrp.CodeConfig {
+	if _, err := oidcrp.New(cfg); !errors.As(err, &refusal) || refusal.Code != oidcrp.CodeConfigInvalid {
 		t.Errorf("New returned %v", err)
 	}
 }

@@ -90,9 +90,13 @@ type keyFile string
 func (f keyFile) CookieKeys(context.Context) ([][]byte, error) {
 	data, err := readFile(string(f))
 	if err != nil {
-		return nil, fmt.Errorf("the file %w", err)
+		return nil, fmt.Errorf("%s %w", string(f), err)
 	}
-	return parseCookieKeys(string(data))
+	keys, err := parseCookieKeys(string(data))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", string(f), err)
+	}
+	return keys, nil
 }
 
 // cookieKeys is the ring of the keys in use.

@@ -94,7 +94,7 @@ func variableOf(field string) string {
 //
 // An empty variable counts as not set. A variable that starts with OIDC_ and is
 // not one of these is an error, since it is most likely misspelt. Errors are
-// [*Error] with [CodeConfig]; they name every variable that is wrong, without its
+// [*Error] with [CodeConfigInvalid]; they name every variable that is wrong, without its
 // value.
 func ConfigFromEnv() (Config, error) {
 	cfg := Config{fromEnv: true}
@@ -115,7 +115,7 @@ func ConfigFromEnv() (Config, error) {
 		}
 	}
 	if len(problems) > 0 {
-		return Config{}, &Error{Op: "config", Code: CodeConfig, Err: errors.Join(problems...)}
+		return Config{}, &Error{Op: "config", Code: CodeConfigInvalid, Err: errors.Join(problems...)}
 	}
 	return cfg, nil
 }

@@ -49,7 +49,7 @@ func knownVariables(t *testing.T) []string {
 	t.Helper()
 	setEnv(t, map[string]string{"OIDC_UNKNOWN": "x"})
 	_, err := oidcrp.ConfigFromEnv()
-	list, ok := strings.CutPrefix(wantCode(t, err, oidcrp.CodeConfig).Err.Error(), "OIDC_UNKNOWN is not known; there are ")
+	list, ok := strings.CutPrefix(wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(), "OIDC_UNKNOWN is not known; there are ")
 	if !ok {
 		t.Fatalf("error is %v", err)
 	}
@@ -180,7 +180,7 @@ func TestConfigFromEnv_NamesEveryMistake(t *testing.T) {
 		"OIDC_PROVIDER_CA_FILE holds no PEM certificate\n" +
 		"OIDC_USERINFO_TOKEN_IN_BODY is neither 1 nor 0"
 	got, err := oidcrp.ConfigFromEnv()
-	if text := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); text != want {
+	if text := wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(); text != want {
 		t.Errorf("error is\n%s\nwant\n%s", text, want)
 	}
 	if !reflect.DeepEqual(got, oidcrp.Config{}) {
@@ -221,7 +221,7 @@ var wrongVariables = []struct {
 	{map[string]string{"OIDC_ISSUER": "https://u53r:p455@op.example"}, `OIDC_ISSUER (Issuer) "…@op.example"` + wantURL},
 	{map[string]string{"OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID (ClientID) is empty"},
 	{map[string]string{"OIDC_CLIENT_SECRET": ""},
-		`OIDC_CLIENT_SECRET (ClientSecret) is empty (for a public client, set Registration.TokenEndpointAuthMethod to "none")`},
+		`OIDC_CLIENT_SECRET (ClientSecret) is empty (for a public client, set OIDC_CLIENT_AUTH (Registration.TokenEndpointAuthMethod) to "none")`},
 	{map[string]string{"OIDC_BASE_URL": "app.example"}, `OIDC_BASE_URL (BaseURL) "app.example"` + wantURL},
 	{map[string]string{"OIDC_REDIRECT_URI": "https://other.example/cb"},
 		`OIDC_REDIRECT_URI (Registration.RedirectURI) "https://other.example/cb"` + wantOrigin},
@@ -252,7 +252,7 @@ var wrongVariables = []struct {
 		`OIDC_PROMPT (Login.Prompt) "logn" is not known (none, login, consent, select_account, create)`},
 	{map[string]string{"OIDC_PROMPT": "none login"}, `OIDC_PROMPT (Login.Prompt) "none" cannot be combined with others`},
 	{map[string]string{"OIDC_COOKIE_KEYS": ""},
-		"OIDC_COOKIE_KEYS (CookieKeys) is empty: give at least one key of 32 random bytes, with Keys or KeyFile"},
+		"OIDC_COOKIE_KEYS (CookieKeys) is empty: set it to a key made by openssl rand -base64 32, or OIDC_COOKIE_KEYS_FILE to a file of such keys"},
 	{map[string]string{"OIDC_COOKIE_KEYS": base64Keys([]byte("s3cr3t"))},
 		"OIDC_COOKIE_KEYS (CookieKeys) key 1 has 6 bytes: a key is 32 random bytes"},
 }
@@ -270,7 +270,7 @@ func TestConfigFromEnv_NewNamesTheVariableAndTheField(t *testing.T) {
 			t.Errorf("no error, want: %s", tt.want)
 			continue
 		}
-		if got := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); got != tt.want {
+		if got := wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(); got != tt.want {
 			t.Errorf("error is\n%s\nwant\n%s", got, tt.want)
 		}
 	}
@@ -288,7 +288,7 @@ func TestConfigFromEnv_NewNamesTheFieldAloneWithoutAVariable(t *testing.T) {
 	cfg.Sessions.Lifetime, cfg.Issuer = -1, "op.example"
 	_, err = oidcrp.New(cfg)
 	want := `OIDC_ISSUER (Issuer) "op.example"` + wantURL + "\nSessions.Lifetime -1ns is negative"
-	if got := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); got != want {
+	if got := wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(); got != want {
 		t.Errorf("error is\n%s\nwant\n%s", got, want)
 	}
 }
@@ -298,7 +298,7 @@ func TestConfigFromEnv_RefusesTwoSourcesOfCookieKeys(t *testing.T) {
 	setEnv(t, soundEnv(map[string]string{"OIDC_COOKIE_KEYS": key, "OIDC_COOKIE_KEYS_FILE": tempFile(t, []byte(key))}))
 	_, err := oidcrp.ConfigFromEnv()
 	const want = "OIDC_COOKIE_KEYS_FILE and OIDC_COOKIE_KEYS are both set: use one"
-	if got := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); got != want {
+	if got := wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(); got != want {
 		t.Errorf("error is %s, want %s", got, want)
 	}
 }
@@ -325,7 +325,7 @@ func TestConfigFromEnv_ReadsTheFileOfClientKeys(t *testing.T) {
 		setEnv(t, map[string]string{"OIDC_CLIENT_KEY_FILE": tempFile(t, tt.file)})
 		cfg, err := oidcrp.ConfigFromEnv()
 		if tt.err != "" {
-			if want := "OIDC_CLIENT_KEY_FILE " + tt.err; err == nil || wantCode(t, err, oidcrp.CodeConfig).Err.Error() != want {
+			if want := "OIDC_CLIENT_KEY_FILE " + tt.err; err == nil || wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error() != want {
 				t.Errorf("%s: error is %v, want %s", tt.what, err, want)
 			}
 			continue

@@ -24,8 +24,8 @@ func (c Code) Error() string { return "oidcrp: " + string(c) }
 
 // The codes, in the order in which a login can meet them.
 const (
-	// CodeConfig: the [Config] is incomplete or contradicts itself.
-	CodeConfig Code = "config_invalid"
+	// CodeConfigInvalid: the [Config] is incomplete or contradicts itself.
+	CodeConfigInvalid Code = "config_invalid"
 	// CodeCanceled: the caller gave up, for example because the browser closed
 	// the connection. It says nothing about the provider or the store.
 	CodeCanceled Code = "canceled"
@@ -36,9 +36,9 @@ const (
 	// CodeProviderInvalid: the provider answered something that breaks its
 	// specification, such as metadata for another issuer or an HTML page.
 	CodeProviderInvalid Code = "provider_invalid"
-	// CodeUnsupported: the login asks for something that the provider does
+	// CodeUnsupportedByProvider: the login asks for something that the provider does
 	// not support, such as an acr value that it does not list.
-	CodeUnsupported Code = "unsupported_by_provider"
+	CodeUnsupportedByProvider Code = "unsupported_by_provider"
 	// CodeInvalidRequest: the browser sent a request that is not acceptable,
 	// such as a callback with a parameter given twice.
 	CodeInvalidRequest Code = "invalid_request"

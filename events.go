@@ -36,11 +36,11 @@ type Trace struct {
 	// LoggedOut runs when a session was ended in its own browser: by
 	// [Client.Logout], or by the provider's front-channel logout.
 	LoggedOut func(context.Context, SessionEvent)
-	// BackChannelReceived runs after each request to the back-channel logout
+	// BackchannelReceived runs after each request to the back-channel logout
 	// path.
-	BackChannelReceived func(context.Context, BackChannelEvent)
-	// TokenReplayed runs when a Logout Token arrived a second time.
-	TokenReplayed func(context.Context, BackChannelEvent)
+	BackchannelReceived func(context.Context, BackchannelEvent)
+	// LogoutTokenReplayed runs when a Logout Token arrived a second time.
+	LogoutTokenReplayed func(context.Context, BackchannelEvent)
 }
 
 // FetchEvent describes one request for metadata or keys.
@@ -112,9 +112,9 @@ type SessionEvent struct {
 	Err error
 }
 
-// BackChannelEvent describes a logout that the provider asked for, server to
+// BackchannelEvent describes a logout that the provider asked for, server to
 // server.
-type BackChannelEvent struct {
+type BackchannelEvent struct {
 	Issuer string
 	// Subject, SID and JTI are those of the Logout Token; any may be empty.
 	Subject, SID, JTI string
@@ -134,8 +134,8 @@ func (t Trace) Join(others ...Trace) Trace {
 			SessionRefreshed:    both(t.SessionRefreshed, o.SessionRefreshed),
 			SessionRefused:      both(t.SessionRefused, o.SessionRefused),
 			LoggedOut:           both(t.LoggedOut, o.LoggedOut),
-			BackChannelReceived: both(t.BackChannelReceived, o.BackChannelReceived),
-			TokenReplayed:       both(t.TokenReplayed, o.TokenReplayed),
+			BackchannelReceived: both(t.BackchannelReceived, o.BackchannelReceived),
+			LogoutTokenReplayed: both(t.LogoutTokenReplayed, o.LogoutTokenReplayed),
 		}
 	}
 	return t
@@ -264,7 +264,7 @@ func (e *events) loggedOut(ctx context.Context, ev SessionEvent) {
 	emit(ctx, e.trace.LoggedOut, ev)
 }
 
-func (e *events) backChannelReceived(ctx context.Context, ev BackChannelEvent) {
+func (e *events) backChannelReceived(ctx context.Context, ev BackchannelEvent) {
 	ev.Issuer = e.issuer
 	if ev.Err != nil {
 		e.log.LogAttrs(ctx, slog.LevelWarn, "back-channel logout refused", slog.Any("error", ev.Err))
@@ -272,11 +272,11 @@ func (e *events) backChannelReceived(ctx context.Context, ev BackChannelEvent) {
 		e.log.LogAttrs(ctx, slog.LevelInfo, "back-channel logout",
 			slog.String("sub", ev.Subject), slog.String("sid", ev.SID))
 	}
-	emit(ctx, e.trace.BackChannelReceived, ev)
+	emit(ctx, e.trace.BackchannelReceived, ev)
 }
 
-func (e *events) tokenReplayed(ctx context.Context, ev BackChannelEvent) {
+func (e *events) tokenReplayed(ctx context.Context, ev BackchannelEvent) {
 	ev.Issuer = e.issuer
 	e.log.LogAttrs(ctx, slog.LevelWarn, "logout token replayed", slog.String("jti", ev.JTI))
-	emit(ctx, e.trace.TokenReplayed, ev)
+	emit(ctx, e.trace.LogoutTokenReplayed, ev)
 }

@@ -19,6 +19,6 @@ func TestEvents_NoHookIsNeeded(t *testing.T) {
 	e.sessionRefreshed(ctx, SessionEvent{})
 	e.sessionRefused(ctx, SessionEvent{})
 	e.loggedOut(ctx, SessionEvent{})
-	e.backChannelReceived(ctx, BackChannelEvent{})
-	e.tokenReplayed(ctx, BackChannelEvent{})
+	e.backChannelReceived(ctx, BackchannelEvent{})
+	e.tokenReplayed(ctx, BackchannelEvent{})
 }

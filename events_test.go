@@ -294,8 +294,8 @@ func (e *everyEvent) trace() oidcrp.Trace {
 		SessionRefreshed:    hookOf[oidcrp.SessionEvent](e, "SessionRefreshed"),
 		SessionRefused:      hookOf[oidcrp.SessionEvent](e, "SessionRefused"),
 		LoggedOut:           hookOf[oidcrp.SessionEvent](e, "LoggedOut"),
-		BackChannelReceived: hookOf[oidcrp.BackChannelEvent](e, "BackChannelReceived"),
-		TokenReplayed:       hookOf[oidcrp.BackChannelEvent](e, "TokenReplayed"),
+		BackchannelReceived: hookOf[oidcrp.BackchannelEvent](e, "BackchannelReceived"),
+		LogoutTokenReplayed: hookOf[oidcrp.BackchannelEvent](e, "LogoutTokenReplayed"),
 	}
 }
 
@@ -409,11 +409,11 @@ func TestTrace_SessionEventsHaveTheirFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	readBody(t, res)
-	received := events.last(t, "BackChannelReceived", 1).(oidcrp.BackChannelEvent)
+	received := events.last(t, "BackchannelReceived", 1).(oidcrp.BackchannelEvent)
 	if received.JTI == "" {
 		t.Errorf("the event is %+v", received)
 	}
-	wantEvent(t, "BackChannelReceived", received, oidcrp.BackChannelEvent{
+	wantEvent(t, "BackchannelReceived", received, oidcrp.BackchannelEvent{
 		Issuer: want.Issuer, Subject: "alice", SID: sid, JTI: received.JTI,
 	})
 	get(t, browser, app.URL+"/")
@@ -448,22 +448,22 @@ func TestTrace_ALogoutTokenThatComesTwiceIsAnEvent(t *testing.T) {
 	events := new(everyEvent)
 	app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Trace = events.trace() }})
 	form := url.Values{"logout_token": {logoutToken(t, app, "a-sid")}}
-	var received oidcrp.BackChannelEvent
+	var received oidcrp.BackchannelEvent
 	for i := range 2 {
 		res, err := http.PostForm(app.URL+"/auth/backchannel-logout", form)
 		if err != nil {
 			t.Fatal(err)
 		}
 		readBody(t, res)
-		received = events.last(t, "BackChannelReceived", 1).(oidcrp.BackChannelEvent)
+		received = events.last(t, "BackchannelReceived", 1).(oidcrp.BackchannelEvent)
 		if refused := received.Err != nil; refused != (i == 1) {
 			t.Errorf("time %d: the event is %+v", i+1, received)
 		}
 	}
 	received.Err = nil
-	replayed := events.last(t, "TokenReplayed", 1).(oidcrp.BackChannelEvent)
+	replayed := events.last(t, "LogoutTokenReplayed", 1).(oidcrp.BackchannelEvent)
 	replayed.Err = nil
-	wantEvent(t, "TokenReplayed", replayed, received)
+	wantEvent(t, "LogoutTokenReplayed", replayed, received)
 	if replayed.JTI == "" || replayed.SID != "a-sid" || replayed.Subject != "alice" || replayed.Issuer != app.provider.Issuer() {
 		t.Errorf("the event is %+v", replayed)
 	}

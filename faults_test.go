@@ -98,7 +98,7 @@ func refusalOf(t *testing.T, f fault.Fault) oidcrp.Code {
 func TestFaults_EachIsJudged(t *testing.T) {
 	t.Parallel()
 	for _, f := range fault.All() {
-		if f.Needs == fault.NeedsBackChannel {
+		if f.Needs == fault.NeedsBackchannel {
 			continue // concerns a logout token, which no login meets
 		}
 		t.Run(f.Name, func(t *testing.T) {

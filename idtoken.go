@@ -60,8 +60,8 @@ type rules struct {
 	now              func() time.Time
 }
 
-// idToken checks every rule about claims: 2 to 5 and 9 to 13.
-func (ru *rules) idToken(t *idToken, expected *expectedIDToken) error {
+// checkIDToken checks every rule about claims: 2 to 5 and 9 to 13.
+func (ru *rules) checkIDToken(t *idToken, expected *expectedIDToken) error {
 	for _, rule := range []func(*idToken, *expectedIDToken) error{
 		ru.checkIssuer, ru.checkAudience, ru.checkAuthorizedParty, ru.checkTimes, ru.checkSessionExpiry,
 		ru.checkSubject, checkNonce, checkACR, ru.checkAuthTime, checkAccessTokenHash,
@@ -99,7 +99,7 @@ func (f *flow) verifyIDToken(
 		return nil, fail("id_token", CodeTokenRefused, err)
 	}
 	token.raw, token.alg = raw, header.Alg
-	if err := f.rules.idToken(token, expected); err != nil {
+	if err := f.rules.checkIDToken(token, expected); err != nil {
 		return nil, fail("id_token", ruleCode(err), err)
 	}
 	return token, nil

@@ -55,7 +55,7 @@ func (ru *rules) judge(payload []byte, expected *expectedIDToken) (*idToken, err
 	token, err := readIDToken(payload)
 	if err == nil {
 		token.alg = "RS256"
-		err = ru.idToken(token, expected)
+		err = ru.checkIDToken(token, expected)
 	}
 	return token, err
 }

@@ -20,9 +20,9 @@ func (c *Client) LoginURL(returnTo string) string {
 // provider to send the browser to. opts may be nil; fields that it leaves empty
 // are taken from [Config.Login].
 //
-// It returns an [*Error]: [CodeConfig] for opts that cannot be sent,
+// It returns an [*Error]: [CodeConfigInvalid] for opts that cannot be sent,
 // [CodeProviderUnavailable] when the provider is down, [CodeProviderInvalid]
-// when its metadata cannot be used, [CodeUnsupported] for a required acr value
+// when its metadata cannot be used, [CodeUnsupportedByProvider] for a required acr value
 // that it does not list, [CodeProviderError] when it refuses a pushed request,
 // [CodeCookieKeysUnavailable], or [CodeCanceled]. No cookie has been set then.
 func (c *Client) BeginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOptions) (string, error) {

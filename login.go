@@ -86,7 +86,7 @@ func (l *logins) begin(w http.ResponseWriter, r *http.Request, asked *AuthOption
 func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOptions, restart bool) (string, error) {
 	ctx := r.Context()
 	if field, err := asked.validate(); err != nil {
-		return "", failf("login", CodeConfig, "AuthOptions.%s %w", field, err)
+		return "", failf("login", CodeConfigInvalid, "AuthOptions.%s %w", field, err)
 	}
 	request, err := l.flow.prepare(ctx, asked)
 	if err != nil {

@@ -103,7 +103,7 @@ func TestRules_ClaimsOfLogoutTokens(t *testing.T) {
 		token, err := readIDToken(payload)
 		jti := ""
 		if err == nil {
-			jti, err = c.flow.rules.logoutToken(payload, token)
+			jti, err = c.flow.rules.checkLogoutToken(payload, token)
 		}
 		if tt.check == "" {
 			if err != nil || jti != "j" {
@@ -154,7 +154,7 @@ func FuzzLogoutToken(f *testing.F) {
 		}
 		raw, err := readLogoutRequest(formRequest(text))
 		if err == nil {
-			_, err = c.verifyLogoutToken(t.Context(), raw)
+			_, err = c.flow.verifyLogoutToken(t.Context(), raw)
 		}
 		if err != nil {
 			checkText(t, err)

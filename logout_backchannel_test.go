@@ -30,8 +30,8 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 // reaches for back-channel logout.
 type logoutApp struct {
 	*testApp
-	received []oidcrp.BackChannelEvent
-	replayed []oidcrp.BackChannelEvent
+	received []oidcrp.BackchannelEvent
+	replayed []oidcrp.BackchannelEvent
 }
 
 func newLogoutApp(t testing.TB, s setup) *logoutApp {
@@ -48,13 +48,13 @@ func newLogoutApp(t testing.TB, s setup) *logoutApp {
 	if len(s.provider.Clients) > 0 {
 		client = s.provider.Clients[0]
 	}
-	client.BackChannelLogoutURI = "http://app.invalid/auth/backchannel-logout"
+	client.BackchannelLogoutURI = "http://app.invalid/auth/backchannel-logout"
 	s.provider.Clients = []oidctest.Client{client}
 	change := s.config
 	s.config = func(c *oidcrp.Config) {
 		c.Registration.IDTokenSignedResponseAlg = "RS256"
-		c.Trace.BackChannelReceived = collect(&a.received)
-		c.Trace.TokenReplayed = collect(&a.replayed)
+		c.Trace.BackchannelReceived = collect(&a.received)
+		c.Trace.LogoutTokenReplayed = collect(&a.replayed)
 		if change != nil {
 			change(c)
 		}
@@ -121,7 +121,7 @@ func (a *logoutApp) claims() map[string]any {
 	}
 }
 
-func TestBackChannel_FaultsOfLogoutTokens(t *testing.T) {
+func TestBackchannel_FaultsOfLogoutTokens(t *testing.T) {
 	t.Parallel()
 	tested := 0
 	for _, f := range fault.All() {
@@ -168,7 +168,7 @@ func (a *logoutApp) wantVerdict(t *testing.T, what, token, check string) {
 	}
 }
 
-func TestBackChannel_HeadersOfLogoutTokens(t *testing.T) {
+func TestBackchannel_HeadersOfLogoutTokens(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	for _, tt := range []struct {
@@ -200,7 +200,7 @@ func TestBackChannel_HeadersOfLogoutTokens(t *testing.T) {
 	}
 }
 
-func TestBackChannel_NewKeys(t *testing.T) {
+func TestBackchannel_NewKeys(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -210,7 +210,7 @@ func TestBackChannel_NewKeys(t *testing.T) {
 	}
 }
 
-func TestBackChannel_Requests(t *testing.T) {
+func TestBackchannel_Requests(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	const form = "application/x-www-form-urlencoded"
@@ -262,7 +262,7 @@ func TestBackChannel_Requests(t *testing.T) {
 	}
 }
 
-func TestBackChannel_ATokenWorksOnce(t *testing.T) {
+func TestBackchannel_ATokenWorksOnce(t *testing.T) {
 	t.Parallel()
 	for _, store := range []func() oidcrp.Store{
 		func() oidcrp.Store { return nil }, func() oidcrp.Store { return oidcrp.NewMemoryStore(0) }, func() oidcrp.Store { return oidcrp.PlainStore(oidcrp.NewMemoryStore(0)) },
@@ -287,7 +287,7 @@ func TestBackChannel_ATokenWorksOnce(t *testing.T) {
 }
 
 // Of the same token many times at once, one counts.
-func TestBackChannel_ATokenWorksOnceAtOnce(t *testing.T) {
+func TestBackchannel_ATokenWorksOnceAtOnce(t *testing.T) {
 	t.Parallel()
 	c := newLogoutApp(t, setup{config: func(c *oidcrp.Config) {
 		c.Store, c.Trace = oidcrp.NewMemoryStore(0), oidcrp.Trace{}
@@ -309,7 +309,7 @@ func TestBackChannel_ATokenWorksOnceAtOnce(t *testing.T) {
 }
 
 // As long as a token could pass by its iat it is remembered.
-func TestBackChannel_RemembersATokenForAsLongAsItIsYoung(t *testing.T) {
+func TestBackchannel_RemembersATokenForAsLongAsItIsYoung(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = oidcrp.NewMemoryStoreAt(c.Now) }})
 	claims := a.claims()
@@ -324,7 +324,7 @@ func TestBackChannel_RemembersATokenForAsLongAsItIsYoung(t *testing.T) {
 	a.wantVerdict(t, "the token after thirteen minutes", token, "iat")
 }
 
-func TestBackChannel_EndsTheRightSessions(t *testing.T) {
+func TestBackchannel_EndsTheRightSessions(t *testing.T) {
 	t.Parallel()
 	for name, store := range map[string]func(now func() time.Time) oidcrp.Store{
 		"cookies": func(func() time.Time) oidcrp.Store { return nil },
@@ -375,7 +375,7 @@ func TestBackChannel_EndsTheRightSessions(t *testing.T) {
 	}
 }
 
-func TestBackChannel_ReachesEveryReplica(t *testing.T) {
+func TestBackchannel_ReachesEveryReplica(t *testing.T) {
 	t.Parallel()
 	for _, plain := range []bool{false, true} {
 		shared := oidcrp.NewMemoryStore(0)
@@ -403,7 +403,7 @@ func TestBackChannel_ReachesEveryReplica(t *testing.T) {
 
 // While the mark cannot be kept nothing has happened, and the provider may try
 // again with the same token.
-func TestBackChannel_WhileTheStoreFails(t *testing.T) {
+func TestBackchannel_WhileTheStoreFails(t *testing.T) {
 	t.Parallel()
 	for op, plains := range map[string][]bool{
 		"Add": {false}, "Set": {false, true}, "Set once": {true}, "Get": {true},
@@ -451,7 +451,7 @@ func failOp(op string) oidcrp.StoreHook {
 	}
 }
 
-func TestBackChannel_WhileTheProviderIsDown(t *testing.T) {
+func TestBackchannel_WhileTheProviderIsDown(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	claims := a.claims()
@@ -479,7 +479,7 @@ func TestBackChannel_WhileTheProviderIsDown(t *testing.T) {
 }
 
 // Whoever knows the endpoint can send anything; the provider must not notice.
-func TestBackChannel_ForgedTokensDoNotReachTheProvider(t *testing.T) {
+func TestBackchannel_ForgedTokensDoNotReachTheProvider(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -502,7 +502,7 @@ func TestBackChannel_ForgedTokensDoNotReachTheProvider(t *testing.T) {
 }
 
 // The provider ends its session while the code is being exchanged.
-func TestBackChannel_DuringALogin(t *testing.T) {
+func TestBackchannel_DuringALogin(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	a.provider.Handle(oidctest.EndpointUserInfo, func(w http.ResponseWriter, r *http.Request) {
@@ -525,7 +525,7 @@ func TestBackChannel_DuringALogin(t *testing.T) {
 }
 
 // The provider sends its token while the browser is at its logout page.
-func TestBackChannel_DuringALogoutAtTheProvider(t *testing.T) {
+func TestBackchannel_DuringALogoutAtTheProvider(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser, elsewhere := a.signIn(t), a.signIn(t)
@@ -545,7 +545,7 @@ func TestBackChannel_DuringALogoutAtTheProvider(t *testing.T) {
 	}
 }
 
-func TestBackChannel_EncryptedTokens(t *testing.T) {
+func TestBackchannel_EncryptedTokens(t *testing.T) {
 	t.Parallel()
 	s := encryptedSetup("ECDH-ES", "A128GCM", "A128GCM", "")
 	s.routes = nil
@@ -570,7 +570,7 @@ func TestBackChannel_EncryptedTokens(t *testing.T) {
 	b.wantVerdict(t, "an encrypted token, though nothing was agreed", encrypted(signed, "A128GCM"), "alg")
 }
 
-func TestBackChannelLogout_ByHand(t *testing.T) {
+func TestBackchannelLogout_ByHand(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	for _, tt := range []struct {
@@ -583,7 +583,7 @@ func TestBackChannelLogout_ByHand(t *testing.T) {
 		{"no token", formRequest(""), oidcrp.CodeInvalidRequest},
 		{"a bad token", formRequest("logout_token=x"), oidcrp.CodeTokenRefused},
 	} {
-		wantCode(t, a.client.BackChannelLogout(t.Context(), tt.r), tt.code)
+		wantCode(t, a.client.BackchannelLogout(t.Context(), tt.r), tt.code)
 	}
 	// A form in parts that the app has read already, with a sound token in it.
 	read := httptest.NewRequest("POST", "/", strings.NewReader("--x\r\nContent-Disposition: form-data; name=\"logout_token\"\r\n\r\n"+
@@ -592,9 +592,9 @@ func TestBackChannelLogout_ByHand(t *testing.T) {
 	if err := read.ParseMultipartForm(1 << 20); err != nil || read.PostForm.Get("logout_token") == "" {
 		t.Fatal(err)
 	}
-	wantCode(t, a.client.BackChannelLogout(t.Context(), read), oidcrp.CodeInvalidRequest)
+	wantCode(t, a.client.BackchannelLogout(t.Context(), read), oidcrp.CodeInvalidRequest)
 	token := a.provider.LogoutToken(oidctest.ClientID, "alice", "s")
-	if err := a.client.BackChannelLogout(t.Context(), formRequest("logout_token="+token)); err != nil {
+	if err := a.client.BackchannelLogout(t.Context(), formRequest("logout_token="+token)); err != nil {
 		t.Error(err)
 	}
 	if last := a.received[len(a.received)-1]; last.Subject != "alice" || last.SID != "s" {

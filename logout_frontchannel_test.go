@@ -1,6 +1,7 @@
 package oidcrp_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
@@ -39,7 +41,7 @@ func (a *logoutApp) frame(t *testing.T, browser *http.Client, query string) *htt
 	return res
 }
 
-func TestFrontChannel_EndsTheSessionOfIssAndSID(t *testing.T) {
+func TestFrontchannel_EndsTheSessionOfIssAndSID(t *testing.T) {
 	t.Parallel()
 	for _, store := range []oidcrp.Store{nil, oidcrp.NewMemoryStore(0), oidcrp.PlainStore(oidcrp.NewMemoryStore(0))} {
 		a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = store }})
@@ -64,7 +66,28 @@ func TestFrontChannel_EndsTheSessionOfIssAndSID(t *testing.T) {
 	}
 }
 
-func TestFrontChannel_NeedsIssAndSID(t *testing.T) {
+// Who signs in again in the same session of the provider has two of this app, which
+// end together, copies included.
+func TestFrontchannel_EndsEverySessionOfTheSID(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}})
+	browser := a.signIn(t)
+	first, sid := a.cookiesOf(t, browser), a.sid(t, browser)
+	a.clock.Advance(time.Second)
+	get(t, browser, a.URL+"/auth/login")
+	if again := a.sid(t, browser); again != sid {
+		t.Fatalf("the sids are %q and %q", sid, again)
+	}
+	a.frame(t, browser, "?"+url.Values{"iss": {a.provider.Issuer()}, "sid": {sid}}.Encode())
+	if a.signedIn(t, browser) {
+		t.Error("the second session goes on")
+	}
+	if s, err := a.client.Session(oidcrp.RequestWith(first...)); !errors.Is(err, oidcrp.CodeNoSession) {
+		t.Errorf("a copy of the first session: %v, %v", s, err)
+	}
+}
+
+func TestFrontchannel_NeedsIssAndSID(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -88,7 +111,7 @@ func TestFrontChannel_NeedsIssAndSID(t *testing.T) {
 	}
 }
 
-func TestFrontChannel_WithoutACookie(t *testing.T) {
+func TestFrontchannel_WithoutACookie(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -100,7 +123,7 @@ func TestFrontChannel_WithoutACookie(t *testing.T) {
 
 // The characters that a sid may have, sent as they should be and as some
 // providers do.
-func TestFrontChannel_AnOddSID(t *testing.T) {
+func TestFrontchannel_AnOddSID(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	a.provider.Misbehave(fault.IDTokenOddSid)
@@ -119,7 +142,7 @@ func TestFrontChannel_AnOddSID(t *testing.T) {
 	}
 }
 
-func TestFrontChannel_OtherMethods(t *testing.T) {
+func TestFrontchannel_OtherMethods(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})
 	browser := a.signIn(t)
@@ -137,7 +160,7 @@ func TestFrontChannel_OtherMethods(t *testing.T) {
 	}
 }
 
-func TestFrontChannel_WhileTheStoreFails(t *testing.T) {
+func TestFrontchannel_WhileTheStoreFails(t *testing.T) {
 	t.Parallel()
 	store := oidcrp.NewHookStore(nil)
 	a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = oidcrp.PlainStore(store) }})

@@ -47,9 +47,9 @@ func (c *Client) ownHandler(path string) http.HandlerFunc {
 	case c.paths.logoutCallback:
 		return c.handleLogoutCallback
 	case c.paths.backChannel:
-		return c.handleBackChannelLogout
+		return c.handleBackchannelLogout
 	case c.paths.frontChannel:
-		return c.handleFrontChannelLogout
+		return c.handleFrontchannelLogout
 	case c.paths.initiate:
 		return c.handleInitiate
 	case c.paths.jwks:

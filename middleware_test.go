@@ -707,6 +707,33 @@ func TestServeError_AnswersARefusalOfCheckAsRequireDoes(t *testing.T) {
 	}
 }
 
+// The login_url of an answer to Check leads to a login that asks for what was
+// required.
+func TestServeError_AScriptStepsUpByLoginURL(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.HandleFunc("/check", func(w http.ResponseWriter, r *http.Request) {
+			if _, err := c.Check(r, oidcrp.ACR("eidas2", "eidas3")); err != nil {
+				c.ServeError(w, r, err)
+				return
+			}
+			sayWho(w, r)
+		})
+	}})
+	browser := app.signIn(t)
+	res, body := app.asks(t, browser, "GET", "/check", "Sec-Fetch-Mode: cors", "Referer: APP/tab/5")
+	if res.StatusCode != http.StatusUnauthorized {
+		t.Fatalf("%s %s", res.Status, body)
+	}
+	ended, err := app.provider.Visit(browser, app.URL+jsonMember(t, body, "login_url"), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := readBody(t, ended); !strings.Contains(body, `"Path":"/tab/5"`) || !strings.Contains(body, "eidas2") {
+		t.Errorf("ended at %s %s", ended.Request.URL, body)
+	}
+}
+
 func TestServeError_AnswersAnyError(t *testing.T) {
 	t.Parallel()
 	log := new(testLog)
@@ -776,7 +803,7 @@ func TestRequire_PanicsOnWhatCannotWork(t *testing.T) {
 		{"no Name", []oidcrp.Requirement{{Name: "x", Met: met}, {Met: met}}, "requirement 2 has no Name", true},
 		{"two without Name", []oidcrp.Requirement{{Met: met}, {Met: met}}, "requirement 1 has no Name", true},
 		{"no Met", []oidcrp.Requirement{{Name: "oddity"}}, "the requirement oddity has no Met", true},
-		{"acr values that contradict", []oidcrp.Requirement{oidcrp.ACR("eidas1"), oidcrp.ACR("eidas2")}, "no acr value meets", true},
+		{"acr values that contradict", []oidcrp.Requirement{oidcrp.ACR("eidas1"), oidcrp.ACR("eidas2")}, "no acr value meets", false},
 		{"acr values that overlap", []oidcrp.Requirement{oidcrp.ACR("eidas1", "eidas2"), oidcrp.ACR("eidas2")}, "", false},
 		{"what Validate refuses", []oidcrp.Requirement{{Name: "forbidden here", Met: met}}, "oidcrp: Require: no such thing here", false},
 	} {

@@ -279,21 +279,22 @@ func (p *pages) text(language, key string) string {
 	return ""
 }
 
-// check returns what is wrong with the settings.
-func (p *Pages) check() error {
+// check returns what is wrong with the settings, and which.
+func (p *Pages) check() (field string, err error) {
 	known := builtinTexts["en"]
 	for _, language := range slices.Sorted(maps.Keys(p.Texts)) {
+		field := fmt.Sprintf("Texts[%q]", language)
 		if language == "" || language != strings.ToLower(language) {
-			return fmt.Errorf("text language %q: write the language as a lower-case tag, such as \"de\"", language)
+			return field, errors.New(`is not a lower-case language tag, such as "de"`)
 		}
 		for _, key := range slices.Sorted(maps.Keys(p.Texts[language])) {
 			if _, ok := known[key]; !ok {
-				return fmt.Errorf("text %q of language %q is not known; there are %s",
-					key, language, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+				return fmt.Sprintf("%s[%q]", field, key), fmt.Errorf("is not known; there are %s",
+					strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 			}
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // language returns the language that r's Accept-Language prefers among those

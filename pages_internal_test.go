@@ -234,7 +234,7 @@ func TestDefaultPage_ProblemJSON(t *testing.T) {
 	DefaultPage(w, r, &Page{
 		Name: "error", Status: 403, Title: "Vous ne pouvez pas accéder à cette page", Code: CodeRequirementUnmet,
 		Incident: "incident1234", Err: errors.New("the inside of the app"),
-		LoginURL: "/auth/login", Paragraphs: []string{"anything"}, Detail: "</script>", Requirement: "level",
+		LoginURL: "/auth/login", Paragraphs: []string{"anything"}, Detail: "</script>", Requirement: "level", Script: true,
 	})
 	var got map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
@@ -264,7 +264,7 @@ func TestStatusOf_EveryCode(t *testing.T) {
 		CodeInvalidRequest: 400, CodeTransactionLost: 400, CodeIssuerMismatch: 400,
 		CodeProviderUnavailable: 503, CodeStoreUnavailable: 503,
 		CodeProviderInvalid: 502, CodeClientRefused: 502, CodeTokenRefused: 502, CodeUserInfoRefused: 502,
-		CodeConfig: 500, CodeUnsupported: 500, CodeSessionTooLarge: 500, CodeInternal: 500, "a code to come": 500,
+		CodeConfigInvalid: 500, CodeUnsupportedByProvider: 500, CodeSessionTooLarge: 500, CodeInternal: 500, "a code to come": 500,
 		CodeCanceled: 499, CodeLoginRefused: 403, CodeCookieKeysUnavailable: 503,
 	}
 	for _, code := range allCodes {

@@ -183,10 +183,10 @@ func TestPages_HandlerGetsEveryPage(t *testing.T) {
 		}},
 		{alice, oidcrp.Page{
 			Name: "sign_out", Status: 200, Title: "Se déconnecter\u00a0?", Action: "/auth/logout?return_to=%2Fbye",
-			ActionLabel: "Se déconnecter", Post: true, HomeLabel: "Rester connecté",
+			ActionLabel: "Se déconnecter", Post: true, HomeLabel: "Conserver ma session",
 		}},
 		{stranger, oidcrp.Page{
-			Name: "signed_out", Status: 200, Title: "Vous êtes déconnecté", Action: "/auth/login", ActionLabel: "Se connecter",
+			Name: "signed_out", Status: 200, Title: "Votre déconnexion est effectuée", Action: "/auth/login", ActionLabel: "Se connecter",
 			HomeLabel: "Page d’accueil",
 		}},
 	} {
@@ -312,13 +312,13 @@ func TestPages_Texts(t *testing.T) {
 func TestPages_RefusesTextsThatNothingShows(t *testing.T) {
 	t.Parallel()
 	for want, texts := range map[string]map[string]map[string]string{
-		`Pages cannot be used: text "no_sesion.title" of language "de" is not known; there are contact, general.button, `: {"de": {"no_sesion.title": "x"}},
-		`Pages cannot be used: text language "DE": write the language as a lower-case tag, such as "de"`:                  {"DE": {"home": "x"}},
-		`Pages cannot be used: text language "fr-CA": write the language as a lower-case tag`:                             {"fr-CA": {}},
-		`Pages cannot be used: text language "": write the language as a lower-case tag`:                                  {"": {"home": "x"}},
+		`Pages.Texts["de"]["no_sesion.title"] is not known; there are contact, cookie_keys_unavailable.button, `: {"de": {"no_sesion.title": "x"}},
+		`Pages.Texts["DE"] is not a lower-case language tag, such as "de"`:                                       {"DE": {"home": "x"}},
+		`Pages.Texts["fr-CA"] is not a lower-case language tag`:                                                  {"fr-CA": {}},
+		`Pages.Texts[""] is not a lower-case language tag`:                                                       {"": {"home": "x"}},
 	} {
 		_, err := oidcrp.New(soundConfig(func(c *oidcrp.Config) { c.Pages.Texts = texts }))
-		if text := wantCode(t, err, oidcrp.CodeConfig).Err.Error(); !strings.HasPrefix(text, want) {
+		if text := wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(); !strings.HasPrefix(text, want) {
 			t.Errorf("error is %s, want %s", text, want)
 		} else if strings.Contains(want, "there are") && !strings.Contains(text, ", signed_out.what, ") {
 			t.Errorf("error does not name all keys: %s", text)

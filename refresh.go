@@ -192,7 +192,7 @@ func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 		"refresh_token": {s.tokens.RefreshToken},
 	})
 	if err != nil {
-		return refreshed{}, refreshRefusal(err)
+		return refreshed{}, asLoginRequired(err)
 	}
 	if tokens.refreshToken == "" { // RFC 6749 section 6: the old one stays
 		tokens.refreshToken = s.tokens.RefreshToken
@@ -263,9 +263,9 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 	return refreshed{session: renewed, userInfo: true}, nil
 }
 
-// refreshRefusal returns CodeLoginRequired for a refresh token that the provider
+// asLoginRequired returns CodeLoginRequired for a refresh token that the provider
 // no longer accepts, and any other error unchanged.
-func refreshRefusal(err error) error {
+func asLoginRequired(err error) error {
 	var refusal *ProviderError
 	if errors.As(err, &refusal) && refusal.ErrorCode == "invalid_grant" {
 		return &Error{Op: "refresh", Code: CodeLoginRequired, Err: refusal}

@@ -80,7 +80,7 @@ func (f *refresher) renew(w http.ResponseWriter, r *http.Request, found *request
 
 // failed applies Tokens.RefreshFailure to the session of a request.
 func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *requestSession, k kept, err error) {
-	refused := refusedRefresh(err)
+	refused := providerRefused(err)
 	switch {
 	case errors.Is(err, CodeNoSession):
 		found.lose(err)
@@ -98,10 +98,10 @@ func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *reques
 	}
 }
 
-// refusedRefresh reports whether the provider answered a refresh with an error
+// providerRefused reports whether the provider answered a refresh with an error
 // about the session, and not that it is unavailable. Status 500 counts as such an
 // error: some providers send it when their own session is over.
-func refusedRefresh(err error) bool {
+func providerRefused(err error) bool {
 	if outage(err) || errors.Is(err, CodeNoSession) || errors.Is(err, CodeCanceled) {
 		return false
 	}
@@ -145,7 +145,7 @@ func (f *refresher) unlessDown(ctx context.Context, k kept) (refreshed, error) {
 	if err == nil || ctx.Err() != nil || !errors.Is(err, CodeProviderUnavailable) {
 		return next, err
 	}
-	if refusedRefresh(err) {
+	if providerRefused(err) {
 		f.failing.add(key, now, f.failing.turn())
 	} else {
 		f.downUntil.Store(new(f.now().Add(refreshPause)))

@@ -353,6 +353,9 @@ func TestMiddleware_TokensThatTheStoreDidNotTakeAreNotLost(t *testing.T) {
 		if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != http.StatusOK {
 			t.Errorf("while the store fails: %s\n%s", res.Status, body)
 		}
+		if got := app.session(t, browser); got.Access == before.Access {
+			t.Errorf("while the store fails, the request has the old token: %+v", got)
+		}
 		app.clock.Advance(time.Second)
 	}
 	store.Before(nil)

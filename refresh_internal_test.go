@@ -24,12 +24,16 @@ type tokenServer struct {
 	userInfos int             // guarded by mu
 	idToken   string          // in the next answers, if not empty; guarded by mu
 	fail      map[string]int  // the status that a path answers with, if not 200; guarded by mu
+	before    func()          // called before each answer; may be nil
 }
 
 func (s *tokenServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
 		body, _ = io.ReadAll(r.Body)
+	}
+	if s.before != nil {
+		s.before()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,6 +274,45 @@ func TestTogether_ClaimsAfterTokens(t *testing.T) {
 			}
 			rt.wantTook(t, "with the claims", 0, 1)
 		})
+	}
+}
+
+// Where the Store cannot hold a lease, two replicas may ask at once, and the
+// provider takes the refresh token from the other one only.
+func TestTogether_TakesWhatAnotherReplicaGotMeanwhile(t *testing.T) {
+	t.Parallel()
+	for in := range keptIn {
+		rt := newRefreshTest(t, in, nil)
+		if rt.refresher.shared == nil {
+			continue
+		}
+		rt.server.fails("/token", http.StatusBadRequest)
+		rt.server.before = func() {
+			if err := rt.sessions.keeper.update(t.Context(), rt.held, refreshedFrom(rt.held.session)); err != nil {
+				t.Error(err)
+			}
+		}
+		if next := rt.together(t, false); next.session.tokens.AccessToken != "new access" {
+			t.Errorf("in %s: the tokens are %+v", in, next.session.tokens)
+		}
+		rt.wantTook(t, "in "+in, 1, 0)
+	}
+}
+
+// UserInfo is about somebody else. The tokens are good all the same, and the old
+// refresh token is spent.
+func TestTogether_RefusedUserInfoLeavesTheOldClaims(t *testing.T) {
+	t.Parallel()
+	for in := range keptIn {
+		rt := newRefreshTest(t, in, nil)
+		rt.server.fails("/userinfo", http.StatusBadRequest)
+		for range 2 {
+			next := rt.together(t, true)
+			if next.refused == nil || next.session.tokens.AccessToken != "access 1" || next.userInfo || next.session.userInfo != nil {
+				t.Errorf("in %s: %+v", in, next)
+			}
+		}
+		rt.wantTook(t, "in "+in, 1, 1)
 	}
 }
 

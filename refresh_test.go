@@ -205,8 +205,6 @@ var refreshFaults = []struct {
 	{fault.AtRefresh(fault.IDTokenOldAuthTime), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
 	{fault.AtRefresh(fault.IDTokenExpired), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
 	{fault.AtRefresh(fault.IDTokenWrongAtHash), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-	{fault.UserInfoWrongSub, oidcrp.CodeUserInfoRefused, oidcrp.CodeLoginRequired},
-	{fault.UserInfoUnauthorized, oidcrp.CodeProviderError, oidcrp.CodeLoginRequired},
 
 	{fault.RefreshNoIDToken, "", ""},
 	{fault.AtRefresh(fault.IDTokenMissingAuthTime), "", ""},
@@ -214,7 +212,10 @@ var refreshFaults = []struct {
 	{fault.AtRefresh(fault.IDTokenArrayAud), "", ""},
 	{fault.AtRefresh(fault.TokenNoExpiresIn), "", ""},
 
-	// New tokens and no UserInfo: the tokens are worth keeping.
+	// New tokens and no UserInfo that can be used: the tokens are kept, since the
+	// old refresh token is spent, and so are the old claims.
+	{fault.UserInfoWrongSub, oidcrp.CodeUserInfoRefused, ""},
+	{fault.UserInfoUnauthorized, oidcrp.CodeProviderError, ""},
 	{fault.UserInfoServerError, oidcrp.CodeProviderUnavailable, ""},
 	{fault.Transport(oidctest.EndpointUserInfo, fault.Unavailable), oidcrp.CodeProviderUnavailable, ""},
 }

@@ -2,7 +2,6 @@ package oidcrp
 
 import (
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -187,32 +186,47 @@ func TestDemand_ASecondLoginDoesNotHelp(t *testing.T) {
 	}
 }
 
-// An app may call Require, or ServeError, for every request.
+// An app may call Require, or ServeError, for every request. Those of Check must
+// not push out those of the routes.
 func TestDemands_AreBounded(t *testing.T) {
 	t.Parallel()
-	var ds demands
-	for i := range 3 * maxDemands {
-		ds.add(newDemand([]Requirement{Claim(fmt.Sprint(i))}))
-	}
-	if n := len(ds.byKey); n != maxDemands {
-		t.Errorf("%d demands are kept", n)
-	}
-	first := newDemand([]Requirement{Claim("0")})
-	if _, ok := ds.get(first.key); !ok {
-		t.Error("the first demand is gone")
-	}
 	c := newOfflineClient(t, nil)
 	for i := range 2 * maxDemands {
-		c.Require(Claim(fmt.Sprint(i)))
+		c.Require(Claim(fmt.Sprint("route ", i)))
 		_, err := c.Check(requestWith(), Claim(fmt.Sprint("check ", i)))
 		c.ServeError(httptest.NewRecorder(), requestWith(), err)
 	}
-	if n := len(c.demands.byKey); n != maxDemands {
-		t.Errorf("the client keeps %d demands", n)
+	ds := &c.demands
+	if len(ds.routes) != maxDemands || len(ds.checks) != maxDemands || len(ds.order) != maxDemands {
+		t.Errorf("%d demands of routes and %d of checks are kept", len(ds.routes), len(ds.checks))
 	}
-	// One that is not kept still decides, and its login is an ordinary one.
-	w, _ := serves(c.Require(Claim("one too many"))(http.NotFoundHandler()), nil)
-	if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "step_up=") {
-		t.Errorf("%d %s", w.Code, w.Body)
+	for name, known := range map[string]bool{
+		"route 0": true, "check 0": false, fmt.Sprint("check ", 2*maxDemands-1): true,
+	} {
+		d := newDemand([]Requirement{Claim(name)})
+		got := ds.get(d.key)
+		if got.key != d.key || (len(got.requirements) > 0) != known {
+			t.Errorf("%s: found %v", name, got)
+		}
+	}
+	for _, key := range []string{"", "x", "AAAA", strings.Repeat("A", 8) + "=", strings.Repeat("A", 100)} {
+		if d := ds.get(key); d.key != "" {
+			t.Errorf("the key %q is remembered", key)
+		}
+	}
+}
+
+// The demand of a Check may be unknown to the replica that the login starts on. The
+// session remembers its key all the same, and the script gets 403 after one login.
+func TestDemands_AnUnknownOneIsTriedOnce(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	d := newDemand([]Requirement{Claim("documents", "12")})
+	o := c.demands.get(d.key).options(nil, c.clock.Now())
+	s := NewSession(map[string]any{"sub": "alice"})
+	s.stepUp = o.stepUp
+	e, ok := asDemand(d.check(s, time.Now()))
+	if !ok || !e.again {
+		t.Errorf("after its login: %+v", e)
 	}
 }

@@ -74,7 +74,9 @@ var authenticationFacts = []string{
 // NewSession returns a session with these claims, for tests of an app's
 // handlers: see [ContextWithSession]. claims is anything that encodes as a JSON
 // object, such as map[string]any{"sub": "alice", "acr": "eidas2"}; NewSession
-// panics if it does not. The session begins now and is not stored.
+// panics if it does not. They are those of an ID Token: iss is empty unless claims
+// has one, and auth_time is a number of seconds. The session begins now, has no
+// tokens and is not stored.
 func NewSession(claims any) *Session {
 	payload, err := json.Marshal(claims)
 	if err == nil {
@@ -90,6 +92,7 @@ func NewSession(claims any) *Session {
 		idToken: storedJWS{payload: payload},
 	}
 	s.decodeLater()
+	s.marks = accountMarks(s.Issuer(), s.Subject(), s.SID())
 	return s
 }
 

@@ -15,8 +15,7 @@ import (
 // to the other replicas through the Store, if there is one.
 type cookieKeeper struct {
 	*sessions
-	cookies *cookies
-	shared  *storage // nil without a Store
+	shared *storage // nil without a Store
 }
 
 func (k *cookieKeeper) onServer() bool { return false }
@@ -132,5 +131,3 @@ func (k *cookieKeeper) updated(ctx context.Context, held kept) (*Session, error)
 func handoverName(s *Session) string {
 	return newMarkKey("refreshed", s.id, tokenKey(s).String()).String()
 }
-
-func (k *cookieKeeper) forget(w http.ResponseWriter, r *http.Request) { k.cookies.dropSession(w, r) }

@@ -51,6 +51,7 @@ const (
 type sessions struct {
 	keeper     keeper
 	marks      *marks
+	cookies    *cookies
 	settings   Sessions // with its defaults filled in
 	keepTokens bool
 	events     *events
@@ -61,16 +62,16 @@ type sessions struct {
 func newSessions(
 	settings Sessions, keepTokens bool, shared *storage, c *cookies, ev *events, now func() time.Time,
 ) *sessions {
-	m := &sessions{settings: settings, keepTokens: keepTokens, events: ev, now: now}
+	m := &sessions{cookies: c, settings: settings, keepTokens: keepTokens, events: ev, now: now}
 	store := shared
 	if shared == nil { // for the marks alone
 		store = newStorage(newMemoryStore(0, now), settings.StoreTimeout, now)
 	}
 	m.marks = newMarks(store, shared == nil, now, settings.RevocationDelay)
 	if shared != nil && !settings.InCookies {
-		m.keeper = &storeKeeper{sessions: m, cookies: c, store: shared, log: ev.log}
+		m.keeper = &storeKeeper{sessions: m, store: shared, log: ev.log}
 	} else {
-		m.keeper = &cookieKeeper{sessions: m, cookies: c, shared: shared}
+		m.keeper = &cookieKeeper{sessions: m, shared: shared}
 	}
 	return m
 }
@@ -102,8 +103,6 @@ type keeper interface {
 	// end ends the session that r carries, and copies of it; next is the session
 	// that replaces it, if any.
 	end(r *http.Request, next *Session) error
-	// forget deletes the cookies of the session that r carries.
-	forget(w http.ResponseWriter, r *http.Request)
 
 	// update saves next, the result of a refresh of k, where other requests and
 	// replicas find it before they refresh k themselves. Its error is
@@ -143,10 +142,7 @@ func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 		idToken:  splitJWS(token.raw),
 		userInfo: a.userInfo,
 		ceiling:  token.sessionExpiry,
-		marks:    [2]markKey{subjectMark(token.issuer, token.subject), namelessMark(token.issuer, token.subject)},
-	}
-	if token.sid != "" {
-		s.marks[1] = sessionMark(token.issuer, token.sid)
+		marks:    accountMarks(token.issuer, token.subject, token.sid),
 	}
 	if m.settings.EndWithIDToken {
 		s.tokenEnd = token.expiry
@@ -228,7 +224,7 @@ func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) err
 // end signs the person out of this app: it ends the session that r carries, and
 // copies of it, and deletes its cookies on w.
 func (m *sessions) end(w http.ResponseWriter, r *http.Request) error {
-	m.keeper.forget(w, r)
+	m.cookies.dropSession(w, r)
 	return m.keeper.end(r, nil)
 }
 

@@ -181,12 +181,12 @@ func TestKeeper_EndSparesASessionOfTheSamePerson(t *testing.T) {
 	})
 }
 
-func TestKeeper_ForgetDeletesTheCookies(t *testing.T) {
+func TestCookies_DropSessionDeletesEveryCookie(t *testing.T) {
 	t.Parallel()
 	everyKeeper(t, func(t *testing.T, k *keeperTest) {
 		_, cookies := k.begin(t)
 		w := httptest.NewRecorder()
-		k.keeper.forget(w, requestWith(cookies...))
+		k.cookies.dropSession(w, requestWith(cookies...))
 		if left := cookiesAfter(cookies, w); len(left) > 0 {
 			t.Errorf("the browser keeps %v", left)
 		}

@@ -28,6 +28,15 @@ func subjectMark(issuer, sub string) markKey { return newMarkKey("sub", issuer, 
 // logout of any sid of the person may mean one of these, so it ends them.
 func namelessMark(issuer, sub string) markKey { return newMarkKey("sub without sid", issuer, sub) }
 
+// accountMarks returns the two marks by which a provider can end a session: that
+// of the person, and that of its own session.
+func accountMarks(issuer, sub, sid string) [2]markKey {
+	if sid == "" {
+		return [2]markKey{subjectMark(issuer, sub), namelessMark(issuer, sub)}
+	}
+	return [2]markKey{subjectMark(issuer, sub), sessionMark(issuer, sid)}
+}
+
 func newMarkKey(kind, issuer, value string) markKey {
 	sum := sha256.Sum256([]byte("oidcrp mark\x00" + kind + "\x00" + issuer + "\x00" + value))
 	return markKey(sum[:16])

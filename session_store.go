@@ -24,9 +24,8 @@ const maxStored = 256 << 10
 // the key, and the value is sealed under it.
 type storeKeeper struct {
 	*sessions
-	cookies *cookies
-	store   *storage
-	log     *slog.Logger
+	store *storage
+	log   *slog.Logger
 }
 
 func (k *storeKeeper) onServer() bool { return true }
@@ -246,5 +245,3 @@ func (k *storeKeeper) updated(ctx context.Context, held kept) (*Session, error) 
 	}
 	return current, nil
 }
-
-func (k *storeKeeper) forget(w http.ResponseWriter, r *http.Request) { k.cookies.dropSession(w, r) }

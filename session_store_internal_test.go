@@ -142,7 +142,8 @@ func TestStoreKeeper_AValueIsGoodForItsHandleOnly(t *testing.T) {
 func TestStoreKeeper_AHandleIsGoodForItsClientOnly(t *testing.T) {
 	t.Parallel()
 	store := newMemoryStore(0, time.Now)
-	handle := newOfflineClient(t, func(cfg *Config) { cfg.Store = store }).start(t)[0].Value
+	mine := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
+	cookie := mine.start(t)[0]
 	for what, change := range map[string]func(*Config){
 		"host":   func(cfg *Config) { cfg.BaseURL = "https://other.example" },
 		"port":   func(cfg *Config) { cfg.BaseURL = "https://app.example:8443" },
@@ -151,8 +152,16 @@ func TestStoreKeeper_AHandleIsGoodForItsClientOnly(t *testing.T) {
 		"prefix": func(cfg *Config) { cfg.PathPrefix = "/other/" },
 	} {
 		other := newOfflineClient(t, func(cfg *Config) { cfg.Store = store; change(cfg) })
-		other.wantNoSession(t, "a Client of another "+what, requestWith(&http.Cookie{Name: other.cookies.session, Value: handle}))
+		r := requestWith(&http.Cookie{Name: other.cookies.session, Value: cookie.Value})
+		other.wantNoSession(t, "a Client of another "+what, r)
+		if got := other.refusals(); len(got) > 0 {
+			t.Errorf("a Client of another %s finds the entry, and refuses it for %q", what, got)
+		}
+		if err := other.EndSession(httptest.NewRecorder(), r); err != nil {
+			t.Errorf("a Client of another %s: %v", what, err)
+		}
 	}
+	mine.wantSession(t, "afterwards", requestWith(cookie))
 }
 
 func TestStoreKeeper_ACookieWithoutAHandleIsNoSession(t *testing.T) {

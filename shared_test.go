@@ -124,7 +124,7 @@ func wantCode(t testing.TB, err error, code Code) *Error {
 
 // allCodes are the codes of this version, and one that it does not know.
 var allCodes = []Code{
-	CodeConfig, CodeCanceled, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupported, CodeInvalidRequest,
+	CodeConfigInvalid, CodeCanceled, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupportedByProvider, CodeInvalidRequest,
 	CodeTransactionLost, CodeIssuerMismatch, CodeProviderError, CodeClientRefused, CodeTokenRefused,
 	CodeUserInfoRefused, CodeLoginRefused, CodeSessionTooLarge, CodeNoSession, CodeLoginRequired,
 	CodeRequirementUnmet, CodeStoreUnavailable, CodeCookieKeysUnavailable, CodeInternal, "a code to come",

@@ -139,14 +139,14 @@ func (f *flow) verifyUserInfo(ctx context.Context, m *Metadata, compact string) 
 	if err != nil {
 		return nil, fail("userinfo", CodeUserInfoRefused, err)
 	}
-	if err := f.rules.userInfo(payload); err != nil {
+	if err := f.rules.checkUserInfo(payload); err != nil {
 		return nil, fail("userinfo", CodeUserInfoRefused, err)
 	}
 	return payload, nil
 }
 
-// userInfo checks the claims that protect a signed answer.
-func (ru *rules) userInfo(payload []byte) error {
+// checkUserInfo checks the claims that protect a signed answer.
+func (ru *rules) checkUserInfo(payload []byte) error {
 	members, err := strictjson.Object(payload)
 	if err != nil {
 		return err

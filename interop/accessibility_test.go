@@ -81,7 +81,7 @@ func TestServiceIsAccessible(t *testing.T) {
 			check("confirm", "/auth/logout", "Voulez-vous vous déconnecter", "Do you want to sign out")
 			b.wantFocusRings("confirm "+language, 2)
 			b.click(signOutButton)
-			check("signed out", "/auth/logout/callback", "Vous êtes déconnecté", "You are signed out")
+			check("signed out", "/auth/logout/callback", "Votre déconnexion est effectuée", "You are signed out")
 		})
 	}
 }

@@ -148,9 +148,9 @@ func TestLemonLDAPForgottenRefreshToken(t *testing.T) {
 	}
 }
 
-// TestLemonLDAPFrontChannelLogout: the portal frames the app's page with the person's name as sid,
+// TestLemonLDAPFrontchannelLogout: the portal frames the app's page with the person's name as sid,
 // where its ID Token has no sid at all. That names no session, so the app's stays.
-func TestLemonLDAPFrontChannelLogout(t *testing.T) {
+func TestLemonLDAPFrontchannelLogout(t *testing.T) {
 	t.Parallel()
 	w := newLemonLDAP(t, packagedSetup{alg: "RS256"})
 	b := newBrowser(t)

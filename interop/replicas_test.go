@@ -58,7 +58,7 @@ func newReplicas(t *testing.T, env map[string]string) *replicas {
 			TokenEndpointAuthMethod: "client_secret_post",
 			RedirectURIs:            []string{base + "/auth/callback"},
 			PostLogoutRedirectURIs:  []string{base + "/auth/logout/callback"},
-			BackChannelLogoutURI:    base + "/auth/backchannel-logout",
+			BackchannelLogoutURI:    base + "/auth/backchannel-logout",
 		}}}
 		for i := range people {
 			sub := subject(i)

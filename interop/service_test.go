@@ -363,7 +363,7 @@ func TestServiceSignsOut(t *testing.T) {
 	}
 	b.language = "fr"
 	forged := b.open(w.base + "/auth/logout/callback?" + url.Values{"state": {"forged"}}.Encode())
-	w.wantPage(t, forged, "/auth/logout/callback", http.StatusOK, "Vous êtes déconnecté")
+	w.wantPage(t, forged, "/auth/logout/callback", http.StatusOK, "Votre déconnexion est effectuée")
 }
 
 // TestServiceSignsOutFirst: the address to come back to is not registered, so ProConnect keeps the

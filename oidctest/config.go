@@ -134,15 +134,15 @@ type Client struct {
 	// Scopes are the scopes that the client may request. If empty, any.
 	Scopes []string
 
-	// BackChannelLogoutURI receives a logout token when the provider's session ends.
+	// BackchannelLogoutURI receives a logout token when the provider's session ends.
 	// If empty, none is sent.
-	BackChannelLogoutURI string
+	BackchannelLogoutURI string
 
-	// FrontChannelLogoutURI is loaded in a frame when the provider's session ends,
-	// with iss and sid if FrontChannelLogoutSessionRequired is set. If empty, no frame
+	// FrontchannelLogoutURI is loaded in a frame when the provider's session ends,
+	// with iss and sid if FrontchannelLogoutSessionRequired is set. If empty, no frame
 	// is loaded.
-	FrontChannelLogoutURI             string
-	FrontChannelLogoutSessionRequired bool
+	FrontchannelLogoutURI             string
+	FrontchannelLogoutSessionRequired bool
 }
 
 // A Persona is a user who can sign in.

@@ -40,7 +40,7 @@ func newFramed(t *testing.T) *framed {
 	return f
 }
 
-func TestFrontChannelLogout_LoadsAFrame(t *testing.T) {
+func TestFrontchannelLogout_LoadsAFrame(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name           string
@@ -56,7 +56,7 @@ func TestFrontChannelLogout_LoadsAFrame(t *testing.T) {
 			f := newFramed(t)
 			p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", OddValues: row.odd, ClaimsOnRequest: true,
 				Clients: []oidctest.Client{{ID: oidctest.ClientID, Secret: oidctest.ClientSecret,
-					FrontChannelLogoutURI: f.URL + "/frame?x=1", FrontChannelLogoutSessionRequired: row.withSid}}})
+					FrontchannelLogoutURI: f.URL + "/frame?x=1", FrontchannelLogoutSessionRequired: row.withSid}}})
 			c := newRaw(t, p)
 			get(t, c.client, f.URL+"/remember")
 			tokens := c.tokens()
@@ -86,11 +86,11 @@ func TestFrontChannelLogout_LoadsAFrame(t *testing.T) {
 	}
 }
 
-func TestFrontChannelLogout_WithoutRedirectURIStaysAtTheProvider(t *testing.T) {
+func TestFrontchannelLogout_WithoutRedirectURIStaysAtTheProvider(t *testing.T) {
 	t.Parallel()
 	f := newFramed(t)
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{{
-		ID: oidctest.ClientID, Secret: oidctest.ClientSecret, FrontChannelLogoutURI: f.URL + "/frame"}}})
+		ID: oidctest.ClientID, Secret: oidctest.ClientSecret, FrontchannelLogoutURI: f.URL + "/frame"}}})
 	c := newRaw(t, p)
 	c.code()
 	r := c.get(oidctest.EndpointEndSession, nil)
@@ -115,8 +115,8 @@ func TestLogoutAnswers_HaveStatusAndHeader(t *testing.T) {
 	}))
 	t.Cleanup(app.Close)
 	p := oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{
-		{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, BackChannelLogoutURI: app.URL, IDTokenEncryptedResponseAlg: "dir"},
-		{ID: "plain", Secret: oidctest.ClientSecret, BackChannelLogoutURI: app.URL},
+		{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, BackchannelLogoutURI: app.URL, IDTokenEncryptedResponseAlg: "dir"},
+		{ID: "plain", Secret: oidctest.ClientSecret, BackchannelLogoutURI: app.URL},
 	}})
 	if len(p.LogoutAnswers()) != 0 {
 		t.Error("there are answers before a logout token was sent")

@@ -102,9 +102,9 @@ func (p *Provider) frames(s *session) []string {
 		return nil
 	}
 	for _, client := range s.clients {
-		switch uri := client.FrontChannelLogoutURI; {
+		switch uri := client.FrontchannelLogoutURI; {
 		case uri == "":
-		case !client.FrontChannelLogoutSessionRequired:
+		case !client.FrontchannelLogoutSessionRequired:
 			frames = append(frames, uri)
 		case p.cfg.OddValues:
 			iss := withParams(uri, url.Values{"iss": {p.cfg.Issuer}})
@@ -135,10 +135,10 @@ func (p *Provider) endingSession(r *http.Request, hint map[string]any) *session 
 func (p *Provider) endSession(res *response, s *session) {
 	delete(p.sessions, s.id)
 	res.Header.Add("Set-Cookie", p.cookie("", -1).String())
-	messages := make(map[string]string) // BackChannelLogoutURI to logout token
+	messages := make(map[string]string) // BackchannelLogoutURI to logout token
 	for _, client := range s.clients {
-		if client.BackChannelLogoutURI != "" {
-			messages[client.BackChannelLogoutURI] = p.logoutToken(client, s.persona.Subject, s.sid)
+		if client.BackchannelLogoutURI != "" {
+			messages[client.BackchannelLogoutURI] = p.logoutToken(client, s.persona.Subject, s.sid)
 		}
 	}
 	res.before = func(ctx context.Context) {
@@ -173,15 +173,15 @@ func (p *Provider) LogoutToken(clientID, sub, sid string) string {
 	return p.logoutToken(client, sub, sid)
 }
 
-// SendLogout posts a logout token to the client's BackChannelLogoutURI and returns the
+// SendLogout posts a logout token to the client's BackchannelLogoutURI and returns the
 // status of the response. An empty sub or sid is left out. It returns an error if the
 // client has no such URI or cannot be reached.
 func (p *Provider) SendLogout(ctx context.Context, clientID, sub, sid string) (int, error) {
 	client := p.client(clientID)
-	if client == nil || client.BackChannelLogoutURI == "" {
-		return 0, fmt.Errorf("oidctest: client %q has no BackChannelLogoutURI", clientID)
+	if client == nil || client.BackchannelLogoutURI == "" {
+		return 0, fmt.Errorf("oidctest: client %q has no BackchannelLogoutURI", clientID)
 	}
-	return p.postLogoutToken(ctx, client.BackChannelLogoutURI, p.LogoutToken(clientID, sub, sid))
+	return p.postLogoutToken(ctx, client.BackchannelLogoutURI, p.LogoutToken(clientID, sub, sid))
 }
 
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"

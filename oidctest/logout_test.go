@@ -88,8 +88,8 @@ func TestLogout_NotifiesTheClientsOfTheSession(t *testing.T) {
 	keys := func() string { return p.Endpoint(oidctest.EndpointJWKS) }
 	mine, others := newListener(t, keys), newListener(t, keys)
 	p = oidctest.NewServer(t, oidctest.Config{AutoLogin: "alice", Clients: []oidctest.Client{
-		{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, BackChannelLogoutURI: mine.URL},
-		{ID: "other", BackChannelLogoutURI: others.URL}}})
+		{ID: oidctest.ClientID, Secret: oidctest.ClientSecret, BackchannelLogoutURI: mine.URL},
+		{ID: "other", BackchannelLogoutURI: others.URL}}})
 	c := newRaw(t, p)
 	sid := claims(t, c.tokens()["id_token"])["sid"]
 	c.get(oidctest.EndpointEndSession, nil)

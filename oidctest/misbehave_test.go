@@ -142,7 +142,7 @@ func foreign(t *testing.T, p *oidctest.Provider, f fault.Fault) error {
 	switch f.Needs {
 	case fault.NeedsRefresh:
 		return a.refresh(t.Context())
-	case fault.NeedsBackChannel:
+	case fault.NeedsBackchannel:
 		_, err := a.verifier.VerifyLogout(a.context(t.Context()), p.LogoutToken(oidctest.ClientID, "alice", "sid"))
 		return err
 	}

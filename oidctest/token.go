@@ -225,7 +225,7 @@ func (p *Provider) authenticationClaims(g *grant) map[string]any {
 	if _, asked := g.claims.IDToken["auth_time"]; always || asked || g.maxAgeAsked {
 		claims["auth_time"] = g.authTime.Unix()
 	}
-	if always || g.client.BackChannelLogoutURI != "" || g.client.FrontChannelLogoutURI != "" {
+	if always || g.client.BackchannelLogoutURI != "" || g.client.FrontchannelLogoutURI != "" {
 		claims["sid"] = g.sid
 	}
 	return claims

@@ -95,7 +95,7 @@ var variables = map[string]string{
 // One of the two is required: there is no default, so that no service uses the
 // integration environment, where anybody can sign in as anybody, by mistake.
 //
-// Its errors are [*oidcrp.Error] with [oidcrp.CodeConfig]; they include what [Validate]
+// Its errors are [*oidcrp.Error] with [oidcrp.CodeConfigInvalid]; they include what [Validate]
 // refuses, and name the variables.
 func ConfigFromEnv() (oidcrp.Config, error) {
 	cfg, err := oidcrp.ConfigFromEnv()
@@ -131,5 +131,5 @@ func knownEnvironments() string {
 
 // configError makes err the kind of error that [oidcrp.New] returns.
 func configError(err error) error {
-	return &oidcrp.Error{Op: "config", Code: oidcrp.CodeConfig, Err: err}
+	return &oidcrp.Error{Op: "config", Code: oidcrp.CodeConfigInvalid, Err: err}
 }

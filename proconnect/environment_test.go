@@ -95,7 +95,7 @@ func TestConfigFromEnv_ChoosesTheServer(t *testing.T) {
 			}
 			cfg, err := proconnect.ConfigFromEnv()
 			var failure *oidcrp.Error
-			if test.wrong != nil && (!errors.As(err, &failure) || failure.Code != oidcrp.CodeConfig) {
+			if test.wrong != nil && (!errors.As(err, &failure) || failure.Code != oidcrp.CodeConfigInvalid) {
 				t.Fatalf("error %v, want one of the configuration", err)
 			}
 			for _, want := range test.wrong {

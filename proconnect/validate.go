@@ -24,7 +24,7 @@ var retiredACRs = []string{
 // a route: a wrong issuer at ProConnect's hosts, retired acr values, max_age or
 // prompt=login as a means to make the person sign in again, prompt=none with hints or
 // levels, and client authentication that cannot be registered. Its error is an
-// [*oidcrp.Error] with [oidcrp.CodeConfig] that names every mistake and its reason.
+// [*oidcrp.Error] with [oidcrp.CodeConfigInvalid] that names every mistake and its reason.
 //
 // A Config of this package has it as [oidcrp.Config.Validate], so most services need
 // not call it.

@@ -111,7 +111,7 @@ func TestValidate_RefusesWhatCannotWork(t *testing.T) {
 			switch {
 			case test.want == "" && err != nil:
 				t.Errorf("refused: %v", err)
-			case test.want != "" && (!errors.As(err, &failure) || failure.Code != oidcrp.CodeConfig ||
+			case test.want != "" && (!errors.As(err, &failure) || failure.Code != oidcrp.CodeConfigInvalid ||
 				!strings.Contains(err.Error(), test.want)):
 				t.Errorf("error %v, want one of the configuration that says %q", err, test.want)
 			}
@@ -128,7 +128,7 @@ func TestValidate_RunsInNew(t *testing.T) {
 	cfg.Login.MaxAge = new(time.Hour)
 	_, err := oidcrp.New(cfg)
 	var failure *oidcrp.Error
-	if !errors.As(err, &failure) || failure.Code != oidcrp.CodeConfig {
+	if !errors.As(err, &failure) || failure.Code != oidcrp.CodeConfigInvalid {
 		t.Fatalf("error %v, want one of the configuration", err)
 	}
 	for _, want := range []string{

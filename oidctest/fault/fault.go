@@ -52,7 +52,7 @@ const (
 	NeedsJSONUserInfo   Need = "json userinfo"   // the client is registered for UserInfo in JSON
 	NeedsRefresh        Need = "refresh"         // tokens are refreshed
 	NeedsLogout         Need = "logout"          // the browser returns from the end_session_endpoint
-	NeedsBackChannel    Need = "back-channel"    // a logout token is sent
+	NeedsBackchannel    Need = "back-channel"    // a logout token is sent
 	NeedsHTTPS          Need = "https"           // oidctest.Config.TLS is set
 )
 

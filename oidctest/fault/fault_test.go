@@ -135,7 +135,7 @@ func start(t *testing.T, f fault.Fault, cfg oidctest.Config) *oidctest.Provider 
 // section returns the part of a transcript in which a fault must show.
 func section(f fault.Fault) string {
 	switch f.Needs {
-	case fault.NeedsRefresh, fault.NeedsBackChannel:
+	case fault.NeedsRefresh, fault.NeedsBackchannel:
 		return string(f.Needs)
 	}
 	return f.Endpoint
@@ -144,7 +144,7 @@ func section(f fault.Fault) string {
 // order is the order of a transcript. A fault may change the sections after its own.
 var order = []string{oidctest.EndpointDiscovery, oidctest.EndpointJWKS, oidctest.EndpointAuthorization,
 	oidctest.EndpointToken, oidctest.EndpointUserInfo, string(fault.NeedsRefresh),
-	oidctest.EndpointEndSession, string(fault.NeedsBackChannel)}
+	oidctest.EndpointEndSession, string(fault.NeedsBackchannel)}
 
 func TestFault_ShowsAtItsEndpoint(t *testing.T) {
 	t.Parallel()
@@ -197,7 +197,7 @@ func transcript(t *testing.T, p *oidctest.Provider) map[string]string {
 		"refresh_token": {token.RefreshToken}})
 	tr.get(oidctest.EndpointEndSession, url.Values{"client_id": {oidctest.ClientID}, "state": {"the-state"},
 		"post_logout_redirect_uri": {"http://127.0.0.1/bye"}}, "")
-	tr.add(string(fault.NeedsBackChannel), p.LogoutToken(oidctest.ClientID, "alice", "the-sid"))
+	tr.add(string(fault.NeedsBackchannel), p.LogoutToken(oidctest.ClientID, "alice", "the-sid"))
 	return tr.sections
 }
 

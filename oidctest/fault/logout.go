@@ -61,7 +61,7 @@ var (
 
 func logoutToken(name string, verdict Verdict, doc string, effect func(*wire.Token)) Fault {
 	return declare(Fault{Name: "logout_token/" + name, Doc: doc, Endpoint: wire.EndpointEndSession,
-		Verdict: verdict, Needs: NeedsBackChannel}, wire.Effect{LogoutToken: effect})
+		Verdict: verdict, Needs: NeedsBackchannel}, wire.Effect{LogoutToken: effect})
 }
 
 func postLogout(name, doc string, effect func(url.Values)) Fault {

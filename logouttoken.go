@@ -1,0 +1,119 @@
+package oidcrp
+
+// This file verifies Logout Tokens (OpenID Connect Back-Channel Logout 1.0 sections
+// 2.4 and 2.6).
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/oidcrp/oidcrp/internal/strictjson"
+)
+
+const (
+	logoutTokenName  = "Logout Token"
+	logoutTokenType  = "logout+jwt"
+	logoutTokenEvent = "http://schemas.openid.net/event/backchannel-logout"
+	// maxLogoutTokenAge is how old a Logout Token's iat may be. Its jti is stored
+	// for longer than that, so that no token works twice.
+	maxLogoutTokenAge = 10 * time.Minute
+)
+
+// logoutToken is what a verified Logout Token says.
+type logoutToken struct {
+	issuer, subject, sid, jti string
+}
+
+// verifyLogoutToken is Back-Channel Logout 2.6, with the keys, the algorithm
+// pin and, where ID Tokens are encrypted, the encryption of an ID Token.
+func (f *flow) verifyLogoutToken(ctx context.Context, raw string) (logoutToken, error) {
+	refused := func(err error) (logoutToken, error) {
+		return logoutToken{}, fail("backchannel", CodeTokenRefused, err)
+	}
+	m, err := f.provider.metadata(ctx)
+	if err != nil {
+		return logoutToken{}, err
+	}
+	_, payload, header, err := f.openIDToken(ctx, m, logoutTokenName, raw)
+	if err != nil {
+		return refused(err)
+	}
+	// Explicit typing is recommended, but not required (Back-Channel Logout 2.4,
+	// 4.1). Many providers send the type JWT. The claims decide whether it is a
+	// Logout Token.
+	if typ := header.Typ; typ != "" && !strings.EqualFold(typ, "JWT") && typ != logoutTokenType {
+		return refused(refuse(logoutTokenName, "typ", logoutTokenType+", JWT or none", typ))
+	}
+	claims, err := readIDToken(payload)
+	if err != nil {
+		return refused(renameToken(err))
+	}
+	jti, err := f.rules.checkLogoutToken(payload, claims)
+	if err != nil {
+		return refused(renameToken(err))
+	}
+	return logoutToken{issuer: claims.issuer, subject: claims.subject, sid: claims.sid, jti: jti}, nil
+}
+
+// checkLogoutToken checks the claims of a Logout Token and returns its jti.
+func (ru *rules) checkLogoutToken(payload []byte, claims *idToken) (jti string, err error) {
+	for _, rule := range []func(*idToken, *expectedIDToken) error{
+		ru.checkIssuer, ru.checkAudience, ru.checkLogoutTimes,
+	} {
+		if err := rule(claims, nil); err != nil {
+			return "", err
+		}
+	}
+	return checkLogoutClaims(payload, claims)
+}
+
+// renameToken makes an error of an ID Token's rule one of a Logout Token.
+func renameToken(err error) error {
+	var refused *TokenError
+	if errors.As(err, &refused) {
+		refused.Token = logoutTokenName
+	}
+	return err
+}
+
+// checkLogoutTimes bounds the token's age by its iat. exp is checked if present:
+// the specification requires it, but some providers do not send it.
+func (ru *rules) checkLogoutTimes(t *idToken, _ *expectedIDToken) error {
+	now, skew := ru.now(), ru.skew
+	switch {
+	case t.issuedAt.IsZero():
+		return refuse(logoutTokenName, "iat", "one", "")
+	case t.issuedAt.After(now.Add(skew)), t.issuedAt.Before(now.Add(-maxLogoutTokenAge - skew)):
+		return refuseTime(logoutTokenName, "iat", "a time of the last 10 minutes", t.issuedAt)
+	case !t.expiry.IsZero() && !now.Add(-skew).Before(t.expiry):
+		return refuseTime(logoutTokenName, "exp", "a time to come", t.expiry)
+	}
+	return nil
+}
+
+// checkLogoutClaims checks what makes a token a Logout Token and nothing else,
+// and returns its jti.
+func checkLogoutClaims(payload []byte, t *idToken) (jti string, err error) {
+	members, err := strictjson.Object(payload)
+	if err != nil {
+		return "", refuse(logoutTokenName, "claims", "one strict JSON object", err.Error())
+	}
+	events, eventsErr := strictjson.Object(members["events"])
+	_, eventErr := strictjson.Object(events[logoutTokenEvent])
+	jti, _, jtiErr := members.String("jti")
+	_, hasNonce := members["nonce"]
+	switch {
+	case eventsErr != nil || eventErr != nil:
+		return "", refuse(logoutTokenName, "events", "the back-channel logout event", "")
+	case hasNonce:
+		// "MUST NOT": a Logout Token must never pass for an ID Token.
+		return "", refuse(logoutTokenName, "nonce", "none", "")
+	case jtiErr != nil || jti == "":
+		return "", refuse(logoutTokenName, "jti", "one", "")
+	case t.subject == "" && t.sid == "":
+		return "", refuse(logoutTokenName, "sub", "sub or sid", "")
+	}
+	return jti, nil
+}
