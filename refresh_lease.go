@@ -7,7 +7,7 @@ package oidcrp
 import (
 	"bytes"
 	"context"
-	"sync/atomic"
+	"log/slog"
 	"time"
 )
 
@@ -55,45 +55,67 @@ func (f *refresher) lease(ctx context.Context, k kept) (release func(), newer *S
 	}
 }
 
-// holdLease renews the lease that began at since until release is called. release
-// deletes the lease if it is certainly still ours: a Store that was emptied or
-// unreachable may have given it to another replica.
-func (f *refresher) holdLease(ctx context.Context, key string, owner []byte, length time.Duration, since time.Time) (release func()) {
-	ours := func(ctx context.Context, since time.Time) bool {
-		value, err := f.shared.get(ctx, key)
-		return err == nil && bytes.Equal(value, owner) && time.Since(since) < length/2
-	}
-	var renewed atomic.Pointer[time.Time]
-	renewed.Store(&since)
+// holdLease renews the lease that began at since until release is called, which
+// deletes it.
+func (f *refresher) holdLease(
+	ctx context.Context, key string, owner []byte, length time.Duration, since time.Time,
+) (release func()) {
+	l := &heldLease{store: f.shared, log: f.log, key: key, owner: owner, length: length, renewed: since}
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer func() {
-			if p := recover(); p != nil { // in the Store; net/http recovers for a request's goroutine only
-				f.log.Error("panic while a lease was renewed", "panic", p)
-			}
-		}()
-		for {
-			select {
-			case <-time.After(length / 3):
-			case <-ctx.Done():
-				return
-			}
-			if !ours(ctx, *renewed.Load()) {
-				return
-			}
-			asked := time.Now()
-			if ok, err := f.shared.touch(ctx, key, length); ok && err == nil {
-				renewed.Store(&asked)
-			}
-		}
+		l.keep(ctx)
 	}()
 	return func() {
 		stop()
 		<-done
-		if ctx := context.WithoutCancel(ctx); ours(ctx, *renewed.Load()) {
-			_ = f.shared.delete(ctx, key) // otherwise it ends by itself
+		l.release(context.WithoutCancel(ctx))
+	}
+}
+
+// A heldLease is a lease that this replica took.
+type heldLease struct {
+	store   *storage
+	log     *slog.Logger
+	key     string
+	owner   []byte // the lease's value: random, so that it tells the replicas apart
+	length  time.Duration
+	renewed time.Time // when it was last taken or renewed; used by keep, and then by release
+}
+
+// ours reports whether the lease is certainly still ours: a Store that was emptied
+// or unreachable may have given it to another replica.
+func (l *heldLease) ours(ctx context.Context) bool {
+	value, err := l.store.get(ctx, l.key)
+	return err == nil && bytes.Equal(value, l.owner) && time.Since(l.renewed) < l.length/2
+}
+
+// keep renews the lease until ctx ends or the lease is lost.
+func (l *heldLease) keep(ctx context.Context) {
+	defer func() {
+		if p := recover(); p != nil { // in the Store; net/http recovers for a request's goroutine only
+			l.log.Error("panic while a lease was renewed", "panic", p)
 		}
+	}()
+	for {
+		select {
+		case <-time.After(l.length / 3):
+		case <-ctx.Done():
+			return
+		}
+		if !l.ours(ctx) {
+			return
+		}
+		asked := time.Now()
+		if ok, err := l.store.touch(ctx, l.key, l.length); ok && err == nil {
+			l.renewed = asked
+		}
+	}
+}
+
+func (l *heldLease) release(ctx context.Context) {
+	if l.ours(ctx) {
+		_ = l.store.delete(ctx, l.key) // otherwise it ends by itself
 	}
 }

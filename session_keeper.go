@@ -122,7 +122,7 @@ type keeper interface {
 type kept struct {
 	session *Session
 	handle  string // in a Store
-	marks   lookup // the marks that were read with it, if any
+	lookup  lookup // the marks that were read with it, if any
 }
 
 // create makes the session of a login. stepUp and returnTo are those of the login.
@@ -182,7 +182,7 @@ func (m *sessions) load(r *http.Request) (kept, error) {
 	}
 	reason := m.ended(k.session)
 	if reason == "" {
-		over, err := m.marks.over(r.Context(), k.session, k.marks)
+		over, err := m.marks.over(r.Context(), k.session, k.lookup)
 		if err != nil {
 			return kept{}, err
 		}

@@ -125,12 +125,12 @@ func (k *storeKeeper) load(r *http.Request) (kept, error) {
 		return kept{}, nil
 	}
 	ctx := r.Context()
-	value, marks, err := k.marks.readWith(ctx, k.key(cookie.handle), cookie)
+	value, lookup, err := k.marks.readWith(ctx, k.key(cookie.handle), cookie)
 	if err != nil || value == nil {
 		return kept{}, err
 	}
 	s, err := k.open(ctx, value, cookie.handle)
-	return kept{session: s, handle: cookie.handle, marks: marks}, err
+	return kept{session: s, handle: cookie.handle, lookup: lookup}, err
 }
 
 // handle reads r's cookie, and reports a cookie that holds no handle.
