@@ -104,8 +104,9 @@ func TestDemand_AsksForWhatItNeeds(t *testing.T) {
 func TestDemand_KeyNamesTheRequirements(t *testing.T) {
 	t.Parallel()
 	key := func(requirements ...Requirement) string { return newDemand(requirements).key }
-	if key(ACR("a"), Claim("b")) != key(ACR("a"), Claim("b")) {
-		t.Error("the same requirements have two keys")
+	one, again := key(ACR("a"), Claim("b")), key(ACR("a"), Claim("b"))
+	if one != again {
+		t.Errorf("the same requirements have the keys %s and %s", one, again)
 	}
 	keys := map[string]string{}
 	for what, k := range map[string]string{
