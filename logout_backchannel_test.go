@@ -565,7 +565,7 @@ func TestBackchannel_EncryptedTokens(t *testing.T) {
 	if a.signedIn(t, browser) {
 		t.Error("an encrypted token did not end the session")
 	}
-	a.wantVerdict(t, "the same token encrypted anew", encrypted(signed, "A128GCM"), "jti")
+	a.wantVerdict(t, "the same token encrypted again", encrypted(signed, "A128GCM"), "jti")
 	b := newLogoutApp(t, setup{})
 	b.wantVerdict(t, "an encrypted token, though nothing was agreed", encrypted(signed, "A128GCM"), "alg")
 }

@@ -72,7 +72,7 @@ func TestRevoke_OneSessionDependsOnNoClock(t *testing.T) {
 	}
 }
 
-// An answer that was on its way sets the cookies of a session in use once more.
+// An answer that was on its way sets the cookies of a session in use again.
 func TestEndSession_OutlastsTheAnswersToEarlierRequests(t *testing.T) {
 	t.Parallel()
 	for what, keep := range keptIn {
