@@ -805,6 +805,7 @@ func TestRequire_PanicsOnWhatCannotWork(t *testing.T) {
 		{"no Met", []oidcrp.Requirement{{Name: "oddity"}}, "the requirement oddity has no Met", true},
 		{"acr values that contradict", []oidcrp.Requirement{oidcrp.ACR("eidas1"), oidcrp.ACR("eidas2")}, "no acr value meets", false},
 		{"acr values that overlap", []oidcrp.Requirement{oidcrp.ACR("eidas1", "eidas2"), oidcrp.ACR("eidas2")}, "", false},
+		{"no acr value", []oidcrp.Requirement{oidcrp.ACR()}, "no acr value meets", false},
 		{"what Validate refuses", []oidcrp.Requirement{{Name: "forbidden here", Met: met}}, "oidcrp: Require: no such thing here", false},
 	} {
 		for what, call := range map[string]func(){
