@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,6 +83,11 @@ func (c *cookies) open(purpose, text string) ([]byte, error) {
 func (c *cookies) put(w http.ResponseWriter, name, value string, maxAge time.Duration, sameSite http.SameSite) {
 	if sameSite == 0 {
 		sameSite = http.SameSiteLaxMode
+	}
+	// RFC 6265 section 4.1.1: at most one of a name in a response. The last one
+	// decides, as it does in a browser.
+	if set := w.Header()["Set-Cookie"]; len(set) > 0 {
+		w.Header()["Set-Cookie"] = slices.DeleteFunc(set, func(v string) bool { return strings.HasPrefix(v, name+"=") })
 	}
 	http.SetCookie(w, &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: int(maxAge / time.Second),

@@ -260,3 +260,23 @@ func TestReadChunks_SaysWhatIsMissing(t *testing.T) {
 		t.Errorf("the names of the chunks: %s", got)
 	}
 }
+
+// RFC 6265 section 4.1.1. A response may set a cookie twice, for a session that is
+// touched and then refreshed.
+func TestCookies_OneOfANameInAResponse(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil).cookies
+	w := httptest.NewRecorder()
+	w.Header().Add("Set-Cookie", "app=1")
+	c.put(w, "x", "first", 0, 0)
+	c.put(w, "xy", "another", 0, 0)
+	c.drop(w, "x", 0)
+	c.put(w, "x", "last", 0, 0)
+	var got []string
+	for _, cookie := range w.Result().Cookies() {
+		got = append(got, cookie.Name+"="+cookie.Value)
+	}
+	if want := []string{"app=1", "xy=another", "x=last"}; !slices.Equal(got, want) {
+		t.Errorf("the response sets %q, want %q", got, want)
+	}
+}
