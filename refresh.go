@@ -180,7 +180,7 @@ func (f *refresher) alone(ctx context.Context, k kept) (refreshed, error) {
 	return refreshed{session: newer}, nil
 }
 
-// refresh uses the refresh token, checks the answer, and saves the result.
+// refresh uses the refresh token, checks the response, and saves the result.
 func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	s := k.session
 	m, err := f.flow.provider.metadata(ctx)
