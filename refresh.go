@@ -30,7 +30,7 @@ type Tokens struct {
 	// again, as Client.Refresh always does. If false, the claims stay as they
 	// are.
 	RefreshUserInfo bool
-	// RefreshFailure says what happens to a session that Middleware cannot
+	// RefreshFailure is how Middleware treats a session that it cannot
 	// refresh. The zero value is KeepSession.
 	RefreshFailure RefreshFailure
 }
