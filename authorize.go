@@ -1,7 +1,7 @@
 package oidcrp
 
 // This file makes the authentication request (OIDC Core 3.1.2.1) and keeps
-// what its answer will be checked against.
+// what its response will be checked against.
 
 import (
 	"cmp"
@@ -39,13 +39,13 @@ type AuthOptions struct {
 	// or none (OIDC Core 3.1.2.1).
 	ACRValues []string
 	// RequireACR are the authentication context classes of which the ID Token
-	// must name one, or the login fails with [CodeRequirementUnmet]. If
-	// ACRValues is empty, they are also what is asked for: as an essential claim
-	// where the provider supports the claims parameter, which obliges it (OIDC
-	// Core 5.5.1.1), else as acr_values. If the provider lists some of the values
-	// in acr_values_supported, only those are asked for. Set ACRValues too if the
-	// provider answers other values than it is asked for. In [Config.Login], every
-	// protected route requires them.
+	// must name one, or the login fails with [CodeRequirementUnmet]. They are
+	// requested too, unless ACRValues is set: as an essential acr claim if the
+	// provider supports the claims parameter (it must then return one of them or
+	// fail, OIDC Core 5.5.1.1), else as acr_values. If the provider lists some of
+	// them in acr_values_supported, only those are requested. Set ACRValues too if
+	// the provider returns other values than those requested. In [Config.Login],
+	// every protected route requires them.
 	RequireACR []string
 	// Claims requests single claims (OIDC Core 5.5). An essential acr claim with
 	// value or values is checked like RequireACR.

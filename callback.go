@@ -8,12 +8,12 @@ import (
 	"net/url"
 )
 
-// Callback takes the provider's answer in r, exchanges the code, verifies the
+// Callback takes the provider's response in r, exchanges the code, verifies the
 // ID Token, calls UserInfo, runs [Config.OnLogin] and returns the resulting
 // session. Nothing is sent to the browser: call [Client.StartSession] next, or
 // [Client.RecoverLogin] with the error.
 //
-// The same answer may arrive twice, from a double click or a reload: the code
+// The same response may arrive twice, from a double click or a reload: the code
 // is exchanged once, and both calls return the same session. ctx limits only the
 // wait: the exchange continues, because a reload may be waiting for it.
 //
@@ -84,7 +84,7 @@ func (c *Client) recoverLogin(
 	params, ticket := pending.response.params, pending.ticket
 	if r.Method == http.MethodPost && pending.ours {
 		// A post from the provider's site arrives without SameSite=Lax cookies.
-		// A page load has them, so repeat the answer as one.
+		// A page load has them, so repeat the response as one.
 		return c.absolute(c.paths.callback) + "?" + c.repeated(params).Encode(), nil
 	}
 	_, err := c.Session(r)
@@ -105,7 +105,7 @@ func (c *Client) recoverLogin(
 	return "", cause
 }
 
-// repeated returns the parameters of a posted answer that a page load repeats.
+// repeated returns the parameters of a posted response that a page load repeats.
 // If the login's cookie is SameSite=None and still did not arrive, it is lost.
 // The code is then useless and is left out, because URLs are logged.
 func (c *Client) repeated(params url.Values) url.Values {

@@ -196,7 +196,7 @@ func TestCallback_WhatTheProviderSaysOfAnErrorStaysOffThePage(t *testing.T) {
 		res, page := get(t, browser, callback.String())
 		checkRefused(t, app, browser, res, page, oidcrp.CodeProviderError)
 		if strings.Contains(page, "oops") {
-			t.Errorf("the page holds what the provider said:\n%s", page)
+			t.Errorf("the page holds the provider's error description:\n%s", page)
 		}
 		for line := range strings.Lines(app.log.String()) {
 			if len(line) > 2000 || strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\x1b\x00\u202e\r") {
@@ -534,8 +534,8 @@ func TestCallback_ALoginsCookieGoesWhenItIsUsed(t *testing.T) {
 	}
 }
 
-// transactionCookies returns the names of the cookies of logins under way. They
-// are told from others by the middle of their names.
+// transactionCookies returns the names of the cookies of pending logins. The middle
+// of their names distinguishes them from others.
 func transactionCookies(app *testApp, browser *http.Client) []string {
 	var names []string
 	u, _ := url.Parse(app.URL)
@@ -668,7 +668,7 @@ func (a *handApp) wantReported(t *testing.T, res *http.Response, body string, co
 		t.Errorf("the answer is %s, %s, want %s", res.Status, body, string(code))
 	}
 	if len(a.refused) != 1 || a.refused[0].Code != code {
-		t.Errorf("LoginRefused was told %+v, want %s once", a.refused, string(code))
+		t.Errorf("LoginRefused got %+v, want %s once", a.refused, string(code))
 	}
 }
 
@@ -684,7 +684,7 @@ func TestRecoverLogin_LostLoginRestartsOnce(t *testing.T) {
 		t.Fatalf("the lost login leads to %s", restarted)
 	}
 	if len(app.started) != 1 || !app.started[0].Restart || app.started[0].ReturnTo != "/page" {
-		t.Errorf("LoginStarted was told %+v", app.started)
+		t.Errorf("LoginStarted got %+v", app.started)
 	}
 	app.wantEvents(t, 1, 0, 0)
 

@@ -106,7 +106,7 @@ func (c *Client) build(cfg *Config) {
 		onLogin: cfg.OnLogin, sameSite: http.SameSiteLaxMode, timeout: 4 * cfg.Provider.Timeout,
 	}
 	if cfg.ResponseMode == "form_post" && c.cookies.secure {
-		// The answer is a POST from the provider's site, which carries no Lax
+		// The response is a POST from the provider's site, which carries no Lax
 		// cookies.
 		c.logins.sameSite = http.SameSiteNoneMode
 	}

@@ -27,7 +27,7 @@ type clientAuth struct {
 }
 
 // post posts form to one of the provider's endpoints, with the client's
-// authentication, and returns the members of the JSON answer. An error answer
+// authentication, and returns the members of the JSON response. An error response
 // becomes a [*ProviderError]. name is the endpoint's in errors; want is the
 // status of success, beside 200.
 func (p *provider) post(

@@ -174,9 +174,8 @@ func TestClientKeys_ASelfSignedCertificateIsKnownByThem(t *testing.T) {
 	app.signIn(t)
 }
 
-// clientKeyFiles are what a file of client keys may hold: the key that is read,
-// or what is said about the file. What else there is, package internal/jose
-// tests.
+// clientKeyFiles are contents of a file of client keys: each with the key that is
+// read, or the error. Package internal/jose tests the rest.
 func clientKeyFiles(t *testing.T) []clientKeyFile {
 	t.Helper()
 	keys := testKeys()

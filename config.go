@@ -27,7 +27,9 @@ import (
 // how long people stay signed in. Issuer, ClientID, BaseURL, CookieKeys and, for
 // most providers, ClientSecret are required. [New] copies it.
 //
-// Printed, logged or encoded as JSON, it shows no secret.
+// Printed, logged or encoded as JSON, it shows no secret. fmt, however, calls no
+// methods on values in unexported fields: do not print a struct that holds a Config
+// in one.
 type Config struct {
 	// Issuer is the provider's issuer identifier, exactly as the provider
 	// writes it: a trailing slash matters (OIDC Discovery 4.3). It must be an
@@ -62,7 +64,7 @@ type Config struct {
 	// Login is what every login adds to its authentication request. A login's
 	// own options take precedence.
 	Login AuthOptions
-	// OnLogin runs once for each login, when the provider's answers have been
+	// OnLogin runs once for each login, when the provider's responses have been
 	// verified and before the session exists: to set up the account, or to
 	// refuse it by returning an error made with [Refuse]. Any other error fails
 	// the login with [CodeInternal]. r is the callback request. ctx does not end
@@ -110,7 +112,9 @@ func (c Config) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "Config%s", text)
 }
 
-// MarshalJSON returns the settings that hold no secret.
+// MarshalJSON returns Issuer, ClientID, BaseURL, PathPrefix, Scopes, ResponseMode,
+// Registration without its keys, Sessions and Tokens. In place of ClientSecret it says
+// whether there is one, in place of Store its type. It leaves out everything else.
 func (c Config) MarshalJSON() ([]byte, error) {
 	secret := ""
 	if c.ClientSecret != "" {

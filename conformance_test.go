@@ -1,8 +1,8 @@
 package oidcrp_test
 
 // This file is the table of the relying-party modules of the OpenID
-// Foundation's conformance suite, by the suite's names. What happens in a run
-// is in conformance_run_test.go, and what came of it in docs/conformance.md.
+// Foundation's conformance suite, by the suite's names. A run is in
+// conformance_run_test.go, and its results are in docs/conformance.md.
 
 import (
 	"errors"
@@ -142,7 +142,7 @@ var conformanceModules = []conformanceModule{
 
 // notOfferedBecause says why this package leaves out what a module is about.
 var notOfferedBecause = map[string]string{
-	coreModule + "-distributed-claims": "The claims endpoint is a URL of somebody else's choice, " +
+	coreModule + "-distributed-claims": "The claims endpoint is a URL of another party's choice, " +
 		"which a server must not fetch. The login completes, and the references stay in the claims for the app to read.",
 	coreModule + "-nonce-unless-code-flow":   onlyCode,
 	coreModule + "-missing-chash":            onlyCode,
@@ -235,7 +235,7 @@ func endsSessions(s *conformanceShape) {
 	s.usual = commits(fault.LogoutTokenNoTyp, fault.LogoutTokenUnknown)
 }
 
-// endsSessionsPinned names the algorithm as well: the provider announces both,
+// endsSessionsPinned names the algorithm too: the provider announces both,
 // so that without a name either would do.
 func endsSessionsPinned(s *conformanceShape) {
 	endsSessions(s)

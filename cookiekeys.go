@@ -82,7 +82,8 @@ func (k *fixedKeys) check() []error {
 // KeyFile returns a KeySource that reads the keys from a file: 32 bytes each as
 // base64, newest first, separated by commas or white space. The file is read
 // again about once a minute. Replace it by renaming a new file over it, so that
-// no half-written file is read.
+// no half-written file is read. [New] does not read the file; while it is missing,
+// what needs a key answers 503.
 func KeyFile(path string) KeySource { return keyFile(path) }
 
 type keyFile string

@@ -130,7 +130,7 @@ func (c *cookies) putSession(w http.ResponseWriter, name, value string) {
 	c.put(w, name, value, 0, 0)
 }
 
-// keepPrivate keeps an answer that sets the session's cookie out of shared
+// keepPrivate keeps a response that sets the session's cookie out of shared
 // caches, even where the app says nothing about caching.
 func keepPrivate(w http.ResponseWriter) {
 	if w.Header().Get("Cache-Control") == "" {

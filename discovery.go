@@ -299,7 +299,7 @@ func wellKnownURL(issuer string) string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }
 
-// failFetch wraps an error of internal/fetch: as CodeProviderInvalid if the answer
+// failFetch wraps an error of internal/fetch: as CodeProviderInvalid if the response
 // cannot be used, as CodeCanceled if the caller gave up, and otherwise as
 // CodeProviderUnavailable.
 func failFetch(op string, err error) error {

@@ -84,7 +84,7 @@ share one refresh, on all replicas that share the Store.
 
 A logout ends the session here first and then sends the browser to the provider's
 end_session_endpoint. It deletes the cookie from the browser, and records the session
-as ended, so that a copy of the cookie stops working as well. With a Store, every
+as ended, so that a copy of the cookie stops working too. With a Store, every
 replica sees the record within [Sessions.RevocationDelay]. Without one, the record is
 in the memory of the process that handled the logout: elsewhere, and there after a
 restart, a copied cookie works until the session expires. The same holds for a logout

@@ -78,10 +78,10 @@ func TestVerifyIDToken_OpensWhatIsEncrypted(t *testing.T) {
 		{"nothing", encrypted(""), "format"},
 		{"another JWE", encrypted(encrypted(sound)), "format"},
 		{"a JWS without a signature", encrypted(sign(head("none", ""), claims, nil)), "format"},
-		{"a JWS of somebody else", encrypted(sign(head("RS256", "unknown"), claims, testKeys().RSA2)), "kid"},
+		{"a JWS of another signer", encrypted(sign(head("RS256", "unknown"), claims, testKeys().RSA2)), "kid"},
 		{"a JWS that is too large", encrypted(sound + strings.Repeat("A", 256<<10)), "format"},
 		{"a JWS that is not encrypted", sound, "alg"},
-		{"a JWE for somebody else", encryptedFor(t, testKeys().Other.Public(), "ec", "ECDH-ES", "A128GCM", sound), "encryption"},
+		{"a JWE for another client", encryptedFor(t, testKeys().Other.Public(), "ec", "ECDH-ES", "A128GCM", sound), "encryption"},
 		{"a JWE by another algorithm", encryptedFor(t, testKeys().P256.Public(), "ec", "ECDH-ES+A128KW", "A128GCM", sound), "alg"},
 	} {
 		_, err := f.verifyIDToken(t.Context(), m, tt.token, expected)
@@ -114,19 +114,19 @@ func TestUserInfo_OpensWhatIsEncrypted(t *testing.T) {
 		}
 		for _, tt := range []row{
 			{"bare JSON", "application/jwt", encrypted("", bare), bareCheck},
-			{"bare JSON that is said to be a JWT", "application/jwt", encrypted(`,"cty":"JWT"`, bare), bareCheck},
+			{"bare JSON declared as a JWT", "application/jwt", encrypted(`,"cty":"JWT"`, bare), bareCheck},
 			{"bare JSON after a line end", "application/jwt", encrypted("", "\n"+bare), bareCheck},
 			{"a nested JWT", "application/jwt", encrypted(`,"cty":"JWT"`, nested), "ok"},
-			{"a nested JWT that is not said to be one", "application/jwt", encrypted("", nested), "ok"},
+			{"a nested JWT not declared as one", "application/jwt", encrypted("", nested), "ok"},
 			{"a line end after it", "application/jwt; charset=utf-8", encrypted("", nested) + "\r\n", "ok"},
-			{"bare JSON about somebody else", "application/jwt", encrypted("", `{"sub":"bob"}`), otherCheck},
-			{"a nested JWT about somebody else", "application/jwt", encrypted("", a.signed("ES256", map[string]any{"sub": "bob"})), "sub"},
-			{"a nested JWT for somebody else", "application/jwt", encrypted("", a.signed("ES256", map[string]any{"aud": "bob"})), "aud"},
+			{"bare JSON about another person", "application/jwt", encrypted("", `{"sub":"bob"}`), otherCheck},
+			{"a nested JWT about another person", "application/jwt", encrypted("", a.signed("ES256", map[string]any{"sub": "bob"})), "sub"},
+			{"a nested JWT for another client", "application/jwt", encrypted("", a.signed("ES256", map[string]any{"aud": "bob"})), "aud"},
 			{"a nested JWT without a signature", "application/jwt", encrypted("", a.signed("none", nil)), "format"},
 			{"a JWE in a JWE", "application/jwt", encrypted("", encrypted("", bare)), "format"},
 			{"a JWT that is not encrypted", "application/jwt", nested, "alg"},
 			{"bare JSON that is not encrypted", "application/json", bare, "alg"},
-			{"bare JSON that is said to be a JWT and not encrypted", "application/jwt", bare, "alg"},
+			{"bare JSON declared as a JWT and not encrypted", "application/jwt", bare, "alg"},
 		} {
 			claims, err := a.ask(t, 200, tt.mediaType, tt.body)
 			what := fmt.Sprintf("%s, signed %q", tt.what, signed)

@@ -39,8 +39,8 @@ func publicOf(keys []jose.JSONWebKey) (set jose.JSONWebKeySet) {
 	return set
 }
 
-// encryptedSetup is an app whose ID Tokens and UserInfo answers are encrypted
-// with alg, and the latter signed as well if signed is not empty.
+// encryptedSetup is an app whose ID Tokens and UserInfo responses are encrypted
+// with alg, and the latter signed too if signed is not empty.
 func encryptedSetup(alg, enc, userInfoEnc, signed string) setup {
 	return setup{
 		provider: oidctest.Config{Clients: []oidctest.Client{{

@@ -15,8 +15,10 @@ import (
 //
 //	if errors.Is(err, oidcrp.CodeNoSession) { … }
 //
+// errors.As(err, &code), with a variable of type Code, gets the code from any chain.
+//
 // Codes are stable: they appear in logs, in [Trace] events and in the
-// application/problem+json answers, and alerts may rely on them.
+// application/problem+json responses, and alerts may rely on them.
 type Code string
 
 // Error returns the code with the package's name in front.

@@ -88,7 +88,7 @@ type LoginEvent struct {
 	Reason string
 }
 
-// SessionEvent describes what happened to a session.
+// SessionEvent describes a refresh, a refusal or the end of a session.
 type SessionEvent struct {
 	Issuer string
 	// SessionID and Subject are empty where the session could not be read.

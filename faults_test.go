@@ -91,7 +91,7 @@ func refusalOf(t *testing.T, f fault.Fault) oidcrp.Code {
 			return row.code
 		}
 	}
-	t.Fatalf("no code is said for %s: %s", f.Name, f.Doc)
+	t.Fatalf("no code is listed for %s: %s", f.Name, f.Doc)
 	return ""
 }
 
@@ -130,7 +130,7 @@ type faultTrial struct {
 	browser *http.Client
 
 	mu      sync.Mutex
-	refused []oidcrp.Code // what LoginRefused was told; guarded by mu
+	refused []oidcrp.Code // what LoginRefused got; guarded by mu
 }
 
 // newFaultTrial starts the app in the state that the fault needs to show.
@@ -257,7 +257,7 @@ func (f *faultTrial) checkRefusal(t *testing.T, res *http.Response, page string)
 		told = nil // the login before it succeeded
 	}
 	if !slices.Equal(f.refused, told) {
-		t.Errorf("LoginRefused was told %q, want %q", f.refused, told)
+		t.Errorf("LoginRefused got %q, want %q", f.refused, told)
 	}
 }
 

@@ -110,7 +110,7 @@ func (a *testApp) signIn(t testing.TB) *http.Client {
 	return a.provider.SignIn(t, a.URL+"/me", "alice")
 }
 
-// who asks a page of the app who is signed in.
+// who returns who is signed in, as a page of the app reports it.
 func (a *testApp) who(t testing.TB, browser *http.Client, path string) whoAnswer {
 	t.Helper()
 	res, body := get(t, browser, a.URL+path)

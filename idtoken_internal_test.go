@@ -25,7 +25,7 @@ var tokenTime = time.Unix(1_800_000_000, 0)
 func at(d time.Duration) int64 { return tokenTime.Add(d).Unix() }
 
 // testRules are those of the client "client" at https://op.example, which trusts
-// the audience "api" as well.
+// the audience "api" too.
 func testRules() *rules {
 	return &rules{
 		issuer: "https://op.example", clientID: "client", trusted: []string{"api"}, skew: time.Minute,

@@ -202,6 +202,6 @@ func TestInitiate_LeavesTheSessionAlone(t *testing.T) {
 	browser := app.signIn(t)
 	app.initiates(t, browser, "GET", url.Values{"iss": {app.provider.Issuer()}, "login_hint": {"bruno"}})
 	if who := app.who(t, browser, "/me"); who.Sub != "alice" {
-		t.Errorf("%q is signed in after somebody else started a login", who.Sub)
+		t.Errorf("%q is signed in after another party started a login", who.Sub)
 	}
 }

@@ -216,7 +216,7 @@ func (l *logins) openTransaction(name, value string) (*transaction, error) {
 	return t, nil
 }
 
-// A pendingLogin is a login together with the provider's answer to it.
+// A pendingLogin is a login together with the provider's response to it.
 type pendingLogin struct {
 	logins      *logins
 	response    *authenticationResponse
@@ -282,8 +282,8 @@ func (p *pendingLogin) forget(w http.ResponseWriter) {
 	}
 }
 
-// forgetUnread is forget for an answer that read refused: its state must not work
-// again either. In an outage the answer may come again.
+// forgetUnread is forget for a response that read refused: its state must not work
+// again either. In an outage the response may come again.
 func (l *logins) forgetUnread(w http.ResponseWriter, r *http.Request, err error) {
 	params, _ := callbackParameters(r)
 	if name := l.cookieName(params.Get("state")); !outage(err) && l.cookies.has(r, name) {
@@ -291,8 +291,8 @@ func (l *logins) forgetUnread(w http.ResponseWriter, r *http.Request, err error)
 	}
 }
 
-// complete returns the session that follows from the provider's answer. The code
-// is exchanged once, however often the answer arrives. ctx limits only the wait.
+// complete returns the session that follows from the provider's response. The code
+// is exchanged once, however often the response arrives. ctx limits only the wait.
 func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session, error) {
 	l := p.logins
 	if p.lost != nil {

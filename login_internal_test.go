@@ -23,7 +23,7 @@ func TestLogins_TheStateHidesWhatItHolds(t *testing.T) {
 	}
 	other := mustNew(t, func(c *Config) { c.CookieKeys = Keys(testKey(9)) })
 	if _, ok := other.logins.openState(state); ok {
-		t.Error("somebody else's keys open the state")
+		t.Error("another client's keys open the state")
 	}
 	// The same keys on another host: a state is not to be carried over.
 	elsewhere := mustNew(t, func(c *Config) { c.BaseURL = "https://other.example" })

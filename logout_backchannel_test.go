@@ -232,7 +232,7 @@ func TestBackchannel_Requests(t *testing.T) {
 		{"LOGOUT_TOKEN", "POST", "", form, "LOGOUT_TOKEN=" + token(), 400},
 		{"no type", "POST", "", "", "logout_token=" + token(), 400},
 		{"JSON", "POST", "", "application/json", `{"logout_token":"` + token() + `"}`, 400},
-		{"a form said to be text", "POST", "", "text/plain", "logout_token=" + token(), 400},
+		{"a form declared as text", "POST", "", "text/plain", "logout_token=" + token(), 400},
 		{"a form in parts", "POST", "", "multipart/form-data; boundary=x",
 			"--x\r\nContent-Disposition: form-data; name=\"logout_token\"\r\n\r\n" + token() + "\r\n--x--\r\n", 400},
 		{"a broken form", "POST", "", form, "logout_token=" + token() + "&x=%zz", 400},
@@ -359,7 +359,7 @@ func TestBackchannel_EndsTheRightSessions(t *testing.T) {
 			end("", sid)
 			want("a session that has gone already", false, true, true)
 			end("alice", a.sid(t, bruno))
-			want("a sid of somebody else", false, true, false)
+			want("a sid of another person", false, true, false)
 
 			a.clock.Advance(time.Second)
 			one, bruno = start("alice"), start("bruno")
@@ -478,7 +478,7 @@ func TestBackchannel_WhileTheProviderIsDown(t *testing.T) {
 	}
 }
 
-// Whoever knows the endpoint can send anything; the provider must not notice.
+// Anyone who knows the endpoint can send anything; the provider must not notice.
 func TestBackchannel_ForgedTokensDoNotReachTheProvider(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})

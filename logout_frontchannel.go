@@ -10,7 +10,7 @@ import (
 // handleFrontchannelLogout ends the session of the browser that loads it, if iss
 // and sid are those of the session (Front-Channel Logout 3). This works only if
 // the browser sends this app's cookies from a frame in the provider's page. The
-// answer is always the same, and any site may frame it. A request without iss and
+// response is always the same, and any site may frame it. A request without iss and
 // sid changes nothing, or any site could log people out.
 func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {

@@ -53,9 +53,9 @@ func TestFrontchannel_EndsTheSessionOfIssAndSID(t *testing.T) {
 			t.Errorf("%T: signed in afterwards: %t", store, a.signedIn(t, browser))
 		}
 		if !a.signedIn(t, elsewhere) {
-			t.Errorf("%T: another session was ended as well", store)
+			t.Errorf("%T: another session was ended too", store)
 		}
-		// Whoever copied the cookie is signed out, too.
+		// A copy of the cookie stops working too.
 		if res, body := a.asks(t, http.DefaultClient, "GET", "/me", stolen); res.StatusCode != 401 {
 			t.Errorf("%T: the old cookie is answered with %s\n%s", store, res.Status, body)
 		}
@@ -117,7 +117,7 @@ func TestFrontchannel_WithoutACookie(t *testing.T) {
 	browser := a.signIn(t)
 	query := "?" + url.Values{"iss": {a.provider.Issuer()}, "sid": {a.sid(t, browser)}}.Encode()
 	if res := a.frame(t, http.DefaultClient, query); len(res.Cookies()) > 0 || !a.signedIn(t, browser) {
-		t.Errorf("somebody without the session ended it: %v", res.Header)
+		t.Errorf("a browser without the session ended it: %v", res.Header)
 	}
 }
 

@@ -40,7 +40,7 @@ func TestRevoke_EndsTheSessionOnAllReplicas(t *testing.T) {
 				one.clock.Advance(one.sessions.settings.RevocationDelay)
 				one.wantNoSession(t, "on the other replica", requestWith(copied...))
 				for _, c := range []*offlineClient{one, two} {
-					c.wantSession(t, "somebody else's", requestWith(others...))
+					c.wantSession(t, "another person's", requestWith(others...))
 				}
 				one.clock.Advance(time.Millisecond)
 				again := one.start(t)
@@ -72,14 +72,14 @@ func TestRevoke_OneSessionDependsOnNoClock(t *testing.T) {
 	}
 }
 
-// An answer that was on its way sets the cookies of a session in use again.
+// A response that was on its way sets the cookies of a session in use again.
 func TestEndSession_OutlastsTheAnswersToEarlierRequests(t *testing.T) {
 	t.Parallel()
 	for what, keep := range keptIn {
 		c := newOfflineClient(t, keep)
 		for how, leave := range map[string]func(http.ResponseWriter, *http.Request) error{
 			"signed out": c.EndSession,
-			"somebody else signed in": func(w http.ResponseWriter, r *http.Request) error {
+			"another person signed in": func(w http.ResponseWriter, r *http.Request) error {
 				return c.StartSession(w, r, madeSession(c.Client, `{"iss":"https://op.example","sub":"bruno"}`, ""))
 			},
 		} {

@@ -28,7 +28,7 @@ func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 	}{
 		{"a form of the app", "POST", []string{sameOrigin, "Origin: APP"}, true},
 		{"a form of the app in a browser without Fetch Metadata", "POST", []string{"Origin: APP"}, true},
-		{"a client that is no browser", "POST", nil, true},
+		{"a client that is not a browser", "POST", nil, true},
 		{"a form of another site", "POST", []string{crossSite, "Origin: https://evil.example"}, false},
 		{"a form of a sibling site", "POST", []string{sameSite, "Origin: http://sibling.example"}, false},
 		{"a form of another site in a browser without Fetch Metadata", "POST", []string{"Origin: https://evil.example"}, false},

@@ -42,7 +42,7 @@ func logoutTokenRows(c *offlineClient) []logoutTokenRow {
 	return []logoutTokenRow{
 		{"nothing unusual", "x", 1, ""},
 		{"an aud that is an array", "aud", []string{"app"}, ""},
-		{"another audience as well", "aud", []string{"app", "other"}, "aud"},
+		{"a second audience", "aud", []string{"app", "other"}, "aud"},
 		{"no aud", "aud", absent, "aud"},
 		{"an empty aud", "aud", []string{}, "aud"},
 		{"an aud in upper case", "aud", "APP", "aud"},
@@ -72,7 +72,7 @@ func logoutTokenRows(c *offlineClient) []logoutTokenRow {
 		{"an event of null", "events", event(nil), "events"},
 		{"an event of true", "events", event(true), "events"},
 		{"an event with members", "events", event(map[string]any{"reason": "x"}), ""},
-		{"another event as well", "events", map[string]any{logoutTokenEvent: map[string]any{}, "urn:x": nil}, ""},
+		{"a second event", "events", map[string]any{logoutTokenEvent: map[string]any{}, "urn:x": nil}, ""},
 		{"an event in upper case", "events", map[string]any{strings.ToUpper(logoutTokenEvent): map[string]any{}}, "events"},
 		{"a nonce", "nonce", "n", "nonce"},
 		{"an empty nonce", "nonce", "", "nonce"},

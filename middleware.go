@@ -19,7 +19,7 @@ import (
 func (c *Client) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if handler := c.ownHandler(r.URL.Path); handler != nil {
-			// These answers are for one browser only, and the callback's URL must
+			// These responses are for one browser only, and the callback's URL must
 			// not be sent on as a referrer.
 			w.Header().Set("Cache-Control", "no-store")
 			w.Header().Set("Referrer-Policy", "no-referrer")
@@ -63,15 +63,15 @@ func (c *Client) owns(path string) bool { return c.ownHandler(path) != nil }
 
 // RequireLogin lets a request through to next if a person is signed in and
 // meets [AuthOptions.RequireACR] of [Config.Login] if that is set. Otherwise the
-// answer suits the request: a page load goes to the provider and comes back to
+// response suits the request: a page load goes to the provider and comes back to
 // the same page; a request by script gets 401 with an application/problem+json
 // body whose login_url leads to the sign-in; htmx gets 401 with HX-Redirect; a
 // WebSocket or event stream gets 401 before it starts; a form post gets a page
 // that offers to sign in.
 //
-// Also wrap the app with [Client.Middleware]: it answers when the browser
-// comes back from the provider. What next answers may not be stored by caches,
-// unless it sets its own Cache-Control.
+// The app must be wrapped with [Client.Middleware] too, which handles the browser's
+// return from the provider. Caches may not store the response of next, unless it
+// sets its own Cache-Control.
 func (c *Client) RequireLogin(next http.Handler) http.Handler { return c.Require()(next) }
 
 // Require is RequireLogin with requirements. A session that does not meet one
@@ -105,9 +105,10 @@ func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Ha
 	}
 }
 
-// Check is the decision of Require without its answer, for gRPC, GraphQL, and
-// rules that depend on more than the route: it returns the session of r if it
-// meets every requirement. It works with or without Middleware.
+// Check is the decision of Require without its response, for Connect, GraphQL, and
+// rules about single objects: it returns the session of r if it meets every
+// requirement. It works with or without Middleware. Unlike Require, it sets neither
+// Cache-Control nor Vary, and does not run [Config.Validate].
 //
 // Its errors are [*Error] with [CodeNoSession], [CodeRequirementUnmet], one of
 // an outage ([CodeStoreUnavailable], [CodeCookieKeysUnavailable],
@@ -141,7 +142,7 @@ func (c *Client) decide(found *requestSession, d demand) (*Session, error) {
 
 // ServeError answers r with an error of this package as the Client's own handlers
 // do: with a page, or with application/problem+json for a script. If a login may
-// resolve an error of [Client.Check], the answer is that of [Client.Require]: a
+// resolve an error of [Client.Check], the response is that of [Client.Require]: a
 // page load goes to the login and comes back.
 func (c *Client) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
@@ -177,7 +178,7 @@ func (c *Client) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // sendToLogin answers a request that cannot follow a redirect to the provider: the
-// answer contains the path where a login starts.
+// response contains the path where a login starts.
 func (c *Client) sendToLogin(w http.ResponseWriter, r *http.Request, stepUp string, cause error) {
 	p := c.errorPage(r, cause)
 	p.Status = http.StatusUnauthorized // a new login may help

@@ -20,9 +20,9 @@ import (
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
-// Who asks, and what they get on /tab/1?q=1 without being signed in: a redirect
-// to the provider, a page that offers to sign in, or a refusal in JSON whose
-// login_url leads back to the page that asked.
+// askers are the senders of a request for /tab/1?q=1 without a session, and what
+// they get: a redirect to the provider, a page that offers to sign in, or a refusal
+// in JSON whose login_url leads back to the page that asked.
 var askers = []struct {
 	what, method string
 	headers      []string
@@ -482,8 +482,8 @@ func TestRequire_MaxAgeStepsUpAgainWhenItHasPassed(t *testing.T) {
 	}
 }
 
-// A login cannot be eidas1 and eidas2 at once. Whoever meets such routes ends
-// on a page, at the latest when each has been tried.
+// A login cannot be eidas1 and eidas2 at once. A person who meets such routes
+// ends on a page, at the latest when each has been tried.
 func TestRequire_ContradictingRoutesDoNotLoop(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice"}, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
@@ -574,7 +574,7 @@ func TestRequire_AScriptDoesNotLoop(t *testing.T) {
 		}
 		get(t, browser, app.URL+jsonMember(t, body, "login_url"))
 	}
-	t.Error("five step-ups later the script is still told to step up")
+	t.Error("five step-ups later the script is still asked to step up")
 }
 
 func TestRequire_AFormThatNeedsAStepUpGetsAPage(t *testing.T) {
@@ -671,7 +671,7 @@ func TestCheck_DecidesAsRequireDoes(t *testing.T) {
 	}
 }
 
-// What Check refuses, ServeError answers as Require does, for everybody who asks.
+// What Check refuses, ServeError answers as Require does, for every kind of sender.
 func TestServeError_AnswersARefusalOfCheckAsRequireDoes(t *testing.T) {
 	t.Parallel()
 	admin := oidcrp.Claim("roles", "admin")

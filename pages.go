@@ -88,7 +88,7 @@ type Page struct {
 	// writes application/problem+json.
 	Script bool
 	// Detail is the app's own explanation, if any: the Explain of a [Requirement],
-	// or that of [Refuse]. It is the detail of a problem+json answer, and is also
+	// or that of [Refuse]. It is the detail of a problem+json response, and is also
 	// in Paragraphs.
 	Detail string
 	// Requirement is the Name of the [Requirement] that is not met, if any.
@@ -99,7 +99,7 @@ type Page struct {
 // gave up. It reaches no browser and does not count as an outage.
 const statusClientClosedRequest = 499
 
-// statusOf returns the HTTP status of an answer about a code.
+// statusOf returns the HTTP status of a response about a code.
 func statusOf(code Code) int {
 	switch code {
 	case CodeNoSession, CodeLoginRequired:
@@ -392,7 +392,7 @@ func writeProblemJSON(w http.ResponseWriter, r *http.Request, p *Page) {
 	write(w, r, p.Status, body)
 }
 
-// write sends an answer that caches must not store.
+// write sends a response that caches must not store.
 func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")

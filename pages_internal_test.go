@@ -59,7 +59,7 @@ func TestErrorPage_IsWellFormed(t *testing.T) {
 var metaElement = regexp.MustCompile(`<meta ([^>]*)>`)
 
 // wantPage checks what every page has. The pages are written so that they are
-// XML as well, apart from meta, which HTML does not close.
+// XML too, apart from meta, which HTML does not close.
 func wantPage(t *testing.T, what string, w *httptest.ResponseRecorder, status int, lang string) {
 	t.Helper()
 	body := w.Body.String()

@@ -30,7 +30,7 @@ type Tokens struct {
 	// again, as Client.Refresh always does. If false, the claims stay as they
 	// are.
 	RefreshUserInfo bool
-	// RefreshFailure says what happens to a session that Middleware cannot
+	// RefreshFailure is how Middleware treats a session that it cannot
 	// refresh. The zero value is KeepSession.
 	RefreshFailure RefreshFailure
 }
@@ -180,7 +180,7 @@ func (f *refresher) alone(ctx context.Context, k kept) (refreshed, error) {
 	return refreshed{session: newer}, nil
 }
 
-// refresh uses the refresh token, checks the answer, and saves the result.
+// refresh uses the refresh token, checks the response, and saves the result.
 func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	s := k.session
 	m, err := f.flow.provider.metadata(ctx)

@@ -13,8 +13,8 @@ import (
 	"github.com/oidcrp/oidcrp/internal/fetch"
 )
 
-// RefreshFailure says what happens to a session whose tokens [Client.Middleware]
-// cannot refresh.
+// RefreshFailure is how [Client.Middleware] treats a session whose tokens it cannot
+// refresh.
 type RefreshFailure int
 
 const (

@@ -255,7 +255,7 @@ func TestTogether_WhatIsStaleIsNotRefreshedAgain(t *testing.T) {
 	}
 }
 
-// Middleware refreshed the tokens alone; then somebody wants new claims, too.
+// Middleware refreshed the tokens alone; then a caller wants new claims too.
 func TestTogether_ClaimsAfterTokens(t *testing.T) {
 	t.Parallel()
 	for in := range keptIn {
@@ -299,7 +299,7 @@ func TestTogether_TakesWhatAnotherReplicaGotMeanwhile(t *testing.T) {
 	}
 }
 
-// UserInfo is about somebody else. The tokens are good all the same, and the old
+// UserInfo is about another person. The tokens are good nevertheless, and the old
 // refresh token is spent.
 func TestTogether_RefusedUserInfoLeavesTheOldClaims(t *testing.T) {
 	t.Parallel()

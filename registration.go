@@ -55,20 +55,21 @@ type Registration struct {
 	// false, that happens only where the provider requires it.
 	RequirePushedAuthorizationRequests bool
 
-	// IDTokenSignedResponseAlg and UserInfoSignedResponseAlg are the only
-	// algorithms that are then accepted. If the first is empty, the asymmetric
-	// algorithms that the provider advertises. If the second is empty, UserInfo
-	// may be JSON, or a JWT signed like the ID Token; if set, plain JSON is
+	// IDTokenSignedResponseAlg and UserInfoSignedResponseAlg state how the provider
+	// signs the ID Token and UserInfo. If set, each is the only algorithm accepted
+	// for its token. If the first is empty, the asymmetric
+	// algorithms that the provider advertises are accepted. If the second is empty,
+	// UserInfo may be JSON, or a JWT signed like the ID Token; if set, plain JSON is
 	// refused. HS256, HS384 and HS512 are accepted only when named here; the key
 	// is the bytes of ClientSecret. "none" is never accepted.
 	IDTokenSignedResponseAlg  string
 	UserInfoSignedResponseAlg string
-	// IDTokenEncryptedResponseAlg and IDTokenEncryptedResponseEnc, and the same
-	// for UserInfo, are the encryption. With an Alg, a response that is not
-	// encrypted with it is refused; without one, an encrypted response is.
-	// RSA-OAEP, RSA-OAEP-256, ECDH-ES and its A*KW forms take a key of
-	// ClientKeys; A*KW, A*GCMKW and dir one derived from ClientSecret (OIDC Core
-	// 10.2). If Enc is empty, A128CBC-HS256.
+	// IDTokenEncryptedResponseAlg and IDTokenEncryptedResponseEnc, and the same two
+	// for UserInfo, state how the provider encrypts the ID Token and UserInfo. With
+	// an Alg, a response that is not encrypted with it is refused; without one, an
+	// encrypted response is. RSA-OAEP, RSA-OAEP-256, ECDH-ES and its A*KW forms take
+	// a key of ClientKeys; A*KW, A*GCMKW and dir one derived from ClientSecret (OIDC
+	// Core 10.2). If Enc is empty, A128CBC-HS256.
 	IDTokenEncryptedResponseAlg, IDTokenEncryptedResponseEnc   string
 	UserInfoEncryptedResponseAlg, UserInfoEncryptedResponseEnc string
 

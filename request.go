@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A requestKind is the kind of answer that the sender of a request can use.
+// A requestKind is the kind of response that the sender of a request can use.
 type requestKind int
 
 const (
@@ -37,7 +37,7 @@ func kindOf(r *http.Request) requestKind {
 	return submission
 }
 
-// isPartOfPage reports whether the answer is an image, a style and the like. Apps
+// isPartOfPage reports whether the response is an image, a style and the like. Apps
 // let shared caches store those, and a cache that stores a session's cookie with
 // one of them would send it to other people.
 func isPartOfPage(h http.Header) bool {
@@ -48,7 +48,7 @@ func isPartOfPage(h http.Header) bool {
 	return false
 }
 
-// isForeignFrame reports whether the answer is for a frame in another site's page.
+// isForeignFrame reports whether the response is for a frame in another site's page.
 // Browsers withhold the session's cookie there, so a login cannot succeed.
 func isForeignFrame(h http.Header) bool {
 	switch h.Get("Sec-Fetch-Dest") {

@@ -18,7 +18,7 @@ import (
 // for one provider can make its own.
 type Requirement struct {
 	// Name says what is required, such as `acr "eidas2" or "eidas3"`. It appears
-	// in the log and in answers to scripts, and identifies the requirement: two
+	// in the log and in responses to scripts, and identifies the requirement: two
 	// that differ must not share it. It is required: Require panics without it.
 	Name string
 	// Met reports whether the session meets the requirement at the time now. It

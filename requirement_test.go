@@ -123,7 +123,7 @@ func TestDemand_KeyNamesTheRequirements(t *testing.T) {
 }
 
 // The latest steps up are remembered, so that routes that contradict each other do
-// not send the browser in circles.
+// not send the browser in a loop.
 func TestDemand_RemembersTheLatestStepsUp(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -156,8 +156,8 @@ func (s *Session) LogValue() slog.Value {
 		slog.String("id", s.ID()), slog.String("iss", s.Issuer()), slog.String("sub", s.Subject()))
 }
 
-// Issuer and Subject together identify the account (OIDC Core 5.7): key your
-// own data by both. An e-mail address changes owner and spelling.
+// Issuer is the ID Token's iss. With Subject, it identifies the account (OIDC Core
+// 5.7): key your own data by both. An e-mail address changes owner and spelling.
 func (s *Session) Issuer() string { return s.facts().Issuer }
 
 // Subject is the ID Token's sub, unique at its Issuer.

@@ -23,7 +23,7 @@ type requestSession struct {
 	refresher *refresher // of the Client that looked it up; nil for ContextWithSession
 
 	// renewOn refreshes the tokens of a session in cookies, if they are about to
-	// expire, and sets its cookies on the answer to the request. It is nil for
+	// expire, and sets its cookies on the response to the request. It is nil for
 	// other sessions.
 	renewOn func(context.Context) error
 	mu      sync.Mutex // held by renewOn
@@ -35,7 +35,7 @@ func (found *requestSession) lose(why error) {
 	found.none = why
 }
 
-// renewEarly refreshes a session in cookies, which must happen before the answer
+// renewEarly refreshes a session in cookies, which must happen before the response
 // begins.
 func (found *requestSession) renewEarly(ctx context.Context) error {
 	if found.renewOn == nil {

@@ -75,7 +75,7 @@ func TestDecide_BlockedIsNotSignedOut(t *testing.T) {
 	}
 }
 
-// A session that ended during its request is over for the rest of it.
+// A session that ended during its request is over for every later lookup.
 func TestLose_EndsTheRequestsSession(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)

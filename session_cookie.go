@@ -76,7 +76,7 @@ func (k *cookieKeeper) deliver(w http.ResponseWriter, r *http.Request, s *Sessio
 }
 
 // end marks the session in r's cookies as over, unless next belongs to the same
-// person. Deleting the cookies is not enough: the answer to an earlier request may
+// person. Deleting the cookies is not enough: the response to an earlier request may
 // set them again, and they may have been copied.
 func (k *cookieKeeper) end(r *http.Request, next *Session) error {
 	held, err := k.load(r)
@@ -99,7 +99,7 @@ func (k *cookieKeeper) update(ctx context.Context, held kept, next *Session) err
 	if err != nil {
 		return err
 	}
-	// The answer to an earlier request may still set the old cookie again.
+	// The response to an earlier request may still set the old cookie again.
 	keep := max(once.Memory, next.tokens.Expiry.Sub(k.now()))
 	return k.shared.set(ctx, name, []byte(sealed), min(keep, k.settings.Lifetime))
 }

@@ -253,7 +253,7 @@ func FuzzSessionCookie(f *testing.F) {
 		}
 		held, err := c.sessions.keeper.load(r)
 		if err != nil {
-			t.Errorf("an error that is no outage: %v", err)
+			t.Errorf("an error that is not an outage: %v", err)
 		}
 		if s := held.session; s != nil && s.Subject() != "alice" {
 			t.Errorf("a session that this client never sealed: %q", s.Subject())

@@ -114,7 +114,7 @@ type keeper interface {
 	// deliver sets the cookies on w that an updated session needs.
 	deliver(w http.ResponseWriter, r *http.Request, s *Session) error
 	// onServer reports whether the sessions are kept in the Store: they can then
-	// change after an answer has begun, and an idle one ends with its entry.
+	// change after a response has begun, and an idle one ends with its entry.
 	onServer() bool
 }
 

@@ -206,7 +206,8 @@ func parseSessionMarks(text string) (k sessionMarks, ok bool) {
 	return k, true
 }
 
-// recently knows the sessions that were found without a mark within delay.
+// recently remembers keys for delay: those of the sessions that were found without a
+// mark.
 type recently struct {
 	delay time.Duration
 

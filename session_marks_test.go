@@ -93,7 +93,7 @@ func TestMarks_ASessionWithoutSIDEndsWithAnyOfThePerson(t *testing.T) {
 	}
 	end("bruno")
 	if got := app.who(t, browser, "/"); got.Sub != "alice" {
-		t.Errorf("after somebody else's logout: %+v", got)
+		t.Errorf("after another person's logout: %+v", got)
 	}
 	end("alice")
 	if got := app.who(t, browser, "/"); got.Sub != "" {

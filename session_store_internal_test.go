@@ -102,8 +102,8 @@ func TestStoreKeeper_AStolenStoreHoldsNoSession(t *testing.T) {
 	}
 }
 
-// Whoever can write to the Store cannot put one person's session in the place of
-// another's.
+// A party that can write to the Store cannot put one person's session in the place
+// of another's.
 func TestStoreKeeper_AValueIsGoodForItsHandleOnly(t *testing.T) {
 	t.Parallel()
 	store := newMemoryStore(0, time.Now)
@@ -348,7 +348,7 @@ func TestStoreKeeper_LeavesAStoreThatHangsAloneForAMoment(t *testing.T) {
 }
 
 // A browser that goes away while the Store hangs says nothing about the Store, and
-// is no outage in the log.
+// is not logged as an outage.
 func TestStoreKeeper_ACanceledRequestIsNoOutage(t *testing.T) {
 	t.Parallel()
 	store := NewHookStore(nil)
@@ -418,14 +418,14 @@ func TestStoreKeeper_TheMarksInACookieAreOnlyAHint(t *testing.T) {
 	s := madeSession(one.Client, aliceClaims, "")
 	cookie := one.startSession(t, s)[0]
 	innocent := one.startSession(t, madeSession(one.Client, `{"iss":"https://op.example","sub":"bruno"}`, ""))[0]
-	two.wantSession(t, "somebody else", requestWith(innocent))
+	two.wantSession(t, "another person", requestWith(innocent))
 	if err := one.RevokeSession(t.Context(), s.ID()); err != nil {
 		t.Fatal(err)
 	}
 	handle, touched := handleOf(t, cookie), fmt.Sprint(one.clock.Now().Unix())
 	theirs := innocent.Value[strings.LastIndexByte(innocent.Value, '.'):]
 	zero := "." + sessionMarks{}.String()
-	for what, hint := range map[string]string{"none": "", "somebody else's": theirs, "zero": zero} {
+	for what, hint := range map[string]string{"none": "", "another person's": theirs, "zero": zero} {
 		forged := &http.Cookie{Name: cookie.Name, Value: handle + "." + touched + hint}
 		if handleOf(t, forged) != handle {
 			t.Fatalf("%s is not taken for a cookie of ours", what)

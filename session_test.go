@@ -98,7 +98,7 @@ func argumentsFor(t *testing.T, method reflect.Method) []reflect.Value {
 func TestSession_MethodsOfNilReturnZeroValues(t *testing.T) {
 	t.Parallel()
 	var none *oidcrp.Session
-	// What is no zero value says that there is no session.
+	// A result other than the zero value states that there is no session.
 	says := map[string]func(result any) bool{
 		"Claims":   func(result any) bool { return errors.Is(result.(error), oidcrp.CodeNoSession) },
 		"LogValue": func(result any) bool { return len(result.(slog.Value).Group()) == 0 },

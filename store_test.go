@@ -352,8 +352,8 @@ func TestBreaker_CallersThatGoAwayDoNotCount(t *testing.T) {
 	})
 }
 
-// A call that began before the breaker opened, and returns in time, is no proof that
-// the store is back.
+// A call that began before the breaker opened, and returns in time, does not prove
+// that the store is back.
 func TestBreaker_AnEarlierCallDoesNotCloseIt(t *testing.T) {
 	t.Parallel()
 	clock := newTestClock()

@@ -121,7 +121,7 @@ func callbackParameters(r *http.Request) (url.Values, error) {
 	return r.PostForm, nil
 }
 
-// checkResponseIssuer is RFC 9207 section 2.4: it refuses the answer of another
+// checkResponseIssuer is RFC 9207 section 2.4: it refuses the response of another
 // provider.
 func (f *flow) checkResponseIssuer(ctx context.Context, response *authenticationResponse) error {
 	if response.hasIss {
@@ -180,7 +180,7 @@ func (f *flow) exchange(ctx context.Context, m *Metadata, code, verifier string)
 
 // requestTokens sends a request to the token endpoint.
 //
-// It does not use oauth2.Config.Exchange, because x/oauth2 reads the answer with
+// It does not use oauth2.Config.Exchange, because x/oauth2 reads the response with
 // encoding/json (names in any case, the last duplicate wins) or as a form, puts
 // the whole body into its error, and cannot add a client assertion to a refresh.
 // Pushed authorization requests and revocation need the same client

@@ -1,6 +1,6 @@
 package oidcrp
 
-// This file calls the UserInfo endpoint (OIDC Core 5.3) and accepts its answer
+// This file calls the UserInfo endpoint (OIDC Core 5.3) and accepts its response
 // as JSON or as a signed JWT.
 
 import (
@@ -73,7 +73,7 @@ func (f *flow) userInfoAccept() string {
 	return "application/json, application/jwt;q=0.5"
 }
 
-// userInfoError reads an error answer: from the WWW-Authenticate header (RFC 6750
+// userInfoError reads an error response: from the WWW-Authenticate header (RFC 6750
 // section 3), or from the body as at the other endpoints.
 func userInfoError(answer *fetch.Response) error {
 	if code := bearerError(answer.Header); code != "" {
@@ -93,7 +93,7 @@ func bearerError(header http.Header) string {
 	return ""
 }
 
-// userInfoClaims returns the answer's JSON, verified first if it is a JWT.
+// userInfoClaims returns the response's JSON, verified first if it is a JWT.
 func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Response) ([]byte, error) {
 	switch answer.MediaType {
 	case "application/json":
@@ -108,8 +108,8 @@ func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Re
 		if err != nil {
 			return nil, fail("userinfo", CodeUserInfoRefused, err)
 		}
-		// The content decides whether an encrypted answer is signed, whatever the
-		// header's cty is. An answer that is not encrypted must be a signed JWT.
+		// The content decides whether an encrypted response is signed, whatever the
+		// header's cty is. A response that is not encrypted must be a signed JWT.
 		if f.registration.UserInfoEncryptedResponseAlg != "" && strings.HasPrefix(strings.TrimSpace(inner), "{") {
 			return f.plainUserInfo([]byte(inner))
 		}
@@ -128,7 +128,7 @@ func (f *flow) plainUserInfo(claims []byte) ([]byte, error) {
 	return claims, nil
 }
 
-// verifyUserInfo verifies a signed answer (OIDC Core 5.3.2, 5.3.4): its signature,
+// verifyUserInfo verifies a signed response (OIDC Core 5.3.2, 5.3.4): its signature,
 // iss and aud, and exp if there is one.
 func (f *flow) verifyUserInfo(ctx context.Context, m *Metadata, compact string) ([]byte, error) {
 	algs := f.rules.idTokenAlgs(m)
@@ -145,7 +145,7 @@ func (f *flow) verifyUserInfo(ctx context.Context, m *Metadata, compact string) 
 	return payload, nil
 }
 
-// checkUserInfo checks the claims that protect a signed answer.
+// checkUserInfo checks the claims that protect a signed response.
 func (ru *rules) checkUserInfo(payload []byte) error {
 	members, err := strictjson.Object(payload)
 	if err != nil {

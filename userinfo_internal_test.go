@@ -105,7 +105,7 @@ func TestUserInfo_AsJSON(t *testing.T) {
 		{"with a null", "application/json", `{"sub":"alice","x":null}`, `{"sub":"alice","x":null}`, ""},
 
 		{"about another", "application/json", `{"sub":"mallory"}`, "", "sub"},
-		{"about somebody in capitals", "application/json", `{"sub":"ALICE"}`, "", "sub"},
+		{"about a sub in capitals", "application/json", `{"sub":"ALICE"}`, "", "sub"},
 		{"with SUB in capitals", "application/json", `{"SUB":"alice"}`, "", "sub"},
 		{"without sub", "application/json", `{"email":"alice@example.org"}`, "", "sub"},
 		{"with sub null", "application/json", `{"sub":null}`, "", "sub"},

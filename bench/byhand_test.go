@@ -154,7 +154,7 @@ func (h *byHand) exchange(ctx context.Context, code string, login *handLogin) (*
 		return nil, err
 	}
 	if !same(info.Subject, idToken.Subject) {
-		return nil, errors.New("UserInfo about somebody else")
+		return nil, errors.New("UserInfo about another person")
 	}
 	session := &handSession{Subject: idToken.Subject, IDToken: raw}
 	return session, info.Claims(&session.Claims)

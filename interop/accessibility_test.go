@@ -15,7 +15,7 @@ import (
 	pc "github.com/oidcrp/oidcrp/proconnect"
 )
 
-// TestAxeFindsWhatIsWrong: the engine runs, and it is not easily pleased.
+// TestAxeFindsWhatIsWrong: the engine runs, and reports the faults of a bad page.
 func TestAxeFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	b := newChromium(t)

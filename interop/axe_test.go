@@ -115,8 +115,8 @@ func (b *tab) prefer(language string) {
 	}))
 }
 
-// wantAccessible holds the page against axe's rules, in every look, and without scrolling sideways,
-// also in the reader's own styles.
+// wantAccessible checks the page against axe's rules in every look, and that it does not scroll
+// sideways, even with the reader's own styles.
 func (b *tab) wantAccessible(name string) {
 	b.t.Helper()
 	for _, l := range looks {

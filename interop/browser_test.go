@@ -136,7 +136,7 @@ func (b *tab) backTo(address string) {
 	b.wait("to leave "+from, func(address string) bool { return address != from })
 }
 
-// site is an app with a provider, as somebody in front of a browser sees it.
+// site is an app with a provider, as a person with a browser sees it.
 type site struct {
 	base string
 	// The buttons that sign in at the provider, and out where it asks.
@@ -172,8 +172,8 @@ func (s site) signIn(b *tab, path string) {
 	}
 }
 
-// TestChromium goes the way of a person through every provider: a protected page, a click, the
-// page, sign out, and the back button.
+// TestChromium does what a person does, with every provider: it opens a protected page, signs in,
+// reads the page, signs out, and presses the back button.
 func TestChromium(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{proconnect, modern, embedded} {

@@ -45,7 +45,7 @@ func (r *redis) start(t testing.TB) {
 
 func (r *redis) answers() bool { return r.command("PING") == "+PONG" }
 
-// empty makes the server forget everything.
+// empty deletes all data of the server.
 func (r *redis) empty(t testing.TB) {
 	t.Helper()
 	if answer := r.command("FLUSHALL"); answer != "+OK" {
@@ -113,8 +113,8 @@ func (c *cluster) restart(t testing.TB, i int) {
 	c.copies[i] = startBuild(t, c.program, c.copies[i].base, c.env)
 }
 
-// balancer hands requests out to the copies in turn, whoever they come from. Like other load
-// balancers it gives a request that a copy does not answer to the next one, if it may be repeated.
+// balancer sends requests to the copies in turn, without regard to the client. Like other load
+// balancers, it sends a request that a copy does not answer to the next one, if it may be repeated.
 type balancer struct {
 	base  string
 	hosts []string    // set before open

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// person is somebody with a browser. Several requests may be under way at once.
+// person is a person with a browser. Several requests may be in progress at once.
 type person struct {
 	sub    string
 	client *http.Client
@@ -121,7 +121,7 @@ func (c *crowd) report() {
 	}
 }
 
-// get asks for a page: as a script does, or as somebody who opens it.
+// get requests a page: as a script does, or as a person does who opens it.
 func (p *person) get(address string, navigate bool) (*http.Response, string, error) {
 	req, err := http.NewRequest(http.MethodGet, address, nil)
 	if err != nil {
@@ -186,7 +186,7 @@ func (p *person) judge(ph phase, res *http.Response, body string, took time.Dura
 	return fmt.Errorf("%s got %d\n%s", p.sub, res.StatusCode, body)
 }
 
-// whoami is what /api/me says, whoever asks.
+// whoami is the response of /api/me.
 func (p *person) whoami(address string) (me who, err error) {
 	res, body, err := p.get(address, false)
 	if err == nil && res.StatusCode != http.StatusOK {
@@ -198,7 +198,7 @@ func (p *person) whoami(address string) (me who, err error) {
 	return me, err
 }
 
-// status is what /api/me answers to somebody who may be signed out. It is not judged.
+// status is the status of /api/me for a person who may be signed out. It is not judged.
 func (p *person) status(address string) (int, error) {
 	res, _, err := p.get(address, false)
 	if err != nil {
@@ -207,7 +207,7 @@ func (p *person) status(address string) (int, error) {
 	return res.StatusCode, nil
 }
 
-// home asks for the public page, which is there whatever happens.
+// home requests the public page, which must always be served.
 func (p *person) home() {
 	began, start := p.crowd.now(), time.Now()
 	res, body, err := p.get(p.crowd.base+"/", true)
@@ -236,8 +236,8 @@ var (
 	loginInteraction = regexp.MustCompile(`<input type="hidden" name="interaction" value="([^"]*)">`)
 )
 
-// begin opens /me, which leads to the provider's login page, or to nothing more to do when the
-// provider still knows the person.
+// begin opens /me, which leads to the provider's login page, or straight back to /me when the
+// person still has a session at the provider.
 func (p *person) begin() error {
 	began, start := p.crowd.now(), time.Now()
 	res, body, err := p.get(p.crowd.base+"/me", true)

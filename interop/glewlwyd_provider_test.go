@@ -119,7 +119,7 @@ func newGlewlwydAdmin(t testing.TB, origin string) *glewlwydAdmin {
 }
 
 // allowLogoutURIs lets clients have post_logout_redirect_uris, which the package's configuration
-// forgets.
+// leaves out.
 func (a *glewlwydAdmin) allowLogoutURIs() {
 	a.t.Helper()
 	var module map[string]any
@@ -158,7 +158,7 @@ func (a *glewlwydAdmin) do(method, path string, body any) []byte {
 }
 
 // glewSignIn does what the scripts of the provider's login page do: it signs in, grants the
-// scopes, and goes on to where the page was told to.
+// scopes, and goes on to the address that the page was given.
 func (p *page) glewSignIn() *page {
 	b := p.browser
 	b.t.Helper()

@@ -150,8 +150,8 @@ func TestGlewlwydSignOut(t *testing.T) {
 	}
 }
 
-// TestGlewlwydSignOutElsewhere: the session ends at the provider, and Glewlwyd tells the app, by
-// itself or through the browser.
+// TestGlewlwydSignOutElsewhere: the session ends at the provider, and Glewlwyd notifies the app,
+// directly or through the browser.
 func TestGlewlwydSignOutElsewhere(t *testing.T) {
 	t.Parallel()
 	for _, channel := range []string{"back", "front"} {
@@ -167,7 +167,7 @@ func TestGlewlwydSignOutElsewhere(t *testing.T) {
 			} else {
 				b.send(http.MethodDelete, w.provider.issuer+"/session/"+me.SID, nil)
 			}
-			// Glewlwyd answers before it has told the app.
+			// Glewlwyd responds before it has notified the app.
 			w.app.poll(t, "end of the session", func() bool { return !w.signedIn(b) })
 		})
 	}
@@ -192,7 +192,7 @@ func TestGlewlwydTabs(t *testing.T) {
 }
 
 // TestGlewlwydPromptNone: Glewlwyd says interaction_required. The app has a page for it, with no
-// loop, and the next login is as ever.
+// loop, and the next login works as usual.
 func TestGlewlwydPromptNone(t *testing.T) {
 	t.Parallel()
 	w := newGlewlwyd(t, packagedSetup{alg: "ES256"})

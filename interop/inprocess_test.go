@@ -70,8 +70,8 @@ func TestHintOfAnIdentityProvider(t *testing.T) {
 	w.wantPage(t, login.form().submit(), "/page", http.StatusOK, carol.Sub)
 }
 
-// TestHintOfAnUnknownIdentityProvider: ProConnect's own error for it is the operator's to read in
-// the log; the person gets a page.
+// TestHintOfAnUnknownIdentityProvider: ProConnect's own error for it is in the log, for the
+// operator; the person gets a page.
 func TestHintOfAnUnknownIdentityProvider(t *testing.T) {
 	t.Parallel()
 	w := newInProcess(t, pc.IdentityProvider("", "00000000-0000-0000-0000-000000000000"))
@@ -131,8 +131,8 @@ func TestCertificationDirigeant(t *testing.T) {
 	w.wantPage(t, certified, "/page", http.StatusOK, bob.Sub+" "+pc.ACRCertificationDirigeant)
 }
 
-// TestRefreshExplainsALostSession: whichever way ProConnect says that its session is over, the
-// person is told to sign in again, and that helps.
+// TestRefreshExplainsALostSession: for each response by which ProConnect reports that its session is
+// over, the page asks the person to sign in again, and signing in works.
 func TestRefreshExplainsALostSession(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -67,7 +67,7 @@ func TestLemonLDAPSignIn(t *testing.T) {
 }
 
 // TestLemonLDAPSignedUserInfo: the portal signs UserInfo without iss and aud. OIDC Core 5.3.2 has
-// required both since its second errata set, so that is refused. Two macros mend it.
+// required both since its second errata set, so that is refused. Two macros of the portal add them.
 func TestLemonLDAPSignedUserInfo(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"RS256", "HS256"} {
@@ -127,7 +127,8 @@ func TestLemonLDAPRefresh(t *testing.T) {
 }
 
 // TestLemonLDAPForgottenRefreshToken: the portal calls that invalid_request, not invalid_grant. The
-// app cannot tell it from a mistake of its own, so the session stays, and a new login mends it.
+// app cannot tell it from a mistake of its own, so the session stays, and works again after a new
+// login.
 func TestLemonLDAPForgottenRefreshToken(t *testing.T) {
 	t.Parallel()
 	w := newLemonLDAP(t, packagedSetup{alg: "RS256", env: map[string]string{"KEEP_TOKENS": "1"}})
@@ -191,8 +192,8 @@ func TestLemonLDAPSignOut(t *testing.T) {
 	}
 }
 
-// TestLemonLDAPTabs: the portal remembers the first of the logins under way, so whichever tab is
-// finished first ends on that one's page. The others end on their own.
+// TestLemonLDAPTabs: the portal remembers the first of the pending logins, so the tab that is
+// finished first ends on that login's page. The others end on their own.
 func TestLemonLDAPTabs(t *testing.T) {
 	t.Parallel()
 	w := newLemonLDAP(t, packagedSetup{alg: "RS256"})
@@ -215,7 +216,7 @@ func TestLemonLDAPTabs(t *testing.T) {
 }
 
 // TestLemonLDAPPromptNone: without a session the portal shows its login page instead of
-// login_required, and who uses that page signs in as ever.
+// login_required, and a person who uses that page signs in as usual.
 func TestLemonLDAPPromptNone(t *testing.T) {
 	t.Parallel()
 	w := newLemonLDAP(t, packagedSetup{alg: "RS256"})
@@ -231,7 +232,7 @@ func TestLemonLDAPPromptNone(t *testing.T) {
 }
 
 // TestLemonLDAPACR: the portal knows one level per way to sign in, and does not read what the app
-// asks for. The app still gets what it needs or says no, once.
+// asks for. The app gets the level that it needs, or refuses access once.
 func TestLemonLDAPACR(t *testing.T) {
 	t.Parallel()
 	for acr, want := range map[string]int{

@@ -67,7 +67,7 @@ func testSignIn(t *testing.T, kind, alg, userInfo string) {
 	}
 }
 
-// TestClaimsKeepTheirTypes: arrays and objects come through, whatever the way.
+// TestClaimsKeepTheirTypes: arrays and objects arrive as such.
 func TestClaimsKeepTheirTypes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{kind: proconnect})
@@ -217,8 +217,8 @@ func TestPushedAuthorizationRequest(t *testing.T) {
 	}
 }
 
-// TestRefusedACR: somebody below the level that a page needs ends on a page of the app, without a
-// session and without a loop, and can sign in to the rest of the app.
+// TestRefusedACR: a person below the level that a page requires ends on a page of the app, without
+// a session and without a loop, and can sign in to the rest of the app.
 func TestRefusedACR(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds {

@@ -57,7 +57,7 @@ func TestSignOut(t *testing.T) {
 	}
 }
 
-// TestSignOutByLink: a link on another site must not sign anybody out; a person must say so.
+// TestSignOutByLink: a link on another site must not sign anybody out; the person must confirm.
 func TestSignOutByLink(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{kind: proconnect})
@@ -74,7 +74,7 @@ func TestSignOutByLink(t *testing.T) {
 	}
 }
 
-// TestSignedOutPageWithAnotherState: whatever comes back, the person is signed out and told so.
+// TestSignedOutPageWithAnotherState: with any state, the person is signed out, and the page says so.
 func TestSignedOutPageWithAnotherState(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{kind: proconnect})

@@ -50,7 +50,8 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
-// TestSessionOutlivesTheProvider: who is signed in stays so while the provider is down.
+// TestSessionOutlivesTheProvider: a person who is signed in stays signed in while the provider is
+// down.
 func TestSessionOutlivesTheProvider(t *testing.T) {
 	t.Parallel()
 	for _, store := range []string{"cookie", "memory"} {

@@ -13,7 +13,7 @@ import (
 )
 
 // rawClient is a relying party without any library: it asks exactly what a test says and hands
-// back exactly what the provider answered. It keeps the stand-in honest.
+// back exactly what the provider returned. It checks the stand-in without the library's help.
 type rawClient struct {
 	t        testing.TB
 	provider *provider
@@ -155,7 +155,7 @@ func TestStandInRefusesLikeProConnect(t *testing.T) {
 		{"no state", c.authorizeURL(map[string]string{"state": ""}), "Y000400"},
 		{"empty nonce", strings.Replace(plain, "n-0S6_WzA2Mj", "", 1), "Y000400"},
 		{"empty login_hint", plain + "&login_hint=", "Y000400"},
-		{"login_hint that is no e-mail address", plain + "&login_hint=alice", "Y000400"},
+		{"login_hint that is not an e-mail address", plain + "&login_hint=alice", "Y000400"},
 		{"siret_hint of 13 characters", plain + "&siret_hint=1300252650001", "Y000400"},
 		{"scope twice", plain + "&scope=openid", "Y000400"},
 
@@ -316,7 +316,7 @@ func TestStandInRefreshesLikeProConnect(t *testing.T) {
 		t.Errorf("refresh %d %v", status, again)
 	}
 
-	// Somebody else signs in with this browser: the first session is gone, and that is a 500.
+	// Another person signs in with this browser: the first session is gone, which gives 500.
 	page := b.open(c.authorizeURL(map[string]string{"login_hint": "bob@ministere.example"}))
 	page.signIn(bob)
 	status, _, body := c.userInfo(again["access_token"].(string))

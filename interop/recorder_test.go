@@ -81,7 +81,7 @@ func (r *recorder) record(res *http.Response) error {
 	}
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	for i, cookie := range res.Header["Set-Cookie"] {
-		// An address is no domain: browsers drop a cookie that says so.
+		// An address is not a domain: browsers drop a cookie with one as its Domain.
 		res.Header["Set-Cookie"][i] = strings.Replace(cookie, "domain=.127.0.0.1; ", "", 1)
 	}
 	req := res.Request
@@ -135,7 +135,7 @@ func jws(t testing.TB, token any) (header, claims map[string]any) {
 	text, _ := token.(string)
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
-		t.Fatalf("%v is no signed token", token)
+		t.Fatalf("%v is not a signed token", token)
 	}
 	for i, v := range []*map[string]any{&header, &claims} {
 		raw, err := base64.RawURLEncoding.DecodeString(parts[i])

@@ -47,7 +47,7 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
-// TestRefreshAfterSigningOutAtTheProvider: the refresh token is void, and the app says so.
+// TestRefreshAfterSigningOutAtTheProvider: the refresh token is void, and the app reports it.
 func TestRefreshAfterSigningOutAtTheProvider(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{kind: proconnect, env: map[string]string{"KEEP_TOKENS": "1"}})
@@ -64,7 +64,7 @@ func TestRefreshAfterSigningOutAtTheProvider(t *testing.T) {
 
 // TestRefreshWithoutASessionAtProConnect: another login has begun in this browser, and ProConnect,
 // which reads the claims from its session, answers the refresh with 500. The app cannot tell that
-// from an outage, so the session stays, and a new login mends it.
+// from an outage, so the session stays, and works again after a new login.
 func TestRefreshWithoutASessionAtProConnect(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{kind: proconnect, env: map[string]string{"KEEP_TOKENS": "1"}})

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestRefreshOnReplicas: the provider gives another refresh token each time and refuses the old. Of
-// fifty requests at once on three copies, one refreshes the tokens, and all are answered.
+// TestRefreshOnReplicas: the provider returns another refresh token each time and refuses the old
+// one. Of fifty requests at once on three copies, one refreshes the tokens, and all succeed.
 func TestRefreshOnReplicas(t *testing.T) {
 	const (
 		ttl    = 8 * time.Second

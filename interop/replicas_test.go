@@ -69,7 +69,7 @@ func newReplicas(t *testing.T, env map[string]string) *replicas {
 		all := environment(t, modern, s.provider.Issuer(), clientID, base)
 		delete(all, "OIDC_COOKIE_KEYS")
 		all["OIDC_COOKIE_KEYS_FILE"] = s.keys
-		all["SESSION_IDLE_TIMEOUT"] = "80s" // sessions in cookies are sealed anew every 20 s
+		all["SESSION_IDLE_TIMEOUT"] = "80s" // sessions in cookies are sealed again every 20 s
 		maps.Copy(all, env)
 		return all
 	})
@@ -82,8 +82,8 @@ func newReplicas(t *testing.T, env map[string]string) *replicas {
 
 func subject(i int) string { return fmt.Sprintf("person-%03d", i) }
 
-// TestReplicas: three copies of one app share a Redis, and nobody who uses them notices what happens
-// to a copy, to Redis or to the keys, beyond the 503 that a Redis that does not answer leads to.
+// TestReplicas: three copies of one app share a Redis. People who use them notice no failure of a
+// copy or of Redis and no change of keys, except for 503 while Redis does not answer.
 func TestReplicas(t *testing.T) {
 	for way, env := range ways {
 		t.Run(way, func(t *testing.T) {
@@ -175,7 +175,7 @@ func (s *replicas) writeKeys(t *testing.T, keys ...string) {
 	}
 }
 
-// newState is the state of a login that somebody starts there and never finishes.
+// newState is the state of a login that is started there and never finished.
 func (s *replicas) newState(t *testing.T, base string) string {
 	t.Helper()
 	res := s.redirect(t, base+"/auth/login")
@@ -186,7 +186,7 @@ func (s *replicas) newState(t *testing.T, base string) string {
 	return location.Query().Get("state")
 }
 
-// redirect is the answer to somebody without cookies who opens a page.
+// redirect is the response to a page load without cookies.
 func (s *replicas) redirect(t *testing.T, address string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, address, nil)
@@ -202,8 +202,8 @@ func (s *replicas) redirect(t *testing.T, address string) *http.Response {
 	return res
 }
 
-// opens reports whether a copy has the key that a state is sealed with. It starts the login of a
-// state that is its own once more, when the browser has lost the rest of it.
+// opens reports whether a copy has the key that a state is sealed with: if so, it restarts the login,
+// since the browser has lost the cookie.
 func (s *replicas) opens(t *testing.T, a *app, state string) bool {
 	t.Helper()
 	query := url.Values{"state": {state}, "code": {"lost"}, "iss": {s.provider.Issuer()}}
@@ -313,8 +313,8 @@ func (s *replicas) recovered(t *testing.T) {
 	back := time.Now()
 	s.copiesWork(t)
 	t.Logf("recovered within %v", time.Since(back).Round(time.Millisecond))
-	// Requests that waited when Redis came back may run out of time until now, and have a copy leave
-	// Redis alone once more.
+	// Requests that waited when Redis came back may time out until now, and make a copy stop calling
+	// Redis for a while.
 	time.Sleep(time.Until(back.Add(storeTimeout + margin)))
 	s.copiesWork(t)
 	s.crowd.enter(phase{name: "after that"})
@@ -335,8 +335,8 @@ func (s *replicas) copiesWork(t *testing.T) {
 	}
 }
 
-// signOutOnOneCopy ends a session at one copy; all must know, also of its old cookies, which it
-// returns the bearer of.
+// signOutOnOneCopy ends a session at one copy; all copies must refuse it, and its old cookies too. It
+// returns a person with those cookies.
 func (s *replicas) signOutOnOneCopy(t *testing.T) (before *person) {
 	t.Helper()
 	s.crowd.enter(phase{name: "logout on one copy"})
@@ -389,7 +389,7 @@ func (s *replicas) backChannelLogout(t *testing.T) {
 	s.signedInEverywhere(t, first, second)
 }
 
-// emptyRedis has Redis forget everything: whose session was there signs in again.
+// emptyRedis deletes all data of Redis: people whose session was there sign in again.
 func (s *replicas) emptyRedis(t *testing.T, lost bool) {
 	t.Helper()
 	s.crowd.enter(phase{name: "Redis is empty"})

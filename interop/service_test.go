@@ -92,7 +92,7 @@ func TestServiceSignsIn(t *testing.T) {
 	w.wantPage(t, b.open(w.base+"/"), "/", http.StatusOK, "Alice Martin")
 	w.wantPage(t, b.open(w.base+"/public-agents"), "/public-agents", http.StatusOK)
 	w.wantLogins(t, 1)
-	// Errors would come in HTML to whoever takes that.
+	// ProConnect sends errors as HTML to a client that accepts it.
 	for _, endpoint := range []string{"token", "userinfo"} {
 		if accept := w.provider.last(t, endpoint).Accept; !strings.HasPrefix(accept, "application/j") ||
 			strings.Contains(accept, "html") {
@@ -101,7 +101,7 @@ func TestServiceSignsIn(t *testing.T) {
 	}
 }
 
-// TestServiceKeepsOthersOut: somebody who is no public agent reads why and whom to ask.
+// TestServiceKeepsOthersOut: a person who is not a public agent reads why, and whom to ask.
 func TestServiceKeepsOthersOut(t *testing.T) {
 	t.Parallel()
 	w := newService(t, nil, nil)
@@ -117,7 +117,7 @@ func TestServiceKeepsOthersOut(t *testing.T) {
 	}
 }
 
-// TestServiceStepsUp: a page for two factors, opened by nobody and by somebody with one.
+// TestServiceStepsUp: a page for two factors, opened without a session and with one factor.
 func TestServiceStepsUp(t *testing.T) {
 	t.Parallel()
 	w := newService(t, nil, nil)
@@ -136,8 +136,8 @@ func TestServiceStepsUp(t *testing.T) {
 	w.wantLogins(t, 3)
 }
 
-// TestServiceRefusesOneFactor: without a second factor the page stays shut, with a reason, without
-// a loop, and whoever was signed in stays so.
+// TestServiceRefusesOneFactor: without a second factor the page is refused with a reason and without
+// a loop, and a person who was signed in stays signed in.
 func TestServiceRefusesOneFactor(t *testing.T) {
 	t.Parallel()
 	w := newService(t, nil, nil)
@@ -159,8 +159,8 @@ func TestServiceRefusesOneFactor(t *testing.T) {
 	w.wantPage(t, again, "/sensitive", http.StatusOK, level("eidas2"))
 }
 
-// TestServiceExplainsFailures: every error that ProConnect sends back ends on a page that says in
-// the person's language what happened and what to do, and that leads to another try.
+// TestServiceExplainsFailures: every error that ProConnect sends back ends on a page that gives the
+// cause and the remedy in the person's language, and a way to try again.
 func TestServiceExplainsFailures(t *testing.T) {
 	t.Parallel()
 	w := newService(t, nil, nil)
@@ -196,8 +196,8 @@ func TestServiceExplainsFailures(t *testing.T) {
 	}
 }
 
-// TestServiceKeepsItsFaultsToItself: what only the operator can mend is in the log, and the person
-// gets a page without it.
+// TestServiceKeepsItsFaultsToItself: an error that only the operator can resolve is in the log, and
+// the person gets a page without it.
 func TestServiceKeepsItsFaultsToItself(t *testing.T) {
 	t.Parallel()
 	w := newService(t, map[string]string{"OIDC_SCOPES": "openid siren"}, nil)
@@ -286,7 +286,7 @@ func (w *serviceWorld) signInElsewhere(b *browser, a account) {
 	}
 }
 
-// TestServiceSignsInSilently: whoever has a session at ProConnect is signed in without a click,
+// TestServiceSignsInSilently: a person with a session at ProConnect is signed in without a click,
 // once the browser has shown that it keeps cookies.
 func TestServiceSignsInSilently(t *testing.T) {
 	t.Parallel()
@@ -367,7 +367,7 @@ func TestServiceSignsOut(t *testing.T) {
 }
 
 // TestServiceSignsOutFirst: the address to come back to is not registered, so ProConnect keeps the
-// person, and the session at the service is over all the same.
+// person, and the session at the service has ended nevertheless.
 func TestServiceSignsOutFirst(t *testing.T) {
 	t.Parallel()
 	w := newService(t, nil, map[string]any{"post_logout_redirect_uris": []string{}})

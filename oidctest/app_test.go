@@ -118,7 +118,7 @@ func (a *app) finish(r *http.Request) error {
 	}
 	a.callback = r.Form
 	if code := r.Form.Get("error"); code != "" {
-		return fmt.Errorf("the provider said %s: %s", code, r.Form.Get("error_description"))
+		return fmt.Errorf("the provider reported %s: %s", code, r.Form.Get("error_description"))
 	}
 	if r.Form.Get("state") != "the-state" {
 		return fmt.Errorf("state is %q", r.Form.Get("state"))

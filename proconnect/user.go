@@ -95,7 +95,7 @@ func lowerASCII(s string) string {
 
 // IsPublicAgent reports whether ProConnect attests that the person is an agent of the
 // State, a local authority or a hospital. [RoleAgentPublicL1003] alone is not enough:
-// private bodies with a public mission have it as well.
+// private bodies with a public mission have it too.
 func (u User) IsPublicAgent() bool {
 	return slices.ContainsFunc(u.Roles, func(role string) bool {
 		switch role {

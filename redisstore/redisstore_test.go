@@ -123,7 +123,7 @@ func TestNew_RefusesUnsafeClients(t *testing.T) {
 		}
 	}
 	if _, err := New(nil, Config{}); err == nil {
-		t.Error("no client is no error")
+		t.Error("New accepts a nil client")
 	}
 	for _, opt := range []redis.ClusterOptions{{ReadOnly: true}, {RouteByLatency: true}, {RouteRandomly: true}} {
 		opt.ContextTimeoutEnabled = true

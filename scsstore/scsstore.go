@@ -29,8 +29,7 @@ type Store interface {
 // without them is called in a separate goroutine, so that the end of ctx ends the
 // wait. The call itself goes on until the database gives up, and may still take
 // effect. Therefore set timeouts in the database driver too, shorter than the time
-// that oidcrp allows for a call: the store timeout in [oidcrp.Config], 2 seconds by
-// default.
+// that oidcrp allows for a call: [oidcrp.Sessions.StoreTimeout], 2 seconds by default.
 //
 // The result is not an [oidcrp.SharedStore]; see there for what is weaker when the app
 // runs as several replicas.

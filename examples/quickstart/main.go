@@ -4,6 +4,10 @@
 //
 //	go run ./examples/quickstart
 //
+// It also prints the settings with which another app on this machine, such as
+// examples/minimal, signs in at the same provider. With -listen 127.0.0.1:8081, it
+// leaves port 8080 to that app.
+//
 // The provider does not authenticate people, so the program listens on loopback only.
 package main
 
@@ -14,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"html/template"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -34,13 +39,14 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := run(ctx, listener); err != nil {
+	if err := run(ctx, listener, os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// run serves the app, with a provider for it, until ctx ends.
-func run(ctx context.Context, listener net.Listener) error {
+// run serves the app, with a provider for it, until ctx ends. It writes to out where
+// they are.
+func run(ctx context.Context, listener net.Listener, out io.Writer) error {
 	provider, err := oidctest.Start(oidctest.Config{})
 	if err != nil {
 		return err
@@ -66,9 +72,22 @@ func run(ctx context.Context, listener net.Listener) error {
 	mux.Handle("GET /profile", client.RequireLogin(http.HandlerFunc(profile)))
 	mux.Handle("GET /payments", client.Require(oidcrp.ACR("eidas2"))(http.HandlerFunc(payments)))
 
-	fmt.Printf("\n  Open %s\n\n  Stop with Ctrl-C.\n\n", baseURL)
+	fmt.Fprintf(out, startText, baseURL, provider.Issuer(), oidctest.ClientID, oidctest.ClientSecret)
 	return serve(ctx, listener, client.Middleware(mux))
 }
+
+// startText is printed at the start: the address, and the provider's settings.
+const startText = `
+  Open %s
+
+  For another app on this machine, until this program stops:
+
+export OIDC_ISSUER=%s
+export OIDC_CLIENT_ID=%s OIDC_CLIENT_SECRET=%s
+
+  Stop with Ctrl-C.
+
+`
 
 // listenOnLoopback refuses addresses that other machines can reach.
 func listenOnLoopback(address string) (net.Listener, error) {

@@ -1,35 +1,28 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/oidcrp/oidcrp"
 )
 
 // TestQuickstart_WholeSignIn runs the program and uses it as a person would.
 func TestQuickstart_WholeSignIn(t *testing.T) {
 	t.Parallel()
-	listener, err := listenOnLoopback("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- run(ctx, listener) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	base, _ := start(t)
 	browser := newBrowser(t)
-	base := "http://" + listener.Addr().String()
 
 	if page := browser.open(base + "/"); !strings.Contains(page, "A public page") || strings.Contains(page, "Sign out") {
 		t.Fatalf("the public page shows:\n%s", page)
@@ -50,6 +43,85 @@ func TestQuickstart_WholeSignIn(t *testing.T) {
 	if page := browser.open(base + "/"); strings.Contains(page, "Sign out") {
 		t.Fatal("still signed in after signing out")
 	}
+}
+
+// TestQuickstart_SettingsWorkForAnotherApp configures a second app with what the
+// program prints.
+func TestQuickstart_SettingsWorkForAnotherApp(t *testing.T) {
+	_, settings := start(t)
+	app := httptest.NewUnstartedServer(nil) // already has an address
+	base := "http://" + app.Listener.Addr().String()
+	settings["OIDC_BASE_URL"] = base
+	settings["OIDC_COOKIE_KEYS"] = base64.StdEncoding.EncodeToString(make([]byte, 32))
+	for _, variable := range os.Environ() { // one that is set here must not count
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "OIDC_") {
+			t.Setenv(name, "")
+		}
+	}
+	for name, value := range settings {
+		t.Setenv(name, value)
+	}
+	cfg, err := oidcrp.ConfigFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := oidcrp.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.Config.Handler = client.Middleware(client.RequireLogin(http.HandlerFunc(profile)))
+	app.Start()
+	defer app.Close()
+
+	browser := newBrowser(t)
+	login := browser.open(base + "/")
+	if page := browser.submit(login, url.Values{"persona": {"alice"}}); !strings.Contains(page, "alice@example.org") {
+		t.Errorf("after signing in:\n%s", page)
+	}
+	if page := browser.post(base+client.LogoutURL(""), nil); !strings.Contains(page, "You are signed out") {
+		t.Errorf("after signing out:\n%s", page)
+	}
+}
+
+// start runs the program until the test ends. It returns the app's address and the
+// variables that the program prints for other apps.
+func start(t *testing.T) (base string, settings map[string]string) {
+	t.Helper()
+	listener, err := listenOnLoopback("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	printed, out := io.Pipe()
+	go func() {
+		err := run(ctx, listener, out)
+		out.Close()
+		done <- err
+	}()
+	t.Cleanup(func() {
+		stop()
+		printed.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	base, settings = "http://"+listener.Addr().String(), map[string]string{}
+	lines := bufio.NewScanner(printed)
+	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
+		variables, ok := strings.CutPrefix(lines.Text(), "export ")
+		for _, variable := range strings.Fields(variables) {
+			if name, value, found := strings.Cut(variable, "="); ok && found {
+				settings[name] = value
+			}
+		}
+	}
+	for _, name := range []string{"OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"} {
+		if settings[name] == "" {
+			t.Fatalf("the program printed no %s", name)
+		}
+	}
+	return base, settings
 }
 
 func TestQuickstart_ListensOnLoopbackOnly(t *testing.T) {

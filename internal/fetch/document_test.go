@@ -292,7 +292,7 @@ func TestRenew(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		second, err := d.Renew(t.Context(), first) // somebody who is late
+		second, err := d.Renew(t.Context(), first) // a late caller
 		if err != nil || *second != 2 {
 			t.Errorf("%v, %v", second, err)
 		}
@@ -306,11 +306,11 @@ func TestRenew(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if got, err := d.Renew(t.Context(), first); err != nil || got != second {
-			t.Errorf("somebody who is very late: %v, %v", got, err)
+			t.Errorf("a very late caller: %v, %v", got, err)
 		}
 		synctest.Wait()
 		if n := s.loads.Load(); n != 2 {
-			t.Fatalf("%d fetches, want 2: somebody who was late has started one", n)
+			t.Fatalf("%d fetches, want 2: a late caller has started one", n)
 		}
 		if got, err := d.Renew(t.Context(), second); err != nil || *got != 3 {
 			t.Errorf("a minute later: %v, %v", got, err)

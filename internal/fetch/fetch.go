@@ -66,7 +66,7 @@ func NewTransport() *http.Transport {
 
 // WithCertificates returns a transport like rt, or like New's own if rt is nil,
 // that presents certificates to servers that ask for one. Without certificates,
-// or if rt is no [*http.Transport], it returns rt.
+// or if rt is not an [*http.Transport], it returns rt.
 func WithCertificates(rt http.RoundTripper, certificates []tls.Certificate) http.RoundTripper {
 	if len(certificates) == 0 {
 		return rt

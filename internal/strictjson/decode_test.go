@@ -185,7 +185,7 @@ func TestDecode_PointersInInterfacesAreFollowed(t *testing.T) {
 	want(t, "in a list", c, nobody)
 	want(t, "two pointers", d, nobody)
 	whole := map[string]any{"SUB": "eve", "email": "a@b"}
-	want(t, "a value that is no pointer", v.List[0], any(whole))
+	want(t, "a value that is not a pointer", v.List[0], any(whole))
 	want(t, "an array of nothing", v.Pair, [2]any{whole, nil})
 
 	type Inner struct {

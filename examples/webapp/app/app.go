@@ -174,8 +174,8 @@ func routes(client *oidcrp.Client) http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		// Not client.Ready, which fails during an outage of the Store as well: the
-		// answer is about the provider only.
+		// Not client.Ready, which fails during an outage of the Store too: this
+		// response is about the provider only.
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
 		if _, err := client.Metadata(ctx); err != nil {
