@@ -142,7 +142,7 @@ func TestCookieKeys_AreReadOnceAMinute(t *testing.T) {
 		time.Sleep(keyAge - 1)
 		open()
 		want("within a minute", 0)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		open()
 		want("after a minute", 1)
 	})

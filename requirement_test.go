@@ -104,8 +104,8 @@ func TestDemand_AsksForWhatItNeeds(t *testing.T) {
 func TestDemand_KeyNamesTheRequirements(t *testing.T) {
 	t.Parallel()
 	key := func(requirements ...Requirement) string { return newDemand(requirements).key }
-	if key(ACR("a"), Claim("b")) != key(ACR("a"), Claim("b")) {
-		t.Error("the same requirements have two keys")
+	if first, second := key(ACR("a"), Claim("b")), key(ACR("a"), Claim("b")); first != second {
+		t.Errorf("the same requirements have the keys %q and %q", first, second)
 	}
 	keys := map[string]string{}
 	for what, k := range map[string]string{
