@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -731,6 +732,97 @@ func TestServeError_AScriptStepsUpByLoginURL(t *testing.T) {
 	}
 	if body := readBody(t, ended); !strings.Contains(body, `"Path":"/tab/5"`) || !strings.Contains(body, "eidas2") {
 		t.Errorf("ended at %s %s", ended.Request.URL, body)
+	}
+}
+
+// unmetDocument is a demand about one object that no login meets.
+func unmetDocument(id int) oidcrp.Requirement {
+	return oidcrp.Claim("documents", strconv.Itoa(id))
+}
+
+// wantOneStepUp fails the test unless a script at path is told to step up, and after
+// the one login that this leads to, that it is refused.
+func (a *testApp) wantOneStepUp(t *testing.T, browser *http.Client, path string, meanwhile func()) {
+	t.Helper()
+	res, body := a.asks(t, browser, "GET", path, "Sec-Fetch-Mode: cors")
+	loginURL := jsonMember(t, body, "login_url")
+	if res.StatusCode != http.StatusUnauthorized || !strings.Contains(loginURL, "step_up=") {
+		t.Fatalf("the script gets %s %s", res.Status, body)
+	}
+	meanwhile()
+	ended, err := a.provider.Visit(browser, a.URL+loginURL, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readBody(t, ended)
+	res, body = a.asks(t, browser, "GET", path, "Sec-Fetch-Mode: cors")
+	if res.StatusCode != http.StatusForbidden || jsonMember(t, body, "code") != "requirement_unmet" {
+		t.Errorf("after its login the script gets %s %s", res.Status, body)
+	}
+}
+
+// A login may start on another replica than the one that asked for it, or after so
+// many others that this one is forgotten. The script must not try without end.
+func TestServeError_AScriptStepsUpOnceForADemandThatIsUnknown(t *testing.T) {
+	t.Parallel()
+	for _, inCookies := range []bool{false, true} {
+		t.Run(fmt.Sprintf("in cookies %t", inCookies), func(t *testing.T) {
+			t.Parallel()
+			store := oidcrp.NewMemoryStore(0)
+			config := func(cfg *oidcrp.Config) { cfg.Store, cfg.Sessions.InCookies = store, inCookies }
+			var other *oidcrp.Client
+			check := func(c *oidcrp.Client, w http.ResponseWriter, r *http.Request, id int) {
+				_, err := c.Check(r, unmetDocument(id))
+				c.ServeError(w, r, err)
+			}
+			app := newTestApp(t, setup{config: config, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+				mux.HandleFunc("/here", func(w http.ResponseWriter, r *http.Request) { check(c, w, r, -1) })
+				mux.HandleFunc("/there", func(w http.ResponseWriter, r *http.Request) { check(other, w, r, -2) })
+			}})
+			other = newTestClient(t, app, config)
+			app.wantOneStepUp(t, app.signIn(t), "/there", func() {})
+
+			browser := app.signIn(t)
+			cookies := app.cookiesOf(t, browser)
+			flood := func() {
+				for id := range 1100 {
+					check(app.client, httptest.NewRecorder(), oidcrp.RequestWith(cookies...), id)
+				}
+			}
+			app.wantOneStepUp(t, browser, "/here", flood)
+
+			// A route's demand is still known then.
+			res, body := app.asks(t, app.signIn(t), "GET", "/admin", "Sec-Fetch-Mode: cors")
+			location := follow(t, app.provider.Browser(), app.URL+jsonMember(t, body, "login_url"))
+			if claims := location.Query().Get("claims"); !strings.Contains(claims, "eidas2") {
+				t.Errorf("after %s, the login of a route asks for %q", res.Status, claims)
+			}
+		})
+	}
+}
+
+// No acr value meets both, so no login can: that is for Check to say, since its
+// requirements may depend on the object.
+func TestCheck_ContradictingACRsAreUnmet(t *testing.T) {
+	t.Parallel()
+	eidas1, eidas2 := oidcrp.ACR("eidas1"), oidcrp.ACR("eidas2")
+	app := newTestApp(t, setup{routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.HandleFunc("/check", func(w http.ResponseWriter, r *http.Request) {
+			s, err := c.Check(r, eidas1, eidas2)
+			if wantCode(t, err, oidcrp.CodeRequirementUnmet); s.Subject() != "alice" {
+				t.Errorf("Check returned the session %v", s)
+			}
+			c.ServeError(w, r, err)
+		})
+	}})
+	_, err := app.client.Check(oidcrp.RequestWith(), eidas1, eidas2)
+	wantCode(t, err, oidcrp.CodeNoSession)
+	res, body := app.asks(t, app.signIn(t), "GET", "/check", "Sec-Fetch-Mode: cors")
+	if res.StatusCode != http.StatusUnauthorized || jsonMember(t, body, "requirement") != eidas2.Name {
+		t.Errorf("the script gets %s %s", res.Status, body)
+	}
+	if message := panicOf(func() { app.client.Require(eidas1, eidas2) }); !strings.Contains(message, "no acr value meets") {
+		t.Errorf("Require panics with %q", message)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -279,6 +280,47 @@ func TestPages_StylesheetIsAllowedByThePolicy(t *testing.T) {
 	}
 }
 
+// asParsed returns a page as an HTML parser takes it in (HTML, 13.2.3.2 "Decode",
+// 13.2.3.5 "Preprocessing the input stream", and 13.2.5.3 for U+0000 in a style).
+func asParsed(body string) string {
+	body = strings.ToValidUTF8(body, "\ufffd")
+	return strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", "\ufffd").Replace(body)
+}
+
+// styleEnd is what ends a style element for an HTML parser.
+var styleEnd = regexp.MustCompile(`(?i)</style[\t\n\f />]`)
+
+// A browser compares the policy's hash with the text that it has parsed, and that is
+// not always what was sent.
+func TestPages_StylesheetIsHashedAsABrowserReadsIt(t *testing.T) {
+	t.Parallel()
+	for what, css := range map[string]string{
+		"line ends of three kinds": "a{}\r\nb{}\rc{}\n\r\r\n",
+		"NUL":                      "a{content:\"\x00\"}\x00",
+		"invalid UTF-8":            "a{content:\"\xff\xfe \xc3\"}\xed\xa0\x80",
+		"the end of the element":   "a{}</style><script>alert(1)</script>",
+		"the end in other words":   "a{}</STYLE\n><script>alert(1)</script><!--</sTyLe/",
+		"all of it":                "a{}\r\n\x00\xff</style\r><script>alert(1)</script>",
+		"the end, cut off":         "a{}</style",
+	} {
+		app := newPagesApp(t, oidcrp.Pages{Stylesheet: css})
+		_, res, body := app.page(t, app.provider.Browser(), "error", "en")
+		parsed := asParsed(body)
+		_, rest, _ := strings.Cut(parsed, "<style>")
+		end := styleEnd.FindStringIndex(rest)
+		if end == nil {
+			t.Fatalf("%s: the style does not end:\n%s", what, body)
+		}
+		oidcrp.WantPolicy(t, what, res.Header.Get("Content-Security-Policy"), "<style>"+rest[:end[0]]+"</style>")
+		if !strings.HasPrefix(rest[end[0]:], "</style>\n</head>\n<body>\n<main>") || strings.Contains(rest[end[1]:], "<script") {
+			t.Errorf("%s: the stylesheet adds to the page:\n%s", what, body)
+		}
+		if !strings.Contains(rest[:end[0]], "a{") {
+			t.Errorf("%s: the stylesheet is missing:\n%s", what, body)
+		}
+	}
+}
+
 func TestPages_Texts(t *testing.T) {
 	t.Parallel()
 	app := newPagesApp(t, oidcrp.Pages{Texts: map[string]map[string]string{
@@ -286,6 +328,7 @@ func TestPages_Texts(t *testing.T) {
 		"de":    {"transaction_lost.title": "Bitte neu anmelden"},
 		"pt-br": {"transaction_lost.title": "Entre de novo"},
 		"fr":    {"transaction_lost.what": "Recommencez <ici>."},
+		"fr-ca": {"transaction_lost.title": "Cette session est perdue"},
 	}})
 	browser := app.provider.Browser()
 	for _, tt := range []struct{ accepts, language, title, home, what string }{
@@ -295,6 +338,8 @@ func TestPages_Texts(t *testing.T) {
 		{"pt-BR", "pt-br", "Entre de novo", "Start", "It was already used"},
 		{"pt", "en", "Start again, please", "Start", "It was already used"},
 		{"fr", "fr", "Cette connexion ne peut plus aboutir", "Page d’accueil", "Recommencez <ici>."},
+		{"fr-CA", "fr-ca", "Cette session est perdue", "Page d’accueil", "Recommencez <ici>."},
+		{"fr-BE", "fr", "Cette connexion ne peut plus aboutir", "Page d’accueil", "Recommencez <ici>."},
 	} {
 		p, res, body := app.page(t, browser, "error", tt.accepts)
 		if p.Language != tt.language || p.Title != tt.title || p.HomeLabel != tt.home || !strings.HasPrefix(p.Paragraphs[0], tt.what) {
@@ -322,6 +367,49 @@ func TestPages_RefusesTextsThatNothingShows(t *testing.T) {
 			t.Errorf("error is %s, want %s", text, want)
 		} else if strings.Contains(want, "there are") && !strings.Contains(text, ", signed_out.what, ") {
 			t.Errorf("error does not name all keys: %s", text)
+		}
+	}
+}
+
+// Page.Script is about the request, and DefaultPage goes by it alone: a Handler may
+// choose the form of the answer.
+func TestPages_ScriptSaysWhoAsks(t *testing.T) {
+	t.Parallel()
+	app := newPagesApp(t, oidcrp.Pages{})
+	browser := app.provider.Browser()
+	for _, test := range askers {
+		app.pages = nil
+		if _, body := app.asks(t, browser, test.method, "/me", test.headers...); len(app.pages) == 0 {
+			continue // it was sent to the provider
+		} else if want := strings.Contains(test.want, "json"); len(app.pages) != 1 || app.pages[0].Script != want {
+			t.Errorf("%s: the pages are %+v, want Script %t\n%s", test.what, app.pages, want, body)
+		}
+	}
+	for name, headers := range map[string][]string{
+		"sign_out": {"Sec-Fetch-Mode: cors", "Sec-Fetch-Site: cross-site"}, "signed_out": {"HX-Request: true"},
+	} {
+		app.pages = nil
+		app.asks(t, app.signIn(t), "GET", everyPage[name].path, headers...)
+		if len(app.pages) != 1 || app.pages[0].Name != name || app.pages[0].Script {
+			t.Errorf("%s: the pages are %+v", name, app.pages)
+		}
+	}
+}
+
+func TestDefaultPage_GoesByScriptAlone(t *testing.T) {
+	t.Parallel()
+	for _, headers := range [][]string{{acceptHTML, navigate}, {"Sec-Fetch-Mode: cors"}, {"HX-Request: true"}} {
+		for script, want := range map[bool]string{true: "application/problem+json", false: "text/html; charset=utf-8"} {
+			r := oidcrp.RequestWith()
+			for _, header := range headers {
+				name, value, _ := strings.Cut(header, ": ")
+				r.Header.Set(name, value)
+			}
+			w := httptest.NewRecorder()
+			oidcrp.DefaultPage(w, r, &oidcrp.Page{Name: "error", Status: http.StatusForbidden, Language: "en", Script: script})
+			if got := w.Header().Get("Content-Type"); got != want || w.Code != http.StatusForbidden {
+				t.Errorf("%v with Script %t: %d %s, want %s", headers, script, w.Code, got, want)
+			}
 		}
 	}
 }
