@@ -32,7 +32,7 @@ func (d *decrypter) decrypt(token, compact, alg, enc string) (string, error) {
 func refuseJOSE(token string, err error) error {
 	var cause *josekit.Error
 	if !errors.As(err, &cause) {
-		return refuse(token, "format", "a token that can be read", "")
+		return refuseToken(token, "format", "a token that can be read", "")
 	}
 	return &TokenError{Token: token, Check: cause.Check, Expected: cause.Expected, Got: cause.Got}
 }

@@ -268,12 +268,12 @@ func (e *TokenError) Error() string {
 	return msg
 }
 
-// refuse makes a TokenError, and cuts got, which comes from outside.
-func refuse(token, check, expected, got string) *TokenError {
+// refuseToken makes a TokenError, and cuts got, which comes from outside.
+func refuseToken(token, check, expected, got string) *TokenError {
 	return &TokenError{Token: token, Check: check, Expected: expected, Got: clean(got, 100)}
 }
 
-// refuseTime is refuse for a claim that is a time.
-func refuseTime(token, check, expected string, got time.Time) *TokenError {
-	return refuse(token, check, expected, got.UTC().Format(time.RFC3339))
+// refuseTokenTime is refuseToken for a claim that is a time.
+func refuseTokenTime(token, check, expected string, got time.Time) *TokenError {
+	return refuseToken(token, check, expected, got.UTC().Format(time.RFC3339))
 }

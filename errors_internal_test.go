@@ -31,11 +31,11 @@ func TestErrors_WhatTheySay(t *testing.T) {
 	}{
 		{&Error{Op: "session", Code: CodeNoSession}, "oidcrp: session: no_session"},
 		{fail("discovery", CodeProviderInvalid, errors.New("why")), "oidcrp: discovery: provider_invalid: why"},
-		{fail("id_token", CodeTokenRefused, refuse("ID Token", "aud", `"a"`, "b")),
+		{fail("id_token", CodeTokenRefused, refuseToken("ID Token", "aud", `"a"`, "b")),
 			`oidcrp: id_token: token_refused: ID Token refused: aud: expected "a", got "b"`},
 		{CodeNoSession, "oidcrp: no_session"},
 		{fail("on_login", CodeLoginRefused, Refuse("not an agent", nil)), "oidcrp: on_login: login_refused: refused by OnLogin: not an agent"},
-		{refuse("ID Token", "nonce", "", ""), "oidcrp: ID Token refused: nonce"},
+		{refuseToken("ID Token", "nonce", "", ""), "oidcrp: ID Token refused: nonce"},
 		{newProviderError("token", 400, "invalid_grant", "used", "https://op.example/help"),
 			`oidcrp: the provider's token endpoint answered "invalid_grant" (status 400): "used"`},
 		{newProviderError("authorization", 0, "access_denied", "", ""),
@@ -93,7 +93,7 @@ func TestErrors_AreBoundedAndPrintable(t *testing.T) {
 	t.Parallel()
 	for what, text := range hostileTexts {
 		checkText(t, newProviderError("token", 400, text, text, text))
-		checkText(t, fail("id_token", CodeTokenRefused, refuse("ID Token", "sub", "x", text)))
+		checkText(t, fail("id_token", CodeTokenRefused, refuseToken("ID Token", "sub", "x", text)))
 		checkText(t, fail("on_login", CodeLoginRefused, Refuse(text, nil)))
 		if e := newProviderError("token", 400, text, text, text); len(e.ErrorCode)+len(e.ErrorDescription)+len(e.ErrorURI) > 700 {
 			t.Errorf("%s: the provider's error is %d, %d and %d bytes long", what, len(e.ErrorCode), len(e.ErrorDescription), len(e.ErrorURI))

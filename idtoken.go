@@ -81,7 +81,7 @@ func (f *flow) verifyIDToken(
 ) (*idToken, error) {
 	if raw == "" {
 		return nil, fail("id_token", CodeTokenRefused,
-			refuse(idTokenName, "id_token", "one in the token response", ""))
+			refuseToken(idTokenName, "id_token", "one in the token response", ""))
 	}
 	// Rules 1 and 6 to 8 come first: no claim is read before the signature is
 	// verified.
@@ -153,7 +153,7 @@ func (ru *rules) idTokenAlgs(m *Metadata) []string {
 func readIDToken(payload []byte) (*idToken, error) {
 	members, err := strictjson.Object(payload)
 	if err != nil {
-		return nil, refuse(idTokenName, "claims", "one strict JSON object", err.Error())
+		return nil, refuseToken(idTokenName, "claims", "one strict JSON object", err.Error())
 	}
 	t := &idToken{payload: payload, hasAzp: members.Has("azp"), hasAtHash: members.Has("at_hash")}
 	for _, claim := range []struct {
@@ -164,7 +164,7 @@ func readIDToken(payload []byte) (*idToken, error) {
 		{"acr", &t.acr}, {"at_hash", &t.atHash}, {"sid", &t.sid},
 	} {
 		if *claim.value, _, err = members.String(claim.name); err != nil {
-			return nil, refuse(idTokenName, claim.name, "a string", "")
+			return nil, refuseToken(idTokenName, claim.name, "a string", "")
 		}
 	}
 	for _, claim := range []struct {
@@ -175,14 +175,14 @@ func readIDToken(payload []byte) (*idToken, error) {
 		{"session_expiry", &t.sessionExpiry},
 	} {
 		if *claim.value, _, err = members.Time(claim.name); err != nil {
-			return nil, refuse(idTokenName, claim.name, "a number of seconds", "")
+			return nil, refuseToken(idTokenName, claim.name, "a number of seconds", "")
 		}
 	}
 	if t.audience, _, err = members.StringOrStrings("aud"); err != nil {
-		return nil, refuse(idTokenName, "aud", "a string or strings", "")
+		return nil, refuseToken(idTokenName, "aud", "a string or strings", "")
 	}
 	if t.amr, _, err = members.Strings("amr"); err != nil {
-		return nil, refuse(idTokenName, "amr", "strings", "")
+		return nil, refuseToken(idTokenName, "amr", "strings", "")
 	}
 	return t, nil
 }
@@ -190,7 +190,7 @@ func readIDToken(payload []byte) (*idToken, error) {
 // checkIssuer is rule 2, byte for byte.
 func (ru *rules) checkIssuer(t *idToken, _ *expectedIDToken) error {
 	if t.issuer != ru.issuer {
-		return refuse(idTokenName, "iss", fmt.Sprintf("%q", ru.issuer), t.issuer)
+		return refuseToken(idTokenName, "iss", fmt.Sprintf("%q", ru.issuer), t.issuer)
 	}
 	return nil
 }
@@ -199,10 +199,10 @@ func (ru *rules) checkIssuer(t *idToken, _ *expectedIDToken) error {
 // Config does not trust.
 func (ru *rules) checkAudience(t *idToken, _ *expectedIDToken) error {
 	if !slices.Contains(t.audience, ru.clientID) {
-		return refuse(idTokenName, "aud", fmt.Sprintf("%q", ru.clientID), strings.Join(t.audience, " "))
+		return refuseToken(idTokenName, "aud", fmt.Sprintf("%q", ru.clientID), strings.Join(t.audience, " "))
 	}
 	if i := slices.IndexFunc(t.audience, ru.untrusted); i >= 0 {
-		return refuse(idTokenName, "aud", "no untrusted audience", t.audience[i])
+		return refuseToken(idTokenName, "aud", "no untrusted audience", t.audience[i])
 	}
 	return nil
 }
@@ -216,7 +216,7 @@ func (ru *rules) untrusted(aud string) bool {
 // checkAuthorizedParty is rules 4 and 5.
 func (ru *rules) checkAuthorizedParty(t *idToken, _ *expectedIDToken) error {
 	if t.hasAzp && t.azp != ru.clientID {
-		return refuse(idTokenName, "azp", fmt.Sprintf("%q", ru.clientID), t.azp)
+		return refuseToken(idTokenName, "azp", fmt.Sprintf("%q", ru.clientID), t.azp)
 	}
 	return nil
 }
@@ -226,7 +226,7 @@ func (ru *rules) checkAuthorizedParty(t *idToken, _ *expectedIDToken) error {
 // may end a session.
 func (ru *rules) checkSessionExpiry(t *idToken, expected *expectedIDToken) error {
 	if expected.nonce != "" && !t.sessionExpiry.IsZero() && !ru.now().Before(t.sessionExpiry) {
-		return refuseTime(idTokenName, "session_expiry", "a time to come", t.sessionExpiry)
+		return refuseTokenTime(idTokenName, "session_expiry", "a time to come", t.sessionExpiry)
 	}
 	return nil
 }
@@ -236,17 +236,17 @@ func (ru *rules) checkTimes(t *idToken, _ *expectedIDToken) error {
 	now, skew := ru.now(), ru.skew
 	switch {
 	case t.expiry.IsZero():
-		return refuse(idTokenName, "exp", "one", "")
+		return refuseToken(idTokenName, "exp", "one", "")
 	case !now.Add(-skew).Before(t.expiry):
-		return refuseTime(idTokenName, "exp", "a time to come", t.expiry)
+		return refuseTokenTime(idTokenName, "exp", "a time to come", t.expiry)
 	case t.issuedAt.IsZero():
-		return refuse(idTokenName, "iat", "one", "")
+		return refuseToken(idTokenName, "iat", "one", "")
 	case t.issuedAt.After(now.Add(skew)):
-		return refuseTime(idTokenName, "iat", ru.notAfter(now), t.issuedAt)
+		return refuseTokenTime(idTokenName, "iat", ru.notAfter(now), t.issuedAt)
 	case t.issuedAt.Before(now.Add(-maxTokenAge)):
-		return refuseTime(idTokenName, "iat", "a time of the last day", t.issuedAt)
+		return refuseTokenTime(idTokenName, "iat", "a time of the last day", t.issuedAt)
 	case t.notBefore.After(now.Add(skew)):
-		return refuseTime(idTokenName, "nbf", ru.notAfter(now), t.notBefore)
+		return refuseTokenTime(idTokenName, "nbf", ru.notAfter(now), t.notBefore)
 	}
 	return nil
 }
@@ -263,7 +263,7 @@ func (ru *rules) notAfter(now time.Time) string {
 func (ru *rules) checkSubject(t *idToken, _ *expectedIDToken) error {
 	if len(t.subject) == 0 || len(t.subject) > 255 ||
 		strings.ContainsFunc(t.subject, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return refuse(idTokenName, "sub", "1 to 255 ASCII characters", t.subject)
+		return refuseToken(idTokenName, "sub", "1 to 255 ASCII characters", t.subject)
 	}
 	return nil
 }
@@ -275,7 +275,7 @@ func checkNonce(t *idToken, expected *expectedIDToken) error {
 		return nil
 	}
 	if subtle.ConstantTimeCompare([]byte(t.nonce), []byte(expected.nonce)) != 1 {
-		return refuse(idTokenName, "nonce", "the one that was sent", "")
+		return refuseToken(idTokenName, "nonce", "the one that was sent", "")
 	}
 	return nil
 }
@@ -283,7 +283,7 @@ func checkNonce(t *idToken, expected *expectedIDToken) error {
 // checkACR is rule 12: acr must be one of the required values.
 func checkACR(t *idToken, expected *expectedIDToken) error {
 	if len(expected.acr) > 0 && !slices.Contains(expected.acr, t.acr) {
-		return refuse(idTokenName, "acr", fmt.Sprintf("one of %q", expected.acr), t.acr)
+		return refuseToken(idTokenName, "acr", fmt.Sprintf("one of %q", expected.acr), t.acr)
 	}
 	return nil
 }
@@ -297,9 +297,9 @@ func (ru *rules) checkAuthTime(t *idToken, expected *expectedIDToken) error {
 	oldest := now.Add(-time.Duration(*expected.maxAge)*time.Second - skew)
 	switch {
 	case t.authTime.IsZero():
-		return refuse(idTokenName, "auth_time", "one, since max_age was sent", "")
+		return refuseToken(idTokenName, "auth_time", "one, since max_age was sent", "")
 	case t.authTime.Before(oldest) || t.authTime.After(now.Add(skew)):
-		return refuseTime(idTokenName, "auth_time", fmt.Sprintf("at most %d s ago", *expected.maxAge), t.authTime)
+		return refuseTokenTime(idTokenName, "auth_time", fmt.Sprintf("at most %d s ago", *expected.maxAge), t.authTime)
 	}
 	return nil
 }
@@ -312,7 +312,7 @@ func checkAccessTokenHash(t *idToken, expected *expectedIDToken) error {
 	}
 	want := josekit.HalfHash(t.alg, expected.accessToken)
 	if subtle.ConstantTimeCompare([]byte(want), []byte(t.atHash)) != 1 {
-		return refuse(idTokenName, "at_hash", "that of the access token", "")
+		return refuseToken(idTokenName, "at_hash", "that of the access token", "")
 	}
 	return nil
 }

@@ -40,9 +40,6 @@ const (
 // keySet verifies signatures with the provider's keys.
 type keySet struct {
 	provider *provider
-	http     *fetch.Client
-	events   *events
-	now      func() time.Time
 	secret   []byte
 	document fetch.Document[josekit.KeySet]
 
@@ -54,9 +51,9 @@ type keySet struct {
 // HS algorithms; may be empty. It does no I/O.
 func newKeySet(p *provider, secret string) *keySet {
 	k := &keySet{
-		provider: p, http: p.http, events: p.events, now: p.now,
-		secret: []byte(secret),
-		absent: make(map[string]time.Time),
+		provider: p,
+		secret:   []byte(secret),
+		absent:   make(map[string]time.Time),
 	}
 	k.document.Load = k.load
 	k.document.Now = p.now
@@ -109,11 +106,11 @@ func (k *keySet) verifySignature(ctx context.Context, token string, jws *josekit
 	case josekit.Verified:
 		return payload, nil
 	case josekit.Forged:
-		return nil, refuse(token, "signature", "one made with the provider's key", kid)
+		return nil, refuseToken(token, "signature", "one made with the provider's key", kid)
 	case josekit.Unsuitable:
-		return nil, refuse(token, "kid", "a key of the provider for "+jws.Header.Alg, kid)
+		return nil, refuseToken(token, "kid", "a key of the provider for "+jws.Header.Alg, kid)
 	}
-	return nil, refuse(token, "kid", "a key of the provider", kid)
+	return nil, refuseToken(token, "kid", "a key of the provider", kid)
 }
 
 // verifyRenewed verifies with newer keys than those of set, if there are any. It
@@ -141,7 +138,7 @@ func (k *keySet) worthAsking(kid string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	until, ok := k.absent[kid]
-	return !ok || !k.now().Before(until)
+	return !ok || !k.provider.now().Before(until)
 }
 
 // remember records a kid that a fetch did not bring. An empty kid is not
@@ -152,7 +149,7 @@ func (k *keySet) remember(kid string) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.now()
+	now := k.provider.now()
 	maps.DeleteFunc(k.absent, func(_ string, until time.Time) bool { return !now.Before(until) })
 	if len(k.absent) < maxAbsent {
 		k.absent[kid] = now.Add(absentFor)
@@ -164,20 +161,20 @@ func (k *keySet) load(ctx context.Context) (*josekit.KeySet, time.Duration, erro
 	if err != nil {
 		return nil, 0, err
 	}
-	start := k.now()
+	start := k.provider.now()
 	set, lifetime, err := k.fetch(ctx, m.JWKSURI)
-	k.events.keysFetched(ctx, FetchEvent{URL: m.JWKSURI, Duration: k.now().Sub(start), Err: err})
+	k.provider.events.keysFetched(ctx, FetchEvent{URL: m.JWKSURI, Duration: k.provider.now().Sub(start), Err: err})
 	if old := k.document.Peek(); err == nil && old != nil {
 		added, removed := missing(set.Kids(), old.Kids()), missing(old.Kids(), set.Kids())
 		if len(added)+len(removed) > 0 {
-			k.events.keysRotated(ctx, FetchEvent{URL: m.JWKSURI, Added: shown(added), Removed: shown(removed)})
+			k.provider.events.keysRotated(ctx, FetchEvent{URL: m.JWKSURI, Added: shown(added), Removed: shown(removed)})
 		}
 	}
 	return set, lifetime, err
 }
 
 func (k *keySet) fetch(ctx context.Context, uri string) (*josekit.KeySet, time.Duration, error) {
-	res, err := k.http.Do(ctx, fetch.Request{
+	res, err := k.provider.http.Do(ctx, fetch.Request{
 		URL:            uri,
 		Accept:         "application/jwk-set+json, application/json",
 		MediaTypes:     []string{"application/json", "text/json", "+json"},

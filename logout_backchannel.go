@@ -87,7 +87,7 @@ func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
 	}
 	if !first {
 		c.events.tokenReplayed(ctx, BackchannelEvent{Subject: t.subject, SID: t.sid, JTI: clean(t.jti, 100)})
-		return fail("backchannel", CodeTokenRefused, refuse(logoutTokenName, "jti", "one not seen before", t.jti))
+		return fail("backchannel", CodeTokenRefused, refuseToken(logoutTokenName, "jti", "one not seen before", t.jti))
 	}
 	keys := []markKey{subjectMark(t.issuer, t.subject)}
 	if t.sid != "" {

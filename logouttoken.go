@@ -44,7 +44,7 @@ func (f *flow) verifyLogoutToken(ctx context.Context, raw string) (logoutToken, 
 	// 4.1). Many providers send the type JWT. The claims decide whether it is a
 	// Logout Token.
 	if typ := header.Typ; typ != "" && !strings.EqualFold(typ, "JWT") && typ != logoutTokenType {
-		return refused(refuse(logoutTokenName, "typ", logoutTokenType+", JWT or none", typ))
+		return refused(refuseToken(logoutTokenName, "typ", logoutTokenType+", JWT or none", typ))
 	}
 	claims, err := readIDToken(payload)
 	if err != nil {
@@ -84,11 +84,11 @@ func (ru *rules) checkLogoutTimes(t *idToken, _ *expectedIDToken) error {
 	now, skew := ru.now(), ru.skew
 	switch {
 	case t.issuedAt.IsZero():
-		return refuse(logoutTokenName, "iat", "one", "")
+		return refuseToken(logoutTokenName, "iat", "one", "")
 	case t.issuedAt.After(now.Add(skew)), t.issuedAt.Before(now.Add(-maxLogoutTokenAge - skew)):
-		return refuseTime(logoutTokenName, "iat", "a time of the last 10 minutes", t.issuedAt)
+		return refuseTokenTime(logoutTokenName, "iat", "a time of the last 10 minutes", t.issuedAt)
 	case !t.expiry.IsZero() && !now.Add(-skew).Before(t.expiry):
-		return refuseTime(logoutTokenName, "exp", "a time to come", t.expiry)
+		return refuseTokenTime(logoutTokenName, "exp", "a time to come", t.expiry)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (ru *rules) checkLogoutTimes(t *idToken, _ *expectedIDToken) error {
 func checkLogoutClaims(payload []byte, t *idToken) (jti string, err error) {
 	members, err := strictjson.Object(payload)
 	if err != nil {
-		return "", refuse(logoutTokenName, "claims", "one strict JSON object", err.Error())
+		return "", refuseToken(logoutTokenName, "claims", "one strict JSON object", err.Error())
 	}
 	events, eventsErr := strictjson.Object(members["events"])
 	_, eventErr := strictjson.Object(events[logoutTokenEvent])
@@ -106,14 +106,14 @@ func checkLogoutClaims(payload []byte, t *idToken) (jti string, err error) {
 	_, hasNonce := members["nonce"]
 	switch {
 	case eventsErr != nil || eventErr != nil:
-		return "", refuse(logoutTokenName, "events", "the back-channel logout event", "")
+		return "", refuseToken(logoutTokenName, "events", "the back-channel logout event", "")
 	case hasNonce:
 		// "MUST NOT": a Logout Token must never pass for an ID Token.
-		return "", refuse(logoutTokenName, "nonce", "none", "")
+		return "", refuseToken(logoutTokenName, "nonce", "none", "")
 	case jtiErr != nil || jti == "":
-		return "", refuse(logoutTokenName, "jti", "one", "")
+		return "", refuseToken(logoutTokenName, "jti", "one", "")
 	case t.subject == "" && t.sid == "":
-		return "", refuse(logoutTokenName, "sub", "sub or sid", "")
+		return "", refuseToken(logoutTokenName, "sub", "sub or sid", "")
 	}
 	return jti, nil
 }

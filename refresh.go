@@ -284,15 +284,15 @@ func checkSameLogin(token *idToken, s *Session) error {
 	audience := slices.Sorted(slices.Values(token.audience))
 	switch {
 	case token.subject != first.subject:
-		return refuse(idTokenName, "sub", "the first ID Token's", token.subject)
+		return refuseToken(idTokenName, "sub", "the first ID Token's", token.subject)
 	case !slices.Equal(audience, first.audience):
-		return refuse(idTokenName, "aud", "the first ID Token's", fmt.Sprint(audience))
+		return refuseToken(idTokenName, "aud", "the first ID Token's", fmt.Sprint(audience))
 	case token.azp != first.azp:
-		return refuse(idTokenName, "azp", "the first ID Token's", token.azp)
+		return refuseToken(idTokenName, "azp", "the first ID Token's", token.azp)
 	case !token.authTime.IsZero() && !first.authTime.IsZero() && !token.authTime.Equal(first.authTime):
-		return refuseTime(idTokenName, "auth_time", "the first ID Token's", token.authTime)
+		return refuseTokenTime(idTokenName, "auth_time", "the first ID Token's", token.authTime)
 	case token.nonce != "" && token.nonce != first.nonce:
-		return refuse(idTokenName, "nonce", "the first ID Token's or none", "")
+		return refuseToken(idTokenName, "nonce", "the first ID Token's or none", "")
 	}
 	return nil
 }

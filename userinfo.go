@@ -54,7 +54,7 @@ func (f *flow) userInfo(ctx context.Context, m *Metadata, accessToken, subject s
 		// OIDC Core 5.3.2: "MUST be verified to exactly match [...] if they do
 		// not match, the UserInfo Response values MUST NOT be used."
 		return nil, fail("userinfo", CodeUserInfoRefused,
-			refuse(userInfoName, "sub", "the ID Token's", got))
+			refuseToken(userInfoName, "sub", "the ID Token's", got))
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, claims); err != nil {
@@ -99,7 +99,7 @@ func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Re
 	case "application/json":
 		if alg := f.registration.UserInfoEncryptedResponseAlg; alg != "" {
 			return nil, fail("userinfo", CodeUserInfoRefused,
-				refuse(userInfoName, "alg", "a token encrypted with "+alg, "plain JSON"))
+				refuseToken(userInfoName, "alg", "a token encrypted with "+alg, "plain JSON"))
 		}
 		return f.plainUserInfo(answer.Body)
 	case "application/jwt":
@@ -123,7 +123,7 @@ func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Re
 func (f *flow) plainUserInfo(claims []byte) ([]byte, error) {
 	if alg := f.registration.UserInfoSignedResponseAlg; alg != "" {
 		return nil, fail("userinfo", CodeUserInfoRefused,
-			refuse(userInfoName, "alg", fmt.Sprintf("a JWT signed with %s", alg), "plain JSON"))
+			refuseToken(userInfoName, "alg", fmt.Sprintf("a JWT signed with %s", alg), "plain JSON"))
 	}
 	return claims, nil
 }
@@ -158,11 +158,11 @@ func (ru *rules) checkUserInfo(payload []byte) error {
 	case errors.Join(issErr, audErr, expErr) != nil:
 		return errors.Join(issErr, audErr, expErr)
 	case iss != ru.issuer:
-		return refuse(userInfoName, "iss", fmt.Sprintf("%q", ru.issuer), iss)
+		return refuseToken(userInfoName, "iss", fmt.Sprintf("%q", ru.issuer), iss)
 	case !slices.Contains(aud, ru.clientID) || slices.ContainsFunc(aud, ru.untrusted):
-		return refuse(userInfoName, "aud", fmt.Sprintf("%q", ru.clientID), strings.Join(aud, " "))
+		return refuseToken(userInfoName, "aud", fmt.Sprintf("%q", ru.clientID), strings.Join(aud, " "))
 	case hasExp && !ru.now().Add(-ru.skew).Before(exp):
-		return refuseTime(userInfoName, "exp", "a time to come", exp)
+		return refuseTokenTime(userInfoName, "exp", "a time to come", exp)
 	}
 	return nil
 }
