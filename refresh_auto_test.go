@@ -282,6 +282,30 @@ func (a *refreshApp) wantTokensAfterRefusal(t *testing.T, policy oidcrp.RefreshF
 	}
 }
 
+// A request that is answered with the error is no use of the session, which may go
+// idle meanwhile.
+func TestRefreshFailure_ABlockedRequestIsNoUse(t *testing.T) {
+	t.Parallel()
+	for kept, keep := range oidcrp.KeptIn {
+		app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+			keep(cfg)
+			cfg.Tokens.RefreshBefore, cfg.Tokens.RefreshFailure = 30*time.Minute, oidcrp.FailRequest
+			cfg.Sessions.IdleTimeout = time.Hour
+		}})
+		browser := app.signIn(t)
+		app.provider.SetDown(true)
+		for _, step := range []struct {
+			after time.Duration
+			want  int
+		}{{40 * time.Minute, unavailable}, {15 * time.Minute, unavailable}, {6 * time.Minute, signedOut}} {
+			app.clock.Advance(step.after)
+			if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != step.want {
+				t.Errorf("in %s, %v later: %s, want %d\n%s", kept, step.after, res.Status, step.want, body)
+			}
+		}
+	}
+}
+
 func TestMiddleware_LeavesAProviderThatIsDownAlone(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
