@@ -578,6 +578,38 @@ func TestCallback_AParameterGivenTwiceEndsItsLogin(t *testing.T) {
 	}
 }
 
+// keysLater is a KeySource that has no keys until they are set.
+type keysLater struct{ keys atomic.Pointer[[][]byte] }
+
+func (k *keysLater) CookieKeys(context.Context) ([][]byte, error) {
+	if keys := k.keys.Load(); keys != nil {
+		return *keys, nil
+	}
+	return nil, errors.New("not yet")
+}
+
+// In an outage nothing is known to be wrong with the answer, and it may come again.
+func TestCallback_AnOutageLeavesTheLogin(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	browser := app.provider.Browser()
+	r := callbackRequest(t, app, browser, comeBack(t, app, browser, "/tab/1"))
+	source := new(keysLater)
+	fresh := newTestClient(t, app, func(c *oidcrp.Config) { c.CookieKeys = source }).Middleware(http.NotFoundHandler())
+	w := httptest.NewRecorder()
+	fresh.ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || len(w.Result().Cookies()) > 0 || app.provider.Count(oidctest.EndpointToken) > 0 {
+		t.Errorf("without keys the answer is %d with the cookies %v", w.Code, w.Result().Cookies())
+	}
+	source.keys.Store(&[][]byte{testKey(1)})
+	app.clock.Advance(time.Second)
+	w = httptest.NewRecorder()
+	fresh.ServeHTTP(w, r)
+	if got := w.Header().Get("Location"); w.Code != http.StatusFound || got != app.URL+"/tab/1" {
+		t.Errorf("the reload leads to %d %q", w.Code, got)
+	}
+}
+
 // transactionCookies returns the names of the cookies of logins under way. They
 // are told from others by the middle of their names.
 func transactionCookies(app *testApp, browser *http.Client) []string {

@@ -165,7 +165,7 @@ func TestSession_PrintsNoTokensAndNoClaims(t *testing.T) {
 			}
 		}
 	}
-	if text, err := json.Marshal(any(s)); err != nil || string(text) != "{}" {
+	if text, err := json.Marshal([]any{s}); err != nil || string(text) != "[{}]" {
 		t.Errorf("as JSON it is %s, %v", text, err)
 	}
 }
