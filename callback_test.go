@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -534,6 +535,81 @@ func TestCallback_ALoginsCookieGoesWhenItIsUsed(t *testing.T) {
 	}
 }
 
+// A parameter that is given twice may be an attack, so the plain answer that comes
+// after it is not used either.
+func TestCallback_AParameterGivenTwiceEndsItsLogin(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"query", "form_post"} {
+		for _, name := range []string{"state", "code", "iss", "error"} {
+			app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) { c.ResponseMode = mode }})
+			browser := app.provider.Browser()
+			send := func(answer url.Values) (*http.Response, string) {
+				t.Helper()
+				if mode == "query" {
+					return get(t, noRedirects(browser), app.URL+"/auth/callback?"+answer.Encode())
+				}
+				res, err := noRedirects(browser).PostForm(app.URL+"/auth/callback", answer)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return res, readBody(t, res)
+			}
+			var answer url.Values
+			if mode == "form_post" {
+				answer = comeBackByForm(t, app, browser, "/tab/1")
+			} else {
+				answer = comeBack(t, app, browser, "/tab/1").Query()
+			}
+			if n := len(transactionCookies(app, browser)); n != 1 {
+				t.Fatalf("%d logins are under way, want 1", n)
+			}
+			twice := maps.Clone(answer)
+			twice[name] = []string{answer.Get(name), answer.Get(name)}
+			res, page := send(twice)
+			checkRefused(t, app, browser, res, page, oidcrp.CodeInvalidRequest)
+			if left := transactionCookies(app, browser); len(left) > 0 {
+				t.Errorf("%s, %s twice: the cookies left are %q", mode, name, left)
+			}
+			send(answer)
+			if got := app.who(t, browser, "/").Sub; got != "" || app.provider.Count(oidctest.EndpointToken) > 0 {
+				t.Errorf("%s, %s twice: afterwards the code is used, and %q is signed in", mode, name, got)
+			}
+		}
+	}
+}
+
+// keysLater is a KeySource that has no keys until they are set.
+type keysLater struct{ keys atomic.Pointer[[][]byte] }
+
+func (k *keysLater) CookieKeys(context.Context) ([][]byte, error) {
+	if keys := k.keys.Load(); keys != nil {
+		return *keys, nil
+	}
+	return nil, errors.New("not yet")
+}
+
+// In an outage nothing is known to be wrong with the answer, and it may come again.
+func TestCallback_AnOutageLeavesTheLogin(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	browser := app.provider.Browser()
+	r := callbackRequest(t, app, browser, comeBack(t, app, browser, "/tab/1"))
+	source := new(keysLater)
+	fresh := newTestClient(t, app, func(c *oidcrp.Config) { c.CookieKeys = source }).Middleware(http.NotFoundHandler())
+	w := httptest.NewRecorder()
+	fresh.ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || len(w.Result().Cookies()) > 0 || app.provider.Count(oidctest.EndpointToken) > 0 {
+		t.Errorf("without keys the answer is %d with the cookies %v", w.Code, w.Result().Cookies())
+	}
+	source.keys.Store(&[][]byte{testKey(1)})
+	app.clock.Advance(time.Second)
+	w = httptest.NewRecorder()
+	fresh.ServeHTTP(w, r)
+	if got := w.Header().Get("Location"); w.Code != http.StatusFound || got != app.URL+"/tab/1" {
+		t.Errorf("the reload leads to %d %q", w.Code, got)
+	}
+}
+
 // transactionCookies returns the names of the cookies of pending logins. The middle
 // of their names distinguishes them from others.
 func transactionCookies(app *testApp, browser *http.Client) []string {
@@ -768,7 +844,7 @@ func TestRecoverLogin_ReportsWhatCannotBeRecovered(t *testing.T) {
 			t.Errorf("%s: the answer is %s", what, body)
 		}
 		// The state of a login that is over must not work again.
-		if left := transactionCookies(app.testApp, browser); tt.code != oidcrp.CodeInvalidRequest && len(left) > 0 {
+		if left := transactionCookies(app.testApp, browser); len(left) > 0 {
 			t.Errorf("%s: the cookies left are %q", what, left)
 		}
 		app.wantEvents(t, 1, 0, 1)
@@ -796,6 +872,37 @@ func TestRecoverLogin_ARestartThatFailsIsReported(t *testing.T) {
 	res, body := get(t, app.provider.Browser(), callback)
 	app.wantReported(t, res, body, oidcrp.CodeProviderUnavailable)
 	app.wantEvents(t, 1, 0, 1)
+}
+
+// The browser may have gone away. Nothing is wrong with the login then: a reload may
+// still have its session.
+func TestStartSession_ACanceledOneRefusesNoLogin(t *testing.T) {
+	t.Parallel()
+	store := oidcrp.NewHookStore(nil)
+	app := newHandApp(t, func(c *oidcrp.Config) { c.Store = store })
+	browser := app.provider.Browser()
+	r := callbackRequest(t, app.testApp, browser, comeBack(t, app.testApp, browser, "/oidc/start"))
+	session, err := app.client.Callback(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Before(func(ctx context.Context, _, _ string) error { return ctx.Err() })
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	err = app.client.StartSession(httptest.NewRecorder(), r.WithContext(gone), session)
+	wantCode(t, err, oidcrp.CodeCanceled)
+	app.wantEvents(t, 1, 0, 0)
+
+	store.Fail(errors.New("out of order"))
+	err = app.client.StartSession(httptest.NewRecorder(), r, session)
+	wantCode(t, err, oidcrp.CodeStoreUnavailable)
+	app.wantEvents(t, 0, 0, 1)
+
+	store.Before(nil)
+	if err := app.client.StartSession(httptest.NewRecorder(), r, session); err != nil {
+		t.Errorf("the reload: %v", err)
+	}
+	app.wantEvents(t, 0, 1, 0)
 }
 
 func TestStartSession_ASessionThatIsTooLargeIsReportedOnce(t *testing.T) {
@@ -893,4 +1000,63 @@ func TestCallback_ACallerThatGivesUpLeavesTheExchange(t *testing.T) {
 	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
 		t.Errorf("%d token requests, want 1", n)
 	}
+}
+
+// OnLogin may still run when the caller has given up, and even when its handler has
+// returned: the caller's request is not OnLogin's.
+func TestCallback_OnLoginHasARequestOfItsOwn(t *testing.T) {
+	t.Parallel()
+	started, gaveUp, touched, returned := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var state string
+	app := newHandApp(t, func(c *oidcrp.Config) {
+		c.ResponseMode = "form_post"
+		c.OnLogin = func(ctx context.Context, r *http.Request, _ *oidcrp.Session) error {
+			close(started)
+			<-gaveUp
+			_ = r.WithContext(ctx) // while RecoverLogin has the caller's request
+			_ = r.FormValue("state")
+			close(touched)
+			<-returned
+			if r.FormValue("state") != state || r.PostFormValue("state") != state || r.URL.Path != "/oidc/back" {
+				t.Errorf("OnLogin's request has the form %v and the path %s", r.Form, r.URL.Path)
+			}
+			if r.Body != http.NoBody {
+				t.Error("OnLogin's request still has the body that net/http has closed")
+			}
+			if err := r.WithContext(r.Context()).Context().Err(); err != nil {
+				t.Errorf("OnLogin's request has ended: %v", err)
+			}
+			return nil
+		}
+	})
+	browser := app.provider.Browser()
+	form := comeBackByForm(t, app.testApp, browser, "/oidc/start")
+	state = form.Get("state")
+	answer := func() *http.Request {
+		r := httptest.NewRequest(http.MethodPost, app.URL+"/oidc/back", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for _, cookie := range cookiesFor(t, app.testApp, browser) {
+			r.AddCookie(cookie)
+		}
+		return r
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-started
+		cancel()
+	}()
+	r := answer().WithContext(ctx)
+	_, err := app.client.Callback(ctx, r)
+	wantCode(t, err, oidcrp.CodeCanceled)
+	close(gaveUp)
+	if location, again := app.client.RecoverLogin(httptest.NewRecorder(), r, err); location != "" || again != err {
+		t.Errorf("RecoverLogin: %q, %v", location, again)
+	}
+	<-touched
+	r.Body.Close() // as net/http does when a handler has returned
+	close(returned)
+	if session, err := app.client.Callback(t.Context(), answer()); err != nil || session.Subject() != "alice" {
+		t.Errorf("the reload gets %v, %v", session, err)
+	}
+	app.wantEvents(t, 1, 0, 0)
 }

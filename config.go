@@ -120,6 +120,10 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	if c.ClientSecret != "" {
 		secret = "hidden"
 	}
+	registration := c.Registration
+	for _, field := range registeredURIs(&registration) {
+		*field.uri = withoutUser(*field.uri)
+	}
 	return json.Marshal(struct {
 		Issuer, ClientID, ClientSecret, BaseURL, PathPrefix string
 		Scopes                                              []string
@@ -130,7 +134,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Tokens                                              Tokens
 	}{
 		withoutUser(c.Issuer), c.ClientID, secret, withoutUser(c.BaseURL), c.PathPrefix,
-		c.Scopes, c.ResponseMode, typeName(c.Store), c.Registration, c.Sessions, c.Tokens,
+		c.Scopes, c.ResponseMode, typeName(c.Store), registration, c.Sessions, c.Tokens,
 	})
 }
 

@@ -606,6 +606,29 @@ func TestConfig_ShowsNoSecret(t *testing.T) {
 	}
 }
 
+// What stands before the @ of a URL is often a password, and a Config may be printed
+// before New has refused it.
+func TestConfig_ShowsNoUserOfAURL(t *testing.T) {
+	t.Parallel()
+	for field, set := range map[string]func(*oidcrp.Config) *string{
+		"Issuer":           func(c *oidcrp.Config) *string { return &c.Issuer },
+		"BaseURL":          func(c *oidcrp.Config) *string { return &c.BaseURL },
+		"RedirectURI":      func(c *oidcrp.Config) *string { return &c.Registration.RedirectURI },
+		"InitiateLoginURI": func(c *oidcrp.Config) *string { return &c.Registration.InitiateLoginURI },
+		"JWKSURI":          func(c *oidcrp.Config) *string { return &c.Registration.JWKSURI },
+	} {
+		for _, rest := range []string{"host.example/page", "host.example/%zz", ""} {
+			cfg := soundConfig(nil)
+			*set(&cfg) = "https://u53r:p455word@" + rest
+			texts := printed(t, cfg)
+			wantNoneOf(t, texts, map[string][]byte{"the user": []byte("u53r"), "the password": []byte("p455word")})
+			if text := fmt.Sprintf("%+v", cfg); !strings.Contains(text, "…@"+rest) {
+				t.Errorf("%s: %s does not show the rest of the URL", field, text)
+			}
+		}
+	}
+}
+
 // A Config that came out of New's hands, with its defaults filled in, is what
 // Validate gets.
 func TestConfig_ShowsNoSecretInValidate(t *testing.T) {

@@ -46,21 +46,21 @@ type KeySource interface {
 // Keys returns a KeySource of fixed keys, newest first. [New] refuses a key
 // that does not have 32 bytes.
 func Keys(keys ...[]byte) KeySource {
-	fixed := &fixedKeys{make([][]byte, len(keys))}
+	copies := make([][]byte, len(keys))
 	for i, key := range keys {
-		fixed.keys[i] = append([]byte(nil), key...)
+		copies[i] = append([]byte(nil), key...)
 	}
-	return fixed
+	return &fixedKeys{&copies}
 }
 
-// fixedKeys is used as a pointer, which fmt does not follow where it finds one in
-// a private field.
-type fixedKeys struct{ keys [][]byte }
+// fixedKeys is a pointer to a pointer. In a private field fmt does not call Format,
+// and follows one pointer where the verb does not suit it, as with %s, but not two.
+type fixedKeys struct{ keys *[][]byte }
 
-func (k *fixedKeys) CookieKeys(context.Context) ([][]byte, error) { return k.keys, nil }
+func (k *fixedKeys) CookieKeys(context.Context) ([][]byte, error) { return *k.keys, nil }
 
 // Format hides the keys, whatever the verb.
-func (k *fixedKeys) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Keys(%d hidden)", len(k.keys)) }
+func (k *fixedKeys) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Keys(%d hidden)", len(*k.keys)) }
 
 // MarshalJSON hides the keys.
 func (k *fixedKeys) MarshalJSON() ([]byte, error) { return []byte(`"hidden"`), nil }
@@ -68,10 +68,10 @@ func (k *fixedKeys) MarshalJSON() ([]byte, error) { return []byte(`"hidden"`), n
 // check returns what is wrong with the keys themselves.
 func (k *fixedKeys) check() []error {
 	var problems []error
-	if len(k.keys) == 0 {
+	if len(*k.keys) == 0 {
 		problems = append(problems, errors.New("has no key: give at least one of 32 random bytes"))
 	}
-	for i, key := range k.keys {
+	for i, key := range *k.keys {
 		if len(key) != seal.KeySize {
 			problems = append(problems, fmt.Errorf("key %d has %d bytes: a key is %d random bytes", i+1, len(key), seal.KeySize))
 		}
@@ -124,7 +124,7 @@ func newCookieKeys(source KeySource, now func() time.Time, log *slog.Logger) (*c
 	if !ok {
 		return k, nil
 	}
-	ring, err := seal.NewRing(fixed.keys...)
+	ring, err := seal.NewRing((*fixed.keys)...)
 	if err != nil {
 		return nil, err
 	}

@@ -84,8 +84,17 @@ func TestKeys_AreCopiedAndHidden(t *testing.T) {
 		t.Errorf("the keys are %v, %v", got, err)
 	}
 	text := fmt.Sprintf("%v %+v %#v %s %x", keys, keys, keys, keys, keys)
+	// An app's own struct, whose private fields fmt prints without asking them.
+	private := struct {
+		keys   KeySource
+		within struct{ keys []KeySource }
+		any    map[string]any
+	}{keys, struct{ keys []KeySource }{[]KeySource{keys}}, map[string]any{"keys": keys}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		text += fmt.Sprintf(verb, private) + fmt.Sprintf(verb, &private)
+	}
 	if encoded, err := json.Marshal(keys); err != nil || strings.Contains(text+string(encoded), "\x01") || strings.Contains(text+string(encoded), "0101") ||
-		strings.Contains(text+string(encoded), "AQEB") || strings.Contains(text, "1 1 1") {
+		strings.Contains(text+string(encoded), "AQEB") || strings.Contains(text, "1 1 1") || strings.Contains(text, "0x1, 0x1") {
 		t.Errorf("printed, the keys are %s, as JSON %s (%v)", text, encoded, err)
 	}
 }
@@ -285,6 +294,45 @@ func TestCookieKeys_APanicInTheBackgroundIsLogged(t *testing.T) {
 	})
 }
 
+// A source that panics at the first read leaves no keys. The request that asked
+// panics, and those that follow within a second get an error.
+func TestCookieKeys_APanicAtTheFirstReadIsAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reads := 0
+		keys, _ := newTestKeys(t, keySourceFunc(func(context.Context) ([][]byte, error) {
+			if reads++; reads == 1 {
+				panic("a fault of the source")
+			}
+			return [][]byte{testKey(1)}, nil
+		}))
+		func() {
+			defer func() {
+				if recover() != "a fault of the source" {
+					t.Error("the first caller does not panic")
+				}
+			}()
+			_, _ = keys.seal(nil, nil)
+		}()
+		for range 2 {
+			_, err := keys.seal(nil, nil)
+			if wantCode(t, err, CodeCookieKeysUnavailable); !strings.Contains(err.Error(), "KeySource: panicked") {
+				t.Errorf("seal: %v", err)
+			}
+			_, err = keys.open(sealedWith(t, testKey(1)), nil)
+			wantCode(t, err, CodeCookieKeysUnavailable)
+			time.Sleep(keyPause/2 - time.Nanosecond)
+		}
+		if reads != 1 {
+			t.Errorf("the keys were read %d times within a second", reads)
+		}
+		time.Sleep(2 * time.Nanosecond)
+		if _, err := keys.seal(nil, nil); err != nil {
+			t.Errorf("after a second: %v", err)
+		}
+	})
+}
+
 // withoutKeys returns cookies of alice, and a client that keeps sessions where they
 // are kept but has no cookie keys until service gives some.
 func withoutKeys(t *testing.T, keep func(*Config), service *keyService) (*offlineClient, []*http.Cookie) {
@@ -379,7 +427,7 @@ func TestKeyFile_ReadsBase64OfAnyKind(t *testing.T) {
 	if err := os.WriteFile(path, []byte(one+"\n!"+two), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := KeyFile(path).CookieKeys(t.Context()); err == nil || strings.Contains(err.Error(), two) || !strings.Contains(err.Error(), "key 2 is not base64") {
+	if _, err := KeyFile(path).CookieKeys(t.Context()); err == nil || err.Error() != path+": key 2 is not base64" {
 		t.Errorf("half a key: %v", err)
 	}
 	if _, err := KeyFile(path + "x").CookieKeys(t.Context()); err == nil || !strings.HasPrefix(err.Error(), path+"x cannot be read: ") {
@@ -404,7 +452,7 @@ func TestKeyFile_FromTheEnvironment(t *testing.T) {
 		if problem == "" && (err != nil || cfg.CookieKeys == nil) {
 			t.Errorf("%q: %v", text, err)
 		}
-		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem)) {
+		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem) || !strings.Contains(err.Error(), "OIDC_COOKIE_KEYS_FILE")) {
 			t.Errorf("%q: %v, want %s", text, err, problem)
 		}
 	}

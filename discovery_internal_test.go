@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -257,6 +258,7 @@ func TestParseMetadata_IsStrict(t *testing.T) {
 		{`{"issuer":"a","claims_supported":"sub email","op_tos_uri":7}`, ""},
 		{`{"issuer":"a","mtls_endpoint_aliases":{"device_authorization_endpoint":7,"introspection_endpoint":{},"TOKEN_ENDPOINT":1}}`, ""},
 		{`{"issuer":"a","mtls_endpoint_aliases":null}`, ""},
+		{`{"issuer":"a","mtls_endpoint_aliases":{"token_endpoint":"","userinfo_endpoint":null}}`, ""},
 
 		{`{"issuer":"a","issuer":"a"}`, "given twice"},
 		{`{"issuer":"a"`, "comma"},
@@ -282,6 +284,37 @@ func TestParseMetadata_IsStrict(t *testing.T) {
 	}
 }
 
+// A member of the wrong type is an error if this package uses it, and otherwise
+// counts as left out.
+func TestParseMetadata_AWrongTypeMattersWhereItIsUsed(t *testing.T) {
+	t.Parallel()
+	decisive := strings.Fields(`issuer authorization_endpoint token_endpoint userinfo_endpoint jwks_uri revocation_endpoint
+		end_session_endpoint pushed_authorization_request_endpoint require_pushed_authorization_requests
+		response_types_supported response_modes_supported acr_values_supported id_token_signing_alg_values_supported
+		token_endpoint_auth_methods_supported authorization_response_iss_parameter_supported mtls_endpoint_aliases`)
+	fields := reflect.TypeFor[Metadata]()
+	for i := range fields.NumField() {
+		name, _, _ := strings.Cut(fields.Field(i).Tag.Get("json"), ",")
+		refused := slices.Contains(decisive, name)
+		decisive = slices.DeleteFunc(decisive, func(other string) bool { return other == name })
+		for _, value := range []string{`7`, `{"a":1}`, `["a",1]`, `"x"`, `true`} {
+			if json.Unmarshal([]byte(value), reflect.New(fields.Field(i).Type).Interface()) == nil {
+				continue // it has the type
+			}
+			m, err := parseMetadata([]byte(`{"` + name + `":` + value + `}`))
+			switch {
+			case !refused && (err != nil || !reflect.DeepEqual(m, new(Metadata))):
+				t.Errorf("%s %s: %+v, %v", name, value, m, err)
+			case refused && name != "mtls_endpoint_aliases" && (err == nil || err.Error() != name+" has the wrong type"):
+				t.Errorf("%s %s: %v", name, value, err)
+			}
+		}
+	}
+	if len(decisive) > 0 {
+		t.Errorf("no field has the names %v", decisive)
+	}
+}
+
 func TestValidateMetadata(t *testing.T) {
 	t.Parallel()
 	const https, loopback = "https://op.example", "http://127.0.0.1:9000"
@@ -295,6 +328,8 @@ func TestValidateMetadata(t *testing.T) {
 		{https, func(m *Metadata) { m.ResponseTypesSupported = nil }, ""},
 		{https, func(m *Metadata) { m.TokenEndpoint = "https://elsewhere.example:8443/t?tenant=1" }, ""},
 		{https, func(m *Metadata) { m.MTLSEndpointAliases = map[string]string{"token_endpoint": https} }, ""},
+		{https, func(m *Metadata) { m.MTLSEndpointAliases = map[string]string{"token_endpoint": ""} }, ""},
+		{https, func(m *Metadata) { m.MTLSEndpointAliases = map[string]string{"jwks_uri": "x"} }, ""},
 		{loopback, func(m *Metadata) {}, ""},
 		{loopback, func(m *Metadata) { m.TokenEndpoint = https }, ""},
 

@@ -6,6 +6,7 @@ package oidcrp
 import (
 	"bytes"
 	"go/ast"
+	"go/constant"
 	"go/doc"
 	"go/importer"
 	"go/parser"
@@ -14,7 +15,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -167,8 +170,9 @@ func TestHouse_AnUpwardReferenceIsFound(t *testing.T) {
 	}
 }
 
-// declarations of exported names, by go/doc's count: constants, variables,
-// functions, types and their methods.
+// exported returns the exported names by go/doc's count, which are constants,
+// variables, functions, types and their methods, and how many exported fields each
+// struct has.
 func (h *house) exported() (names []string, fields map[string]int) {
 	files := slices.Collect(func(yield func(*ast.File) bool) {
 		for _, file := range h.files {
@@ -220,6 +224,50 @@ func TestHouse_ThePublicSurfaceIsSmall(t *testing.T) {
 		if name != "Metadata" && n > 25 { // its fields are registered names
 			t.Errorf("%s has %d exported fields, at most 25", name, n)
 		}
+	}
+}
+
+// codes returns the values of the constants of type Code by name.
+func (h *house) codes() map[string]Code {
+	codes := make(map[string]Code)
+	scope := h.pkg.Scope()
+	for _, name := range scope.Names() {
+		if c, ok := scope.Lookup(name).(*types.Const); ok && types.TypeString(c.Type(), types.RelativeTo(h.pkg)) == "Code" {
+			codes[name] = Code(constant.StringVal(c.Val()))
+		}
+	}
+	return codes
+}
+
+// Many tests go through allCodes, and readers through the table in README.
+func TestHouse_EveryCodeIsListed(t *testing.T) {
+	t.Parallel()
+	codes := openHouse(t, nil).codes()
+	known := allCodes[:len(allCodes)-1] // the last one is none of this version
+	for name, code := range codes {
+		if !slices.Contains(known, code) {
+			t.Errorf("allCodes lacks %s", name)
+		}
+	}
+	if len(codes) != len(known) || len(codes) == 0 {
+		t.Errorf("there are %d codes, and allCodes lists %d", len(codes), len(known))
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| ([0-9]{3}) \\| .+ \\|$").FindAllStringSubmatch(string(readme), -1)
+	statuses := make(map[Code]string)
+	for _, row := range rows {
+		statuses[Code(row[1])] = row[2]
+	}
+	for name, code := range codes {
+		if got, want := statuses[code], strconv.Itoa(statusOf(code)); got != want {
+			t.Errorf("README's table has the status %q for %s, want %s", got, name, want)
+		}
+	}
+	if len(rows) != len(codes) {
+		t.Errorf("README's table has %d codes, want %d", len(rows), len(codes))
 	}
 }
 

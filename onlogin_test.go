@@ -148,8 +148,12 @@ func testRefusal(t *testing.T, what string, refusal error, language, words strin
 	if strings.Contains(body, "not an agent") || !strings.Contains(app.log.String(), "not an agent") {
 		t.Errorf("%s: the reason is on the page, or not in the log:\n%s", what, body)
 	}
-	if len(refused) != 1 || refused[0].Code != oidcrp.CodeLoginRefused || refused[0].Reason != "not an agent" || refused[0].Login == "" {
+	if len(refused) != 1 || refused[0].Code != oidcrp.CodeLoginRefused || refused[0].Reason != "not an agent" ||
+		refused[0].Login == "" || refused[0].Subject != "alice" {
 		t.Errorf("%s: the events are %+v", what, refused)
+	}
+	if line := refusalInLog(app.log); !strings.Contains(line, `"sub":"alice"`) {
+		t.Errorf("%s: the log says %s", what, line)
 	}
 	for _, cookie := range res.Cookies() {
 		if cookie.MaxAge >= 0 {
@@ -180,8 +184,15 @@ func TestOnLogin_AnyOtherErrorIsAFaultOfTheApp(t *testing.T) {
 		if res.StatusCode != http.StatusInternalServerError || strings.Contains(body, "s0me") {
 			t.Errorf("%s: %s at %s\n%s", what, res.Status, res.Request.URL.Path, body)
 		}
-		if len(refused) != 1 || refused[0].Code != oidcrp.CodeInternal || refused[0].Reason != "" {
+		subject := "alice"
+		if what == "a panic" {
+			subject = "" // it has left OnLogin without saying whose login it was
+		}
+		if len(refused) != 1 || refused[0].Code != oidcrp.CodeInternal || refused[0].Reason != "" || refused[0].Subject != subject {
 			t.Errorf("%s: the events are %+v", what, refused)
+		}
+		if line := refusalInLog(app.log); !strings.Contains(line, `"sub":"`+subject+`"`) {
+			t.Errorf("%s: the log says %s", what, line)
 		}
 		if got := app.who(t, browser, "/"); got.Sub != "" || runs != 1 {
 			t.Errorf("%s: %q is signed in, after OnLogin ran %d times", what, got.Sub, runs)

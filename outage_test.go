@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -272,6 +274,73 @@ func TestDiscovery_ACanceledRequestDoesNotFailThoseThatWaitWithIt(t *testing.T) 
 			}
 		})
 	}
+}
+
+// A transport may fail with context.Canceled for reasons of its own, such as a pool
+// that is shut down. Nobody gave up then: the provider cannot be reached.
+func TestTransport_ACancellationOfItsOwnIsAnOutage(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/.well-known/openid-configuration", "/request", "/token", "/jwks", "/userinfo"} {
+		var fails atomic.Bool
+		fails.Store(true)
+		app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+			c.Registration.RequirePushedAuthorizationRequests = path == "/request"
+			next := c.Provider.Transport
+			if next == nil {
+				next = http.DefaultTransport
+			}
+			c.Provider.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				if r.URL.Path == path && fails.Load() {
+					return nil, fmt.Errorf("the pool is shut down: %w", context.Canceled)
+				}
+				return next.RoundTrip(r)
+			})
+		}})
+		browser := app.provider.Browser()
+		res, page := get(t, browser, app.URL+"/me")
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %s at %s, want 503\n%s", path, res.Status, res.Request.URL.Path, page)
+		}
+		if line := refusalInLog(app.log); !strings.Contains(line, `"level":"WARN"`) || !strings.Contains(line, `"code":"provider_unavailable"`) {
+			t.Errorf("%s: the log says %s", path, line)
+		}
+		fails.Store(false)
+		app.clock.Advance(time.Minute)
+		if got := app.who(t, browser, "/me"); got.Sub != "alice" {
+			t.Errorf("%s: when the provider is back, %q is signed in", path, got.Sub)
+		}
+	}
+}
+
+// The same error after the caller gave up is the caller's.
+func TestTransport_ACallersCancellationIsNoOutage(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	log := new(testLog)
+	client := mustNew(t, func(c *oidcrp.Config) {
+		c.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.Registration.RequirePushedAuthorizationRequests = true
+		c.Provider.Metadata = soundMetadata(func(m *oidcrp.Metadata) { m.PushedAuthorizationRequestEndpoint = "https://op.example/par" })
+		c.Provider.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			cancel()
+			return nil, fmt.Errorf("gave up: %w", r.Context().Err())
+		})
+	})
+	w := httptest.NewRecorder()
+	client.Login(w, oidcrp.RequestWith().WithContext(ctx), nil)
+	if line := refusalInLog(log); w.Code != 499 || !strings.Contains(line, `"level":"DEBUG"`) || !strings.Contains(line, `"code":"canceled"`) {
+		t.Errorf("the answer is %d, and the log says %s", w.Code, line)
+	}
+}
+
+// refusalInLog returns the line of a log about a request that was refused.
+func refusalInLog(log *testLog) string {
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, `"msg":"request refused"`) {
+			return line
+		}
+	}
+	return ""
 }
 
 func TestKeys_MayChangeAtAnyTime(t *testing.T) {

@@ -167,10 +167,14 @@ func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Page) {
 	if p.Code == CodeNoSession || p.Code == CodeCanceled {
 		level = slog.LevelDebug // these happen all the time
 	}
-	c.log.LogAttrs(r.Context(), level, "request refused",
+	attrs := []slog.Attr{
 		slog.String("code", string(p.Code)), slog.String("incident", p.Incident),
-		slog.Int("status", p.Status), slog.String("path", clean(r.URL.Path, 300)),
-		slog.String("sub", deniedSubject(p.Err)), slog.Any("error", p.Err))
+		slog.Int("status", p.Status), slog.String("path", clean(r.URL.Path, 300)), slog.Any("error", p.Err),
+	}
+	if sub := deniedSubject(p.Err); sub != "" {
+		attrs = append(attrs, slog.String("sub", sub))
+	}
+	c.log.LogAttrs(r.Context(), level, "request refused", attrs...)
 	if p.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((p.RetryAfter+time.Second-1)/time.Second)))
 	}

@@ -174,6 +174,135 @@ func TestRefreshFailure_WhatBecomesOfTheSession(t *testing.T) {
 	}
 }
 
+// refusedUserInfo are answers of UserInfo that cannot be used, and their codes.
+var refusedUserInfo = map[oidcrp.Code]fault.Fault{
+	oidcrp.CodeUserInfoRefused: fault.UserInfoWrongSub,
+	oidcrp.CodeProviderError:   fault.UserInfoUnauthorized,
+}
+
+// wantNoTokenTwice fails the test unless the provider got n refresh tokens, each once.
+func (a *refreshApp) wantNoTokenTwice(t *testing.T, n int) {
+	t.Helper()
+	var sent []string
+	for _, r := range a.provider.RequestsTo(oidctest.EndpointToken) {
+		if token := r.Form.Get("refresh_token"); token != "" {
+			if slices.Contains(sent, token) {
+				t.Errorf("the refresh token %s was sent twice", token)
+			}
+			sent = append(sent, token)
+		}
+	}
+	if len(sent) != n {
+		t.Errorf("%d refresh tokens were sent, want %d", len(sent), n)
+	}
+}
+
+// The provider has issued new tokens, so the old refresh token is spent, whatever
+// becomes of the session because of UserInfo.
+func TestRefreshFailure_ARefusedUserInfoLosesNoTokens(t *testing.T) {
+	t.Parallel()
+	for code, f := range refusedUserInfo {
+		for kept, keep := range oidcrp.KeptIn {
+			for policy, name := range map[oidcrp.RefreshFailure]string{
+				oidcrp.KeepSession: "kept", oidcrp.SignInAgain: "sign in again", oidcrp.FailRequest: "fail",
+			} {
+				t.Run(fmt.Sprintf("%s in %s, %s", name, kept, f.Name), func(t *testing.T) {
+					t.Parallel()
+					app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+						keep(cfg)
+						cfg.Tokens.RefreshBefore, cfg.Tokens.RefreshUserInfo, cfg.Tokens.RefreshFailure = 10*time.Minute, true, policy
+						cfg.Sessions.IdleTimeout = 12 * time.Hour
+					}})
+					browser, tab := app.signIn(t), app.provider.Browser()
+					app.keepsCookies(t, tab, app.cookiesOf(t, browser)) // whose request was sent before the answer to the other
+					before := app.session(t, browser)
+					app.provider.Misbehave(f)
+					app.clock.Advance(51 * time.Minute)
+					res, body := app.asks(t, browser, "GET", "/me")
+					app.wantAfterRefusal(t, policy, code, res, body)
+					app.asks(t, tab, "GET", "/me")
+					app.wantTokensAfterRefusal(t, policy, before, app.session(t, browser))
+					app.wantNoTokenTwice(t, 1)
+
+					app.provider.Misbehave()
+					app.clock.Advance(time.Hour)
+					res, body = app.asks(t, browser, "GET", "/me")
+					if signedIn := policy == oidcrp.FailRequest; (res.StatusCode == http.StatusOK) != signedIn {
+						t.Errorf("when the new access token has ended: %s %s", res.Status, body)
+					} else if signedIn {
+						app.wantNoTokenTwice(t, 2)
+					}
+				})
+			}
+		}
+	}
+}
+
+// wantAfterRefusal checks the answer of a protected route to a script whose refresh
+// was refused UserInfo with code.
+func (a *refreshApp) wantAfterRefusal(
+	t *testing.T, policy oidcrp.RefreshFailure, code oidcrp.Code, res *http.Response, body string,
+) {
+	t.Helper()
+	want, wantCode := http.StatusOK, oidcrp.Code("")
+	switch policy {
+	case oidcrp.SignInAgain:
+		want, wantCode = http.StatusUnauthorized, oidcrp.CodeNoSession
+	case oidcrp.FailRequest:
+		want, wantCode = oidcrp.StatusOf(code), code
+	}
+	if got := jsonMember(t, body, "code"); res.StatusCode != want || got != string(wantCode) {
+		t.Errorf("the script gets %s %s, want %d %s", res.Status, body, want, string(wantCode))
+	}
+	if events := a.events(); len(events) != 1 || !errors.Is(events[0].Err, code) || !events[0].Rotated {
+		t.Errorf("the events are %+v, want one of a refresh that brought new tokens and %s", events, string(code))
+	}
+}
+
+// wantTokensAfterRefusal checks what is left of a session whose refresh was refused
+// UserInfo.
+func (a *refreshApp) wantTokensAfterRefusal(t *testing.T, policy oidcrp.RefreshFailure, before, after refreshAnswer) {
+	t.Helper()
+	if policy == oidcrp.SignInAgain {
+		if after.Code != oidcrp.CodeNoSession {
+			t.Errorf("there is still a session: %+v", after)
+		}
+		return
+	}
+	if after.Access == "" || after.Access == before.Access || after.Refresh == before.Refresh {
+		t.Errorf("the tokens were %+v and are %+v, want new ones", before, after)
+	}
+	if after.Sub != "alice" || after.Email != before.Email || after.Email == "" {
+		t.Errorf("the claims were those of %+v and are those of %+v", before, after)
+	}
+	// KeepSession lets the session end with the access token.
+	ends := a.clock.Now().Add(time.Hour).Unix()
+	if keeps := policy == oidcrp.KeepSession; (after.Refresh == "") != keeps || (after.Ends == ends) != keeps {
+		t.Errorf("after %+v the session is %+v; its access token ends at %d", before, after, ends)
+	}
+}
+
+// A person who meets the error of FailRequest is there, and is not signed out as
+// idle while the provider is down.
+func TestRefreshFailure_ABlockedRequestCountsAsUse(t *testing.T) {
+	t.Parallel()
+	for kept, keep := range oidcrp.KeptIn {
+		app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+			keep(cfg)
+			cfg.Tokens.RefreshBefore, cfg.Tokens.RefreshFailure = 30*time.Minute, oidcrp.FailRequest
+			cfg.Sessions.IdleTimeout = time.Hour
+		}})
+		browser := app.signIn(t)
+		app.provider.SetDown(true)
+		for _, after := range []time.Duration{40 * time.Minute, 40 * time.Minute, 40 * time.Minute} {
+			app.clock.Advance(after)
+			if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != http.StatusServiceUnavailable {
+				t.Errorf("in %s, %v later: %s, want 503\n%s", kept, after, res.Status, body)
+			}
+		}
+	}
+}
+
 func TestMiddleware_LeavesAProviderThatIsDownAlone(t *testing.T) {
 	t.Parallel()
 	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {

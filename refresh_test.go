@@ -393,6 +393,38 @@ func TestRefresh_BringsNewUserInfo(t *testing.T) {
 	}
 }
 
+// Refresh returns the error of UserInfo, and the new tokens are kept all the same.
+func TestRefresh_ARefusedUserInfoLosesNoTokens(t *testing.T) {
+	t.Parallel()
+	for code, f := range refusedUserInfo {
+		for kept, keep := range oidcrp.KeptIn {
+			t.Run(kept+" "+f.Name, func(t *testing.T) {
+				t.Parallel()
+				app := newRefreshApp(t, setup{config: keep})
+				browser, tab := app.signIn(t), app.provider.Browser()
+				app.keepsCookies(t, tab, app.cookiesOf(t, browser))
+				before := app.session(t, browser)
+				app.provider.Misbehave(f)
+				if got := app.refresh(t, browser); got.Code != code {
+					t.Errorf("Refresh returned %+v, want %s", got, string(code))
+				}
+				after := app.session(t, browser)
+				if after.Access == before.Access || after.Refresh == before.Refresh || after.Refresh == "" || after.Email != before.Email {
+					t.Errorf("from %+v to %+v", before, after)
+				}
+				app.wantNoTokenTwice(t, 1)
+				app.provider.Misbehave()
+				// In cookies, this tab still has the old refresh token.
+				app.refresh(t, tab)
+				if got := app.refresh(t, browser); got.Code != "" || got.Email != before.Email {
+					t.Errorf("afterwards Refresh returned %+v", got)
+				}
+				app.wantNoTokenTwice(t, app.provider.Count(oidctest.EndpointToken)-1)
+			})
+		}
+	}
+}
+
 // A trusted audience is good for a login. One that a refresh adds is not of
 // that login.
 func TestRefresh_TheIDTokenHasTheFirstOnesAudience(t *testing.T) {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -83,6 +85,49 @@ func TestRegistration_AsJSONIsClientMetadata(t *testing.T) {
 	} {
 		if got := metadataOf(t, tt.registration); got != tt.want {
 			t.Errorf("the registration is\n%s\nwant\n%s", got, tt.want)
+		}
+	}
+}
+
+// Every field but the keys is part of the client metadata, under its registered name.
+func TestRegistration_EveryFieldIsMetadata(t *testing.T) {
+	t.Parallel()
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[oidcrp.Registration]()) {
+		if field.Name == "ClientKeys" || field.Name == "ClientCertificates" {
+			continue
+		}
+		var r oidcrp.Registration
+		value := reflect.ValueOf(&r).Elem().FieldByIndex(field.Index)
+		want := `"m4rker"`
+		switch value.Kind() {
+		case reflect.String:
+			value.SetString("m4rker")
+		case reflect.Bool:
+			value.SetBool(true)
+			want = "true"
+		default:
+			t.Fatalf("%s is a %s: how is it to be tested?", field.Name, value.Type())
+		}
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(metadataOf(t, r)), &members); err != nil {
+			t.Fatal(err)
+		}
+		delete(members, "application_type")
+		delete(members, "response_types")
+		if len(members) != 1 {
+			t.Errorf("%s makes the members %s, want one", field.Name, members)
+		}
+		for name, got := range members {
+			spelled := field.Name
+			if got[0] == '[' { // RedirectURI is the only one of redirect_uris
+				spelled += "s"
+			}
+			if !strings.EqualFold(strings.ReplaceAll(name, "_", ""), spelled) || !strings.Contains(string(got), want) {
+				t.Errorf("%s makes the member %s: %s", field.Name, name, got)
+			}
+		}
+		if text := fmt.Sprintf("%+v", r); !strings.Contains(text, want) {
+			t.Errorf("printed, %s is missing: %s", field.Name, text)
 		}
 	}
 }

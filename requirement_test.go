@@ -15,7 +15,7 @@ func TestRequirements_AreMetOrNot(t *testing.T) {
 	now := c.clock.Now()
 	s := madeSession(c.Client, fmt.Sprintf(`{"sub":"alice","acr":"eidas2","auth_time":%d}`, now.Add(-time.Minute).Unix()),
 		`{"sub":"alice","acr":"eidas3","auth_time":9999999999,"email":"a@example.org","siret":"13002526500013",
-		"email_verified":true,"count":3,"empty":"","nothing":null,"none":[],"no":false,"hollow":{},"nos":[false],"roles":["agent","admin"],"address":{"a":"b"}}`)
+		"email_verified":true,"count":3,"org":13002526500013,"over":9007199254740993,"id":1234567,"ratio":0.10,"big":1e21,"zero":0,"orgs":[1,13002526500013],"empty":"","nothing":null,"none":[],"no":false,"hollow":{},"nos":[false],"roles":["agent","admin"],"address":{"a":"b"}}`)
 	for _, test := range []struct {
 		requirement Requirement
 		met         bool
@@ -45,6 +45,19 @@ func TestRequirements_AreMetOrNot(t *testing.T) {
 		{Claim("email_verified", "true"), true},
 		{Claim("email_verified", "false"), false},
 		{Claim("count", "3"), true},
+		// As they were written: a float64 is not exact, and fmt writes it as 1.3002526500013e+13.
+		{Claim("org", "13002526500013"), true},
+		{Claim("org", "1.3002526500013e+13"), false},
+		{Claim("orgs", "13002526500013"), true},
+		{Claim("over", "9007199254740993"), true},
+		{Claim("over", "9007199254740992"), false},
+		{Claim("id", "1234567"), true},
+		{Claim("id", "1.234567e+06"), false},
+		{Claim("ratio", "0.10"), true},
+		{Claim("big", "1e21"), true},
+		{Claim("org"), true},
+		{Claim("zero"), true},
+		{Claim("zero", "0"), true},
 		{Claim("roles"), true},
 		{Claim("roles", "admin"), true},
 		{Claim("roles", "agent admin"), false},

@@ -91,7 +91,7 @@ func (f *refresher) attach(w http.ResponseWriter, r *http.Request, touch bool) (
 	found := f.lookUp(r)
 	if found.session.Load() != nil && touch {
 		f.renew(w, r, found)
-		if s := found.session.Load(); s != nil && found.blocked == nil {
+		if s := found.session.Load(); s != nil {
 			f.sessions.keeper.touch(w, r, kept{session: s, handle: found.handle})
 		}
 		if !f.sessions.keeper.onServer() {

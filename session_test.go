@@ -206,6 +206,37 @@ func TestNewSession_HasTheClaims(t *testing.T) {
 	}
 }
 
+// A session that was made for a test and then started ends like any other.
+func TestNewSession_EndsWithItsPerson(t *testing.T) {
+	t.Parallel()
+	for kept, keep := range oidcrp.KeptIn {
+		client := mustNew(t, func(cfg *oidcrp.Config) {
+			cfg.Now = time.Now
+			keep(cfg)
+		})
+		start := func(claims map[string]any) []*http.Cookie {
+			claims["iss"] = "https://op.example"
+			w := httptest.NewRecorder()
+			if err := client.StartSession(w, oidcrp.RequestWith(), oidcrp.NewSession(claims)); err != nil {
+				t.Fatal(err)
+			}
+			return oidcrp.CookiesAfter(nil, w)
+		}
+		alice, again, bruno := start(map[string]any{"sub": "alice"}), start(map[string]any{"sub": "alice", "sid": "s1"}), start(map[string]any{"sub": "bruno"})
+		if err := client.RevokeSubject(t.Context(), "https://op.example", "alice"); err != nil {
+			t.Fatal(err)
+		}
+		for what, cookies := range map[string][]*http.Cookie{"alice": alice, "alice with a sid": again} {
+			if s, err := client.Session(oidcrp.RequestWith(cookies...)); !errors.Is(err, oidcrp.CodeNoSession) {
+				t.Errorf("in %s, %s: %v, %v", kept, what, s, err)
+			}
+		}
+		if _, err := client.Session(oidcrp.RequestWith(bruno...)); err != nil {
+			t.Errorf("in %s, bruno: %v", kept, err)
+		}
+	}
+}
+
 func TestNewSession_PanicsWithoutAnObject(t *testing.T) {
 	t.Parallel()
 	for what, claims := range map[string]any{

@@ -3,6 +3,7 @@ package proconnect_test
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -163,6 +164,38 @@ func TestPageHandler_ExplainsToThePersonOnly(t *testing.T) {
 				t.Errorf("the page was changed to %+v", page)
 			}
 		})
+	}
+}
+
+// A script gets the explanation as the detail of its answer, and an app's own words
+// stay.
+func TestPageHandler_ExplainsToScripts(t *testing.T) {
+	t.Parallel()
+	mfa := refusal("authorization", 0, "access_denied", "requested ACRs could not be satisfied")
+	const own = "Own words."
+	for what, test := range map[string]struct {
+		page oidcrp.Page
+		want string
+	}{
+		"in English": {oidcrp.Page{Language: "en", Err: mfa},
+			"Your sign-in did not reach the level that this service asks for, such as two factors. " +
+				"Sign in with a second factor. If you are not offered any, contact your organisation's IT department."},
+		"in a language that the app added": {oidcrp.Page{Language: "de", Err: mfa, Detail: own}, own},
+		"a refusal by the app": {
+			oidcrp.Page{Language: "en", Code: oidcrp.CodeLoginRefused, Err: mfa, Detail: own}, own},
+		"no explanation": {oidcrp.Page{Language: "en", Code: oidcrp.CodeNoSession}, ""},
+	} {
+		page := test.page
+		page.Name, page.Status, page.Script = "error", http.StatusForbidden, true
+		w := httptest.NewRecorder()
+		proconnect.PageHandler(w, httptest.NewRequestWithContext(t.Context(), "GET", "/auth/callback", nil), &page)
+		var problem struct{ Detail string }
+		if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || w.Header().Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: %v in %s", what, err, w.Body)
+		}
+		if problem.Detail != test.want {
+			t.Errorf("%s: the detail is %q, want %q", what, problem.Detail, test.want)
+		}
 	}
 }
 
