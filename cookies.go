@@ -189,7 +189,9 @@ func (e *chunkError) Error() string { return e.text }
 // dropSession deletes every session cookie that r carries.
 func (c *cookies) dropSession(w http.ResponseWriter, r *http.Request) {
 	for i := range maxChunks {
-		if i == 0 || c.has(r, c.chunkName(i)) {
+		name := c.chunkName(i)
+		set := slices.ContainsFunc(w.Header()["Set-Cookie"], func(v string) bool { return strings.HasPrefix(v, name+"=") })
+		if i == 0 || set || c.has(r, name) {
 			c.drop(w, c.chunkName(i), 0)
 		}
 	}

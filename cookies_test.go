@@ -280,3 +280,22 @@ func TestCookies_OneOfANameInAResponse(t *testing.T) {
 		t.Errorf("the response sets %q, want %q", got, want)
 	}
 }
+
+// The session may have grown during the request.
+func TestCookies_DropSessionDropsWhatTheResponseHasSet(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	w, r := httptest.NewRecorder(), requestWith(&http.Cookie{Name: c.cookies.session, Value: "1abc"})
+	if err := c.sessions.keeper.start(w, r, madeSession(c.Client, `{"sub":"alice"}`, bigClaims(6000))); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.Header()["Set-Cookie"]); n < 2 {
+		t.Fatalf("the session has %d cookies, want several", n)
+	}
+	c.cookies.dropSession(w, r)
+	for _, cookie := range w.Result().Cookies() {
+		if cookie.MaxAge >= 0 {
+			t.Errorf("%s is still set", cookie.Name)
+		}
+	}
+}

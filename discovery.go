@@ -315,7 +315,8 @@ func failFetch(op string, err error) error {
 }
 
 // used names the members that decide something here. A wrong type in any other
-// member does not prevent logins: it counts as left out.
+// member does not prevent logins: it counts as left out. So does one in
+// claims_parameter_supported, since acr_values are then requested instead.
 var used = map[string]bool{
 	"issuer":                                         true,
 	"authorization_endpoint":                         true,

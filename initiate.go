@@ -54,8 +54,11 @@ func (c *Client) handleLogin(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) || !c.loadsPage(w, r) {
 		return
 	}
-	previous, _ := c.Session(r) // may be nil
-	options := c.demands.get(formValue(r, "step_up")).options(previous, c.now())
+	options := new(AuthOptions)
+	if d := c.demands.get(formValue(r, "step_up")); d.key != "" {
+		previous, _ := c.Session(r) // may be nil
+		options = d.options(previous, c.now())
+	}
 	options.ReturnTo = formValue(r, "return_to")
 	c.Login(w, r, options)
 }

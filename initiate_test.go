@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
@@ -203,5 +204,26 @@ func TestInitiate_LeavesTheSessionAlone(t *testing.T) {
 	app.initiates(t, browser, "GET", url.Values{"iss": {app.provider.Issuer()}, "login_hint": {"bruno"}})
 	if who := app.who(t, browser, "/me"); who.Sub != "alice" {
 		t.Errorf("%q is signed in after another party started a login", who.Sub)
+	}
+}
+
+// A login that asks for nothing is no step-up: the session must not say that one was
+// tried, or the next page answers 403 without asking for what it needs.
+func TestLogin_AnOrdinaryOneIsNoStepUp(t *testing.T) {
+	t.Parallel()
+	asks := 0
+	level := oidcrp.Requirement{
+		Name: "level", Met: func(*oidcrp.Session, time.Time) bool { return false },
+		Ask: func(*oidcrp.AuthOptions) { asks++ },
+	}
+	app := newTestApp(t, setup{provider: autoLogin, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.Handle("/level", c.Require(level)(http.HandlerFunc(sayWho)))
+	}})
+	browser := app.signIn(t)
+	get(t, browser, app.URL+"/level") // one step-up, then 403
+	get(t, browser, app.URL+"/auth/login?return_to=/tab/1")
+	asks = 0
+	if res, _ := get(t, browser, app.URL+"/level"); res.StatusCode != http.StatusForbidden || asks == 0 {
+		t.Errorf("%s after an ordinary login, with %d step-ups, want one and then 403", res.Status, asks)
 	}
 }

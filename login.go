@@ -309,7 +309,7 @@ func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session,
 	}
 	if l.onLogin != nil {
 		// OnLogin may run when the handler has returned, which ends r's own use.
-		r = r.Clone(context.WithoutCancel(ctx))
+		r = r.Clone(context.WithoutCancel(r.Context()))
 		r.Body = http.NoBody
 	}
 	// An error is kept too, since the code may have been used.

@@ -7,6 +7,7 @@ import (
 	"html"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -197,5 +198,28 @@ func TestOnLogin_AnyOtherErrorIsAFaultOfTheApp(t *testing.T) {
 		if got := app.who(t, browser, "/"); got.Sub != "" || runs != 1 {
 			t.Errorf("%s: %q is signed in, after OnLogin ran %d times", what, got.Sub, runs)
 		}
+	}
+}
+
+// A middleware of the app may have put something into the request's context.
+func TestOnLogin_GetsTheRequestsOwnContext(t *testing.T) {
+	t.Parallel()
+	type tenantKey struct{}
+	var got any
+	app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+		c.OnLogin = func(_ context.Context, r *http.Request, _ *oidcrp.Session) error {
+			got = r.Context().Value(tenantKey{})
+			return nil
+		}
+	}})
+	browser := app.provider.Browser()
+	callback := comeBack(t, app, browser, "/tab/1")
+	r := httptest.NewRequest(http.MethodGet, callback.String(), nil)
+	for _, cookie := range browser.Jar.Cookies(callback) {
+		r.AddCookie(cookie)
+	}
+	r = r.WithContext(context.WithValue(r.Context(), tenantKey{}, "mairie"))
+	if _, err := app.client.Callback(t.Context(), r); err != nil || got != "mairie" {
+		t.Errorf("OnLogin finds %v in the context, error %v", got, err)
 	}
 }

@@ -340,7 +340,7 @@ func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
 		writeProblemJSON(w, r, p)
 		return
 	}
-	css := pagesCSS + inlineCSS(p.Stylesheet)
+	css := inlineCSS(pagesCSS + p.Stylesheet)
 	var body bytes.Buffer
 	err := pageTemplate().Execute(&body, struct {
 		*Page

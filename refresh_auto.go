@@ -28,7 +28,9 @@ const (
 	// 503, 504), the session is kept as with KeepSession.
 	SignInAgain
 	// FailRequest answers requests for protected routes with the error, and tries
-	// again ten seconds later. The session stays.
+	// again ten seconds later. The session stays. When the provider issued new
+	// tokens and only UserInfo was refused, one request fails; the session then
+	// keeps its old claims until the next refresh.
 	FailRequest
 )
 
@@ -125,7 +127,7 @@ func (f *refresher) endWithToken(
 	tokens := *last.tokens
 	tokens.RefreshToken = ""
 	last.tokens = &tokens
-	if last.ExpiresAt().After(tokens.Expiry) {
+	if !tokens.Expiry.IsZero() && last.ExpiresAt().After(tokens.Expiry) {
 		last.ceiling = tokens.Expiry
 	}
 	if err := f.sessions.keeper.rewrite(w, r, k, last); err != nil {

@@ -427,3 +427,25 @@ func TestDue_IsAboutToExpire(t *testing.T) {
 		t.Error("a token without an end is due, or has expired")
 	}
 }
+
+// expires_in is optional (RFC 6749 section 5.1). Without it, nothing is known about the
+// end of the access token, and the session keeps its own.
+func TestEndWithToken_NeverProlongsASession(t *testing.T) {
+	t.Parallel()
+	for in := range keptIn {
+		rt := newRefreshTest(t, in, func(c *Config) { c.Tokens.RefreshBefore = time.Minute })
+		s := rt.held.session.copy()
+		s.ceiling = rt.clock.Now().Add(30 * time.Minute).Truncate(time.Second)
+		tokens := *s.tokens
+		tokens.Expiry = time.Time{}
+		s.tokens = &tokens
+		end := s.ExpiresAt()
+		found := &requestSession{handle: rt.held.handle}
+		rt.refresher.endWithToken(httptest.NewRecorder(), requestWith(rt.cookies...), found,
+			kept{session: s, handle: rt.held.handle}, &Error{Op: "userinfo", Code: CodeUserInfoRefused})
+		got := found.session.Load()
+		if got == nil || !got.ExpiresAt().Equal(end) || got.tokens.RefreshToken != "" {
+			t.Errorf("in %s: the session is %v, and ends at %v, want %v", in, got, got.ExpiresAt(), end)
+		}
+	}
+}
