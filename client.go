@@ -100,7 +100,8 @@ func (c *Client) build(cfg *Config) {
 	if cfg.Store != nil {
 		shared = newStorage(cfg.Store, cfg.Sessions.StoreTimeout, c.now)
 	}
-	c.sessions = newSessions(cfg.Sessions, cfg.Tokens.Keep, shared, c.cookies, c.events, c.now)
+	c.sessions = newSessions(
+		cfg.Sessions, cfg.Tokens.Keep, cfg.Provider.ClockSkew, shared, c.cookies, c.events, c.now)
 	c.logins = &logins{
 		cookies: c.cookies, flow: c.flow, sessions: c.sessions, events: c.events, now: c.now,
 		onLogin: cfg.OnLogin, sameSite: http.SameSiteLaxMode, timeout: 4 * cfg.Provider.Timeout,

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -79,14 +78,13 @@ func TestEncryption_EveryPairSignsIn(t *testing.T) {
 				if email := jsonMember(t, body, "email"); res.StatusCode != 200 || email != "alice@example.org" {
 					t.Fatalf("%s\n%s", res.Status, body)
 				}
-				inner := jsonMember(t, body, "id_token")
-				if strings.Count(inner, ".") != 2 {
-					t.Errorf("the session keeps %q, want the JWS inside", inner)
+				if hint := jsonMember(t, body, "id_token"); hint != "" {
+					t.Errorf("the session shows the decrypted ID Token, %q", hint)
 				}
 				res, _ = app.logsOut(t, browser, "/auth/logout")
 				get(t, noRedirects(browser), res.Header.Get("Location"))
 				ended := app.provider.RequestsTo(oidctest.EndpointEndSession)
-				if len(ended) != 1 || ended[0].Form.Get("id_token_hint") != inner || ended[0].Status >= 400 {
+				if len(ended) != 1 || ended[0].Form.Has("id_token_hint") || ended[0].Status >= 400 {
 					t.Errorf("logging out sent %v", ended)
 				}
 			})

@@ -96,7 +96,8 @@ type SessionEvent struct {
 	Subject   string
 
 	// Reason is set for SessionRefused only: "expired" (its lifetime is over),
-	// "idle", "future" (made by a clock that is ahead), "logged_out",
+	// "idle", "future" (made by a clock that is ahead), "logged_out", "superseded"
+	// (a copy from before a refresh or a later login),
 	// "unknown_key" (sealed with a key that is not configured), "tampered",
 	// "malformed" (not a value that this version reads), "incomplete" (one of
 	// its cookies is missing).
@@ -160,6 +161,7 @@ const (
 	reasonIdle       = "idle"
 	reasonFuture     = "future"
 	reasonLoggedOut  = "logged_out"
+	reasonSuperseded = "superseded"
 	reasonUnknownKey = "unknown_key"
 	reasonTampered   = "tampered"
 	reasonMalformed  = "malformed"

@@ -25,6 +25,8 @@ import (
 type diary struct {
 	mu    sync.Mutex
 	lines []string // guarded by mu
+
+	discovered chan struct{} // gets a value for each fetch of the metadata
 }
 
 func (d *diary) note(line string) {
@@ -48,6 +50,9 @@ func (d *diary) trace() oidcrp.Trace {
 		return func(_ context.Context, ev oidcrp.FetchEvent) {
 			path := ev.URL[strings.LastIndexByte(ev.URL, '/'):]
 			d.note(fmt.Sprintf("%s %s failed=%v timed=%v", name, path, ev.Err != nil, ev.Duration >= 0))
+			if name == "DiscoveryFetched" {
+				d.discovered <- struct{}{}
+			}
 		}
 	}
 	return oidcrp.Trace{
@@ -84,7 +89,7 @@ type diaryApp struct {
 
 func newDiaryApp(t *testing.T) *diaryApp {
 	t.Helper()
-	d := new(diary)
+	d := &diary{discovered: make(chan struct{}, 100)}
 	app := newTestApp(t, setup{
 		config: func(c *oidcrp.Config) { c.Trace, c.Tokens.Keep = d.trace(), true },
 		routes: func(c *oidcrp.Client, mux *http.ServeMux) {
@@ -163,6 +168,9 @@ func TestTrace_EachHookRunsOnceAtItsMoment(t *testing.T) {
 		}, []string{"SessionRefused reason=idle"}},
 		{"a logout", func() {
 			app.browser = app.signIn(t)
+			for range 2 { // at the first login, and now in the background, since the metadata is old
+				<-app.diary.discovered
+			}
 			app.diary.take()
 			app.logOut(t, app.browser)
 		}, []string{"LoggedOut sub=alice at_provider=true"}},

@@ -33,9 +33,10 @@ type expectedIDToken struct {
 
 // idToken is a verified ID Token. Times that it does not carry are zero.
 type idToken struct {
-	raw     string
-	payload []byte
-	alg     string
+	raw       string // a JWS, even if it came encrypted
+	encrypted bool
+	payload   []byte
+	alg       string
 
 	issuer, subject    string
 	audience           []string
@@ -90,7 +91,7 @@ func (f *flow) verifyIDToken(
 	// again, turns every error into text, so that a provider that is down looks
 	// like a forged token, allows no clock skew, matches claim names in any case,
 	// and makes an exception for the issuer of one provider.
-	raw, payload, header, err := f.openIDToken(ctx, m, idTokenName, raw)
+	jws, payload, header, err := f.openIDToken(ctx, m, idTokenName, raw)
 	if err != nil {
 		return nil, fail("id_token", CodeTokenRefused, err)
 	}
@@ -98,7 +99,7 @@ func (f *flow) verifyIDToken(
 	if err != nil {
 		return nil, fail("id_token", CodeTokenRefused, err)
 	}
-	token.raw, token.alg = raw, header.Alg
+	token.raw, token.encrypted, token.alg = jws, jws != raw, header.Alg
 	if err := f.rules.checkIDToken(token, expected); err != nil {
 		return nil, fail("id_token", ruleCode(err), err)
 	}

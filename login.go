@@ -340,6 +340,8 @@ func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session,
 		return nil, err
 	}
 	s := l.sessions.create(a, t.StepUp, t.ReturnTo)
+	// A Store that fails now may be back when the session is kept, or at a reload.
+	_ = l.sessions.place(ctx, r, s)
 	// Only what forget needs: the results are kept for a while.
 	forget := (&pendingLogin{logins: l, cookie: p.cookie, hasCookie: p.hasCookie}).forget
 	s.login = &freshLogin{forget: forget, event: LoginEvent{

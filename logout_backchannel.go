@@ -15,7 +15,8 @@ import (
 )
 
 // BackchannelLogout handles r, the provider's request to end sessions: one of its
-// own sessions for a Logout Token with sid, else every session of its sub. They
+// own sessions for a Logout Token with sid, only that person's for one with sub too;
+// else every session of its sub. They
 // end on every replica that shares the [Store], whether they are kept there or in
 // cookies; without a Store, in this process. A session that begins later is not
 // affected.
@@ -89,12 +90,19 @@ func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
 		c.events.tokenReplayed(ctx, BackchannelEvent{Subject: t.subject, SID: t.sid, JTI: clean(t.jti, 100)})
 		return fail("backchannel", CodeTokenRefused, refuseToken(logoutTokenName, "jti", "one not seen before", t.jti))
 	}
-	keys := []markKey{subjectMark(t.issuer, t.subject)}
+	var subject markKey // whose sessions end; zero: anybody's
+	if t.subject != "" {
+		subject = subjectMark(t.issuer, t.subject)
+	}
+	keys := []markKey{subject}
 	if t.sid != "" {
-		keys = []markKey{sessionMark(t.issuer, t.sid), namelessMark(t.issuer, t.subject)}
+		keys = []markKey{sessionMark(t.issuer, t.sid)}
+	}
+	if t.sid != "" && t.subject != "" {
+		keys = append(keys, namelessMark(t.issuer, t.subject))
 	}
 	for _, key := range keys {
-		if err := c.sessions.revoke(ctx, key); err != nil {
+		if err := c.sessions.revoke(ctx, key, subject); err != nil {
 			c.sessions.marks.forget(ctx, t.issuer, t.jti)
 			return err
 		}

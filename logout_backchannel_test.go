@@ -359,7 +359,9 @@ func TestBackchannel_EndsTheRightSessions(t *testing.T) {
 			end("", sid)
 			want("a session that has gone already", false, true, true)
 			end("alice", a.sid(t, bruno))
-			want("a sid of another person", false, true, false)
+			want("a sid of another person", false, true, true)
+			end("", a.sid(t, bruno))
+			want("the same sid of nobody in particular", false, true, false)
 
 			a.clock.Advance(time.Second)
 			one, bruno = start("alice"), start("bruno")

@@ -36,7 +36,7 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 		c.log.WarnContext(r.Context(), "could not delete a stored session", "error", err)
 	}
 	// The other sessions of the provider's session end too.
-	if err := c.sessions.revoke(r.Context(), sessionMark(iss, sid)); err != nil {
+	if err := c.sessions.revoke(r.Context(), sessionMark(iss, sid), subjectMark(iss, s.Subject())); err != nil {
 		c.log.WarnContext(r.Context(), "could not mark a session as over", "error", err)
 	}
 	c.events.loggedOut(r.Context(), SessionEvent{

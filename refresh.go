@@ -138,7 +138,7 @@ func (f *refresher) report(ctx context.Context, s *Session, next refreshed, err 
 // Only this process has the new tokens, and the old refresh token may no longer
 // work.
 func (f *refresher) saveLate(ctx context.Context, k kept, next refreshed) (refreshed, error) {
-	newer, err := f.sessions.keeper.updated(ctx, k)
+	newer, err := f.updated(ctx, k)
 	if err == nil && newer == nil {
 		err = f.sessions.keeper.update(ctx, k, next.session)
 	}
@@ -150,6 +150,16 @@ func (f *refresher) saveLate(ctx context.Context, k kept, next refreshed) (refre
 	}
 	next.unsaved = err
 	return next, nil
+}
+
+// updated returns the session with newer tokens than k's that somebody else has
+// saved, nil if there is none. Its error is [CodeNoSession] if k has ended.
+func (f *refresher) updated(ctx context.Context, k kept) (*Session, error) {
+	newer, err := f.sessions.keeper.updated(ctx, k)
+	if err != nil || newer == nil || tokenKey(newer) == tokenKey(k.session) {
+		return nil, err
+	}
+	return newer, nil
 }
 
 // alone refreshes k while no other replica does, or returns the result of another
@@ -170,7 +180,7 @@ func (f *refresher) alone(ctx context.Context, k kept) (refreshed, error) {
 		}
 		// If the Store cannot hold a lease, two replicas may have asked at the same
 		// time, and the provider accepted only the other one's refresh token.
-		if newer, _ = f.sessions.keeper.updated(ctx, k); newer == nil {
+		if newer, _ = f.updated(ctx, k); newer == nil {
 			return refreshed{}, err
 		}
 	}
@@ -199,7 +209,7 @@ func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	}
 	next := refreshed{session: s.copy()}
 	next.session.tokens, next.session.tokensAt = tokens.token(), f.now()
-	next.session.seen = f.now().Truncate(time.Second)
+	next.session.seen, next.session.renewed = f.now().Truncate(time.Second), f.sessions.renewal(s)
 	renewed, err := f.renewIDToken(ctx, m, next.session, tokens)
 	switch {
 	case errors.Is(err, CodeProviderUnavailable):
@@ -253,7 +263,7 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 		return next, nil
 	}
 	renewed := next.session.copy()
-	renewed.userInfo = userInfo
+	renewed.userInfo, renewed.renewed = userInfo, f.sessions.renewal(renewed)
 	if err := f.sessions.keeper.update(ctx, k, renewed); errors.Is(err, CodeNoSession) {
 		return refreshed{}, err
 	} else if err != nil {

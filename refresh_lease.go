@@ -39,7 +39,7 @@ func (f *refresher) lease(ctx context.Context, k kept) (release func(), newer *S
 		if leased {
 			release = f.holdLease(ctx, key, owner, length, asked)
 		}
-		newer, err := f.sessions.keeper.updated(ctx, k)
+		newer, err := f.updated(ctx, k)
 		if err != nil {
 			release()
 			return nil, nil, err

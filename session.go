@@ -25,7 +25,9 @@ import (
 // is read-only and safe for concurrent use. The methods of a nil Session return
 // zero values. Printed or logged, it shows its id, issuer and subject only.
 type Session struct {
-	id       string    // 16 random bytes; identifies the session, but gives no access to it
+	id       string    // 16 random bytes: of this login, or of the one that was refreshed
+	line     string    // the id of the first of the logins that replaced each other in a browser
+	issuer   markKey   // of the Client that made it
 	created  time.Time // when the person signed in here
 	seen     time.Time // the last use that was recorded
 	ceiling  time.Time // the provider's own end of the session; zero: none
@@ -34,11 +36,14 @@ type Session struct {
 	returnTo string    // where the login leads; not stored
 	lifetime time.Duration
 	marks    [2]markKey // the keys of a logout by the provider; zero: none
+	before   [2]uint64  // the marks that were set before the login, in milliseconds; 0: none
+	renewed  uint64     // when a refresh last changed the session, in milliseconds; 0: never
 
-	idToken  storedJWS
-	userInfo []byte // compact JSON; nil when the provider has no UserInfo
-	tokens   *oauth2.Token
-	tokensAt time.Time // when they arrived
+	idToken   storedJWS
+	encrypted bool   // the ID Token came encrypted
+	userInfo  []byte // compact JSON; nil when the provider has no UserInfo
+	tokens    *oauth2.Token
+	tokensAt  time.Time // when they arrived
 
 	login *freshLogin // for StartSession; nil for a session that was loaded
 
@@ -88,7 +93,7 @@ func NewSession(claims any) *Session {
 	id := make([]byte, 16)
 	rand.Read(id)
 	s := &Session{
-		id: string(id), created: time.Now(), seen: time.Now(), lifetime: defaultLifetime,
+		id: string(id), line: string(id), created: time.Now(), seen: time.Now(), lifetime: defaultLifetime,
 		idToken: storedJWS{payload: payload},
 	}
 	s.decodeLater()
@@ -179,13 +184,15 @@ func (s *Session) AuthTime() time.Time { return s.facts().AuthTime.Truncate(time
 func (s *Session) SID() string { return s.facts().SID }
 
 // ID identifies the session among those of this app, for an audit log and for
-// [Client.RevokeSession]. It gives no access to the session, and stays the same
-// when the tokens are refreshed.
+// [Client.RevokeSession]. It gives no access to the session. It stays the same when
+// the tokens are refreshed, and, for a session in cookies, when the same person signs
+// in again in the same browser, as a step-up does: all copies of the earlier cookies
+// end together.
 func (s *Session) ID() string {
 	if s == nil {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString([]byte(s.id))
+	return base64.RawURLEncoding.EncodeToString([]byte(s.line))
 }
 
 // CreatedAt is when the person signed in here.
@@ -224,9 +231,10 @@ func (s *Session) ReturnTo() string {
 }
 
 // IDToken is the ID Token as it was received, for services that take it as an
-// id_token_hint. Do not use it as an access token.
+// id_token_hint. Do not use it as an access token. It is empty if the ID Token came
+// encrypted: what only this client may read must not travel in a URL.
 func (s *Session) IDToken() string {
-	if s == nil || s.idToken.header == nil {
+	if s == nil || s.idToken.header == nil || s.encrypted {
 		return ""
 	}
 	return s.idToken.String()

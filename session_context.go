@@ -18,6 +18,7 @@ type requestSession struct {
 	session atomic.Pointer[Session]
 	handle  string // of a session in the Store
 	none    error  // why there is no session
+	newer   bool   // than what the request's cookie holds
 	blocked error  // an outage: protected routes must fail, since there may be a session
 
 	refresher *refresher // of the Client that looked it up; nil for ContextWithSession
@@ -89,7 +90,12 @@ func (f *refresher) attach(w http.ResponseWriter, r *http.Request, touch bool) (
 		return r, found
 	}
 	found := f.lookUp(r)
-	if found.session.Load() != nil && touch {
+	if s := found.session.Load(); s != nil && touch {
+		if found.newer {
+			if err := f.sessions.keeper.deliver(w, r, s); err != nil {
+				f.log.WarnContext(r.Context(), "could not save a session", "error", err)
+			}
+		}
 		f.renew(w, r, found)
 		if s := found.session.Load(); s != nil {
 			f.sessions.keeper.touch(w, r, kept{session: s, handle: found.handle})
@@ -104,7 +110,7 @@ func (f *refresher) attach(w http.ResponseWriter, r *http.Request, touch bool) (
 // lookUp looks up r's session.
 func (f *refresher) lookUp(r *http.Request) *requestSession {
 	k, err := f.sessions.load(r)
-	found := &requestSession{refresher: f, handle: k.handle, none: err}
+	found := &requestSession{refresher: f, handle: k.handle, newer: k.newer, none: err}
 	if err != nil && !errors.Is(err, CodeNoSession) {
 		found.blocked = err // the person may be signed in
 	}

@@ -5,6 +5,7 @@ package oidcrp
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"time"
 
@@ -22,18 +23,7 @@ func (k *cookieKeeper) onServer() bool { return false }
 
 // load returns the session that r's cookies hold.
 func (k *cookieKeeper) load(r *http.Request) (kept, error) {
-	text, err := k.cookies.readChunks(r)
-	if text == "" && err == nil {
-		return kept{}, nil
-	}
-	var plain []byte
-	if err == nil {
-		plain, err = k.cookies.open(k.cookies.session, text)
-	}
-	var s *Session
-	if err == nil {
-		s, err = unmarshalSession(plain, k.settings.Lifetime)
-	}
+	s, err := k.read(r)
 	if outage(err) { // there are no cookie keys yet
 		return kept{}, err
 	}
@@ -42,6 +32,19 @@ func (k *cookieKeeper) load(r *http.Request) (kept, error) {
 		return kept{}, nil
 	}
 	return kept{session: s}, nil
+}
+
+// read returns the session that r's cookies hold, nil if there are none.
+func (k *cookieKeeper) read(r *http.Request) (*Session, error) {
+	text, err := k.cookies.readChunks(r)
+	if text == "" || err != nil {
+		return nil, err
+	}
+	plain, err := k.cookies.open(k.cookies.session, text)
+	if err != nil {
+		return nil, err
+	}
+	return k.unmarshal(plain)
 }
 
 func (k *cookieKeeper) start(w http.ResponseWriter, r *http.Request, s *Session) error {
@@ -75,21 +78,30 @@ func (k *cookieKeeper) deliver(w http.ResponseWriter, r *http.Request, s *Sessio
 	return k.start(w, r, s)
 }
 
-// end marks the session in r's cookies as over, unless next belongs to the same
-// person. Deleting the cookies is not enough: the response to an earlier request may
-// set them again, and they may have been copied.
+// end marks the session in r's cookies as over, and with it every copy of a session
+// of its line. Deleting the cookies is not enough: the response to an earlier request
+// may set them again, and they may have been copied. If next continues the line, only
+// the copies of the one session are over.
 func (k *cookieKeeper) end(r *http.Request, next *Session) error {
-	held, err := k.load(r)
-	s := held.session
-	if err != nil || s == nil || k.ended(s) != "" || next != nil && s.marks[0] == next.marks[0] {
+	s, err := k.read(r)
+	switch {
+	case outage(err):
 		return err
+	case err != nil || s == nil || k.ended(s) != "":
+		return nil
+	case next != nil && next.line == s.line:
+		if next.id == s.id { // the same response from the provider, a second time
+			return nil
+		}
+		return k.marks.supersede(r.Context(), s, math.MaxInt64, k.settings.Lifetime)
 	}
 	// A copy may have been refreshed, and then lasts longer than this session.
-	return k.marks.set(r.Context(), s.markKeys().session(), k.settings.Lifetime)
+	return k.revoke(r.Context(), s.markKeys().session(), markKey{})
 }
 
 // update stores next, where the other replicas look before they refresh the
-// session themselves.
+// session themselves, and where a request with an older copy finds it. The copies
+// that were made before are over then, with the claims that they hold.
 func (k *cookieKeeper) update(ctx context.Context, held kept, next *Session) error {
 	if k.shared == nil {
 		return nil
@@ -99,9 +111,13 @@ func (k *cookieKeeper) update(ctx context.Context, held kept, next *Session) err
 	if err != nil {
 		return err
 	}
-	// The response to an earlier request may still set the old cookie again.
-	keep := max(once.Memory, next.tokens.Expiry.Sub(k.now()))
-	return k.shared.set(ctx, name, []byte(sealed), min(keep, k.settings.Lifetime))
+	// The response with the new cookie may not arrive, and the one to an earlier
+	// request may set the old cookie again.
+	keep := max(once.Memory, k.settings.IdleTimeout, next.tokens.Expiry.Sub(k.now()))
+	if err := k.shared.set(ctx, name, []byte(sealed), min(keep, k.settings.Lifetime)); err != nil {
+		return err
+	}
+	return k.marks.supersede(ctx, held.session, next.renewed, k.settings.Lifetime)
 }
 
 func (k *cookieKeeper) updated(ctx context.Context, held kept) (*Session, error) {
@@ -121,13 +137,11 @@ func (k *cookieKeeper) updated(ctx context.Context, held kept) (*Session, error)
 		k.refuseCookie(ctx, err)
 		return nil, nil
 	}
-	next, err := unmarshalSession(plain, k.settings.Lifetime)
-	if err != nil || next.id != held.session.id || next.tokens == nil {
+	next, err := k.unmarshal(plain)
+	if err != nil || next.id != held.session.id || next.tokens == nil || next.renewed <= held.session.renewed {
 		return nil, nil
 	}
 	return next, nil
 }
 
-func handoverName(s *Session) string {
-	return newMarkKey("refreshed", s.id, tokenKey(s).String()).String()
-}
+func handoverName(s *Session) string { return newMarkKey("refreshed", s.id, "").String() }

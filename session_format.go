@@ -12,13 +12,13 @@ import (
 
 // The version of the stored form of a session. A reader refuses an unknown
 // version: the session then ends, and the person signs in again.
-const sessionFormat = 2
+const sessionFormat = 3
 
-// The byte before the tokens. Without it, a session that was cut off there would
-// still be valid.
+// The bits of the byte before the tokens. Without that byte, a session that was cut
+// off there would still be valid.
 const (
-	withoutTokens = 0
-	withTokens    = 1
+	withTokens = 1 << iota
+	withEncryptedIDToken
 )
 
 // marshal returns the stored form of s: a version byte, then numbers as
@@ -26,6 +26,7 @@ const (
 func (s *Session) marshal() []byte {
 	b := make([]byte, 0, 256+len(s.idToken.payload)+len(s.userInfo)+len(s.idToken.signature))
 	b = append(b, sessionFormat)
+	b = append(b, s.issuer[:]...)
 	b = binary.AppendUvarint(b, uint64(max(s.created.UnixMilli(), 0)))
 	for _, t := range []time.Time{s.seen, s.ceiling, s.tokenEnd} {
 		b = binary.AppendUvarint(b, unixOrZero(t))
@@ -33,23 +34,38 @@ func (s *Session) marshal() []byte {
 	for _, key := range s.marks {
 		b = append(b, key[:]...)
 	}
+	for _, at := range []uint64{s.before[0], s.before[1], s.renewed} {
+		b = binary.AppendUvarint(b, at)
+	}
 	put := func(v []byte) {
 		b = binary.AppendUvarint(b, uint64(len(v)))
 		b = append(b, v...)
 	}
 	for _, v := range [][]byte{
-		[]byte(s.id), []byte(s.stepUp), s.idToken.header, s.idToken.payload, s.idToken.signature, s.userInfo,
+		[]byte(s.id), []byte(s.lineIfOther()), []byte(s.stepUp), s.idToken.header, s.idToken.payload, s.idToken.signature, s.userInfo,
 	} {
 		put(v)
 	}
-	if s.tokens == nil {
-		return append(b, withoutTokens)
+	var with byte
+	if s.encrypted {
+		with |= withEncryptedIDToken
 	}
-	b = append(b, withTokens)
+	if s.tokens == nil {
+		return append(b, with)
+	}
+	b = append(b, with|withTokens)
 	put([]byte(s.tokens.AccessToken))
 	put([]byte(s.tokens.RefreshToken))
 	b = binary.AppendUvarint(b, unixOrZero(s.tokens.Expiry))
 	return binary.AppendUvarint(b, unixOrZero(s.tokensAt))
+}
+
+// lineIfOther is the line of s, "" if s began it.
+func (s *Session) lineIfOther() string {
+	if s.line == s.id {
+		return ""
+	}
+	return s.line
 }
 
 func unixOrZero(t time.Time) uint64 {
@@ -59,7 +75,10 @@ func unixOrZero(t time.Time) uint64 {
 	return uint64(max(t.Unix(), 1)) // 0 stands for the zero time
 }
 
-var errSessionFormat = errors.New("stored in a form that this version does not read")
+var (
+	errSessionFormat = errors.New("stored in a form that this version does not read")
+	errOtherIssuer   = errors.New("of a Client with another issuer")
+)
 
 // unmarshalSession reads what marshal wrote. The session shares b's memory.
 func unmarshalSession(b []byte, lifetime time.Duration) (*Session, error) {
@@ -68,27 +87,30 @@ func unmarshalSession(b []byte, lifetime time.Duration) (*Session, error) {
 		return nil, errSessionFormat
 	}
 	s := &Session{lifetime: lifetime}
+	copy(s.issuer[:], d.take(uint64(len(s.issuer))))
 	s.created = d.milliTime()
 	s.seen, s.ceiling, s.tokenEnd = d.time(), d.time(), d.time()
 	for i := range s.marks {
 		copy(s.marks[i][:], d.take(uint64(len(s.marks[i]))))
 	}
-	s.id, s.stepUp = string(d.bytes()), string(d.bytes())
+	s.before[0], s.before[1], s.renewed = d.uvarint(), d.uvarint(), d.uvarint()
+	s.id, s.line, s.stepUp = string(d.bytes()), string(d.bytes()), string(d.bytes())
+	if s.line == "" {
+		s.line = s.id
+	}
 	s.idToken = storedJWS{header: d.bytes(), payload: d.bytes(), signature: d.bytes()}
 	if s.userInfo = d.bytes(); len(s.userInfo) == 0 {
 		s.userInfo = nil
 	}
-	switch d.byte() {
-	case withoutTokens:
-	case withTokens:
+	with := d.byte()
+	s.encrypted = with&withEncryptedIDToken != 0
+	if with&withTokens != 0 {
 		s.tokens = &oauth2.Token{
 			AccessToken: string(d.bytes()), RefreshToken: string(d.bytes()), TokenType: "Bearer", Expiry: d.time(),
 		}
 		s.tokensAt = d.time()
-	default:
-		d.failed = true
 	}
-	if d.failed || len(d.rest) > 0 {
+	if with&^(withTokens|withEncryptedIDToken) != 0 || d.failed || len(d.rest) > 0 {
 		return nil, errSessionFormat
 	}
 	s.decodeLater()

@@ -13,7 +13,8 @@ import (
 // fullSession is a session in which nothing is missing.
 func fullSession() *Session {
 	s := &Session{
-		id: "0123456789abcdef", created: time.Unix(1700000000, 0), seen: time.Unix(1700000060, 0),
+		id: "0123456789abcdef", line: "fedcba9876543210", issuer: issuerKey("i"), before: [2]uint64{1700000000001, 2},
+		renewed: 1700000050003, encrypted: true, created: time.Unix(1700000000, 0), seen: time.Unix(1700000060, 0),
 		ceiling: time.Unix(1700001000, 0), tokenEnd: time.Unix(1700000900, 0), stepUp: "demand", lifetime: 12 * time.Hour,
 		marks:   [2]markKey{subjectMark("i", "alice"), sessionMark("i", "s")},
 		idToken: splitJWS(madeJWS(aliceClaims)), userInfo: []byte(`{"sub":"alice"}`),
@@ -26,7 +27,8 @@ func fullSession() *Session {
 
 // stored describes everything of s that its stored form must keep.
 func stored(s *Session) string {
-	text := fmt.Sprintln(s.id, s.created.UnixMilli(), s.seen.Unix(), s.ceiling, s.tokenEnd, s.stepUp, s.lifetime,
+	text := fmt.Sprintln(s.id, s.line, s.issuer, s.before, s.renewed, s.encrypted,
+		s.created.UnixMilli(), s.seen.Unix(), s.ceiling, s.tokenEnd, s.stepUp, s.lifetime,
 		s.marks, s.idToken, s.userInfo == nil, len(s.userInfo))
 	if s.tokens != nil {
 		text += fmt.Sprintln(s.tokens.AccessToken, s.tokens.RefreshToken, s.tokens.TokenType, s.tokens.Expiry, s.tokensAt)
@@ -51,6 +53,9 @@ func TestSessionFormat_ReadsBackWhatItWrote(t *testing.T) {
 		{"milliseconds", func(s *Session) { s.created = s.created.Add(999 * time.Millisecond) }},
 		{"UserInfo of a megabyte", func(s *Session) { s.userInfo = bytes.Repeat([]byte("x"), 1<<20) }},
 		{"an empty id", func(s *Session) { s.id = "" }},
+		{"the first of its line", func(s *Session) { s.line = s.id }},
+		{"no mark before it and no refresh", func(s *Session) { s.before, s.renewed = [2]uint64{}, 0 }},
+		{"an ID Token that came in the clear", func(s *Session) { s.encrypted = false }},
 	} {
 		s := fullSession().copy()
 		test.change(s)

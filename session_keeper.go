@@ -53,22 +53,28 @@ type sessions struct {
 	marks      *marks
 	cookies    *cookies
 	settings   Sessions // with its defaults filled in
+	issuer     markKey
 	keepTokens bool
 	events     *events
 	now        func() time.Time
 }
 
-// newSessions makes the owner of the sessions. shared is nil without a Store.
+// newSessions makes the owner of the sessions. shared is nil without a Store. skew is
+// how far clocks may differ.
 func newSessions(
-	settings Sessions, keepTokens bool, shared *storage, c *cookies, ev *events, now func() time.Time,
+	settings Sessions, keepTokens bool, skew time.Duration, shared *storage, c *cookies, ev *events, now func() time.Time,
 ) *sessions {
-	m := &sessions{cookies: c, settings: settings, keepTokens: keepTokens, events: ev, now: now}
+	m := &sessions{
+		cookies: c, settings: settings, issuer: issuerKey(ev.issuer), keepTokens: keepTokens, events: ev, now: now}
 	store := shared
 	if shared == nil { // for the marks alone
 		store = newStorage(newMemoryStore(0, now), settings.StoreTimeout, now)
 	}
-	m.marks = newMarks(store, shared == nil, now, settings.RevocationDelay)
-	if shared != nil && !settings.InCookies {
+	m.marks = &marks{
+		store: store, now: now, skew: skew, local: shared == nil, inCookie: shared == nil || settings.InCookies,
+		recent: recently{delay: settings.RevocationDelay},
+	}
+	if !m.marks.inCookie {
 		m.keeper = &storeKeeper{sessions: m, store: shared, log: ev.log}
 	} else {
 		m.keeper = &cookieKeeper{sessions: m, shared: shared}
@@ -108,8 +114,8 @@ type keeper interface {
 	// replicas find it before they refresh k themselves. Its error is
 	// [CodeNoSession] if k has ended in the meantime.
 	update(ctx context.Context, k kept, next *Session) error
-	// updated returns what update saved for k, nil if nothing. Its error is
-	// [CodeNoSession] if k has ended in the meantime.
+	// updated returns what update saved for k if it is newer than k, else nil. Its
+	// error is [CodeNoSession] if k has ended in the meantime.
 	updated(ctx context.Context, k kept) (*Session, error)
 	// deliver sets the cookies on w that an updated session needs.
 	deliver(w http.ResponseWriter, r *http.Request, s *Session) error
@@ -123,6 +129,7 @@ type kept struct {
 	session *Session
 	handle  string // in a Store
 	lookup  lookup // the marks that were read with it, if any
+	newer   bool   // than what the cookie holds
 }
 
 // create makes the session of a login. stepUp and returnTo are those of the login.
@@ -131,7 +138,9 @@ func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 	rand.Read(id)
 	token := a.idToken
 	s := &Session{
-		id: string(id),
+		id:     string(id),
+		line:   string(id),
+		issuer: m.issuer,
 		// The session begins with the exchange of the code, so that a logout by the
 		// provider during the exchange ends this session too.
 		created:  a.started.Truncate(time.Millisecond),
@@ -143,6 +152,8 @@ func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 		userInfo: a.userInfo,
 		ceiling:  token.sessionExpiry,
 		marks:    accountMarks(token.issuer, token.subject, token.sid),
+
+		encrypted: token.encrypted,
 	}
 	if m.settings.EndWithIDToken {
 		s.tokenEnd = token.expiry
@@ -154,10 +165,43 @@ func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 	return s
 }
 
+// place relates s, the session of the login that r ends, to what was before it: the
+// marks that do not concern it, and the session of the same person that it replaces.
+// After an error, s begins a line, and any mark of the time around its beginning ends
+// it.
+func (m *sessions) place(ctx context.Context, r *http.Request, s *Session) (err error) {
+	if s.before, err = m.marks.earlier(ctx, s); err != nil {
+		return err
+	}
+	if previous := m.previous(ctx, r, s); previous != nil {
+		s.line = previous.line
+	}
+	return nil
+}
+
+// previous returns the session in r's cookies that s replaces, if it is the same
+// person's. Deleting its cookies does not end copies of them; a logout of their line
+// does.
+func (m *sessions) previous(ctx context.Context, r *http.Request, s *Session) *Session {
+	if !m.marks.inCookie {
+		return nil
+	}
+	k, err := m.keeper.load(r)
+	previous := k.session
+	if err != nil || previous == nil || previous.marks[0] != s.marks[0] || m.ended(previous) != "" {
+		return nil
+	}
+	// Of a line that has ended, s would be over at once.
+	if read, err := m.marks.look(ctx, previous); err != nil || m.marks.verdict(previous, read.values) != "" {
+		return nil
+	}
+	return previous
+}
+
 // withIDToken returns s with the ID Token of a refresh.
 func (m *sessions) withIDToken(s *Session, token *idToken) *Session {
 	next := s.copy()
-	next.idToken = splitJWS(token.raw)
+	next.idToken, next.encrypted = splitJWS(token.raw), token.encrypted
 	if token.sid != "" { // a logout by the provider will name this sid
 		next.marks[1] = sessionMark(token.issuer, token.sid)
 	}
@@ -180,15 +224,15 @@ func (m *sessions) load(r *http.Request) (kept, error) {
 	if k.session == nil {
 		return kept{}, &Error{Op: "session", Code: CodeNoSession}
 	}
-	reason := m.ended(k.session)
-	if reason == "" {
-		over, err := m.marks.over(r.Context(), k.session, k.lookup)
-		if err != nil {
-			return kept{}, err
+	reason, err := m.over(r.Context(), k)
+	if reason == reasonSuperseded {
+		var newest kept
+		if newest, err = m.newest(r.Context(), k); newest.session != nil {
+			return newest, nil
 		}
-		if over {
-			reason = reasonLoggedOut
-		}
+	}
+	if err != nil {
+		return kept{}, err
 	}
 	if reason != "" {
 		m.events.sessionRefused(r.Context(), SessionEvent{
@@ -196,6 +240,38 @@ func (m *sessions) load(r *http.Request) (kept, error) {
 		return kept{}, failf("session", CodeNoSession, "the session is %s", strings.ReplaceAll(reason, "_", " "))
 	}
 	return k, nil
+}
+
+// over returns why k can no longer be used, "" if it can.
+func (m *sessions) over(ctx context.Context, k kept) (string, error) {
+	if reason := m.ended(k.session); reason != "" {
+		return reason, nil
+	}
+	return m.marks.over(ctx, k.session, k.lookup)
+}
+
+// newest returns the newest form of k, which a refresh superseded. The request with k
+// may have left the browser before the new cookie arrived there.
+func (m *sessions) newest(ctx context.Context, k kept) (kept, error) {
+	s, err := m.keeper.updated(ctx, k)
+	if err != nil || s == nil {
+		return kept{}, err
+	}
+	newest := kept{session: s, newer: true}
+	if reason, err := m.over(ctx, newest); reason != "" || err != nil {
+		return kept{}, err
+	}
+	return newest, nil
+}
+
+// unmarshal reads what [Session.marshal] wrote. The seal is tied to the Client's full
+// issuer already; the session must be of the same one all the same.
+func (m *sessions) unmarshal(plain []byte) (*Session, error) {
+	s, err := unmarshalSession(plain, m.settings.Lifetime)
+	if err == nil && s.issuer != m.issuer {
+		return nil, errOtherIssuer
+	}
+	return s, err
 }
 
 // ended returns why s can no longer be used now, "" if it can.
@@ -218,6 +294,13 @@ func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) err
 	if err := m.keeper.end(r, s); err != nil {
 		return err
 	}
+	if s.login == nil { // not of a login: of NewSession, perhaps
+		s = s.copy()
+		s.issuer = m.issuer
+		if err := m.place(r.Context(), r, s); err != nil && m.keeper.onServer() {
+			return err
+		}
+	}
 	return m.keeper.start(w, r, s)
 }
 
@@ -228,10 +311,15 @@ func (m *sessions) end(w http.ResponseWriter, r *http.Request) error {
 	return m.keeper.end(r, nil)
 }
 
-// revoke ends the sessions that key names, on all replicas.
-func (m *sessions) revoke(ctx context.Context, key markKey) error {
-	return m.marks.set(ctx, key, m.settings.Lifetime)
+// revoke ends the sessions that key names, on all replicas; if subject is not zero,
+// only those of that person.
+func (m *sessions) revoke(ctx context.Context, key, subject markKey) error {
+	return m.marks.set(ctx, key, subject, m.settings.Lifetime)
 }
+
+// renewal is when a refresh changes s now: later than any before, whatever the clocks
+// of the replicas are.
+func (m *sessions) renewal(s *Session) uint64 { return max(m.marks.millis(), s.renewed+1) }
 
 // refuseCookie reports a session cookie that cannot be used.
 func (m *sessions) refuseCookie(ctx context.Context, err error) {

@@ -1,8 +1,8 @@
 package oidcrp
 
 // This file ends sessions without access to the browser. A mark says that the
-// sessions of a provider's session or of a person that began before it are over.
-// Marks end sessions in sealed cookies too.
+// sessions of a provider's session or of a person that began before it are over, or
+// that copies of one session are. Marks end sessions in sealed cookies too.
 
 import (
 	"context"
@@ -15,9 +15,12 @@ import (
 	"time"
 )
 
-// A markKey is the hash of what a mark is about. A session contains its two keys,
-// so that a lookup of marks needs no decoding.
+// A markKey is the hash of what a mark is about. A session contains the keys of its
+// person and of the provider's session, so that a lookup of marks needs no decoding.
 type markKey [16]byte
+
+// issuerKey names an issuer. A session contains that of its Client.
+func issuerKey(issuer string) markKey { return newMarkKey("issuer", issuer, "") }
 
 // sessionMark is the key of a session of the provider, subjectMark that of a
 // person's sessions.
@@ -37,6 +40,10 @@ func accountMarks(issuer, sub, sid string) [2]markKey {
 	return [2]markKey{subjectMark(issuer, sub), sessionMark(issuer, sid)}
 }
 
+// supersededMark is the key of the copies of a session that a refresh or a later
+// login replaced.
+func supersededMark(s *Session) markKey { return newMarkKey("superseded", s.id, "") }
+
 func newMarkKey(kind, issuer, value string) markKey {
 	sum := sha256.Sum256([]byte("oidcrp mark\x00" + kind + "\x00" + issuer + "\x00" + value))
 	return markKey(sum[:16])
@@ -54,21 +61,67 @@ func (k markKey) String() string { return base64.RawURLEncoding.EncodeToString(k
 // marks keeps the marks and the Logout Tokens seen: in the Store, where all
 // replicas find them, else in memory.
 type marks struct {
-	store  *storage
-	now    func() time.Time
-	local  bool        // store is this process's own
-	used   atomic.Bool // a mark has been set in it
-	recent recently
+	store    *storage
+	now      func() time.Time
+	skew     time.Duration // by which the clocks of the replicas may differ
+	local    bool          // store is this process's own
+	inCookie bool          // sessions are in cookies, so there may be several copies of one
+	used     atomic.Bool   // a mark has been set in it
+	recent   recently
 }
 
-func newMarks(store *storage, local bool, now func() time.Time, delay time.Duration) *marks {
-	return &marks{store: store, now: now, local: local, recent: recently{delay: delay}}
+// A mark is when a session must have begun, or must have been refreshed, not to be
+// over.
+type mark struct {
+	at      uint64  // in milliseconds
+	subject markKey // whose sessions it ends; zero: anybody's
 }
 
-// set marks key: every session of it that began before now is over. The mark
-// stays for ttl, the longest that such a session can last.
-func (m *marks) set(ctx context.Context, key markKey, ttl time.Duration) error {
-	value := binary.BigEndian.AppendUint64(nil, uint64(m.now().UnixMilli()))
+// readMark reads what set wrote. A value of another form is no mark: it would end
+// each new login, and the person could never sign in.
+func readMark(value []byte) (mk mark, ok bool) {
+	switch len(value) {
+	case 8 + len(mk.subject):
+		copy(mk.subject[:], value[8:])
+	case 8:
+	default:
+		return mark{}, false
+	}
+	return mark{at: binary.BigEndian.Uint64(value), subject: mk.subject}, true
+}
+
+func (mk mark) bytes() []byte {
+	value := binary.BigEndian.AppendUint64(nil, mk.at)
+	if mk.subject != (markKey{}) {
+		value = append(value, mk.subject[:]...)
+	}
+	return value
+}
+
+// set marks key: every session of it that began before now is over. If subject is
+// not zero, that is so only for that person's. The mark stays for ttl, the longest
+// that such a session can last.
+func (m *marks) set(ctx context.Context, key, subject markKey, ttl time.Duration) error {
+	return m.put(ctx, key, mark{at: m.millis(), subject: subject}, ttl)
+}
+
+func (m *marks) millis() uint64 { return uint64(max(m.now().UnixMilli(), 0)) }
+
+// supersedes reports whether supersede does anything. A session in the Store has no
+// copies, and without a Store the other copies would be looked for in this process
+// only.
+func (m *marks) supersedes() bool { return m.inCookie && !m.local }
+
+// supersede marks the copies of s that were refreshed before at as over.
+func (m *marks) supersede(ctx context.Context, s *Session, at uint64, ttl time.Duration) error {
+	if !m.supersedes() {
+		return nil
+	}
+	return m.put(ctx, supersededMark(s), mark{at: at}, ttl)
+}
+
+func (m *marks) put(ctx context.Context, key markKey, mk mark, ttl time.Duration) error {
+	value := mk.bytes()
 	if err := m.store.set(ctx, key.String(), value, ttl); err != nil {
 		return err
 	}
@@ -84,17 +137,23 @@ func (m *marks) idle() bool { return m.local && !m.used.Load() }
 // holds nothing.
 type lookup struct {
 	keys   sessionMarks
-	values [][]byte // of keys.names(), in their order; nil: not read
+	values [][]byte // of keys.names(), and of supersededMark; nil: not read
 	turn   uint64   // of recent, before they were read
 }
 
-// due returns the keys of the marks to look up for a session, nil if it was found
-// without a mark within RevocationDelay.
-func (m *marks) due(keys sessionMarks) []string {
-	if m.idle() || m.recent.has(keys.session(), m.now()) {
-		return nil
+// due reports whether the marks of a session must be looked up. They need not if it
+// was found without one within RevocationDelay.
+func (m *marks) due(recent markKey) bool {
+	return !m.idle() && !m.recent.has(recent, m.now())
+}
+
+// recentKey names s in recent: of a session in a cookie, one copy.
+func (m *marks) recentKey(s *Session) (key markKey) {
+	copy(key[:], s.id)
+	if m.inCookie {
+		binary.BigEndian.PutUint64(key[8:], binary.BigEndian.Uint64(key[8:])^s.renewed)
 	}
-	return keys.names()
+	return key
 }
 
 // readWith returns the Store's entry for key, nil when there is none. If the
@@ -103,8 +162,8 @@ func (m *marks) due(keys sessionMarks) []string {
 func (m *marks) readWith(ctx context.Context, key string, cookie handleCookie) ([]byte, lookup, error) {
 	l := lookup{keys: cookie.hint, turn: m.recent.turn()}
 	var names []string
-	if cookie.hinted && m.store.readsMany() {
-		names = m.due(cookie.hint)
+	if cookie.hinted && m.store.readsMany() && m.due(cookie.hint.session()) {
+		names = cookie.hint.names()
 	}
 	values, err := m.store.getMany(ctx, append([]string{key}, names...))
 	if err != nil {
@@ -116,43 +175,80 @@ func (m *marks) readWith(ctx context.Context, key string, cookie handleCookie) (
 	return values[0], l, nil
 }
 
-// over reports whether a logout has ended s. It reads the Store, unless read holds
-// the answer or s was found without a mark within RevocationDelay.
-func (m *marks) over(ctx context.Context, s *Session, read lookup) (bool, error) {
-	keys := s.markKeys()
-	if read.values == nil || read.keys != keys {
-		names := m.due(keys)
-		if names == nil {
-			return false, nil
+// over returns why a mark ends s, "" if none does. It reads the Store, unless read
+// holds the answer or s was found without a mark within RevocationDelay.
+func (m *marks) over(ctx context.Context, s *Session, read lookup) (reason string, err error) {
+	recent := m.recentKey(s)
+	if read.values == nil || read.keys != s.markKeys() {
+		if !m.due(recent) {
+			return "", nil
 		}
-		read = lookup{keys: keys, turn: m.recent.turn()}
-		var err error
-		if read.values, err = m.store.getMany(ctx, names); err != nil {
-			return false, err
+		if read, err = m.look(ctx, s); err != nil {
+			return "", err
 		}
 	}
-	if read.ends(s) {
-		return true, nil
+	if reason := m.verdict(s, read.values); reason != "" {
+		return reason, nil
 	}
-	m.recent.add(keys.session(), m.now(), read.turn)
-	return false, nil
+	m.recent.add(recent, m.now(), read.turn)
+	return "", nil
 }
 
-// ends reports whether one of the marks ends s.
-func (l lookup) ends(s *Session) bool {
-	for i, value := range l.values {
-		// A value of another form is ignored: as a mark it would end each new
-		// login, and the person could never sign in.
-		if len(value) != 8 {
-			continue
-		}
-		// A mark about this one session ends it, whatever the clocks are.
-		own := i == len(l.values)-1 && s.id != ""
-		if own || s.created.UnixMilli() <= int64(binary.BigEndian.Uint64(value)) {
-			return true
+// look reads the marks of s.
+func (m *marks) look(ctx context.Context, s *Session) (lookup, error) {
+	l := lookup{keys: s.markKeys(), turn: m.recent.turn()}
+	names := l.keys.names()
+	if m.supersedes() {
+		names = append(names, supersededMark(s).String())
+	}
+	var err error
+	l.values, err = m.store.getMany(ctx, names)
+	return l, err
+}
+
+// verdict returns why one of the marks with these values ends s.
+func (m *marks) verdict(s *Session, values [][]byte) string {
+	for i, value := range values {
+		mk, ok := readMark(value)
+		switch {
+		case !ok:
+		case i == len(s.before): // of this session alone: it ends whatever the clocks are
+			return reasonLoggedOut
+		case i > len(s.before):
+			if s.renewed < mk.at {
+				return reasonSuperseded
+			}
+		case m.ends(mk, s, s.before[i]):
+			return reasonLoggedOut
 		}
 	}
-	return false
+	return ""
+}
+
+// ends reports whether mk, of the person or of the provider's session, ends s. The
+// mark that was there at the login does not, so that a person can sign in again at
+// once. Any other may come from a replica whose clock is behind.
+func (m *marks) ends(mk mark, s *Session, before uint64) bool {
+	if mk.at == before || mk.subject != (markKey{}) && mk.subject != s.marks[0] {
+		return false
+	}
+	return s.created.UnixMilli() <= int64(mk.at)+m.skew.Milliseconds()
+}
+
+// earlier returns the marks that were set before s began, as far as the clocks can
+// tell: one from between its beginning and now is of a logout during the login.
+func (m *marks) earlier(ctx context.Context, s *Session) (before [2]uint64, err error) {
+	if m.idle() {
+		return before, nil
+	}
+	read, err := m.look(ctx, s)
+	for i := range min(len(before), len(read.values)) {
+		mk, ok := readMark(read.values[i])
+		if during := uint64(s.created.UnixMilli()) <= mk.at && mk.at <= m.millis(); ok && !during {
+			before[i] = mk.at
+		}
+	}
+	return before, err
 }
 
 // first records the token with this issuer and jti for ttl, and reports whether it
@@ -166,24 +262,22 @@ func (m *marks) forget(ctx context.Context, issuer, jti string) {
 	_ = m.store.delete(context.WithoutCancel(ctx), newMarkKey("jti", issuer, jti).String())
 }
 
-// sessionMarks are the keys of all marks that can end one session: those about
-// its person, about the provider's session, and about itself.
+// sessionMarks are the keys of the marks that can end one session: those about
+// its person, about the provider's session, and about its line.
 type sessionMarks [3]markKey
 
 func (s *Session) markKeys() sessionMarks {
 	keys := sessionMarks{s.marks[0], s.marks[1]}
-	copy(keys[2][:], s.id)
+	copy(keys[2][:], s.line)
 	return keys
 }
 
 func (k sessionMarks) session() markKey { return k[2] }
 
 func (k sessionMarks) names() []string {
-	names := make([]string, 0, len(k))
-	for _, key := range k {
-		if key != (markKey{}) {
-			names = append(names, key.String())
-		}
+	names := make([]string, len(k), len(k)+1)
+	for i, key := range k {
+		names[i] = key.String()
 	}
 	return names
 }

@@ -15,7 +15,7 @@ func testMarks(store Store, now func() time.Time) *marks {
 	if local {
 		store = newMemoryStore(0, now)
 	}
-	return newMarks(newStorage(store, time.Second, now), local, now, -1)
+	return &marks{store: newStorage(store, time.Second, now), local: local, now: now, recent: recently{delay: -1}}
 }
 
 // markedSession is one that began then and ends with those marks.
@@ -41,12 +41,12 @@ func TestMarks_EndWhatBeganBefore(t *testing.T) {
 			began := clock.Now()
 			want := func(what string, over bool, began time.Time, keys ...markKey) {
 				t.Helper()
-				if got, err := m.over(ctx, markedSession(began, keys...), lookup{}); got != over || err != nil {
-					t.Errorf("%s: %t, %v, want %t", what, got, err, over)
+				if got, err := m.over(ctx, markedSession(began, keys...), lookup{}); (got != "") != over || err != nil {
+					t.Errorf("%s: %q, %v, want %t", what, got, err, over)
 				}
 			}
 			want("no mark", false, began, key, other)
-			if err := m.set(ctx, key, time.Hour); err != nil {
+			if err := m.set(ctx, key, markKey{}, time.Hour); err != nil {
 				t.Fatal(err)
 			}
 			want("a session of the moment of the mark", true, began, key)
@@ -56,7 +56,7 @@ func TestMarks_EndWhatBeganBefore(t *testing.T) {
 			want("another key first", true, began, other, key)
 			want("no key", false, began, markKey{}, markKey{})
 			clock.Advance(30 * time.Minute)
-			if err := m.set(ctx, key, time.Hour); err != nil {
+			if err := m.set(ctx, key, markKey{}, time.Hour); err != nil {
 				t.Fatal(err)
 			}
 			want("between two marks", true, began.Add(time.Minute), key)
@@ -73,16 +73,16 @@ func TestMarks_ASessionsOwnMarkDependsOnNoClock(t *testing.T) {
 	t.Parallel()
 	clock := newTestClock()
 	m := testMarks(nil, clock.Now)
-	s := &Session{id: "0123456789abcdef", created: clock.Now().Add(2 * time.Second)} // by a replica 2 s ahead
-	if err := m.set(t.Context(), s.markKeys().session(), time.Hour); err != nil {
+	s := &Session{id: "0123456789abcdef", line: "0123456789abcdef", created: clock.Now().Add(2 * time.Second)} // by a replica 2 s ahead
+	if err := m.set(t.Context(), s.markKeys().session(), markKey{}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if over, err := m.over(t.Context(), s, lookup{}); !over || err != nil {
-		t.Errorf("over: %t, %v", over, err)
+	if over, err := m.over(t.Context(), s, lookup{}); over != reasonLoggedOut || err != nil {
+		t.Errorf("over: %q, %v", over, err)
 	}
-	other := &Session{id: "fedcba9876543210", created: s.created}
-	if over, err := m.over(t.Context(), other, lookup{}); over || err != nil {
-		t.Errorf("another session is over: %t, %v", over, err)
+	other := &Session{id: "fedcba9876543210", line: "fedcba9876543210", created: s.created}
+	if over, err := m.over(t.Context(), other, lookup{}); over != "" || err != nil {
+		t.Errorf("another session is over: %q, %v", over, err)
 	}
 }
 
@@ -139,8 +139,9 @@ func TestSessionMarks_ReadBackFromTheirText(t *testing.T) {
 	if got := len(k.names()); got != 3 {
 		t.Errorf("%d names", got)
 	}
-	if got := len(sessionMarks{{}, {}, {9}}.names()); got != 1 {
-		t.Errorf("%d names of one key", got)
+	// A value is told apart by its place.
+	if got := (sessionMarks{{}, {}, {9}}).names(); len(got) != 3 || got[2] != (markKey{9}).String() {
+		t.Errorf("the names of one key are %q", got)
 	}
 	for _, text := range []string{
 		"", "A", k.String() + "A", k.String()[1:], k.String() + "=", strings.Repeat("!", 64),
@@ -161,15 +162,15 @@ func TestMarks_CostNothingUntilThereAreSome(t *testing.T) {
 	s := markedSession(clock.Now(), subjectMark("i", "a"))
 	want := func(what string, over bool, calls int) {
 		t.Helper()
-		if got, err := m.over(t.Context(), s, lookup{}); got != over || err != nil {
-			t.Errorf("%s: %t, %v", what, got, err)
+		if got, err := m.over(t.Context(), s, lookup{}); (got != "") != over || err != nil {
+			t.Errorf("%s: %q, %v", what, got, err)
 		}
 		if n := store.Took(OpGet, OpGetMany); n != calls {
 			t.Errorf("%s: %d calls, want %d", what, n, calls)
 		}
 	}
 	want("without a mark", false, 0)
-	if err := m.set(t.Context(), subjectMark("i", "a"), time.Hour); err != nil {
+	if err := m.set(t.Context(), subjectMark("i", "a"), markKey{}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	want("with a mark", true, 1)
@@ -186,8 +187,8 @@ func TestMarks_OfAnotherFormEndNothing(t *testing.T) {
 		if err := store.Set(t.Context(), key.String(), value, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		if over, err := m.over(t.Context(), markedSession(time.Now(), key), lookup{}); over || err != nil {
-			t.Errorf("%v: %t, %v", value, over, err)
+		if over, err := m.over(t.Context(), markedSession(time.Now(), key), lookup{}); over != "" || err != nil {
+			t.Errorf("%v: %q, %v", value, over, err)
 		}
 	}
 }
@@ -217,12 +218,12 @@ func TestMarks_ReadWithTheSessionInOneRoundTrip(t *testing.T) {
 			}
 			m, ctx := testMarks(used, clock.Now), t.Context()
 			s := markedSession(clock.Now(), subjectMark("i", "a"), sessionMark("i", "s"))
-			s.id = "0123456789abcdef"
+			s.id, s.line = "0123456789abcdef", "0123456789abcdef"
 			if err := store.Set(ctx, "session", []byte("value"), time.Hour); err != nil {
 				t.Fatal(err)
 			}
 			if marked {
-				if err := m.set(ctx, sessionMark("i", "s"), time.Hour); err != nil {
+				if err := m.set(ctx, sessionMark("i", "s"), markKey{}, time.Hour); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -234,8 +235,8 @@ func TestMarks_ReadWithTheSessionInOneRoundTrip(t *testing.T) {
 			if n := store.Took(); n != test.readWith {
 				t.Errorf("%s: reading the session took %d calls, want %d", test.what, n, test.readWith)
 			}
-			if over, err := m.over(ctx, s, read); over != marked || err != nil {
-				t.Errorf("%s: over %t, %v, want %t", test.what, over, err, marked)
+			if over, err := m.over(ctx, s, read); (over != "") != marked || err != nil {
+				t.Errorf("%s: over %q, %v, want %t", test.what, over, err, marked)
 			}
 			if n := store.Took(); n != test.overAll {
 				t.Errorf("%s: looking for marks took %d calls, want %d", test.what, n, test.overAll)
@@ -264,13 +265,14 @@ func TestMarks_ReadWithFindsNoSession(t *testing.T) {
 func TestMarks_AreLookedUpAgainAfterTheDelay(t *testing.T) {
 	t.Parallel()
 	store, clock := NewHookStore(nil), newTestClock()
-	m := newMarks(newStorage(store, time.Second, clock.Now), false, clock.Now, time.Second)
+	m := testMarks(store, clock.Now)
+	m.recent.delay = time.Second
 	s := markedSession(clock.Now(), subjectMark("i", "a"))
-	s.id = "0123456789abcdef"
+	s.id, s.line = "0123456789abcdef", "0123456789abcdef"
 	want := func(what string, over bool, calls int) {
 		t.Helper()
-		if got, err := m.over(t.Context(), s, lookup{}); got != over || err != nil {
-			t.Errorf("%s: %t, %v", what, got, err)
+		if got, err := m.over(t.Context(), s, lookup{}); (got != "") != over || err != nil {
+			t.Errorf("%s: %q, %v", what, got, err)
 		}
 		if n := store.Took(OpGetMany); n != calls {
 			t.Errorf("%s: %d calls, want %d", what, n, calls)
@@ -285,7 +287,7 @@ func TestMarks_AreLookedUpAgainAfterTheDelay(t *testing.T) {
 	clock.Advance(-time.Hour)
 	want("by a clock that was set back", false, 1)
 	clock.Advance(2 * time.Hour)
-	if err := m.set(t.Context(), subjectMark("i", "a"), time.Hour); err != nil {
+	if err := m.set(t.Context(), subjectMark("i", "a"), markKey{}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	want("after a mark was set here", true, 1)

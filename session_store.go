@@ -169,7 +169,7 @@ func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (*S
 	plain, err := ring.Open(value, k.cookies.associated(k.key(handle)))
 	if err == nil {
 		var s *Session
-		if s, err = unmarshalSession(plain, k.settings.Lifetime); err == nil {
+		if s, err = k.unmarshal(plain); err == nil {
 			return s, nil
 		}
 	}
@@ -207,7 +207,7 @@ func (k *storeKeeper) end(r *http.Request, _ *Session) error {
 	ctx := r.Context()
 	s, err := k.get(ctx, cookie.handle)
 	if err == nil && s != nil {
-		err = k.marks.set(ctx, s.markKeys().session(), k.settings.Lifetime)
+		err = k.revoke(ctx, s.markKeys().session(), markKey{})
 	}
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func (k *storeKeeper) updated(ctx context.Context, held kept) (*Session, error) 
 		return nil, err
 	case current == nil || current.id != held.session.id || current.tokens == nil:
 		return nil, failf("session", CodeNoSession, "ended in the meantime")
-	case tokenKey(current) == tokenKey(held.session):
+	case current.renewed <= held.session.renewed:
 		return nil, nil
 	}
 	return current, nil

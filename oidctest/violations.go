@@ -137,7 +137,10 @@ func (p *Provider) inspectEndSession(r *http.Request) {
 	if len(r.Form) == 0 {
 		return
 	}
-	if !p.issued[r.Form.Get("id_token_hint")] {
+	// A relying party cannot return an ID Token that was encrypted for it alone.
+	client := p.client(r.Form.Get("client_id"))
+	encrypted := client != nil && client.IDTokenEncryptedResponseAlg != ""
+	if hint := r.Form.Get("id_token_hint"); !p.issued[hint] && !(encrypted && hint == "") {
 		p.violation(EndpointEndSession, "id_token_hint is not an ID Token of this provider")
 	}
 	if r.Form.Get("post_logout_redirect_uri") == "" {
