@@ -291,15 +291,15 @@ func (m *sessions) ended(s *Session) string {
 // start signs a person in. It ends the old session first: a new login never
 // continues one (session fixation).
 func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) error {
-	if err := m.keeper.end(r, s); err != nil {
-		return err
-	}
 	if s.login == nil { // not of a login: of NewSession, perhaps
 		s = s.copy()
 		s.issuer = m.issuer
 		if err := m.place(r.Context(), r, s); err != nil && m.keeper.onServer() {
 			return err
 		}
+	}
+	if err := m.keeper.end(r, s); err != nil {
+		return err
 	}
 	return m.keeper.start(w, r, s)
 }

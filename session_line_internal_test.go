@@ -1,0 +1,222 @@
+package oidcrp
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+// An attacker has a copy of the first cookie; the person signs in again, as a
+// step-up does, and then leaves.
+func TestSessions_TheEndOfALineEndsEveryCookieOfIt(t *testing.T) {
+	t.Parallel()
+	for in, keep := range keptIn {
+		for how, end := range map[string]func(c *offlineClient, now *Session, cookies []*http.Cookie) error{
+			"a logout": func(c *offlineClient, _ *Session, cookies []*http.Cookie) error {
+				return c.EndSession(httptest.NewRecorder(), requestWith(cookies...))
+			},
+			"RevokeSession": func(c *offlineClient, now *Session, _ []*http.Cookie) error {
+				return c.RevokeSession(t.Context(), now.ID())
+			},
+		} {
+			c := newOfflineClient(t, keep)
+			first := c.start(t)
+			c.clock.Advance(time.Minute)
+			second := c.start(t, first...)
+			c.clock.Advance(time.Minute)
+			third := c.start(t, second...)
+			now := c.wantSession(t, "the third", requestWith(third...))
+			if err := end(c, now, third); err != nil {
+				t.Fatal(err)
+			}
+			for i, cookies := range [][]*http.Cookie{first, second, third} {
+				if _, err := c.Session(requestWith(cookies...)); !errors.Is(err, CodeNoSession) {
+					t.Errorf("in %s, after %s: cookie %d gives %v", in, how, i+1, err)
+				}
+			}
+			c.clock.Advance(time.Millisecond)
+			if again := c.start(t, third...); c.wantSession(t, "a login with the dead cookie", requestWith(again...)).ID() == now.ID() {
+				t.Errorf("in %s, after %s: a new login continues the line that has ended", in, how)
+			}
+		}
+	}
+}
+
+// The line is one person's.
+func TestSessions_AnotherPersonsLoginBeginsALine(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	alice := c.start(t)
+	was := c.wantSession(t, "alice", requestWith(alice...)).ID()
+	bruno := c.startSession(t, madeSession(c.Client, `{"iss":"https://op.example","sub":"bruno"}`, ""), alice...)
+	if c.wantSession(t, "bruno", requestWith(bruno...)).ID() == was {
+		t.Error("bruno continues alice's line")
+	}
+	c.wantNoSession(t, "alice's cookies", requestWith(alice...))
+}
+
+// The seal is tied to the full issuer, client id, path prefix and host already: this
+// value is sealed for the Client that reads it, and still of another issuer.
+func TestSessions_OfAnotherIssuerAreNone(t *testing.T) {
+	t.Parallel()
+	everyKeeper(t, func(t *testing.T, k *keeperTest) {
+		s := madeSession(k.Client, aliceClaims, "")
+		s.issuer = issuerKey("https://hostile.example")
+		w := httptest.NewRecorder()
+		if err := k.keeper.start(w, requestWith(), s); err != nil {
+			t.Fatal(err)
+		}
+		k.wantRefusal(t, requestWith(w.Result().Cookies()...), reasonMalformed)
+	})
+}
+
+// A refresh took a role away. A copy of the cookie from before does not bring it back.
+func TestRefresh_SupersedesOlderCopiesOfTheCookie(t *testing.T) {
+	t.Parallel()
+	rt := newRefreshTest(t, "cookies beside a store", nil)
+	email := func(cookies []*http.Cookie) (any, *httptest.ResponseRecorder) {
+		var got any
+		w, _ := serves(rt.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if s, ok := SessionFromContext(r.Context()); ok {
+				got = s.claim("email")
+			}
+		})), cookies)
+		return got, w
+	}
+	old := rt.cookies
+	rt.clock.Advance(time.Second)
+	w := httptest.NewRecorder()
+	if _, err := rt.Refresh(w, requestWith(old...)); err != nil {
+		t.Fatal(err)
+	}
+	fresh := cookiesAfter(old, w)
+	want, _ := email(fresh)
+	if want == nil {
+		t.Fatal("the refresh brought no claims")
+	}
+	rt.clock.Advance(2 * time.Second)
+	got, answer := email(old)
+	if got != want || len(answer.Result().Cookies()) == 0 {
+		t.Errorf("a request that left before the new cookie arrived sees %v and gets the cookies %v, want %v", got,
+			answer.Result().Cookies(), want)
+	}
+	// When the Store no longer has the newer form, the copy is over.
+	rt.clock.Advance(61 * time.Minute)
+	next := rt.held.session.copy()
+	next.seen = rt.clock.Now() // it was in use
+	if err := rt.sessions.keeper.start(httptest.NewRecorder(), requestWith(), next); err != nil {
+		t.Fatal(err)
+	}
+	w = httptest.NewRecorder()
+	if err := rt.sessions.keeper.deliver(w, requestWith(), next); err != nil {
+		t.Fatal(err)
+	}
+	rt.wantRefusal(t, requestWith(w.Result().Cookies()...), reasonSuperseded)
+}
+
+// Where there is a Store, a login ends the copies of the session that it replaces.
+func TestSessions_ALoginSupersedesTheSessionThatItReplaces(t *testing.T) {
+	t.Parallel()
+	for in, ended := range map[string]bool{
+		"cookies": false, "cookies beside a store": true, "a store": true, "a plain store": true,
+	} {
+		c := newOfflineClient(t, keptIn[in])
+		first := c.start(t)
+		c.clock.Advance(time.Minute)
+		second := c.start(t, first...)
+		c.clock.Advance(2 * time.Second)
+		if _, err := c.Session(requestWith(first...)); errors.Is(err, CodeNoSession) != ended {
+			t.Errorf("in %s: the replaced session gives %v", in, err)
+		}
+		c.wantSession(t, "the new one", requestWith(second...))
+	}
+}
+
+// The replica that handles the logout has a clock that is 20 s behind, or ahead, of
+// the one that signs people in.
+func TestRevoke_ClocksOfTheReplicasMayDiffer(t *testing.T) {
+	t.Parallel()
+	const iss = "https://op.example"
+	for what, end := range map[string]func(c *offlineClient) error{
+		"RevokeSubject": func(c *offlineClient) error { return c.RevokeSubject(t.Context(), iss, "alice") },
+		"a Logout Token with sid": func(c *offlineClient) error {
+			return c.endSessions(t.Context(), logoutToken{issuer: iss, sid: "s", jti: randomText()})
+		},
+		"a Logout Token with sub and sid": func(c *offlineClient) error {
+			return c.endSessions(t.Context(), logoutToken{issuer: iss, subject: "alice", sid: "s", jti: randomText()})
+		},
+	} {
+		for _, ahead := range []time.Duration{-20 * time.Second, 20 * time.Second} {
+			for _, inCookies := range []bool{true, false} {
+				one, _ := replicas(t, NewMemoryStore(0), inCookies)
+				other, _ := replicas(t, one.sessions.marks.store.store, inCookies)
+				other.clock.Advance(one.clock.Now().Add(ahead).Sub(other.clock.Now()))
+				login := func(before ...*http.Cookie) []*http.Cookie {
+					return one.startSession(t, madeSession(one.Client, `{"iss":"`+iss+`","sub":"alice","sid":"s"}`, ""), before...)
+				}
+				pass := func(d time.Duration) { one.clock.Advance(d); other.clock.Advance(d) }
+				cookies := login()
+				pass(5 * time.Second)
+				if err := end(other); err != nil {
+					t.Fatal(err)
+				}
+				pass(2 * time.Second)
+				one.wantNoSession(t, what+", signed in before it", requestWith(cookies...))
+				again := login(cookies...)
+				one.wantSession(t, what+", signed in again right after it", requestWith(again...))
+				pass(5 * time.Second)
+				if err := end(other); err != nil {
+					t.Fatal(err)
+				}
+				pass(2 * time.Second)
+				one.wantNoSession(t, what+", the second time", requestWith(again...))
+			}
+		}
+	}
+}
+
+// A Logout Token with sub and sid ends what matches both (Back-Channel Logout 2.6).
+func TestMarks_OfOnePersonEndNobodyElsesSession(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	m := testMarks(nil, clock.Now)
+	key := sessionMark("i", "s")
+	if err := m.set(t.Context(), key, subjectMark("i", "alice"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for sub, want := range map[string]string{"alice": reasonLoggedOut, "bruno": ""} {
+		if got, err := m.over(t.Context(), markedSession(clock.Now(), subjectMark("i", sub), key), lookup{}); got != want || err != nil {
+			t.Errorf("%s's session: %q, %v, want %q", sub, got, err, want)
+		}
+	}
+}
+
+// A logout that arrives while the code is exchanged ends the session that follows.
+func TestMarks_OfALogoutDuringTheLoginCount(t *testing.T) {
+	t.Parallel()
+	for what, test := range map[string]struct {
+		after time.Duration // the logout, after the beginning of the exchange
+		over  bool
+	}{
+		"before the exchange":                 {-time.Second, false},
+		"during the exchange":                 {time.Second, true},
+		"before it, by a clock that is ahead": {time.Minute, false},
+	} {
+		c := newOfflineClient(t, func(cfg *Config) { cfg.Store = NewMemoryStore(0) })
+		s := madeSession(c.Client, aliceClaims, "")
+		c.clock.Advance(test.after)
+		if err := c.RevokeSubject(t.Context(), s.Issuer(), s.Subject()); err != nil {
+			t.Fatal(err)
+		}
+		c.clock.Advance(2*time.Second - test.after)
+		if err := c.sessions.place(t.Context(), requestWith(), s); err != nil {
+			t.Fatal(err)
+		}
+		reason, err := c.sessions.over(t.Context(), kept{session: s})
+		if (reason != "") != test.over || err != nil {
+			t.Errorf("a logout %s: %q, %v", what, reason, err)
+		}
+	}
+}
