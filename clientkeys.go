@@ -49,11 +49,14 @@ func (c *Client) handleJWKS(w http.ResponseWriter, r *http.Request) {
 	}
 	var set jose.JSONWebKeySet
 	for _, key := range c.registration.ClientKeys {
-		set.Keys = append(set.Keys, key.Public())
+		public := key.Public()
+		public.Use = c.registration.useOf(key)
+		set.Keys = append(set.Keys, public)
 	}
 	for _, certificate := range c.registration.ClientCertificates {
 		set.Keys = append(set.Keys, josekit.CertificateKey(certificate.Leaf))
 	}
+	josekit.NameKeys(set.Keys)
 	body, err := json.Marshal(set)
 	if err != nil {
 		c.problem(w, r, fail("jwks", CodeInternal, err))

@@ -95,14 +95,34 @@ func TestClientKeys_AreServedWithoutTheirPrivateParts(t *testing.T) {
 	}
 }
 
-func TestClientKeys_AKeyThatIsAloneIsServedAsItIsNamed(t *testing.T) {
+// Some providers find no key without a key id and a use.
+func TestClientKeys_AreServedWithTheirNameAndUse(t *testing.T) {
 	t.Parallel()
-	for _, kid := range []string{"", "mine"} {
+	rsa, ec := jose.JSONWebKey{Key: testKeys().RSA}, jose.JSONWebKey{Key: testKeys().P256}
+	thumbprint, err := ec.Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, test := range map[string]struct {
+		keys          []jose.JSONWebKey
+		method, opens string
+		kid, use      string // of the first
+	}{
+		"one that signs":                {[]jose.JSONWebKey{ec}, "private_key_jwt", "", base64.RawURLEncoding.EncodeToString(thumbprint), "sig"},
+		"one with a name":               {[]jose.JSONWebKey{{Key: testKeys().P256, KeyID: "mine"}}, "private_key_jwt", "", "mine", "sig"},
+		"one that opens":                {[]jose.JSONWebKey{ec}, "client_secret_basic", "ECDH-ES", base64.RawURLEncoding.EncodeToString(thumbprint), "enc"},
+		"one that does both":            {[]jose.JSONWebKey{ec}, "private_key_jwt", "ECDH-ES", base64.RawURLEncoding.EncodeToString(thumbprint), ""},
+		"one that cannot open that":     {[]jose.JSONWebKey{ec, rsa}, "private_key_jwt", "RSA-OAEP", base64.RawURLEncoding.EncodeToString(thumbprint), "sig"},
+		"one with a use":                {[]jose.JSONWebKey{{Key: testKeys().P256, KeyID: "e", Use: "enc"}, rsa}, "private_key_jwt", "", "e", "enc"},
+		"one that nothing needs so far": {[]jose.JSONWebKey{ec}, "client_secret_basic", "", base64.RawURLEncoding.EncodeToString(thumbprint), ""},
+	} {
 		app := newTestApp(t, setup{config: func(c *oidcrp.Config) {
-			c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, KeyID: kid}}
+			c.Registration.ClientKeys, c.Registration.TokenEndpointAuthMethod = test.keys, test.method
+			c.Registration.UserInfoEncryptedResponseAlg = test.opens
 		}})
-		if _, set := keysAt(t, app.URL); len(set.Keys) != 1 || set.Keys[0].KeyID != kid {
-			t.Errorf("%q is served as %+v", kid, set.Keys)
+		_, set := keysAt(t, app.URL)
+		if len(set.Keys) != len(test.keys) || set.Keys[0].KeyID != test.kid || set.Keys[0].Use != test.use {
+			t.Errorf("%s is served with kid %q and use %q, want %q and %q", what, set.Keys[0].KeyID, set.Keys[0].Use, test.kid, test.use)
 		}
 	}
 }

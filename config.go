@@ -213,7 +213,9 @@ func defaults(cfg *Config) {
 	cfg.Login = cfg.Login.clone()
 	r, p, s := &cfg.Registration, &cfg.Provider, &cfg.Sessions
 	r.ClientKeys = slices.Clone(r.ClientKeys)
-	josekit.NameKeys(r.ClientKeys)
+	if len(r.ClientKeys) > 1 { // one may be registered without a key id, and must then be used so
+		josekit.NameKeys(r.ClientKeys)
+	}
 	r.ClientCertificates = slices.Clone(r.ClientCertificates)
 	p.TrustedAudiences = slices.Clone(p.TrustedAudiences)
 	p.ClockSkew = cmp.Or(p.ClockSkew, time.Minute)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
+
+	josekit "github.com/oidcrp/oidcrp/internal/jose"
 )
 
 // Registration is what was agreed with the provider when the client was
@@ -125,6 +127,23 @@ func (r Registration) MarshalJSON() ([]byte, error) {
 func (r Registration) Format(s fmt.State, _ rune) {
 	text, _ := r.MarshalJSON() // strings and a bool
 	fmt.Fprintf(s, "Registration%s", text)
+}
+
+// useOf returns the use of a client's key (RFC 7517 section 4.2): its own, else the
+// one thing that this client does with it; "" if it does both. Some providers find no
+// key without a use.
+func (r *Registration) useOf(key jose.JSONWebKey) string {
+	signs := r.TokenEndpointAuthMethod == "private_key_jwt" && len(josekit.SigningAlgs(key)) > 0
+	opens := josekit.Decrypts(key, r.IDTokenEncryptedResponseAlg) || josekit.Decrypts(key, r.UserInfoEncryptedResponseAlg)
+	switch {
+	case key.Use != "":
+		return key.Use
+	case signs && !opens:
+		return "sig"
+	case opens && !signs:
+		return "enc"
+	}
+	return ""
 }
 
 // hasKeys reports whether there are public keys to serve.

@@ -61,12 +61,8 @@ func Decrypts(key gojose.JSONWebKey, alg string) bool {
 }
 
 // NameKeys gives a key id to every key in keys that has none: its thumbprint (RFC
-// 7638), so that the provider can tell the keys apart. A single key needs no id,
-// and may be registered without one.
+// 7638), so that the provider can tell the keys apart.
 func NameKeys(keys []gojose.JSONWebKey) {
-	if len(keys) < 2 {
-		return
-	}
 	for i := range keys {
 		if keys[i].KeyID != "" || !keys[i].Valid() {
 			continue
