@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -52,13 +53,17 @@ type ownPaths struct {
 // they name every field that is wrong, or its variable for a Config from
 // [ConfigFromEnv], and include what [Config.Validate] finds.
 func New(cfg Config) (*Client, error) {
-	cfg, base, problems := normalize(cfg)
+	f := &findings{fromEnv: cfg.fromEnv}
+	base := normalize(&cfg, f)
 	if err := validateFurther(cfg); err != nil {
-		problems = append(problems, err)
+		f.problems = append(f.problems, err)
 	}
-	if len(problems) > 0 {
+	if len(f.problems) > 0 {
 		// Not fail: whatever Validate returns, this is a mistake in the Config.
-		return nil, &Error{Op: "config", Code: CodeConfigInvalid, Err: errors.Join(problems...)}
+		return nil, &Error{Op: "config", Code: CodeConfigInvalid, Err: errors.Join(f.problems...)}
+	}
+	if len(cfg.unknownVars) > 0 {
+		cfg.Logger.Warn("unknown variables in the environment", "names", clean(strings.Join(cfg.unknownVars, " "), 500))
 	}
 	keys, err := newCookieKeys(cfg.CookieKeys, cfg.Now, cfg.Logger)
 	if err != nil {

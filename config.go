@@ -100,7 +100,8 @@ type Config struct {
 	// to. If nil, there are no further rules.
 	Validate func(cfg Config, requirements ...Requirement) error
 
-	fromEnv bool // made by ConfigFromEnv: errors name variables
+	fromEnv     bool     // made by ConfigFromEnv: errors name variables
+	unknownVars []string // variables that ConfigFromEnv did not know
 }
 
 // Format writes the Config as JSON without its secrets, whatever the verb.
@@ -146,35 +147,38 @@ func typeName(v any) string {
 	return fmt.Sprintf("%T", v)
 }
 
-// normalize returns cfg with its defaults filled in and everything that the
-// caller could still change copied, the parsed base URL, and what is wrong.
-func normalize(cfg Config) (Config, *url.URL, []error) {
-	f := &findings{fromEnv: cfg.fromEnv}
-	defaults(&cfg)
+// normalize fills in the defaults of cfg and copies everything that the caller could
+// still change. It returns the parsed base URL, and adds what is wrong to f.
+func normalize(cfg *Config, f *findings) *url.URL {
+	defaults(cfg)
 	checkIssuer(cfg.Issuer, f)
-	base := checkURLs(&cfg, f)
-	checkClient(&cfg, f)
-	checkAlgs(&cfg, f)
-	checkEncryption(&cfg, f)
-	checkProvider(&cfg, f)
-	checkSessions(&cfg, f)
+	base := checkURLs(cfg, f)
+	checkClient(cfg, f)
+	checkAlgs(cfg, f)
+	checkEncryption(cfg, f)
+	checkProvider(cfg, f)
+	checkSessions(cfg, f)
 	if field, err := cfg.Login.validate(); err != nil {
 		f.add("Login."+field, "%w", err)
 	}
 	if field, err := cfg.Pages.check(); err != nil {
 		f.add("Pages."+field, "%w", err)
 	}
-	return cfg, base, f.problems
+	return base
 }
 
 // findings collects what is wrong with a Config.
 type findings struct {
 	fromEnv  bool
+	only     map[string]bool // the fields to look at; nil: all
 	problems []error
 }
 
 // add reports what is wrong with a field.
 func (f *findings) add(field, format string, args ...any) {
+	if f.only != nil && !f.only[field] {
+		return
+	}
 	f.problems = append(f.problems, fmt.Errorf("%s "+format, append([]any{f.name(field)}, args...)...))
 }
 
@@ -348,6 +352,16 @@ func checkClient(cfg *Config, f *findings) {
 	if cfg.ClientID == "" {
 		f.add("ClientID", "is empty")
 	}
+	// It comes from copying, and the provider would answer invalid_client.
+	if strings.TrimSpace(cfg.ClientID) != cfg.ClientID {
+		f.add("ClientID", "%q begins or ends with white space: remove it", clean(cfg.ClientID, 100))
+	}
+	if strings.TrimSpace(cfg.ClientSecret) != cfg.ClientSecret {
+		f.add("ClientSecret", "begins or ends with white space: remove it")
+	}
+	if scopes := strings.Join(cfg.Scopes, " "); strings.Contains(scopes, ",") {
+		f.add("Scopes", "%q contains a comma: separate scopes by spaces", clean(scopes, 200))
+	}
 	r := &cfg.Registration
 	if r.TokenEndpointAuthMethod == "" && cfg.ClientSecret == "" && len(r.ClientKeys) > 0 {
 		r.TokenEndpointAuthMethod = "private_key_jwt"
@@ -427,7 +441,7 @@ func checkAlgs(cfg *Config, f *findings) {
 	r := &cfg.Registration
 	hmac := func(field, alg string) {
 		if need := josekit.MinSecret(alg); len(cfg.ClientSecret) < need {
-			f.add(field, "%s needs a ClientSecret of %d bytes or more", alg, need)
+			f.add(field, "%s needs %s to have %d bytes or more", alg, f.name("ClientSecret"), need)
 		}
 	}
 	for _, field := range []struct{ name, alg string }{
@@ -467,11 +481,11 @@ func checkEncryption(cfg *Config, f *findings) {
 		case field.enc != "" && field.alg != "" && !josekit.SupportsEncryption(field.alg, field.enc):
 			f.add(field.name+"Enc", "%q is not supported", field.enc)
 		case kind == "oct" && cfg.ClientSecret == "":
-			f.add(field.name+"Alg", "%s needs a ClientSecret", field.alg)
+			f.add(field.name+"Alg", "%s needs %s", field.alg, f.name("ClientSecret"))
 		case (kind == "RSA" || kind == "EC") && !slices.ContainsFunc(r.ClientKeys, func(key jose.JSONWebKey) bool {
 			return josekit.Decrypts(key, field.alg)
 		}):
-			f.add(field.name+"Alg", "%s needs a key among ClientKeys that fits it", field.alg)
+			f.add(field.name+"Alg", "%s needs a key that fits it in %s", field.alg, f.name("Registration.ClientKeys"))
 		}
 	}
 }

@@ -16,9 +16,10 @@ import (
 // normalized returns soundConfig with change made to it, as New uses it.
 func normalized(t *testing.T, change func(*Config)) (Config, *url.URL) {
 	t.Helper()
-	cfg, base, problems := normalize(soundConfig(change))
-	if len(problems) > 0 {
-		t.Fatal(problems)
+	cfg, f := soundConfig(change), new(findings)
+	base := normalize(&cfg, f)
+	if len(f.problems) > 0 {
+		t.Fatal(f.problems)
 	}
 	return cfg, base
 }
@@ -106,9 +107,9 @@ func TestNormalize_CopiesItsLists(t *testing.T) {
 		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, KeyID: "1"}}
 		c.Registration.ClientCertificates = []tls.Certificate{certificate}
 	})
-	cfg, _, problems := normalize(original)
-	if len(problems) > 0 {
-		t.Fatal(problems)
+	cfg, f := original, new(findings)
+	if normalize(&cfg, f); len(f.problems) > 0 {
+		t.Fatal(f.problems)
 	}
 	original.Scopes[1], original.Provider.TrustedAudiences[0], original.Registration.ClientKeys[0].KeyID = "x", "x", "x"
 	original.Registration.ClientCertificates[0] = tls.Certificate{}

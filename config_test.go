@@ -137,18 +137,18 @@ var wrongConfigs = []struct {
 		func(c *oidcrp.Config) { c.Registration.IDTokenSignedResponseAlg = "none" }},
 	{`Registration.IDTokenSignedResponseAlg "rs256" is not supported`,
 		func(c *oidcrp.Config) { c.Registration.IDTokenSignedResponseAlg = "rs256" }},
-	{"Registration.IDTokenSignedResponseAlg HS256 needs a ClientSecret of 32 bytes or more", func(c *oidcrp.Config) {
+	{"Registration.IDTokenSignedResponseAlg HS256 needs ClientSecret to have 32 bytes or more", func(c *oidcrp.Config) {
 		c.ClientSecret, c.Registration.IDTokenSignedResponseAlg = strings.Repeat("s", 31), "HS256"
 	}},
-	{"Registration.IDTokenSignedResponseAlg HS512 needs a ClientSecret of 64 bytes or more", func(c *oidcrp.Config) {
+	{"Registration.IDTokenSignedResponseAlg HS512 needs ClientSecret to have 64 bytes or more", func(c *oidcrp.Config) {
 		c.ClientSecret, c.Registration.IDTokenSignedResponseAlg = strings.Repeat("s", 63), "HS512"
 	}},
 	{`Registration.UserInfoSignedResponseAlg "none" is not supported`,
 		func(c *oidcrp.Config) { c.Registration.UserInfoSignedResponseAlg = "none" }},
-	{"Registration.UserInfoSignedResponseAlg HS384 needs a ClientSecret of 48 bytes or more", func(c *oidcrp.Config) {
+	{"Registration.UserInfoSignedResponseAlg HS384 needs ClientSecret to have 48 bytes or more", func(c *oidcrp.Config) {
 		c.ClientSecret, c.Registration.UserInfoSignedResponseAlg = strings.Repeat("s", 47), "HS384"
 	}},
-	{"Registration.TokenEndpointAuthMethod HS256 needs a ClientSecret of 32 bytes or more", func(c *oidcrp.Config) {
+	{"Registration.TokenEndpointAuthMethod HS256 needs ClientSecret to have 32 bytes or more", func(c *oidcrp.Config) {
 		c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "short", "client_secret_jwt"
 	}},
 	{`Registration.TokenEndpointAuthSigningAlg "RS256" cannot be used: client_secret_jwt is signed with HS256, HS384 or HS512`,
@@ -170,7 +170,7 @@ var wrongConfigs = []struct {
 	}},
 	{`Registration.IDTokenEncryptedResponseAlg "RSA1_5" is not supported`,
 		func(c *oidcrp.Config) { c.Registration.IDTokenEncryptedResponseAlg = "RSA1_5" }},
-	{"Registration.IDTokenEncryptedResponseAlg RSA-OAEP needs a key among ClientKeys that fits it", func(c *oidcrp.Config) {
+	{"Registration.IDTokenEncryptedResponseAlg RSA-OAEP needs a key that fits it in Registration.ClientKeys", func(c *oidcrp.Config) {
 		c.Registration.IDTokenEncryptedResponseAlg = "RSA-OAEP"
 		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256}, {Key: testKeys().RSA, Use: "sig"}}
 	}},
@@ -181,7 +181,7 @@ var wrongConfigs = []struct {
 	{`Registration.UserInfoEncryptedResponseEnc "A128CTR" is not supported`, func(c *oidcrp.Config) {
 		c.Registration.UserInfoEncryptedResponseAlg, c.Registration.UserInfoEncryptedResponseEnc = "dir", "A128CTR"
 	}},
-	{"Registration.UserInfoEncryptedResponseAlg dir needs a ClientSecret", func(c *oidcrp.Config) {
+	{"Registration.UserInfoEncryptedResponseAlg dir needs ClientSecret", func(c *oidcrp.Config) {
 		c.ClientSecret, c.Registration.TokenEndpointAuthMethod, c.Registration.UserInfoEncryptedResponseAlg = "", "none", "dir"
 	}},
 
@@ -268,7 +268,7 @@ func TestNew_ReportsEveryMistakeInOneOrder(t *testing.T) {
 		`PathPrefix "auth"` + wantPrefix + "\n" +
 		"ClientID is empty\n" +
 		"ClientSecret is empty (for a public client, set Registration.TokenEndpointAuthMethod to \"none\")\n" +
-		"Registration.IDTokenSignedResponseAlg HS256 needs a ClientSecret of 32 bytes or more\n" +
+		"Registration.IDTokenSignedResponseAlg HS256 needs ClientSecret to have 32 bytes or more\n" +
 		"CookieKeys is empty: give at least one key of 32 random bytes, with Keys or KeyFile\n" +
 		`Login.Extra holds "claims", which this package sends itself`
 	for range 20 {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,12 +94,15 @@ func variableOf(field string) string {
 // keys; see [KeyFile]).
 //
 // An empty variable counts as not set. A variable that starts with OIDC_ and is
-// not one of these is an error, since it is most likely misspelt. Errors are
-// [*Error] with [CodeConfigInvalid]; they name every variable that is wrong, without its
-// value.
+// almost one of these is an error, since it is most likely misspelt. [New] logs any
+// other, except those that Kubernetes sets for a Service named oidc.
+//
+// Errors are [*Error] with [CodeConfigInvalid]; they name every variable that is
+// wrong, without its value, and include what New would find wrong with the others.
 func ConfigFromEnv() (Config, error) {
 	cfg := Config{fromEnv: true}
 	var problems []error
+	sound := make(map[string]bool) // fields that a variable set
 	for _, entry := range slices.Sorted(slices.Values(os.Environ())) {
 		name, value, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, "OIDC_") || value == "" {
@@ -106,18 +110,82 @@ func ConfigFromEnv() (Config, error) {
 		}
 		variable, ok := envVars[name]
 		if !ok {
-			problems = append(problems, fmt.Errorf("%s is not known; there are %s",
-				name, strings.Join(slices.Sorted(maps.Keys(envVars)), ", ")))
+			if near := nearVariable(name); near != "" {
+				problems = append(problems, fmt.Errorf("%s is not known: do you mean %s?", name, near))
+			} else if !serviceLink.MatchString(name) {
+				cfg.unknownVars = append(cfg.unknownVars, name)
+			}
 			continue
 		}
-		if err := variable.set(&cfg, value); err != nil {
+		err := variable.set(&cfg, value)
+		if err != nil {
 			problems = append(problems, fmt.Errorf("%s %w", name, err))
 		}
+		sound[variable.field] = err == nil
 	}
 	if len(problems) > 0 {
-		return Config{}, &Error{Op: "config", Code: CodeConfigInvalid, Err: errors.Join(problems...)}
+		return Config{}, &Error{Op: "config", Code: CodeConfigInvalid,
+			Err: errors.Join(append(problems, wrongFields(cfg, sound)...)...)}
 	}
 	return cfg, nil
+}
+
+// wrongFields returns what is wrong with some fields of cfg, so that the operator
+// learns everything in one round. The app may still set the others.
+func wrongFields(cfg Config, fields map[string]bool) []error {
+	f := &findings{fromEnv: true, only: fields}
+	normalize(&cfg, f)
+	return f.problems
+}
+
+// serviceLink matches the variables that Kubernetes and Docker set for a Service named
+// oidc, oidc-provider and the like.
+var serviceLink = regexp.MustCompile(
+	`^OIDC_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// nearVariable returns the variable that name most likely stands for, "" if there is
+// none: one that differs by two characters, or by one word.
+func nearVariable(name string) string {
+	for _, known := range slices.Sorted(maps.Keys(envVars)) {
+		if distance(name, known) <= 2 || oneWordApart(name, known) || oneWordApart(known, name) {
+			return known
+		}
+	}
+	return ""
+}
+
+// oneWordApart reports whether long is short with a word more.
+func oneWordApart(long, short string) bool {
+	words, others := strings.Split(long, "_"), strings.Split(short, "_")
+	if len(words) != len(others)+1 {
+		return false
+	}
+	for i := range words {
+		if slices.Equal(slices.Delete(slices.Clone(words), i, i+1), others) {
+			return true
+		}
+	}
+	return false
+}
+
+// distance is how many characters must be changed, added or removed to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal, row[j+1] = row[j+1], min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 func readCookieKeys(cfg *Config, value string) error {

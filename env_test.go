@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"log/slog"
 	"maps"
 	"math/big"
 	"os"
@@ -42,19 +43,6 @@ func pkcs8(t testing.TB, key any) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	return pemOf(t, "PRIVATE KEY", der, err)
-}
-
-// knownVariables are those that ConfigFromEnv reads, as its error lists them.
-func knownVariables(t *testing.T) []string {
-	t.Helper()
-	setEnv(t, map[string]string{"OIDC_UNKNOWN": "x"})
-	_, err := oidcrp.ConfigFromEnv()
-	list, ok := strings.CutPrefix(wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(), "OIDC_UNKNOWN is not known; there are ")
-	if !ok {
-		t.Fatalf("error is %v", err)
-	}
-	t.Setenv("OIDC_UNKNOWN", "")
-	return strings.Split(list, ", ")
 }
 
 // emptyEnvConfig is what an empty environment makes.
@@ -100,7 +88,7 @@ func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string 
 
 func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 	provider := oidctest.NewServer(t, oidctest.Config{TLS: true})
-	known, want := knownVariables(t), emptyEnvConfig(t)
+	known, want := oidcrp.KnownVariables(), emptyEnvConfig(t)
 	vars := everyVariable(t, provider)
 	for _, name := range known {
 		if _, ok := vars[name]; !ok && name != "OIDC_COOKIE_KEYS_FILE" { // in the place of OIDC_COOKIE_KEYS
@@ -146,7 +134,7 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 
 func TestConfigFromEnv_AnEmptyVariableCountsAsNotSet(t *testing.T) {
 	vars := map[string]string{"OIDC_UNKNOWN": ""}
-	for _, name := range knownVariables(t) {
+	for _, name := range oidcrp.KnownVariables() {
 		vars[name] = ""
 	}
 	want := emptyEnvConfig(t)
@@ -159,7 +147,6 @@ func TestConfigFromEnv_AnEmptyVariableCountsAsNotSet(t *testing.T) {
 
 func TestConfigFromEnv_NamesEveryMistake(t *testing.T) {
 	const value = "s3cr3t-value"
-	known := strings.Join(knownVariables(t), ", ")
 	setEnv(t, map[string]string{
 		"OIDC_ISSUER_URL":             value,
 		"OIDC_CLIENT_KEY_FILE":        "/does/not/exist/" + value,
@@ -170,15 +157,19 @@ func TestConfigFromEnv_NamesEveryMistake(t *testing.T) {
 		"OIDC_USERINFO_TOKEN_IN_BODY": value,
 		"OIDC_MAX_AGE":                value,
 		"OIDC_CLIENT_SECRET":          value,
+		"OIDC_BASE_URL":               "app.example",
 	})
-	want := "OIDC_CLIENTID is not known; there are " + known + "\n" +
+	want := "OIDC_CLIENTID is not known: do you mean OIDC_CLIENT_ID?\n" +
 		"OIDC_CLIENT_CERT_FILE holds no PEM certificate with its private key\n" +
 		"OIDC_CLIENT_KEY_FILE cannot be read: no such file or directory\n" +
 		"OIDC_COOKIE_KEYS key 2 is not base64\n" +
-		"OIDC_ISSUER_URL is not known; there are " + known + "\n" +
+		"OIDC_ISSUER_URL is not known: do you mean OIDC_ISSUER?\n" +
 		"OIDC_MAX_AGE is not a number of seconds\n" +
 		"OIDC_PROVIDER_CA_FILE holds no PEM certificate\n" +
-		"OIDC_USERINFO_TOKEN_IN_BODY is neither 1 nor 0"
+		"OIDC_USERINFO_TOKEN_IN_BODY is neither 1 nor 0\n" +
+		// What New would say in the next round. Without a value it says nothing, since
+		// the app may still set that field.
+		`OIDC_BASE_URL (BaseURL) "app.example" must be an absolute URL without user, query and fragment`
 	got, err := oidcrp.ConfigFromEnv()
 	if text := wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(); text != want {
 		t.Errorf("error is\n%s\nwant\n%s", text, want)
@@ -220,6 +211,10 @@ var wrongVariables = []struct {
 	{map[string]string{"OIDC_ISSUER": "http://op.example"}, `OIDC_ISSUER (Issuer) "http://op.example"` + wantHTTPS},
 	{map[string]string{"OIDC_ISSUER": "https://u53r:p455@op.example"}, `OIDC_ISSUER (Issuer) "…@op.example"` + wantURL},
 	{map[string]string{"OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID (ClientID) is empty"},
+	{map[string]string{"OIDC_CLIENT_ID": "app "}, `OIDC_CLIENT_ID (ClientID) "app " begins or ends with white space: remove it`},
+	{map[string]string{"OIDC_CLIENT_SECRET": "s3cr3t\n"}, "OIDC_CLIENT_SECRET (ClientSecret) begins or ends with white space: remove it"},
+	{map[string]string{"OIDC_SCOPES": "openid,email profile"},
+		`OIDC_SCOPES (Scopes) "openid openid,email profile" contains a comma: separate scopes by spaces`},
 	{map[string]string{"OIDC_CLIENT_SECRET": ""},
 		`OIDC_CLIENT_SECRET (ClientSecret) is empty (for a public client, set OIDC_CLIENT_AUTH (Registration.TokenEndpointAuthMethod) to "none")`},
 	{map[string]string{"OIDC_BASE_URL": "app.example"}, `OIDC_BASE_URL (BaseURL) "app.example"` + wantURL},
@@ -237,13 +232,13 @@ var wrongVariables = []struct {
 	{map[string]string{"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "none"},
 		`OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG (Registration.IDTokenSignedResponseAlg) "none" is not supported`},
 	{map[string]string{"OIDC_USERINFO_SIGNED_RESPONSE_ALG": "HS512"},
-		"OIDC_USERINFO_SIGNED_RESPONSE_ALG (Registration.UserInfoSignedResponseAlg) HS512 needs a ClientSecret of 64 bytes or more"},
+		"OIDC_USERINFO_SIGNED_RESPONSE_ALG (Registration.UserInfoSignedResponseAlg) HS512 needs OIDC_CLIENT_SECRET (ClientSecret) to have 64 bytes or more"},
 	{map[string]string{"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "RSA1_5"},
 		`OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG (Registration.IDTokenEncryptedResponseAlg) "RSA1_5" is not supported`},
 	{map[string]string{"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM"},
 		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC (Registration.IDTokenEncryptedResponseEnc) is set without an Alg"},
 	{map[string]string{"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "RSA-OAEP"},
-		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG (Registration.UserInfoEncryptedResponseAlg) RSA-OAEP needs a key among ClientKeys that fits it"},
+		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG (Registration.UserInfoEncryptedResponseAlg) RSA-OAEP needs a key that fits it in OIDC_CLIENT_KEY_FILE (Registration.ClientKeys)"},
 	{map[string]string{"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir", "OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": "A128CTR"},
 		`OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC (Registration.UserInfoEncryptedResponseEnc) "A128CTR" is not supported`},
 	{map[string]string{"OIDC_RESPONSE_MODE": "fragment"},
@@ -343,4 +338,37 @@ func selfSigned(t testing.TB) []byte {
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	return append(pemOf(t, "CERTIFICATE", der, err), pkcs8(t, key)...)
+}
+
+// Kubernetes sets variables for each Service; those of other programs are nobody's
+// mistake either, but worth a line in the log.
+func TestConfigFromEnv_VariablesThatItDoesNotKnow(t *testing.T) {
+	for name, want := range map[string]string{
+		"OIDC_ISUER": "OIDC_ISSUER", "OIDC_ISSUER_URI": "OIDC_ISSUER", "OIDC_CLIENTSECRET": "OIDC_CLIENT_SECRET",
+		"OIDC_CLIENT_SECRET_FILE": "OIDC_CLIENT_SECRET", "OIDC_SECRET": "OIDC_CLIENT_SECRET", "OIDC_SCOPE": "OIDC_SCOPES",
+		"OIDC_REDIRECT_URL": "OIDC_REDIRECT_URI", "OIDC_COOKIE_KEY": "OIDC_COOKIE_KEYS",
+	} {
+		setEnv(t, soundEnv(map[string]string{name: "x"}))
+		if _, err := oidcrp.ConfigFromEnv(); err == nil || !strings.Contains(err.Error(), name+" is not known: do you mean "+want+"?") {
+			t.Errorf("%s: %v, want a question about %s", name, err, want)
+		}
+	}
+	links := map[string]string{
+		"OIDC_PORT": "tcp://10.0.0.1:80", "OIDC_SERVICE_HOST": "10.0.0.1", "OIDC_SERVICE_PORT": "80", "OIDC_SERVICE_PORT_HTTPS": "443",
+		"OIDC_PORT_80_TCP": "x", "OIDC_PORT_80_TCP_PROTO": "tcp", "OIDC_PORT_443_UDP_ADDR": "x", "OIDC_PROVIDER_PORT_80_TCP": "x",
+		"OIDC_PROVIDER_SERVICE_HOST": "x", "OIDC_MY_PROVIDER_2_PORT_80_TCP_PORT": "80", "OIDC_OPERATOR_MODE": "x", "OIDC_PORTAL": "x",
+	}
+	setEnv(t, soundEnv(links))
+	cfg, err := oidcrp.ConfigFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := new(testLog)
+	cfg.Logger = slog.New(slog.NewJSONHandler(log, nil))
+	if _, err := oidcrp.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := log.String(); !strings.Contains(got, `"names":"OIDC_OPERATOR_MODE OIDC_PORTAL"`) || strings.Count(got, "\n") != 1 {
+		t.Errorf("the log says\n%s", got)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -226,3 +227,6 @@ func EntriesLeft(c *Client) int {
 
 // LoginCookie returns the name of the cookie of the login that sent state.
 func LoginCookie(c *Client, state string) string { return c.logins.cookieName(state) }
+
+// KnownVariables returns the names of the variables that ConfigFromEnv reads.
+func KnownVariables() []string { return slices.Sorted(maps.Keys(envVars)) }

@@ -177,22 +177,18 @@ func TestDocs_ProgramsCompile(t *testing.T) {
 }
 
 func TestDocs_VariablesExist(t *testing.T) {
-	for _, entry := range os.Environ() {
-		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OIDC_") {
-			t.Setenv(name, "")
-		}
+	source, err := os.ReadFile("../env.go")
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Setenv("OIDC_MISSPELT", "x")
-	t.Setenv("PROCONNECT_ENVIRONMENT", "misspelt")
-	_, err := proconnect.ConfigFromEnv()
-	if err == nil {
-		t.Fatal("nothing is wrong with the environment")
+	known := []string{"PROCONNECT_ENVIRONMENT"}
+	for _, m := range regexp.MustCompile(`(?m)^\t"(OIDC_[A-Z_]+)":`).FindAllStringSubmatch(string(source), -1) {
+		known = append(known, m[1])
+	}
+	if !slices.Contains(known, "OIDC_COOKIE_KEYS") {
+		t.Fatalf("the variables are %q", known)
 	}
 	variable := regexp.MustCompile(`\b(?:OIDC|PROCONNECT)_[A-Z_]+\b`)
-	known := variable.FindAllString(strings.Replace(err.Error(), "OIDC_MISSPELT", "", 1), -1)
-	if !slices.Contains(known, "OIDC_COOKIE_KEYS") || !slices.Contains(known, "PROCONNECT_ENVIRONMENT") {
-		t.Fatalf("the error does not list the variables: %v", err)
-	}
 	for _, name := range append(everyDoc(t), "../README.md") {
 		for _, found := range variable.FindAllString(readDoc(t, name).text, -1) {
 			if !slices.Contains(known, found) {

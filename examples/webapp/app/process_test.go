@@ -305,7 +305,7 @@ func TestProgram_DoesNotStartWithABadConfiguration(t *testing.T) {
 		"a key of another certificate":  {"LISTEN_CERT_FILE": pemFile(t, leaf, other)},
 		"a client's certificate alone":  {"OIDC_CLIENT_CERT_FILE": pemFile(t, leaf, nil)},
 		"mTLS without a certificate":    {"OIDC_CLIENT_AUTH": "tls_client_auth"},
-		"a variable that is not known":  {"OIDC_CLIENT_CERTIFICATE": "x"},
+		"a variable that is not known":  {"OIDC_CLIENT_CERT": "x"},
 		"encryption without a key":      {"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "ECDH-ES"},
 		"encryption that can be broken": {"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "RSA1_5"},
 	} {
