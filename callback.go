@@ -4,6 +4,7 @@ package oidcrp
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 )
@@ -79,7 +80,7 @@ func (c *Client) recoverLogin(
 	default:
 		pending.forget(w)
 		c.events.loginRefused(r.Context(), pending.id(), cause)
-		return "", cause
+		return c.afterProviderError(w, r, pending, cause)
 	}
 	params, ticket := pending.response.params, pending.ticket
 	if r.Method == http.MethodPost && pending.ours {
@@ -103,6 +104,30 @@ func (c *Client) recoverLogin(
 	}
 	c.events.loginRefused(r.Context(), pending.id(), cause)
 	return "", cause
+}
+
+// afterProviderError returns where the browser goes although the login failed with
+// cause, if the provider reported that: to their page a person who is signed in, as
+// after a login in another tab, unless this login was to make the session meet more;
+// else, once, to a new login, if the page of the provider had expired.
+func (c *Client) afterProviderError(
+	w http.ResponseWriter, r *http.Request, pending *pendingLogin, cause error,
+) (string, error) {
+	t := pending.transaction
+	var refusal *ProviderError
+	if pending.response.err == nil || !errors.As(cause, &refusal) {
+		return "", cause
+	}
+	if s, err := c.Session(r); err == nil && c.demands.metBy(s, t.StepUp, c.now()) {
+		c.log.InfoContext(r.Context(), "the provider refused a login; the person is signed in", "error", cause)
+		return c.absolute(c.returnTo(t.ReturnTo)), nil
+	}
+	if !refusal.expired() || pending.ticket.Restart {
+		return "", cause
+	}
+	c.log.InfoContext(r.Context(), "the provider's page had expired; the login starts again", "error", cause)
+	location, err := c.beginLogin(w, r, t.options(), true)
+	return location, err // begin has reported the error
 }
 
 // repeated returns the parameters of a posted response that a page load repeats.

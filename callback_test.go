@@ -1060,3 +1060,90 @@ func TestCallback_OnLoginHasARequestOfItsOwn(t *testing.T) {
 	}
 	app.wantEvents(t, 1, 0, 0)
 }
+
+// errorAt returns the callback URL with an error of the provider in place of its code.
+func errorAt(app *testApp, callback *url.URL, code, description string) string {
+	u := *callback
+	u.RawQuery = url.Values{
+		"state": {callback.Query().Get("state")}, "iss": {app.provider.Issuer()},
+		"error": {code}, "error_description": {description},
+	}.Encode()
+	return u.String()
+}
+
+// Another tab has finished its login meanwhile, or the person went back and gave up.
+func TestCallback_AnErrorLeadsASignedInPersonToTheirPage(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		what, code, description, path string
+		status                        int
+		to                            string
+	}{
+		{"cancelled", "access_denied", "", "/auth/login?return_to=/tab/2", 302, "/tab/2"},
+		{"expired at Keycloak", "temporarily_unavailable", "authentication_expired", "/auth/login?return_to=/tab/2", 302, "/tab/2"},
+		{"a fault of the provider", "server_error", "", "/auth/login?return_to=/tab/2", 302, "/tab/2"},
+		{"a step-up that was cancelled", "access_denied", "", "/admin", 403, ""},
+		{"a step-up that failed", "server_error", "", "/admin", 403, ""},
+	} {
+		app := newTestApp(t, setup{provider: autoLogin})
+		browser := app.signIn(t)
+		callback := comeBack(t, app, browser, test.path)
+		res, page := get(t, noRedirects(browser), errorAt(app, callback, test.code, test.description))
+		want := ""
+		if test.to != "" {
+			want = app.URL + test.to
+		}
+		if res.StatusCode/100 != test.status/100 || res.Header.Get("Location") != want {
+			t.Errorf("%s: %s to %q, want %d to %q\n%s", test.what, res.Status, res.Header.Get("Location"), test.status, want, page)
+		}
+		if !strings.Contains(app.log.String(), test.code) {
+			t.Errorf("%s: the log does not have the provider's error", test.what)
+		}
+		if who := app.who(t, browser, "/tab/1"); who.Sub != "alice" {
+			t.Errorf("%s: then %q is signed in", test.what, who.Sub)
+		}
+	}
+}
+
+// The step-up is no longer necessary when its page expires: another tab did it.
+func TestCallback_AnErrorOfAStepUpThatAnotherTabFinished(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	browser := app.signIn(t)
+	callback := comeBack(t, app, browser, "/admin")
+	app.who(t, browser, "/admin")
+	res, _ := get(t, noRedirects(browser), errorAt(app, callback, "temporarily_unavailable", "authentication_expired"))
+	if got := res.Header.Get("Location"); got != app.URL+"/admin" {
+		t.Errorf("%s to %q", res.Status, got)
+	}
+}
+
+// Keycloak's login page has expired, and nobody is signed in.
+func TestCallback_AnExpiredPageOfTheProviderRestartsTheLoginOnce(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/tab/1", "/admin"} {
+		app := newTestApp(t, setup{provider: autoLogin})
+		browser := app.provider.Browser()
+		callback := comeBack(t, app, browser, path)
+		res, page := get(t, noRedirects(browser), errorAt(app, callback, "temporarily_unavailable", "authentication_expired"))
+		location, err := url.Parse(res.Header.Get("Location"))
+		if err != nil || res.StatusCode != 302 || !strings.HasPrefix(location.String(), app.provider.Issuer()) {
+			t.Fatalf("%s: %s to %v\n%s", path, res.Status, location, page)
+		}
+		res, _ = get(t, noRedirects(browser), location.String())
+		again, err := url.Parse(res.Header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, page = get(t, noRedirects(browser), errorAt(app, again, "temporarily_unavailable", "authentication_expired"))
+		if res.StatusCode != 503 {
+			t.Errorf("%s: the second time: %s to %q\n%s", path, res.Status, res.Header.Get("Location"), page)
+		}
+		// A restarted login ends where the first one was to lead, with what it asked for.
+		browser = app.provider.Browser()
+		callback = comeBack(t, app, browser, path)
+		if _, page := get(t, browser, errorAt(app, callback, "temporarily_unavailable", "authentication_expired")); jsonMember(t, page, "Path") != path {
+			t.Errorf("%s: the restarted login leads to %s", path, page)
+		}
+	}
+}

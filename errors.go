@@ -216,6 +216,12 @@ func (e *ProviderError) Error() string {
 	return b.String()
 }
 
+// expired reports whether the person's page at the provider had expired: Keycloak says
+// so in this way, also when another tab finished first.
+func (e *ProviderError) expired() bool {
+	return e.ErrorCode == "temporarily_unavailable" && e.ErrorDescription == "authentication_expired"
+}
+
 // clientErrors are the errors that a client gets until its configuration is
 // corrected (RFC 6749 sections 4.1.2.1 and 5.2, OIDC Core 3.1.2.6, RFC 8707).
 var clientErrors = map[string]bool{

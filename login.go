@@ -62,6 +62,15 @@ type transaction struct {
 	size     int      // of the cookie's value
 }
 
+// options are those of a login that replaces this one.
+func (t *transaction) options() *AuthOptions {
+	o := &AuthOptions{ReturnTo: t.ReturnTo, RequireACR: t.ACR, stepUp: t.StepUp}
+	if t.MaxAge != nil {
+		o.MaxAge = new(time.Duration(*t.MaxAge) * time.Second)
+	}
+	return o
+}
+
 func (t *transaction) age(now time.Time) time.Duration { return now.Sub(time.Unix(t.Started, 0)) }
 
 // A ticket is the content of the state parameter, which is sealed. It is enough

@@ -203,6 +203,17 @@ func (ds *demands) get(key string) demand {
 	return demand{key: key}
 }
 
+// metBy reports whether s meets the demand that a login was for at last; stepUp is
+// that of the login.
+func (ds *demands) metBy(s *Session, stepUp string, now time.Time) bool {
+	keys := strings.Fields(stepUp)
+	if len(keys) == 0 {
+		return true
+	}
+	d := ds.get(keys[len(keys)-1])
+	return len(d.requirements) > 0 && d.unmet(s, now) == nil
+}
+
 // unmet returns the first requirement that s does not meet at the time now.
 func (d demand) unmet(s *Session, now time.Time) *Requirement {
 	for i := range d.requirements {
