@@ -3,6 +3,7 @@ package oidcrp
 // This file starts logins: for the app, at the login path, and for another party.
 
 import (
+	"cmp"
 	"net/http"
 )
 
@@ -59,8 +60,14 @@ func (c *Client) handleLogin(w http.ResponseWriter, r *http.Request) {
 		previous, _ := c.Session(r) // may be nil
 		options = d.options(previous, c.now())
 	}
-	options.ReturnTo = formValue(r, "return_to")
+	options.ReturnTo = c.loginReturnTo(r)
 	c.Login(w, r, options)
+}
+
+// loginReturnTo is where a login leads that r, a request for the login path, starts: to
+// its return_to, else to the page of this app with the link.
+func (c *Client) loginReturnTo(r *http.Request) string {
+	return cmp.Or(formValue(r, "return_to"), c.callerPage(r, "HX-Current-URL"))
 }
 
 // loadsPage reports whether r can start a login, and answers it if not. A script

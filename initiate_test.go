@@ -227,3 +227,35 @@ func TestLogin_AnOrdinaryOneIsNoStepUp(t *testing.T) {
 		t.Errorf("%s after an ordinary login, with %d step-ups, want one and then 403", res.Status, asks)
 	}
 }
+
+// A page of the app may have a plain link to the login path.
+func TestLogin_APlainLinkReturnsToItsPage(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ what, path, referer, want string }{
+		{"on a page of the app", "/auth/login", "APP/tab/3?a=b", "/tab/3?a=b"},
+		{"with a return_to", "/auth/login?return_to=/tab/9", "APP/tab/3", "/tab/9"},
+		{"on another site", "/auth/login", "https://evil.example/tab/3", "/"},
+		{"without a Referer", "/auth/login", "", "/"},
+		{"with the origin alone", "/auth/login", "APP/", "/"},
+		{"on a page of the client's own", "/auth/login", "APP/auth/logout/callback", "/"},
+		{"by htmx", "/auth/login", "", "/tab/4"},
+	} {
+		app := newTestApp(t, setup{provider: autoLogin})
+		browser := app.provider.Browser()
+		headers := []string{acceptHTML, navigate}
+		if test.referer != "" {
+			headers = append(headers, "Referer: "+strings.Replace(test.referer, "APP", app.URL, 1))
+		}
+		if test.what == "by htmx" {
+			headers = []string{"HX-Request: true", "HX-Boosted: true", "HX-Current-URL: " + app.URL + "/tab/4"}
+		}
+		res, _ := app.asks(t, browser, "GET", test.path, headers...)
+		if to := res.Header.Get("HX-Redirect"); to != "" {
+			res, _ = get(t, noRedirects(browser), app.URL+to)
+		}
+		back := follow(t, browser, res.Header.Get("Location"))
+		if res, _ = get(t, noRedirects(browser), back.String()); res.Header.Get("Location") != app.URL+test.want {
+			t.Errorf("a link %s leads to %q, want %q", test.what, res.Header.Get("Location"), test.want)
+		}
+	}
+}

@@ -46,7 +46,8 @@ var askers = []struct {
 
 	{"htmx", "GET", []string{"Sec-Fetch-Mode: cors", "HX-Request: true", "HX-Current-URL: APP/tab/3"}, "401 json htmx /tab/3"},
 	{"htmx by POST", "POST", []string{"HX-Request: true", "HX-Current-URL: APP/tab/3?a=b#c"}, "401 json htmx /tab/3?a=b"},
-	{"htmx, boosted", "GET", []string{acceptHTML, "HX-Request: true", "HX-Boosted: true", "HX-Current-URL: APP/tab/3"}, "401 json htmx /tab/3"},
+	{"htmx, boosted", "GET", []string{acceptHTML, "HX-Request: true", "HX-Boosted: true", "HX-Current-URL: APP/tab/3"}, "401 json htmx /tab/1?q=1"},
+	{"htmx, a boosted form", "POST", []string{acceptHTML, "HX-Request: true", "HX-Boosted: true", "HX-Current-URL: APP/tab/3"}, "401 json htmx /tab/3"},
 	{"htmx on another site", "GET", []string{"HX-Request: true", "HX-Current-URL: https://evil.example/tab/3"}, "401 json htmx"},
 	{"htmx on no page", "GET", []string{"HX-Request: true", "HX-Current-URL: :", "Referer: APP/tab/3"}, "401 json htmx"},
 

@@ -199,12 +199,12 @@ func retryAfter(err error) time.Duration {
 func (c *Client) tryAgainPath(r *http.Request) string {
 	switch {
 	case r.URL.Path == c.paths.login:
-		return c.returnTo(formValue(r, "return_to"))
+		return c.returnTo(c.loginReturnTo(r))
 	case r.URL.Path == c.paths.callback:
 		params, _ := callbackParameters(r)
 		ticket, _ := c.logins.openState(params.Get("state"))
 		return c.returnTo(ticket.ReturnTo)
-	case kindOf(r) == navigation:
+	case kindOf(r) == navigation || isBoosted(r):
 		return c.returnTo(requestPath(r))
 	}
 	return c.callerPage(r, "HX-Current-URL")

@@ -37,6 +37,12 @@ func kindOf(r *http.Request) requestKind {
 	return submission
 }
 
+// isBoosted reports whether r is a page load that htmx makes in the place of the
+// browser (hx-boost).
+func isBoosted(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("HX-Request") == "true" && r.Header.Get("HX-Boosted") == "true"
+}
+
 // isPartOfPage reports whether the response is an image, a style and the like. Apps
 // let shared caches store those, and a cache that stores a session's cookie with
 // one of them would send it to other people.
