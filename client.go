@@ -28,6 +28,7 @@ type Client struct {
 	required         []Requirement // of every protected route
 	validate         func(...Requirement) error
 	demands          demands
+	mounting         mounting
 	log              *slog.Logger
 	events           *events
 	now              func() time.Time

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // Middleware answers the client's own paths (see [Config.PathPrefix]) and hands
@@ -17,13 +19,17 @@ import (
 // logger inside, since the callback's URL holds the code. If there are several
 // Clients, nest their middlewares. Handlers get the ResponseWriter unchanged.
 func (c *Client) Middleware(next http.Handler) http.Handler {
+	c.mounting.wrapped.Store(true)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if handler := c.ownHandler(r.URL.Path); handler != nil {
+		if path := c.ownPath(r); path != "" {
+			if path == c.paths.callback {
+				c.mounting.returned.Store(true)
+			}
 			// These responses are for one browser only, and the callback's URL must
 			// not be sent on as a referrer.
 			w.Header().Set("Cache-Control", "no-store")
 			w.Header().Set("Referrer-Policy", "no-referrer")
-			handler(w, r)
+			c.ownHandler(path)(w, r)
 			return
 		}
 		r, _ = c.attach(w, r)
@@ -34,6 +40,22 @@ func (c *Client) Middleware(next http.Handler) http.Handler {
 // attach puts the session of r into its context.
 func (c *Client) attach(w http.ResponseWriter, r *http.Request) (*http.Request, *requestSession) {
 	return c.refresher.attach(w, r, !isPartOfPage(r.Header))
+}
+
+// ownPath returns which of the client's own paths r asks for, "" if none. The path that
+// the browser sent counts too: http.StripPrefix may have removed a part of it.
+func (c *Client) ownPath(r *http.Request) string {
+	if c.owns(r.URL.Path) {
+		return r.URL.Path
+	}
+	sent, _, _ := strings.Cut(r.RequestURI, "?")
+	if sent == r.URL.Path { // the usual case costs nothing
+		return ""
+	}
+	if sent = urlPath(requestPath(r)); c.owns(sent) {
+		return sent
+	}
+	return ""
 }
 
 func (c *Client) ownHandler(path string) http.HandlerFunc {
@@ -169,12 +191,46 @@ func (c *Client) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case !ok || e.again:
 		c.problem(w, r, err)
 	case kindOf(r) == navigation:
+		c.noticeMounting(r)
 		options := e.demand.options(e.session, c.now())
 		options.ReturnTo = requestPath(r)
 		c.Login(w, r, options)
 	default:
 		c.sendToLogin(w, r, e.demand.key, err)
 	}
+}
+
+// mounting notices an app in which the client's own paths do not reach Middleware:
+// people authenticate, return to a page that does not exist, and nothing else says why.
+type mounting struct {
+	wrapped  atomic.Bool  // Middleware was called
+	returned atomic.Bool  // somebody has returned from the provider
+	again    atomic.Int32 // logins by browsers that had begun one before, as long as nobody has returned
+	report   sync.Once
+}
+
+// lostReturns is how many browsers must begin a second login before the first return
+// from the provider, for that to be no accident.
+const lostReturns = 5
+
+// noticeMounting is called before a protected page sends the browser to the provider.
+func (c *Client) noticeMounting(r *http.Request) {
+	m := &c.mounting
+	if m.returned.Load() {
+		return
+	}
+	missing := !m.wrapped.Load()
+	if !missing && (len(c.logins.pending(r)) == 0 || m.again.Add(1) < lostReturns) {
+		return
+	}
+	m.report.Do(func() {
+		text := "the requests for " + c.paths.callback + " do not seem to reach Client.Middleware, so nobody can sign in: " +
+			"wrap the whole app with it, outside of the router (gorilla/mux runs r.Use for matched routes only)"
+		if missing {
+			text = "Client.Middleware is missing, so nobody can sign in: wrap the whole app with it"
+		}
+		c.log.ErrorContext(r.Context(), text)
+	})
 }
 
 // sendToLogin answers a request that cannot follow a redirect to the provider: the

@@ -915,3 +915,67 @@ func TestRequire_PanicsOnWhatCannotWork(t *testing.T) {
 		}
 	}
 }
+
+// People authenticate, return to a page that does not exist, and wonder.
+func TestRequireLogin_NoticesThatNobodyCanReturn(t *testing.T) {
+	t.Parallel()
+	matchedOnly := func(app *testApp, protected http.Handler) http.Handler { // as gorilla/mux runs r.Use
+		mux := http.NewServeMux()
+		mux.Handle("/page", app.client.Middleware(protected))
+		return mux
+	}
+	for _, test := range []struct {
+		what   string
+		mount  func(app *testApp, protected http.Handler) http.Handler
+		visits int
+		want   string
+	}{
+		{"without Middleware", func(_ *testApp, protected http.Handler) http.Handler { return protected }, 1, "Middleware is missing"},
+		{"Middleware for matched paths", matchedOnly, 7, "do not seem to reach Client.Middleware"},
+		{"Middleware for matched paths, few visits", matchedOnly, 4, ""},
+		{"as it should be", func(app *testApp, protected http.Handler) http.Handler { return app.client.Middleware(protected) }, 4, ""},
+	} {
+		app := newTestApp(t, setup{})
+		app.client = newTestClient(t, app, nil)
+		handler := test.mount(app, app.client.RequireLogin(http.HandlerFunc(sayWho)))
+		var cookies []*http.Cookie
+		for range test.visits {
+			r := httptest.NewRequest(http.MethodGet, app.URL+"/page", nil)
+			r.Header.Set("Accept", "text/html")
+			for _, cookie := range cookies {
+				r.AddCookie(cookie)
+			}
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			cookies = w.Result().Cookies()
+		}
+		log := app.log.String()
+		if n := strings.Count(log, `"level":"ERROR"`); (test.want == "") != (n == 0) || n > 1 || !strings.Contains(log, test.want) {
+			t.Errorf("%s: %d errors in the log, want one with %q\n%s", test.what, n, test.want, log)
+		}
+	}
+}
+
+// An app that is mounted below a prefix, which is stripped before Middleware.
+func TestMiddleware_BehindStripPrefix(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	var handler http.Handler
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	t.Cleanup(server.Close)
+	app.URL = server.URL
+	for _, base := range []string{"", "/myapp"} {
+		prefix := base
+		if prefix == "" {
+			prefix = "/auth" // somebody mounts it where its paths are
+		}
+		app.client = newTestClient(t, app, func(c *oidcrp.Config) { c.BaseURL = server.URL + base })
+		mux := http.NewServeMux()
+		mux.Handle(base+"/page", app.client.RequireLogin(http.HandlerFunc(sayWho)))
+		mux.Handle(prefix+"/", http.StripPrefix(prefix, app.client.Middleware(http.NotFoundHandler())))
+		handler = mux
+		if who := app.who(t, app.provider.Browser(), base+"/page?a=b"); who.Sub != "alice" || who.Path != base+"/page?a=b" {
+			t.Errorf("below %q: %+v", prefix, who)
+		}
+	}
+}

@@ -197,10 +197,10 @@ func retryAfter(err error) time.Duration {
 
 // tryAgainPath is where a new login after a problem with r leads.
 func (c *Client) tryAgainPath(r *http.Request) string {
-	switch {
-	case r.URL.Path == c.paths.login:
+	switch own := c.ownPath(r); {
+	case own == c.paths.login:
 		return c.returnTo(c.loginReturnTo(r))
-	case r.URL.Path == c.paths.callback:
+	case own == c.paths.callback:
 		params, _ := callbackParameters(r)
 		ticket, _ := c.logins.openState(params.Get("state"))
 		return c.returnTo(ticket.ReturnTo)
