@@ -38,7 +38,7 @@ func (found *requestSession) lose(why error) {
 // renewEarly refreshes the tokens of a session in cookies if they are about to
 // expire. The session's new cookies are lost on a response that has begun.
 func (found *requestSession) renewEarly(ctx context.Context) error {
-	if !found.renews || found.response.begun() {
+	if !found.renews {
 		return nil
 	}
 	found.mu.Lock()
