@@ -79,12 +79,17 @@ func TestDecide_BlockedIsNotSignedOut(t *testing.T) {
 func TestLose_EndsTheRequestsSession(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
-	r, found, _ := c.attach(httptest.NewRecorder(), requestWith(c.start(t)...))
-	if _, ok := SessionFromContext(r.Context()); !ok {
-		t.Fatal("there is no session")
+	cookies := c.start(t)
+	c.clock.Advance(2 * time.Minute)
+	r, found, response := c.attach(httptest.NewRecorder(), requestWith(cookies...))
+	if _, ok := SessionFromContext(r.Context()); !ok || response.pending.Load() == nil {
+		t.Fatal("there is no session, or nothing to be said about it")
 	}
 	why := failf("refresh", CodeLoginRequired, "spent")
 	found.lose(why)
+	if d := response.pending.Load(); d != nil {
+		t.Errorf("the response still says %+v", d)
+	}
 	if s, ok := SessionFromContext(r.Context()); s != nil || ok {
 		t.Errorf("SessionFromContext returned %v, %t", s, ok)
 	}

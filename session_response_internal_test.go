@@ -179,15 +179,18 @@ func TestSessionWriter_EveryWayOfWritingDecides(t *testing.T) {
 		"101":         func(w http.ResponseWriter) { w.WriteHeader(http.StatusSwitchingProtocols) },
 	} {
 		for wantCookies, control := range []string{"public", "private"} {
-			w, _ := serves(c.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Cache-Control", control)
 				write(w)
-			})), cookies)
-			if got := w.Result().Cookies(); len(got) != wantCookies {
-				t.Errorf("%s, %s: cookies %v", what, control, got)
-			}
-			if body := w.Body.String(); body != "" && body != "ab" {
-				t.Errorf("%s: the body is %q", what, body)
+			})
+			for _, handler := range []http.Handler{c.Middleware(page), c.RequireLogin(page)} {
+				w, _ := serves(handler, cookies)
+				if got := w.Result().Cookies(); len(got) != wantCookies {
+					t.Errorf("%s, %s: cookies %v", what, control, got)
+				}
+				if body := w.Body.String(); body != "" && body != "ab" {
+					t.Errorf("%s: the body is %q", what, body)
+				}
 			}
 		}
 	}
