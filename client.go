@@ -222,7 +222,7 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 	if err != nil {
 		return nil, fail("refresh", CodeProviderUnavailable, err)
 	}
-	saveErr := c.sessions.keeper.deliver(w, r, next.session)
+	saveErr := c.sessions.keeper.deliver(next.session).on(w, r)
 	if err := cmp.Or(next.err(), saveErr); err != nil {
 		return nil, fail("refresh", CodeProviderUnavailable, err)
 	}

@@ -84,6 +84,7 @@ func (c *cookies) put(w http.ResponseWriter, name, value string, maxAge time.Dur
 	if sameSite == 0 {
 		sameSite = http.SameSiteLaxMode
 	}
+	keepPrivate(w)
 	// RFC 6265 section 4.1.1: at most one of a name in a response. The last one
 	// decides, as it does in a browser.
 	if set := w.Header()["Set-Cookie"]; len(set) > 0 {
@@ -126,16 +127,28 @@ func (c *cookies) chunkName(i int) string {
 // putSession sets a session's cookie. The browser deletes it when it is closed,
 // which protects people on shared machines. The time limits are in the value.
 func (c *cookies) putSession(w http.ResponseWriter, name, value string) {
-	keepPrivate(w)
 	c.put(w, name, value, 0, 0)
 }
 
-// keepPrivate keeps a response that sets the session's cookie out of shared
-// caches, even where the app says nothing about caching.
+// keepPrivate keeps a response that sets a cookie out of shared caches, even where
+// the app says nothing about caching.
 func keepPrivate(w http.ResponseWriter) {
 	if w.Header().Get("Cache-Control") == "" {
 		w.Header().Set("Cache-Control", "private")
 	}
+}
+
+// setsSession reports whether h sets or deletes a cookie of the session.
+func (c *cookies) setsSession(h http.Header) bool { return setsCookie(h, c.session) }
+
+// setsAny reports whether h sets or deletes a cookie of this client.
+func (c *cookies) setsAny(h http.Header) bool {
+	return setsCookie(h, strings.TrimSuffix(c.session, "s"))
+}
+
+// setsCookie reports whether h has a cookie whose name begins with prefix.
+func setsCookie(h http.Header, prefix string) bool {
+	return slices.ContainsFunc(h["Set-Cookie"], func(v string) bool { return strings.HasPrefix(v, prefix) })
 }
 
 // putChunks sets as many session cookies as text needs; text is at most

@@ -28,7 +28,7 @@ var rooms = []struct{ owner, files string }{
 	{"Client and its handlers", "client config doc env middleware request callback initiate clientkeys " +
 		"logout logout_backchannel logout_frontchannel pages pages_texts"},
 	{"requirements", "requirement"},
-	{"refresher", "refresh refresh_auto refresh_lease session_context"},
+	{"refresher", "refresh refresh_auto refresh_lease session_context session_response"},
 	{"logins", "login"},
 	{"sessions", "session session_format session_keeper session_cookie session_store session_marks"},
 	{"flow", "authorize token idtoken userinfo logouttoken"},

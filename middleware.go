@@ -17,7 +17,18 @@ import (
 // every other request to next, with the session, if there is one, in its
 // context: see [SessionFromContext]. Wrap the whole app with it; put an access
 // logger inside, since the callback's URL holds the code. If there are several
-// Clients, nest their middlewares. Handlers get the ResponseWriter unchanged.
+// Clients, nest their middlewares.
+//
+// When next writes the header, Middleware adds the session's cookies: for a session
+// in use about once a minute, and for refreshed tokens. Shared caches must not store
+// them. If next sets a Cache-Control, or a field like CDN-Cache-Control (RFC 9213),
+// that lets shared caches store the response, a cookie that can wait is left out. If
+// it cannot wait, or next itself calls a method of the Client that sets a cookie, the
+// response becomes private.
+//
+// The ResponseWriter of next implements [http.Flusher] and [http.Hijacker] where the
+// server's does, [io.ReaderFrom], [io.StringWriter], and Unwrap for
+// [http.ResponseController]. The same applies to [Client.Require].
 func (c *Client) Middleware(next http.Handler) http.Handler {
 	c.mounting.wrapped.Store(true)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -32,13 +43,14 @@ func (c *Client) Middleware(next http.Handler) http.Handler {
 			c.ownHandler(path)(w, r)
 			return
 		}
-		r, _ = c.attach(w, r)
-		next.ServeHTTP(w, r)
+		r, _, response := c.attach(w, r)
+		defer response.finish()
+		next.ServeHTTP(response.over(w), r)
 	})
 }
 
-// attach puts the session of r into its context.
-func (c *Client) attach(w http.ResponseWriter, r *http.Request) (*http.Request, *requestSession) {
+// attach puts the session of r into its context: see [refresher.attach].
+func (c *Client) attach(w http.ResponseWriter, r *http.Request) (*http.Request, *requestSession, *sessionWriter) {
 	return c.refresher.attach(w, r, !isPartOfPage(r.Header))
 }
 
@@ -117,7 +129,9 @@ func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Ha
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			protect(w)
-			r, found := c.attach(w, r)
+			r, found, response := c.attach(w, r)
+			defer response.finish()
+			w = response.over(w)
 			if _, err := c.decide(found, demand); err != nil {
 				c.refuse(w, r, err)
 				return

@@ -64,9 +64,7 @@ func (f *refresher) renew(w http.ResponseWriter, r *http.Request, found *request
 		// New tokens are good even if the claims are stale, and even if only this
 		// process has them for now.
 		found.session.Store(next.session)
-		if err := f.sessions.keeper.deliver(w, r, next.session); err != nil {
-			f.log.WarnContext(r.Context(), "could not save a session", "error", err)
-		}
+		found.response.record(f.sessions.keeper.deliver(next.session))
 		if next.refused == nil {
 			return
 		}
@@ -94,7 +92,7 @@ func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *reques
 		}
 		found.lose(err)
 	case refused && !errors.Is(err, CodeProviderUnavailable):
-		f.endWithToken(w, r, found, k, err)
+		f.endWithToken(r.Context(), found, k, err)
 	case f.tokenExpired(k.session):
 		found.blocked = err
 	}
@@ -116,9 +114,7 @@ func providerRefused(err error) bool {
 
 // endWithToken lets a session whose refresh token was refused end with its
 // access token.
-func (f *refresher) endWithToken(
-	w http.ResponseWriter, r *http.Request, found *requestSession, k kept, cause error,
-) {
+func (f *refresher) endWithToken(ctx context.Context, found *requestSession, k kept, cause error) {
 	if f.tokenExpired(k.session) {
 		found.lose(cause)
 		return
@@ -130,9 +126,11 @@ func (f *refresher) endWithToken(
 	if !tokens.Expiry.IsZero() && last.ExpiresAt().After(tokens.Expiry) {
 		last.ceiling = tokens.Expiry
 	}
-	if err := f.sessions.keeper.rewrite(w, r, k, last); err != nil {
-		f.log.WarnContext(r.Context(), "could not save a session", "error", err)
+	d, err := f.sessions.keeper.rewrite(ctx, k, last)
+	if err != nil {
+		f.log.WarnContext(ctx, "could not save a session", "error", err)
 	}
+	found.response.record(d)
 	found.session.Store(last)
 }
 
@@ -162,11 +160,18 @@ func (f *refresher) unlessDown(ctx context.Context, k kept) (refreshed, error) {
 //
 // A token that is about to expire is refreshed first. If sessions are kept in a
 // [Store], this happens before each request. If they are kept in cookies, it
-// happens only here: call HTTPClient before you write the response, which must
-// carry the session's new cookie. If the refresh fails, requests use the old token
-// until it expires, and then return an [*Error]: [CodeLoginRequired],
-// [CodeProviderUnavailable], [CodeStoreUnavailable] or [CodeNoSession]. With
-// another ctx, the token is not refreshed.
+// happens only here, and only as long as the response has not begun and its handler
+// has not returned: the header of the response carries the session's new cookie. If
+// the token is not refreshed, requests use the old one until it expires, and then
+// return an [*Error]: [CodeLoginRequired], [CodeProviderUnavailable],
+// [CodeStoreUnavailable] or [CodeNoSession]. With another ctx, the token is not
+// refreshed.
+//
+// HTTPClient may be called on any goroutine. It does not touch the response:
+// Middleware sets the cookie when the handler writes the header or returns. If that
+// happens during the refresh, the response goes without the cookie, and the next
+// request in this process gets the same tokens for a minute; with a Store, on any
+// replica.
 //
 // The token is sent to the URL of every request: call only APIs that may have it.
 // The client does not follow a redirect to another origin. It has no timeout; set

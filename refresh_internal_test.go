@@ -441,7 +441,7 @@ func TestEndWithToken_NeverProlongsASession(t *testing.T) {
 		s.tokens = &tokens
 		end := s.ExpiresAt()
 		found := &requestSession{handle: rt.held.handle}
-		rt.refresher.endWithToken(httptest.NewRecorder(), requestWith(rt.cookies...), found,
+		rt.refresher.endWithToken(t.Context(), found,
 			kept{session: s, handle: rt.held.handle}, &Error{Op: "userinfo", Code: CodeUserInfoRefused})
 		got := found.session.Load()
 		if got == nil || !got.ExpiresAt().Equal(end) || got.tokens.RefreshToken != "" {

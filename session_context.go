@@ -10,8 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// sessionKey is the context key of a [requestSession].
-type sessionKey struct{}
+// sessionKey is the context key of a [requestSession]: without a refresher of the last
+// one, with a refresher of its one, if another Client has put its own over that.
+type sessionKey struct{ of *refresher }
 
 // requestSession is the result of a request's session lookup.
 type requestSession struct {
@@ -21,30 +22,39 @@ type requestSession struct {
 	newer   bool   // than what the request's cookie holds
 	blocked error  // an outage: protected routes must fail, since there may be a session
 
-	refresher *refresher // of the Client that looked it up; nil for ContextWithSession
+	refresher *refresher    // of the Client that looked it up; nil for ContextWithSession
+	response  sessionWriter // of the request
 
-	// renewOn refreshes the tokens of a session in cookies, if they are about to
-	// expire, and sets its cookies on the response to the request. It is nil for
-	// other sessions.
-	renewOn func(context.Context) error
-	mu      sync.Mutex // held by renewOn
+	renews bool       // HTTPClient may refresh the tokens of this session in cookies
+	mu     sync.Mutex // held by renewEarly
 }
 
 // lose ends the request's session.
 func (found *requestSession) lose(why error) {
 	found.session.Store(nil)
+	found.response.pending.Store(nil)
 	found.none = why
 }
 
-// renewEarly refreshes a session in cookies, which must happen before the response
-// begins.
+// renewEarly refreshes the tokens of a session in cookies if they are about to
+// expire. The session's new cookies are lost on a response that has begun.
 func (found *requestSession) renewEarly(ctx context.Context) error {
-	if found.renewOn == nil {
+	if !found.renews {
 		return nil
 	}
 	found.mu.Lock()
 	defer found.mu.Unlock()
-	return found.renewOn(ctx)
+	f, s := found.refresher, found.session.Load()
+	if found.response.begun() || !f.due(s, max(apiTokenLeft, f.settings.RefreshBefore)) {
+		return nil
+	}
+	next, err := f.unlessDown(ctx, kept{session: s, handle: found.handle})
+	if err != nil {
+		return err
+	}
+	found.session.Store(next.session)
+	found.response.record(f.sessions.keeper.deliver(next.session))
+	return nil
 }
 
 // SessionFromContext returns the session of the request that ctx belongs to:
@@ -76,35 +86,54 @@ func ContextWithSession(ctx context.Context, s *Session) context.Context {
 // put it into ctx.
 func (f *refresher) found(ctx context.Context) (*requestSession, bool) {
 	found, ok := ctx.Value(sessionKey{}).(*requestSession)
-	if !ok || found.refresher != nil && found.refresher != f {
-		return nil, false
+	if ok && found.refresher != nil && found.refresher != f {
+		found, ok = ctx.Value(sessionKey{f}).(*requestSession)
 	}
-	return found, true
+	return found, ok
+}
+
+// in returns ctx with the result of a session lookup as the last one.
+func (found *requestSession) in(ctx context.Context) context.Context {
+	last, ok := ctx.Value(sessionKey{}).(*requestSession)
+	if last == found {
+		return ctx
+	}
+	if ok && last.refresher != nil {
+		ctx = context.WithValue(ctx, sessionKey{last.refresher}, last)
+	}
+	return context.WithValue(ctx, sessionKey{}, found)
 }
 
 // attach looks up r's session, once for each request and Client, and returns r
 // with the result in its context. With touch, it refreshes the session if
 // necessary and records its use.
-func (f *refresher) attach(w http.ResponseWriter, r *http.Request, touch bool) (*http.Request, *requestSession) {
-	if found, ok := f.found(r.Context()); ok {
-		return r, found
+//
+// The sessionWriter is for the next handler; the caller must finish it afterwards. It
+// is nil if the session was looked up before.
+func (f *refresher) attach(
+	w http.ResponseWriter, r *http.Request, touch bool,
+) (*http.Request, *requestSession, *sessionWriter) {
+	ctx := r.Context()
+	if found, ok := f.found(ctx); ok {
+		if next := found.in(ctx); next != ctx {
+			r = r.WithContext(next)
+		}
+		return r, found, nil
 	}
 	found := f.lookUp(r)
+	response := &found.response
+	response.ResponseWriter, response.request, response.cookies, response.log = w, r, f.sessions.cookies, f.log
 	if s := found.session.Load(); s != nil && touch {
 		if found.newer {
-			if err := f.sessions.keeper.deliver(w, r, s); err != nil {
-				f.log.WarnContext(r.Context(), "could not save a session", "error", err)
-			}
+			response.record(f.sessions.keeper.deliver(s))
 		}
 		f.renew(w, r, found)
 		if s := found.session.Load(); s != nil {
-			f.sessions.keeper.touch(w, r, kept{session: s, handle: found.handle})
-		}
-		if !f.sessions.keeper.onServer() {
-			found.renewOn = func(ctx context.Context) error { return f.renewCookie(ctx, w, r, found) }
+			response.record(f.sessions.keeper.touch(r, kept{session: s, handle: found.handle}))
+			found.renews = !f.sessions.keeper.onServer()
 		}
 	}
-	return r.WithContext(context.WithValue(r.Context(), sessionKey{}, found)), found
+	return r.WithContext(found.in(ctx)), found, response
 }
 
 // lookUp looks up r's session.
@@ -116,19 +145,4 @@ func (f *refresher) lookUp(r *http.Request) *requestSession {
 	}
 	found.session.Store(k.session)
 	return found
-}
-
-// renewCookie refreshes a session in cookies for HTTPClient. The caller holds
-// found.mu.
-func (f *refresher) renewCookie(ctx context.Context, w http.ResponseWriter, r *http.Request, found *requestSession) error {
-	s := found.session.Load()
-	if !f.due(s, max(apiTokenLeft, f.settings.RefreshBefore)) {
-		return nil
-	}
-	next, err := f.unlessDown(ctx, kept{session: s, handle: found.handle})
-	if err != nil {
-		return err
-	}
-	found.session.Store(next.session)
-	return f.sessions.keeper.deliver(w, r, next.session)
 }

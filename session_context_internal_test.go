@@ -79,12 +79,17 @@ func TestDecide_BlockedIsNotSignedOut(t *testing.T) {
 func TestLose_EndsTheRequestsSession(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
-	r, found := c.attach(httptest.NewRecorder(), requestWith(c.start(t)...))
-	if _, ok := SessionFromContext(r.Context()); !ok {
-		t.Fatal("there is no session")
+	cookies := c.start(t)
+	c.clock.Advance(2 * time.Minute)
+	r, found, response := c.attach(httptest.NewRecorder(), requestWith(cookies...))
+	if _, ok := SessionFromContext(r.Context()); !ok || response.pending.Load() == nil {
+		t.Fatal("there is no session, or nothing to be said about it")
 	}
 	why := failf("refresh", CodeLoginRequired, "spent")
 	found.lose(why)
+	if d := response.pending.Load(); d != nil {
+		t.Errorf("the response still says %+v", d)
+	}
 	if s, ok := SessionFromContext(r.Context()); s != nil || ok {
 		t.Errorf("SessionFromContext returned %v, %t", s, ok)
 	}
@@ -103,9 +108,9 @@ func TestAttach_LooksUpOnce(t *testing.T) {
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
 	cookies := c.start(t)
 	store.Took()
-	r, first := c.attach(httptest.NewRecorder(), requestWith(cookies...))
-	again, second := c.attach(httptest.NewRecorder(), r)
-	if first != second || again != r {
+	r, first, _ := c.attach(httptest.NewRecorder(), requestWith(cookies...))
+	again, second, writer := c.attach(httptest.NewRecorder(), r)
+	if first != second || again != r || writer != nil {
 		t.Error("the second time it was looked up again")
 	}
 	if _, err := c.Session(r); err != nil {
@@ -126,7 +131,8 @@ func TestAttach_PartsOfAPageDoNotCountAsUse(t *testing.T) {
 		r := requestWith(cookies...)
 		r.Header.Set("Sec-Fetch-Dest", dest)
 		w := httptest.NewRecorder()
-		c.attach(w, r)
+		_, _, response := c.attach(w, r)
+		response.finish()
 		if written := len(w.Result().Cookies()) > 0; written != writes {
 			t.Errorf("%q: the session was written down: %t", dest, written)
 		}

@@ -59,23 +59,29 @@ func (k *cookieKeeper) start(w http.ResponseWriter, r *http.Request, s *Session)
 	return nil
 }
 
-func (k *cookieKeeper) touch(w http.ResponseWriter, r *http.Request, held kept) {
+// touch is necessary when half of the idle timeout has gone: the person may open
+// nothing but pages that shared caches may store.
+func (k *cookieKeeper) touch(_ *http.Request, held kept) *delivery {
 	now := k.now()
-	if now.Sub(held.session.seen) < k.settings.touchInterval() {
-		return
+	since := now.Sub(held.session.seen)
+	if since < k.settings.touchInterval() {
+		return nil
 	}
 	touched := held.session.copy()
 	touched.seen = now.Truncate(time.Second)
-	// The session was small enough before, so it still is.
-	_ = k.start(w, r, touched)
+	d := k.deliver(touched)
+	d.necessary = since >= k.settings.IdleTimeout/2
+	return d
 }
 
-func (k *cookieKeeper) rewrite(w http.ResponseWriter, r *http.Request, _ kept, s *Session) error {
-	return k.start(w, r, s)
+func (k *cookieKeeper) rewrite(_ context.Context, _ kept, s *Session) (*delivery, error) {
+	return k.deliver(s), nil
 }
 
-func (k *cookieKeeper) deliver(w http.ResponseWriter, r *http.Request, s *Session) error {
-	return k.start(w, r, s)
+func (k *cookieKeeper) deliver(s *Session) *delivery {
+	return &delivery{necessary: true, put: func(w http.ResponseWriter, r *http.Request) error {
+		return k.start(w, r, s)
+	}}
 }
 
 // end marks the session in r's cookies as over, and with it every copy of a session

@@ -102,10 +102,11 @@ type keeper interface {
 	load(r *http.Request) (kept, error)
 	// start keeps a new session and sets its cookies on w.
 	start(w http.ResponseWriter, r *http.Request, s *Session) error
-	// touch records that k is in use, at most once every touchInterval.
-	touch(w http.ResponseWriter, r *http.Request, k kept)
-	// rewrite replaces k by s, and sets its cookies on w if those hold sessions.
-	rewrite(w http.ResponseWriter, r *http.Request, k kept, s *Session) error
+	// touch records that k is in use, at most once every touchInterval, and returns
+	// what the response must say about it.
+	touch(r *http.Request, k kept) *delivery
+	// rewrite replaces k by s, and returns what the response must say about it.
+	rewrite(ctx context.Context, k kept, s *Session) (*delivery, error)
 	// end ends the session that r carries, and copies of it; next is the session
 	// that replaces it, if any.
 	end(r *http.Request, next *Session) error
@@ -117,11 +118,29 @@ type keeper interface {
 	// updated returns what update saved for k if it is newer than k, else nil. Its
 	// error is [CodeNoSession] if k has ended in the meantime.
 	updated(ctx context.Context, k kept) (*Session, error)
-	// deliver sets the cookies on w that an updated session needs.
-	deliver(w http.ResponseWriter, r *http.Request, s *Session) error
+	// deliver returns what the response must say about an updated session.
+	deliver(s *Session) *delivery
 	// onServer reports whether the sessions are kept in the Store: they can then
 	// change after a response has begun, and an idle one ends with its entry.
 	onServer() bool
+}
+
+// A delivery is what the response to a request must say about its session. nil is
+// nothing.
+type delivery struct {
+	// necessary is whether the session is lost, or ends too early, without it.
+	// Otherwise a response that shared caches may store goes without it, and a later
+	// one has it.
+	necessary bool
+	put       func(http.ResponseWriter, *http.Request) error // sets the cookies
+}
+
+// on sets the cookies of d on w, the response to r.
+func (d *delivery) on(w http.ResponseWriter, r *http.Request) error {
+	if d == nil {
+		return nil
+	}
+	return d.put(w, r)
 }
 
 // kept is a session and where it is kept.

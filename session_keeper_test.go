@@ -51,6 +51,14 @@ func (k *keeperTest) begin(t *testing.T) (kept, []*http.Cookie) {
 	return k.load(t, cookies), cookies
 }
 
+// putOn puts d on w, the response to a request with cookies.
+func (k *keeperTest) putOn(t *testing.T, w http.ResponseWriter, d *delivery, cookies []*http.Cookie) {
+	t.Helper()
+	if err := d.on(w, requestWith(cookies...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // load returns the session that cookies carry.
 func (k *keeperTest) load(t *testing.T, cookies []*http.Cookie) kept {
 	t.Helper()
@@ -102,7 +110,7 @@ func TestKeeper_TouchKeepsASessionFromBeingIdle(t *testing.T) {
 		idle := k.sessions.settings.IdleTimeout
 		touch := func() (set int) {
 			w := httptest.NewRecorder()
-			k.keeper.touch(w, requestWith(cookies...), k.load(t, cookies))
+			k.putOn(t, w, k.keeper.touch(requestWith(cookies...), k.load(t, cookies)), cookies)
 			cookies = cookiesAfter(cookies, w)
 			return len(w.Result().Cookies())
 		}
@@ -129,9 +137,11 @@ func TestKeeper_RewriteTakesThePlaceOfTheOld(t *testing.T) {
 		next := held.session.copy()
 		next.stepUp = "rewritten"
 		w := httptest.NewRecorder()
-		if err := k.keeper.rewrite(w, requestWith(cookies...), held, next); err != nil {
+		d, err := k.keeper.rewrite(t.Context(), held, next)
+		if err != nil {
 			t.Fatal(err)
 		}
+		k.putOn(t, w, d, cookies)
 		if set := len(w.Result().Cookies()) > 0; set == k.onServer {
 			t.Errorf("it set the cookies %v", w.Result().Cookies())
 		}
@@ -155,7 +165,7 @@ func TestKeeper_EndIsFinal(t *testing.T) {
 		// An answer that is still on its way does not bring it back.
 		late := httptest.NewRecorder()
 		k.clock.Advance(2 * time.Minute)
-		k.keeper.touch(late, requestWith(cookies...), held)
+		k.putOn(t, late, k.keeper.touch(requestWith(cookies...), held), cookies)
 		k.wantNoSession(t, "a touch afterwards", requestWith(cookiesAfter(cookies, late)...))
 		if err := k.keeper.end(requestWith(cookies...), nil); err != nil {
 			t.Errorf("the second time: %v", err)
@@ -223,9 +233,7 @@ func TestKeeper_UpdatedFindsWhatUpdateKept(t *testing.T) {
 			t.Errorf("after the newest: %v, %v", newest, err)
 		}
 		w := httptest.NewRecorder()
-		if err := k.keeper.deliver(w, requestWith(cookies...), next); err != nil {
-			t.Fatal(err)
-		}
+		k.putOn(t, w, k.keeper.deliver(next), cookies)
 		if set := len(w.Result().Cookies()) > 0; set == k.onServer {
 			t.Errorf("deliver set the cookies %v", w.Result().Cookies())
 		}
@@ -249,9 +257,7 @@ func TestKeeper_UpdateDoesNotBringBackAnEndedSession(t *testing.T) {
 			wantCode(t, updatedErr, CodeNoSession)
 		}
 		w := httptest.NewRecorder()
-		if err := k.keeper.deliver(w, requestWith(cookies...), next); err != nil {
-			t.Fatal(err)
-		}
+		k.putOn(t, w, k.keeper.deliver(next), cookies)
 		k.wantNoSession(t, "the updated session", requestWith(cookiesAfter(cookies, w)...))
 	})
 }

@@ -106,11 +106,8 @@ func TestRefresh_SupersedesOlderCopiesOfTheCookie(t *testing.T) {
 	rt.clock.Advance(61 * time.Minute)
 	next := rt.held.session.copy()
 	next.seen = rt.clock.Now() // it was in use
-	if err := rt.sessions.keeper.start(httptest.NewRecorder(), requestWith(), next); err != nil {
-		t.Fatal(err)
-	}
 	w = httptest.NewRecorder()
-	if err := rt.sessions.keeper.deliver(w, requestWith(), next); err != nil {
+	if err := rt.sessions.keeper.start(w, requestWith(), next); err != nil {
 		t.Fatal(err)
 	}
 	rt.wantRefusal(t, requestWith(w.Result().Cookies()...), reasonSuperseded)

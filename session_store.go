@@ -179,10 +179,10 @@ func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (*S
 
 // touch extends the expiry of a session in use, at most once every touchInterval
 // by the time in its cookie.
-func (k *storeKeeper) touch(w http.ResponseWriter, r *http.Request, held kept) {
+func (k *storeKeeper) touch(r *http.Request, held kept) *delivery {
 	cookie, _ := parseHandle(k.cookies.read(r, k.cookies.session))
 	if since := k.now().Sub(cookie.touched); since >= 0 && since < k.settings.touchInterval() {
-		return
+		return nil
 	}
 	ctx, s := r.Context(), held.session
 	touched, err := k.store.touch(ctx, k.key(held.handle), k.idleFor(s))
@@ -192,9 +192,12 @@ func (k *storeKeeper) touch(w http.ResponseWriter, r *http.Request, held kept) {
 	if err != nil {
 		// The session is good for this request; the next one tries again.
 		k.log.WarnContext(ctx, "could not extend a session", "error", err)
-		return
+		return nil
 	}
-	k.setHandle(w, held.handle, s)
+	return &delivery{put: func(w http.ResponseWriter, _ *http.Request) error {
+		k.setHandle(w, held.handle, s)
+		return nil
+	}}
 }
 
 // end deletes the stored session that r carries, if there is one. The mark ends it
@@ -215,11 +218,11 @@ func (k *storeKeeper) end(r *http.Request, _ *Session) error {
 	return k.store.delete(ctx, k.key(cookie.handle))
 }
 
-func (k *storeKeeper) rewrite(_ http.ResponseWriter, r *http.Request, held kept, s *Session) error {
-	return k.update(r.Context(), held, s)
+func (k *storeKeeper) rewrite(ctx context.Context, held kept, s *Session) (*delivery, error) {
+	return nil, k.update(ctx, held, s)
 }
 
-func (k *storeKeeper) deliver(http.ResponseWriter, *http.Request, *Session) error { return nil }
+func (k *storeKeeper) deliver(*Session) *delivery { return nil }
 
 // update replaces the stored session by next, unless the session has ended in the
 // meantime.

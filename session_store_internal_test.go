@@ -406,7 +406,7 @@ func TestStoreKeeper_ATouchAfterALogoutIsFinal(t *testing.T) {
 		if err := c.EndSession(httptest.NewRecorder(), r); err != nil {
 			t.Fatal(err)
 		}
-		c.sessions.keeper.touch(httptest.NewRecorder(), r, held)
+		c.sessions.keeper.touch(r, held)
 		c.wantNoSession(t, what, r)
 	}
 }

@@ -1,6 +1,7 @@
 // Package interop contains tests only. They run examples/webapp and examples/proconnect as separate
 // programs against OpenID Providers and a browser that are developed elsewhere, check the pages with
-// axe-core, and run three replicas of webapp with one redis-server.
+// axe-core, run three replicas of webapp with one redis-server, and put Apache in front of an app as a
+// shared cache.
 //
 // The providers are npm and Debian packages (see providers/README.md), so Node.js is required; the
 // browser is Chromium. `bash interop/run` installs what is missing and runs everything. If

@@ -52,7 +52,8 @@ func newHandler(client *oidcrp.Client) http.Handler {
 }
 
 // wrap makes a gin handler of middleware for net/http. The middleware must pass
-// its ResponseWriter on as it is, as oidcrp's does.
+// its ResponseWriter on as it is: oidcrp's does so inside client.Middleware, which
+// has replaced it already.
 func wrap(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		passed := false
