@@ -316,6 +316,51 @@ func TestStoreKeeper_EveryCallIsBoundedInTime(t *testing.T) {
 	})
 }
 
+// Anonymous requests that are given up at once, each with another handle, must not
+// keep people out once the Store is back.
+func TestStoreKeeper_CanceledRequestsDoNotKeepAStoreClosed(t *testing.T) {
+	t.Parallel()
+	for what, shared := range map[string]bool{"a SharedStore": true, "a plain Store": false} {
+		store := NewHookStore(nil)
+		c := newOfflineClient(t, func(cfg *Config) {
+			cfg.Store, cfg.Sessions.StoreTimeout = store, time.Millisecond
+			if !shared {
+				cfg.Store = PlainStore(store)
+			}
+		})
+		handler := c.Middleware(c.RequireLogin(http.HandlerFunc(saySubject)))
+		cookies := c.start(t)
+		asks := func() int {
+			w, _ := serves(handler, cookies)
+			return w.Code
+		}
+		store.Hang()
+		for range hangsBeforeOpen {
+			if got := asks(); got != http.StatusServiceUnavailable {
+				t.Fatalf("%s: with a store that hangs: %d", what, got)
+			}
+		}
+		store.Before(func(ctx context.Context, _, _ string) error { return ctx.Err() }) // it works again
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		flood := func() {
+			for range 100 {
+				r := requestWith(&http.Cookie{Name: c.cookies.session, Value: randomText() + ".1"})
+				handler.ServeHTTP(httptest.NewRecorder(), r.WithContext(gone))
+			}
+		}
+		flood()
+		if got := asks(); got != http.StatusServiceUnavailable {
+			t.Errorf("%s: before the next probe: %d", what, got)
+		}
+		c.clock.Advance(breakerPause)
+		flood() // the first of them is the probe
+		if got := asks(); got != http.StatusOK {
+			t.Errorf("%s: after the next probe: %d", what, got)
+		}
+	}
+}
+
 // A Store that hangs holds up a few requests, not all; and nobody waits longer
 // than a moment when it is back.
 func TestStoreKeeper_LeavesAStoreThatHangsAloneForAMoment(t *testing.T) {

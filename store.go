@@ -87,15 +87,21 @@ func newStorage(store Store, timeout time.Duration, now func() time.Time) *stora
 }
 
 func (s *storage) do(ctx context.Context, call func(context.Context) error) error {
-	probe, ok := s.breaker.admit()
+	turn, ok := s.breaker.admit()
 	if !ok {
 		return fail("session", CodeStoreUnavailable, errStoreHangs)
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	watched := ctx
+	if turn.probe {
+		// The next one is a breakerPause away, so it must not end with the request
+		// that happened to make it: somebody could cancel every one.
+		watched = context.WithoutCancel(ctx)
+	}
+	bounded, cancel := context.WithTimeout(watched, s.timeout)
 	defer cancel()
 	err := call(bounded)
-	if ctx.Err() == nil { // a caller that has gone away says nothing about the Store
-		s.breaker.settle(probe, err != nil && bounded.Err() != nil)
+	if watched.Err() == nil { // a caller that has gone away says nothing about the Store
+		s.breaker.settle(turn, err != nil && bounded.Err() != nil)
 	}
 	switch {
 	case err == nil || errors.Is(err, ErrNotFound):
@@ -197,41 +203,55 @@ var errStoreHangs = errors.New("the store does not answer in time; it will be tr
 
 // A breaker keeps requests from waiting, one after the other, for a Store that
 // hangs: it opens after some timeouts in a row and then lets one call through per
-// breakerPause, until one returns in time. An error that comes at once costs nothing
-// and does not count.
+// breakerPause, a probe, until one returns in time. An error that comes at once costs
+// nothing and does not count; a panic does not count either.
 type breaker struct {
 	now func() time.Time
 
 	mu      sync.Mutex
 	hangs   int       // in a row; guarded by mu
 	retryAt time.Time // when the next call may try; guarded by mu
+	changes int       // how often it opened or closed; guarded by mu
 }
 
-// admit reports whether a call may go ahead, and whether it is the probe that finds
-// out if the Store is back. Pass probe to settle.
-func (b *breaker) admit() (probe, ok bool) {
+// A breakerTurn is the leave to make one call. Pass it to settle.
+type breakerTurn struct {
+	probe   bool // finds out whether the Store is back
+	changes int  // of the breaker, before the call
+}
+
+// admit reports whether a call may go ahead.
+func (b *breaker) admit() (breakerTurn, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.hangs < hangsBeforeOpen {
-		return false, true
+		return breakerTurn{changes: b.changes}, true
 	}
-	if now := b.now(); !now.Before(b.retryAt) {
-		b.retryAt = now.Add(breakerPause)
-		return true, true
+	now := b.now()
+	if wait := b.retryAt.Sub(now); wait > 0 && wait <= breakerPause { // longer: the clock was set back
+		return breakerTurn{}, false
 	}
-	return false, false
+	b.retryAt = now.Add(breakerPause)
+	return breakerTurn{probe: true, changes: b.changes}, true
 }
 
-// settle records how a call ended. Only a probe can close the breaker: a call that
-// began before it opened may still return in time.
-func (b *breaker) settle(probe, hung bool) {
+// settle records how a call ended, unless the breaker has opened or closed since it
+// began: a late answer says nothing about the Store of now.
+func (b *breaker) settle(turn breakerTurn, hung bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case !hung && (probe || b.hangs < hangsBeforeOpen):
+	case turn.changes != b.changes:
+	case !hung:
+		if turn.probe {
+			b.changes++
+		}
 		b.hangs = 0
-	case hung:
+	case turn.probe:
+		b.retryAt = b.now().Add(breakerPause)
+	default:
 		if b.hangs++; b.hangs >= hangsBeforeOpen {
+			b.changes++
 			b.retryAt = b.now().Add(breakerPause)
 		}
 	}
