@@ -91,7 +91,7 @@ func BenchmarkMemoryStoreMillion(b *testing.B) {
 	ctx, store, value := b.Context(), NewMemoryStore(0), make([]byte, size)
 	key := func(i int) string {
 		sum := sha256.Sum256(binary.BigEndian.AppendUint32(nil, uint32(i)))
-		return base64.RawURLEncoding.EncodeToString(sum[:])
+		return "IHKQHGdxC6Q." + base64.RawURLEncoding.EncodeToString(sum[:23])
 	}
 	before := heapInUse()
 	start := time.Now()

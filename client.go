@@ -98,7 +98,7 @@ func (c *Client) build(cfg *Config) {
 	}
 	var shared *storage
 	if cfg.Store != nil {
-		shared = newStorage(cfg.Store, cfg.Sessions.StoreTimeout, c.now)
+		shared = newStorage(cfg.Store, cfg.Sessions.StoreTimeout, c.now).inSpaceOf(cfg.Issuer)
 	}
 	c.sessions = newSessions(cfg.Sessions, cfg.Tokens.Keep, shared, c.cookies, c.events, c.now)
 	c.logins = &logins{

@@ -65,7 +65,7 @@ func newSessions(
 	m := &sessions{cookies: c, settings: settings, keepTokens: keepTokens, events: ev, now: now}
 	store := shared
 	if shared == nil { // for the marks alone
-		store = newStorage(newMemoryStore(0, now), settings.StoreTimeout, now)
+		store = newStorage(newMemoryStore(0, now), settings.StoreTimeout, now).inSpaceOf(ev.issuer)
 	}
 	m.marks = newMarks(store, shared == nil, now, settings.RevocationDelay)
 	if shared != nil && !settings.InCookies {

@@ -41,6 +41,9 @@ func StoredSessions(store SharedStore) int { return storedSessions(store.(*memor
 // storeKeeper returns the keeper of a client whose sessions are in a Store.
 func (c *offlineClient) storeKeeper() *storeKeeper { return c.sessions.keeper.(*storeKeeper) }
 
+// stored returns the key that the Store has for handle.
+func (k *storeKeeper) stored(handle string) string { return k.store.space + k.key(handle) }
+
 func TestParseHandle_ReadsWhatTheKeeperWrites(t *testing.T) {
 	t.Parallel()
 	handle := base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))
@@ -111,7 +114,7 @@ func TestStoreKeeper_AValueIsGoodForItsHandleOnly(t *testing.T) {
 	k := c.storeKeeper()
 	mine := c.start(t)
 	theirs := c.startSession(t, madeSession(c.Client, `{"sub":"bruno"}`, ""))
-	key, other := k.key(handleOf(t, mine[0])), k.key(handleOf(t, theirs[0]))
+	key, other := k.stored(handleOf(t, mine[0])), k.stored(handleOf(t, theirs[0]))
 
 	value := store.all()[other]
 	_ = store.Set(t.Context(), key, value, time.Hour)
@@ -133,7 +136,7 @@ func TestStoreKeeper_AValueIsGoodForItsHandleOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = store.Set(t.Context(), k.key(handle), ring.Seal([]byte{99}, c.cookies.associated(k.key(handle))), time.Hour)
+	_ = store.Set(t.Context(), k.stored(handle), ring.Seal([]byte{99}, c.cookies.associated(k.key(handle))), time.Hour)
 	c.wantRefusal(t, requestWith(third...), reasonMalformed)
 }
 

@@ -6,6 +6,8 @@ package oidcrp
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"sync"
@@ -19,9 +21,10 @@ var ErrNotFound = errors.New("oidcrp: not found")
 // browser holds, and the value is sealed with that secret: reading a Store reveals
 // nothing about the people in it and does not let the reader sign in as any of them.
 //
-// Keys are at most 43 characters of A-Z, a-z, 0-9, "-" and "_", and are
-// case-sensitive. A value is about 1 KiB of binary data, and at most 256 KiB and 64
-// bytes.
+// Keys are at most 43 characters of A-Z, a-z, 0-9, "-", "_" and ".", and are
+// case-sensitive. The first 12 characters are a hash of the issuer, 11 characters, and
+// ".": all entries of the Clients of one issuer begin with them, and no others. A value
+// is about 1 KiB of binary data, and at most 256 KiB and 64 bytes.
 //
 // An implementation must be safe for concurrent use, and what one replica has
 // written must be visible to every other at once: a person whose session is not
@@ -77,6 +80,7 @@ type SharedStore interface {
 type storage struct {
 	store   Store
 	shared  SharedStore // store, if it is one; else nil
+	space   string      // how all keys begin; see inSpaceOf
 	timeout time.Duration
 	breaker breaker
 }
@@ -84,6 +88,33 @@ type storage struct {
 func newStorage(store Store, timeout time.Duration, now func() time.Time) *storage {
 	shared, _ := store.(SharedStore)
 	return &storage{store: store, shared: shared, timeout: timeout, breaker: breaker{now: now}}
+}
+
+// inSpaceOf makes all keys of s begin with a hash of issuer, so that a Store can tell
+// the entries of several issuers apart. It must be called before s is used.
+func (s *storage) inSpaceOf(issuer string) *storage {
+	sum := sha256.Sum256([]byte("oidcrp issuer\x00" + issuer))
+	s.space = base64.RawURLEncoding.EncodeToString(sum[:8]) + "."
+	return s
+}
+
+// keys returns keys as the Store has them. They are parts of one string: a request of
+// a signed-in person asks for four.
+func (s *storage) keys(keys []string) []string {
+	size := len(keys) * len(s.space)
+	for _, key := range keys {
+		size += len(key)
+	}
+	text := make([]byte, 0, size)
+	for _, key := range keys {
+		text = append(append(text, s.space...), key...)
+	}
+	all, stored := string(text), make([]string, len(keys))
+	for i, key := range keys {
+		end := len(s.space) + len(key)
+		stored[i], all = all[:end], all[end:]
+	}
+	return stored
 }
 
 func (s *storage) do(ctx context.Context, call func(context.Context) error) error {
@@ -113,6 +144,7 @@ func (s *storage) do(ctx context.Context, call func(context.Context) error) erro
 }
 
 func (s *storage) get(ctx context.Context, key string) (value []byte, err error) {
+	key = s.space + key
 	err = s.do(ctx, func(ctx context.Context) (err error) {
 		value, err = s.store.Get(ctx, key)
 		return err
@@ -123,6 +155,7 @@ func (s *storage) get(ctx context.Context, key string) (value []byte, err error)
 // getMany returns the values of keys, nil for each that does not exist. With a plain
 // Store it makes one call for each key, within the time limit of one.
 func (s *storage) getMany(ctx context.Context, keys []string) (values [][]byte, err error) {
+	keys = s.keys(keys)
 	err = s.do(ctx, func(ctx context.Context) (err error) {
 		if s.shared != nil {
 			values, err = s.shared.GetMany(ctx, keys)
@@ -155,6 +188,7 @@ func checkMany(keys []string, values [][]byte, err error) error {
 func (s *storage) readsMany() bool { return s.shared != nil }
 
 func (s *storage) set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	key = s.space + key
 	return s.do(ctx, func(ctx context.Context) error { return s.store.Set(ctx, key, value, ttl) })
 }
 
@@ -166,12 +200,14 @@ func (s *storage) touch(ctx context.Context, key string, ttl time.Duration) (boo
 	if s.shared == nil {
 		return false, nil
 	}
+	key = s.space + key
 	return true, s.do(ctx, func(ctx context.Context) error { return s.shared.Touch(ctx, key, ttl) })
 }
 
 // add is Add of a SharedStore. With a plain Store, two calls at the same moment may
 // both return true.
 func (s *storage) add(ctx context.Context, key string, value []byte, ttl time.Duration) (added bool, err error) {
+	key = s.space + key
 	err = s.do(ctx, func(ctx context.Context) (err error) {
 		if s.shared != nil {
 			added, err = s.shared.Add(ctx, key, value, ttl)
@@ -188,6 +224,7 @@ func (s *storage) add(ctx context.Context, key string, value []byte, ttl time.Du
 }
 
 func (s *storage) delete(ctx context.Context, key string) error {
+	key = s.space + key
 	return s.do(ctx, func(ctx context.Context) error { return s.store.Delete(ctx, key) })
 }
 

@@ -197,6 +197,47 @@ func TestStorage_PlainStoresDoTheSame(t *testing.T) {
 	}
 }
 
+func TestStorage_EveryKeyBeginsWithItsIssuer(t *testing.T) {
+	t.Parallel()
+	everyCall(t, func(t *testing.T, s *storage, store *HookStore, call func(context.Context, *storage) error) {
+		var keys []string
+		store.Before(func(_ context.Context, _, key string) error {
+			keys = append(keys, key)
+			return nil
+		})
+		s.inSpaceOf("https://op.example")
+		_ = call(t.Context(), s)
+		for _, key := range keys {
+			if key != "IHKQHGdxC6Q.key" {
+				t.Errorf("the store is asked for %q", key)
+			}
+		}
+		if len(keys) == 0 {
+			t.Error("the store is not asked")
+		}
+	})
+}
+
+func TestStorage_IssuersDoNotMeet(t *testing.T) {
+	t.Parallel()
+	shared := NewMemoryStore(0)
+	mine := newStorage(shared, testStoreTimeout, time.Now).inSpaceOf("https://op.example")
+	again := newStorage(shared, testStoreTimeout, time.Now).inSpaceOf("https://op.example")
+	other := newStorage(shared, testStoreTimeout, time.Now).inSpaceOf("https://op.example/")
+	for _, key := range []string{"a", "b"} {
+		if err := mine.set(t.Context(), key, []byte(key), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := [][]byte{[]byte("b"), nil, []byte("a")}
+	if values, err := again.getMany(t.Context(), []string{"b", "c", "a"}); err != nil || !slices.EqualFunc(values, want, bytes.Equal) {
+		t.Errorf("another Client of the issuer reads %q, %v", values, err)
+	}
+	if _, err := other.get(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("another issuer: %v", err)
+	}
+}
+
 func TestStorage_AddThatFailsHasNotAdded(t *testing.T) {
 	t.Parallel()
 	for op, plain := range map[string]bool{OpAdd: false, OpGet: true, OpSet: true} {

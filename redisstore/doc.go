@@ -29,10 +29,10 @@
 //
 // # What is stored
 //
-// A session is one string. Its key is the prefix and the hash of a secret that only
-// the browser has, and its value is sealed with that secret: reading Redis or its
-// backups reveals nothing about people and does not let the reader sign in as any of
-// them. Every key has a time to live. The commands are GET, SET, DEL and PEXPIRE, each
+// A session is one string. Its key is the prefix, a hash of the issuer, ".", and the
+// hash of a secret that only the browser has. Its value is sealed with that secret:
+// reading Redis or its backups reveals nothing about people and does not let the reader
+// sign in as any of them. Every key has a time to live. The commands are GET, SET, DEL and PEXPIRE, each
 // on one key. SET with NX and PX needs Redis 2.6.12 or any Valkey.
 //
 // # What Redis needs
