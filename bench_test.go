@@ -120,6 +120,27 @@ func BenchmarkMemoryStoreMillion(b *testing.B) {
 	runtime.KeepAlive(store)
 }
 
+// BenchmarkMemoryStoreFull adds entries to a store that is full, with as many
+// issuers.
+func BenchmarkMemoryStoreFull(b *testing.B) {
+	for _, issuers := range []int{1, 10, 1000} {
+		b.Run(fmt.Sprintf("issuers=%d", issuers), func(b *testing.B) {
+			const bound = 100_000
+			ctx, store, value := b.Context(), NewMemoryStore(bound), make([]byte, 8)
+			key := func(i int) string { return fmt.Sprintf("%011d.%022d", i%issuers, i) }
+			for i := range bound {
+				_ = store.Set(ctx, key(i), value, time.Hour)
+			}
+			next := bound
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = store.Set(ctx, key(next), value, time.Hour)
+				next++
+			}
+		})
+	}
+}
+
 // heapInUse returns the bytes of what is reachable.
 func heapInUse() uint64 {
 	var stats runtime.MemStats

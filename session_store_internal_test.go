@@ -227,7 +227,7 @@ func TestStoreKeeper_AnEntryExpiresWithItsSession(t *testing.T) {
 	})
 	left := func() time.Duration {
 		for i := range store.shards {
-			for _, entry := range store.shards[i].byExpiry {
+			for _, entry := range store.shards[i].entries {
 				return entry.expires - store.clock()
 			}
 		}
