@@ -108,7 +108,8 @@ type SessionEvent struct {
 	// browser was sent to its end_session_endpoint, or came from its logout
 	// page. Set for LoggedOut only.
 	AtProvider bool
-	// Err is why a refresh failed; nil if it succeeded.
+	// Err is why a refresh failed, or why a logout could not end the session yet; nil
+	// if it succeeded.
 	Err error
 }
 
