@@ -45,8 +45,11 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 	if err := c.EndSession(w, r); err != nil {
 		c.log.WarnContext(r.Context(), "could not delete a stored session", "error", err)
 	}
-	// The other sessions of the provider's session end too.
-	if err := c.sessions.revoke(r.Context(), sessionMark(iss, sid)); err != nil {
+	// The other sessions of the provider's session end too, unless it ends too many,
+	// which is logged.
+	if c.sessions.allowMarks(r.Context(), 1) != nil {
+		c.log.DebugContext(r.Context(), "the other sessions of a sid were not ended", "sid", sid)
+	} else if err := c.sessions.revoke(r.Context(), sessionMark(iss, sid)); err != nil {
 		c.log.WarnContext(r.Context(), "could not mark a session as over", "error", err)
 		c.sessions.revokeLater(sessionMark(iss, sid))
 	}

@@ -52,6 +52,7 @@ type sessions struct {
 	keeper     keeper
 	marks      *marks
 	endings    *endings
+	limit      *markLimit
 	cookies    *cookies
 	settings   Sessions // with its defaults filled in
 	keepTokens bool
@@ -65,6 +66,7 @@ func newSessions(
 ) *sessions {
 	m := &sessions{cookies: c, settings: settings, keepTokens: keepTokens, events: ev, now: now}
 	m.endings = &endings{log: ev.log}
+	m.limit = &markLimit{max: maxProviderMarks, span: settings.Lifetime, now: now}
 	store := shared
 	if shared == nil { // for the marks alone
 		store = newStorage(newMemoryStore(0, now), settings.StoreTimeout, now).inSpaceOf(ev.issuer)

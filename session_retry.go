@@ -160,7 +160,7 @@ func (m *sessions) endLater(r *http.Request, sid string) {
 		if err != nil || k.session.SID() != sid {
 			return unlessGone(err)
 		}
-		if err := m.keeper.end(r, nil); err != nil {
+		if err := m.keeper.end(r, nil); err != nil || m.allowMarks(ctx, 1) != nil {
 			return err
 		}
 		return m.revoke(ctx, sessionMark(m.events.issuer, sid))
