@@ -37,6 +37,10 @@
 //
 // # What Redis needs
 //
+// An app keeps an entry for each session, and a small one for each logout until
+// [oidcrp.Sessions.Lifetime] has passed. A provider can cause at most 250,000 of those at
+// once and 250,000 more in that time, per Client and process.
+//
 // A Redis that evicts keys signs people out and may lose the record of a logout. Give it
 // enough memory, and set maxmemory-policy to noeviction, or to volatile-ttl, which
 // evicts the entries that expire soonest. A Redis that restarts without its data signs
