@@ -91,7 +91,7 @@ func BenchmarkMemoryStoreMillion(b *testing.B) {
 	ctx, store, value := b.Context(), NewMemoryStore(0), make([]byte, size)
 	key := func(i int) string {
 		sum := sha256.Sum256(binary.BigEndian.AppendUint32(nil, uint32(i)))
-		return base64.RawURLEncoding.EncodeToString(sum[:])
+		return "IHKQHGdxC6Q." + base64.RawURLEncoding.EncodeToString(sum[:23])
 	}
 	before := heapInUse()
 	start := time.Now()
@@ -118,6 +118,27 @@ func BenchmarkMemoryStoreMillion(b *testing.B) {
 	b.ReportMetric(each-size, "overhead-B/session")
 	b.ReportMetric(float64(filled.Nanoseconds())/entries, "ns/Set")
 	runtime.KeepAlive(store)
+}
+
+// BenchmarkMemoryStoreFull adds entries to a store that is full, with as many
+// issuers.
+func BenchmarkMemoryStoreFull(b *testing.B) {
+	for _, issuers := range []int{1, 10, 1000} {
+		b.Run(fmt.Sprintf("issuers=%d", issuers), func(b *testing.B) {
+			const bound = 100_000
+			ctx, store, value := b.Context(), NewMemoryStore(bound), make([]byte, 8)
+			key := func(i int) string { return fmt.Sprintf("%011d.%022d", i%issuers, i) }
+			for i := range bound {
+				_ = store.Set(ctx, key(i), value, time.Hour)
+			}
+			next := bound
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = store.Set(ctx, key(next), value, time.Hour)
+				next++
+			}
+		})
+	}
 }
 
 // heapInUse returns the bytes of what is reachable.

@@ -104,7 +104,7 @@ func (c *Client) build(cfg *Config) {
 	}
 	var shared *storage
 	if cfg.Store != nil {
-		shared = newStorage(cfg.Store, cfg.Sessions.StoreTimeout, c.now)
+		shared = newStorage(cfg.Store, cfg.Sessions.StoreTimeout, c.now).inSpaceOf(cfg.Issuer)
 	}
 	c.sessions = newSessions(
 		cfg.Sessions, cfg.Tokens.Keep, cfg.Provider.ClockSkew, shared, c.cookies, c.events, c.now)

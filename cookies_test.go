@@ -112,7 +112,7 @@ func TestCookies_PurposesDoNotMix(t *testing.T) {
 	}
 	pending := w.Result().Cookies()[0].Value
 	w = httptest.NewRecorder()
-	c.endSessionURL(w, &Metadata{EndSessionEndpoint: "https://op.example/logout"}, madeSession(c.Client, aliceClaims, ""), "/")
+	c.keepLogoutState(w, logoutState{State: "s", ReturnTo: "/", Started: c.clock.Now().Unix()})
 	logout := w.Result().Cookies()[0].Value
 
 	values := map[string]string{"a session": session, "a state": state, "a login": pending, "a logout": logout}

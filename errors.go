@@ -255,7 +255,8 @@ type TokenError struct {
 	// was given to [Client.KeySet].
 	Token string
 	// Check is the rule that failed, named by the claim or header that it
-	// reads: "signature", "alg", "iss", "aud", "nonce" and so on.
+	// reads: "signature", "alg", "iss", "aud", "nonce" and so on. It is "rate" for a
+	// Logout Token of a provider that ends too many sessions.
 	Check string
 	// Expected and Got are bounded, printable and never secret. Either is empty
 	// if the value is missing or must not be shown.
@@ -277,6 +278,20 @@ func (e *TokenError) Error() string {
 // refuseToken makes a TokenError, and cuts got, which comes from outside.
 func refuseToken(token, check, expected, got string) *TokenError {
 	return &TokenError{Token: token, Check: check, Expected: expected, Got: clean(got, 100)}
+}
+
+const checkRate = "rate"
+
+// tooManyLogouts refuses a Logout Token of a provider that ends more sessions than limit
+// in span.
+func tooManyLogouts(limit int, span time.Duration) *TokenError {
+	return refuseToken("Logout Token", checkRate, fmt.Sprintf("at most %d records of logouts in %v", limit, span), "")
+}
+
+// isTooManyLogouts reports whether err is that of tooManyLogouts.
+func isTooManyLogouts(err error) bool {
+	var refused *TokenError
+	return errors.As(err, &refused) && refused.Check == checkRate
 }
 
 // refuseTokenTime is refuseToken for a claim that is a time.

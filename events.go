@@ -109,7 +109,8 @@ type SessionEvent struct {
 	// browser was sent to its end_session_endpoint, or came from its logout
 	// page. Set for LoggedOut only.
 	AtProvider bool
-	// Err is why a refresh failed; nil if it succeeded.
+	// Err is why a refresh failed, or why a logout could not end the session yet; nil
+	// if it succeeded.
 	Err error
 }
 
@@ -268,9 +269,11 @@ func (e *events) loggedOut(ctx context.Context, ev SessionEvent) {
 
 func (e *events) backChannelReceived(ctx context.Context, ev BackchannelEvent) {
 	ev.Issuer = e.issuer
-	if ev.Err != nil {
+	switch {
+	case isTooManyLogouts(ev.Err): // reported once a minute, not once for each token
+	case ev.Err != nil:
 		e.log.LogAttrs(ctx, slog.LevelWarn, "back-channel logout refused", slog.Any("error", ev.Err))
-	} else {
+	default:
 		e.log.LogAttrs(ctx, slog.LevelInfo, "back-channel logout",
 			slog.String("sub", ev.Subject), slog.String("sid", ev.SID))
 	}

@@ -26,7 +26,13 @@ type logoutState struct {
 	State    string `json:"s"`
 	ReturnTo string `json:"r,omitempty"`
 	Started  int64  `json:"t"`
+	// Incomplete says that the session could not be ended yet.
+	Incomplete bool `json:"i,omitempty"`
 }
+
+// incompleteLogout is the logout cookie's value where no logoutState can be sealed. It
+// decides only which page the browser sees.
+const incompleteLogout = "incomplete"
 
 // Logout signs the person out, here and at the provider, and sends the browser
 // on: see [Client.BeginLogout]. The logout path of the middleware is Logout with
@@ -49,59 +55,90 @@ func (c *Client) LogoutURL(returnTo string) string {
 // since the provider's session is in its cookies.
 //
 // The cookies are deleted even if the rest fails. A failure of the provider or of
-// the [Store] is logged and not returned.
+// the [Store] is logged and not returned. While the Store or the cookie keys fail, the
+// person is sent to the provider all the same, and comes back to a page that says that
+// the logout is not complete, with a link to returnTo; see [Client.EndSession].
 func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo string) string {
 	ctx := r.Context()
 	s, err := c.Session(r)
-	if endErr := c.EndSession(w, r); endErr != nil {
+	endErr := c.EndSession(w, r)
+	if endErr != nil {
 		c.log.WarnContext(ctx, "could not delete a stored session", "error", endErr)
 	}
-	local := c.absolute(c.returnTo(returnTo))
-	if returnTo == "" {
-		local = c.absolute(c.paths.logoutCallback) // the signed-out page
+	if err != nil && !outage(err) && endErr == nil {
+		return c.afterLogout(returnTo)
 	}
-	if err != nil {
-		return local
-	}
-	location := local
-	metadataCtx, cancel := context.WithTimeout(ctx, logoutPatience)
-	defer cancel()
-	if m, err := c.provider.metadata(metadataCtx); err == nil {
-		c.revokeTokens(ctx, m, s)
-		if m.EndSessionEndpoint != "" {
-			location = c.endSessionURL(w, m, s, returnTo)
-		}
-	}
-	c.events.loggedOut(ctx, SessionEvent{
-		SessionID: s.ID(), Subject: s.Subject(), AtProvider: location != local})
-	return location
-}
-
-// endSessionURL is RP-Initiated Logout 2. The state is sealed in a cookie and
-// compared when the browser comes back.
-func (c *Client) endSessionURL(w http.ResponseWriter, m *Metadata, s *Session, returnTo string) string {
-	endpoint, err := url.Parse(m.EndSessionEndpoint)
-	if err != nil {
-		return c.absolute(c.paths.logoutCallback)
-	}
-	state := logoutState{State: randomText(), Started: c.now().Unix()}
+	state := logoutState{State: randomText(), Started: c.now().Unix(), Incomplete: endErr != nil}
 	if returnTo != "" {
 		state.ReturnTo = c.returnTo(returnTo)
 	}
-	plain, _ := json.Marshal(state) // strings and a number
-	// Without the cookie, the browser returns to the signed-out page.
-	if sealed, err := c.cookies.seal(c.cookies.logout, plain); err == nil {
-		c.cookies.put(w, c.cookies.logout, sealed, logoutLifetime, 0)
+	location := c.logoutAtProvider(ctx, s, state.State)
+	c.events.loggedOut(ctx, SessionEvent{
+		SessionID: s.ID(), Subject: s.Subject(), AtProvider: location != "", Err: endErr})
+	switch {
+	case location != "":
+	case state.Incomplete:
+		location = c.absolute(withParameter(c.paths.logoutCallback, "state", state.State))
+	default:
+		return c.afterLogout(returnTo)
 	}
-	parameters := url.Values{
+	c.keepLogoutState(w, state)
+	return location
+}
+
+// afterLogout is where a logout ends that has nothing to say: at returnTo, or on the
+// signed-out page.
+func (c *Client) afterLogout(returnTo string) string {
+	if returnTo == "" {
+		return c.absolute(c.paths.logoutCallback)
+	}
+	return c.absolute(c.returnTo(returnTo))
+}
+
+// logoutAtProvider revokes the tokens of s and returns the URL that ends the provider's
+// session, "" if there is none. s is nil if it could not be read.
+func (c *Client) logoutAtProvider(ctx context.Context, s *Session, state string) string {
+	bounded, cancel := context.WithTimeout(ctx, logoutPatience)
+	defer cancel()
+	m, err := c.provider.metadata(bounded)
+	if err != nil {
+		return ""
+	}
+	if s != nil {
+		c.revokeTokens(ctx, m, s)
+	}
+	return c.endSessionURL(m, s, state)
+}
+
+// endSessionURL is RP-Initiated Logout 2, "" if the provider has no
+// end_session_endpoint. Without a session, the provider asks the person.
+func (c *Client) endSessionURL(m *Metadata, s *Session, state string) string {
+	endpoint, err := url.Parse(m.EndSessionEndpoint)
+	if err != nil || m.EndSessionEndpoint == "" {
+		return ""
+	}
+	query := url.Values{
 		"client_id":                {c.clientID},
 		"post_logout_redirect_uri": {c.registration.PostLogoutRedirectURI},
-		"state":                    {state.State},
+		"state":                    {state},
 	}
 	if hint := s.IDToken(); hint != "" { // none if it came encrypted
-		parameters.Set("id_token_hint", hint)
+		query.Set("id_token_hint", hint)
 	}
-	return withQuery(endpoint, parameters)
+	return withQuery(endpoint, query)
+}
+
+// keepLogoutState seals state in a cookie, to be compared when the browser comes back.
+// Without the cookie, it returns to the signed-out page.
+func (c *Client) keepLogoutState(w http.ResponseWriter, state logoutState) {
+	plain, _ := json.Marshal(state) // strings, a number and a bool
+	value, err := c.cookies.seal(c.cookies.logout, plain)
+	if err != nil && state.Incomplete {
+		value, err = incompleteLogout, nil
+	}
+	if err == nil {
+		c.cookies.put(w, c.cookies.logout, value, logoutLifetime, 0)
+	}
 }
 
 // revokeTokens revokes the refresh token, or the access token if there is no
@@ -154,13 +191,17 @@ func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state, ok := c.openLogoutState(r)
-	if ok {
+	if ok && !state.Incomplete { // else a reload must say the same
 		c.cookies.drop(w, c.cookies.logout, 0)
 	}
 	got := r.URL.Query().Get("state")
 	same := subtle.ConstantTimeCompare([]byte(got), []byte(state.State)) == 1
 	if !same && got != "" {
 		c.log.InfoContext(r.Context(), "the state at the return from a logout does not match")
+	}
+	if state.Incomplete && (same || state.State == "") {
+		c.incompleteLogoutPage(w, r, state.ReturnTo)
+		return
 	}
 	if same && state.ReturnTo != "" {
 		c.redirect(w, r, c.absolute(c.returnTo(state.ReturnTo)))
@@ -170,7 +211,11 @@ func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Client) openLogoutState(r *http.Request) (state logoutState, ok bool) {
-	plain, err := c.cookies.open(c.cookies.logout, c.cookies.read(r, c.cookies.logout))
+	value := c.cookies.read(r, c.cookies.logout)
+	if value == incompleteLogout {
+		return logoutState{Incomplete: true}, true
+	}
+	plain, err := c.cookies.open(c.cookies.logout, value)
 	if err != nil || json.Unmarshal(plain, &state) != nil ||
 		c.now().Sub(time.Unix(state.Started, 0)) > logoutLifetime {
 		return logoutState{}, false
@@ -180,7 +225,10 @@ func (c *Client) openLogoutState(r *http.Request) (state logoutState, ok bool) {
 
 // EndSession signs the person out of this app: it ends the session that r carries
 // and deletes its cookies on w. The provider is not notified. Its error is
-// [CodeStoreUnavailable]; even then, the cookies are deleted.
+// [CodeStoreUnavailable] or [CodeCookieKeysUnavailable], or [CodeCanceled] if r was
+// given up. Even then the cookies are deleted, but a copy of them still works. This
+// process tries again to end the session, once a second, for 5 minutes at most and as
+// long as it runs; the log says how that ended.
 func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 	return c.sessions.end(w, r)
 }

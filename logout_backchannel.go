@@ -21,6 +21,10 @@ import (
 // cookies; without a Store, in this process. A session that begins later is not
 // affected.
 //
+// At once and in each [Sessions.Lifetime], a provider can have 250,000 records of logouts
+// kept by this process, one or two for each token; beyond that, its tokens are refused.
+// [Client.RevokeSubject] and [Client.RevokeSession] are not limited.
+//
 // It returns an [*Error]: [CodeInvalidRequest] for any other request,
 // [CodeTokenRefused] with a [*TokenError], [CodeStoreUnavailable], or
 // [CodeProviderUnavailable] when the keys cannot be fetched.
@@ -78,28 +82,42 @@ func oneLogoutToken(form url.Values) (string, error) {
 	return "", failf("backchannel", CodeInvalidRequest, "there must be one logout_token")
 }
 
-// endSessions sets the mark that the token asks for, unless it was seen before.
+// marks returns the keys of the marks that t asks for, and whose sessions they end; zero:
+// anybody's.
+func (t *logoutToken) marks() (keys []markKey, subject markKey) {
+	if t.subject != "" {
+		subject = subjectMark(t.issuer, t.subject)
+	}
+	switch {
+	case t.sid == "":
+		keys = []markKey{subject}
+	case t.subject == "":
+		keys = []markKey{sessionMark(t.issuer, t.sid)}
+	default:
+		keys = []markKey{sessionMark(t.issuer, t.sid), namelessMark(t.issuer, t.subject)}
+	}
+	return keys, subject
+}
+
+// endSessions sets the marks that the token asks for, unless it was seen before, or
+// there are too many.
 func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
+	keys, subject := t.marks()
+	if err := c.sessions.allowMarks(ctx, len(keys)); err != nil {
+		return err
+	}
 	// The longest time for which a token can be valid, and a moment more.
 	remember := maxLogoutTokenAge + 2*c.flow.rules.skew + time.Second
 	first, err := c.sessions.marks.first(ctx, t.issuer, t.jti, remember)
+	if err != nil || !first {
+		c.sessions.limit.giveBack(len(keys))
+	}
 	if err != nil {
 		return err
 	}
 	if !first {
 		c.events.tokenReplayed(ctx, BackchannelEvent{Subject: t.subject, SID: t.sid, JTI: clean(t.jti, 100)})
 		return fail("backchannel", CodeTokenRefused, refuseToken(logoutTokenName, "jti", "one not seen before", t.jti))
-	}
-	var subject markKey // whose sessions end; zero: anybody's
-	if t.subject != "" {
-		subject = subjectMark(t.issuer, t.subject)
-	}
-	keys := []markKey{subject}
-	if t.sid != "" {
-		keys = []markKey{sessionMark(t.issuer, t.sid)}
-	}
-	if t.sid != "" && t.subject != "" {
-		keys = append(keys, namelessMark(t.issuer, t.subject))
 	}
 	for _, key := range keys {
 		if err := c.sessions.revoke(ctx, key, subject); err != nil {

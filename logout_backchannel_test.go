@@ -121,6 +121,86 @@ func (a *logoutApp) claims() map[string]any {
 	}
 }
 
+// A provider that floods the app with valid Logout Tokens, each about another session.
+func TestBackchannel_AFloodOfLogoutsIsCapped(t *testing.T) {
+	t.Parallel()
+	for what, stored := range map[string]bool{"in memory": false, "in a store": true} {
+		a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) {
+			c.Sessions.Lifetime, c.Sessions.IdleTimeout = 10*time.Hour, 10*time.Hour
+			if stored {
+				c.Store, c.Sessions.InCookies = oidcrp.NewMemoryStoreAt(c.Now), true
+			}
+		}})
+		oidcrp.SetMarkLimit(a.client, 10)
+		flood := func(n int) (accepted int) {
+			for range n {
+				switch a.ends(t, a.provider.LogoutToken(oidctest.ClientID, "alice", rand.Text())) {
+				case 200:
+					accepted++
+				case 400:
+				default:
+					t.Fatal("neither 200 nor 400")
+				}
+			}
+			return accepted
+		}
+		wantLines := func(n int) {
+			t.Helper()
+			const line = `"level":"ERROR","msg":"the provider ends more sessions than are accepted`
+			if got := strings.Count(a.log.String(), line); got != n || !strings.Contains(a.log.String(), `"cap":10,`) {
+				t.Errorf("%s: %d lines in the log, want %d:\n%s", what, got, n, a.log)
+			}
+		}
+		if n := flood(30); n != 5 { // each about a sid and about the person's sessions without sid
+			t.Errorf("%s: %d tokens are accepted, want 5", what, n)
+		}
+		wantLines(1)
+		if n := oidcrp.EntriesLeft(a.client); n != 5+5+1 {
+			t.Errorf("%s: %d entries, want the jti and the sid of 5 and the person", what, n)
+		}
+		last := a.received[len(a.received)-1]
+		var refused *oidcrp.TokenError
+		if !errors.Is(last.Err, oidcrp.CodeTokenRefused) || !errors.As(last.Err, &refused) || refused.Check != "rate" || last.Subject != "alice" {
+			t.Errorf("%s: the event is %+v", what, last)
+		}
+		if strings.Contains(a.log.String(), "back-channel logout refused") {
+			t.Errorf("%s: every refused token is in the log", what)
+		}
+		a.clock.Advance(time.Minute)
+		if n := flood(3); n != 0 {
+			t.Errorf("%s: %d tokens are accepted a minute later", what, n)
+		}
+		wantLines(2)
+
+		// The app's own logouts do not count.
+		browser := a.signIn(t)
+		a.clock.Advance(time.Second)
+		if err := a.client.RevokeSubject(t.Context(), a.provider.Issuer(), "alice"); err != nil || a.signedIn(t, browser) {
+			t.Errorf("%s: RevokeSubject: %v, signed in afterwards: %t", what, err, a.signedIn(t, browser))
+		}
+		a.clock.Advance(2 * time.Hour) // a fifth of the lifetime, in which two marks leave
+		if n := flood(3); n != 1 {
+			t.Errorf("%s: %d tokens are accepted later, want 1", what, n)
+		}
+	}
+}
+
+// Whoever has a copy of a Logout Token cannot use up what the provider may end.
+func TestBackchannel_ReplaysAreNotCounted(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	oidcrp.SetMarkLimit(a.client, 4)
+	token := a.provider.LogoutToken(oidctest.ClientID, "alice", "sid")
+	for i := range 10 {
+		if status := a.ends(t, token); (status == 200) != (i == 0) {
+			t.Errorf("number %d is answered with %d", i+1, status)
+		}
+	}
+	if status := a.ends(t, a.provider.LogoutToken(oidctest.ClientID, "alice", "other")); status != 200 {
+		t.Errorf("the next token is answered with %d", status)
+	}
+}
+
 func TestBackchannel_FaultsOfLogoutTokens(t *testing.T) {
 	t.Parallel()
 	tested := 0

@@ -11,7 +11,8 @@ import (
 // and sid are those of the session (Front-Channel Logout 3). This works only if
 // the browser sends this app's cookies from a frame in the provider's page. The
 // response is always the same, and any site may frame it. A request without iss and
-// sid changes nothing, or any site could log people out.
+// sid changes nothing, or any site could log people out. While sessions cannot be read,
+// it is done later, without deleting the browser's cookies.
 func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return
@@ -28,16 +29,30 @@ func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request
 }
 
 func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss, sid string) {
+	if sid == "" || iss != c.issuer {
+		return
+	}
 	s, err := c.Session(r)
-	if err != nil || sid == "" || iss != c.issuer || s.SID() != sid {
+	if outage(err) {
+		// The provider does not ask again, and whether the sid is that of the session
+		// will be seen when it can be read.
+		c.log.WarnContext(r.Context(), "could not read a session that the provider ends", "error", err)
+		c.sessions.endLater(r, sid)
+	}
+	if err != nil || s.SID() != sid {
 		return
 	}
 	if err := c.EndSession(w, r); err != nil {
 		c.log.WarnContext(r.Context(), "could not delete a stored session", "error", err)
 	}
-	// The other sessions of the provider's session end too.
-	if err := c.sessions.revoke(r.Context(), sessionMark(iss, sid), subjectMark(iss, s.Subject())); err != nil {
+	// The other sessions of the provider's session end too, unless it ends too many,
+	// which is logged.
+	key, subject := sessionMark(iss, sid), subjectMark(iss, s.Subject())
+	if c.sessions.allowMarks(r.Context(), 1) != nil {
+		c.log.DebugContext(r.Context(), "the other sessions of a sid were not ended", "sid", sid)
+	} else if err := c.sessions.revoke(r.Context(), key, subject); err != nil {
 		c.log.WarnContext(r.Context(), "could not mark a session as over", "error", err)
+		c.sessions.revokeLater(key, subject)
 	}
 	c.events.loggedOut(r.Context(), SessionEvent{
 		SessionID: s.ID(), Subject: s.Subject(), AtProvider: true})

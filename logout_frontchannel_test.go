@@ -66,6 +66,24 @@ func TestFrontchannel_EndsTheSessionOfIssAndSID(t *testing.T) {
 	}
 }
 
+// It ends the session of the browser even if the provider has ended too many.
+func TestFrontchannel_BeyondTheCapEndsOneSession(t *testing.T) {
+	t.Parallel()
+	a := newLogoutApp(t, setup{})
+	oidcrp.SetMarkLimit(a.client, 1)
+	for i := range 3 {
+		browser := a.signIn(t)
+		stolen := "Cookie: " + oidcrp.RequestWith(a.cookiesOf(t, browser)...).Header.Get("Cookie")
+		a.frame(t, browser, "?"+url.Values{"iss": {a.provider.Issuer()}, "sid": {a.sid(t, browser)}}.Encode())
+		if res, body := a.asks(t, http.DefaultClient, "GET", "/me", stolen); res.StatusCode != 401 {
+			t.Errorf("session %d: %s\n%s", i, res.Status, body)
+		}
+	}
+	if n := strings.Count(a.log.String(), "the provider ends more sessions than are accepted"); n != 1 {
+		t.Errorf("%d lines in the log", n)
+	}
+}
+
 // Who signs in again in the same session of the provider has two of this app, which
 // end together, copies included.
 func TestFrontchannel_EndsEverySessionOfTheSID(t *testing.T) {

@@ -49,8 +49,9 @@ type Pages struct {
 
 // A Page is the content of a page of this package.
 type Page struct {
-	// Name is "error", "sign_out" (which asks whether to sign out) or
-	// "signed_out".
+	// Name is "error", "sign_out" (which asks whether to sign out), "signed_out" or
+	// "sign_out_incomplete" (the session could not be ended yet; Action, if any, leads
+	// on).
 	Name string
 	// Status is the HTTP status to answer with.
 	Status int
@@ -223,6 +224,19 @@ func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, retur
 func (c *Client) signedOutPage(w http.ResponseWriter, r *http.Request) {
 	p := c.pages.page(r, "signed_out", "signed_out")
 	p.Action = c.LoginURL("")
+	c.pages.show(w, r, p)
+}
+
+// incompleteLogoutPage is the end of a logout whose session could not be ended, so far.
+// It leads on to returnTo, a local path, if that is not empty.
+func (c *Client) incompleteLogoutPage(w http.ResponseWriter, r *http.Request, returnTo string) {
+	p := c.pages.page(r, "sign_out_incomplete", "sign_out_incomplete")
+	p.Contact, p.ContactLabel = c.pages.Contact, c.pages.text(p.Language, "contact")
+	if returnTo == "" {
+		p.ActionLabel = "" // there is the link to the home page
+	} else {
+		p.Action = c.returnTo(returnTo)
+	}
 	c.pages.show(w, r, p)
 }
 

@@ -53,6 +53,11 @@ func TestErrorPage_IsWellFormed(t *testing.T) {
 		w = httptest.NewRecorder()
 		c.signedOutPage(w, r)
 		wantPage(t, "signed out in "+lang, w, 200, lang)
+		for _, returnTo := range []string{"/a?b=c&d", ""} {
+			w = httptest.NewRecorder()
+			c.incompleteLogoutPage(w, r, returnTo)
+			wantPage(t, "not signed out in "+lang, w, 200, lang)
+		}
 	}
 }
 

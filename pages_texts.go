@@ -74,6 +74,11 @@ var builtinTexts = map[string]map[string]string{
 		"sign_out.button": "Sign out",
 		"sign_out.stay":   "Stay signed in",
 
+		"sign_out_incomplete.title":  "Signing out is not complete",
+		"sign_out_incomplete.what":   "This browser is signed out, but your session could not be ended on the server. If somebody has a copy of it, it may still work. The service keeps trying to end it for a few minutes.",
+		"sign_out_incomplete.next":   "Close the browser. If other people use this device, come back in a few minutes, sign in and sign out again.",
+		"sign_out_incomplete.button": "Continue",
+
 		"signed_out.title":  "You are signed out",
 		"signed_out.what":   "You may close this window.",
 		"signed_out.next":   "",
@@ -139,6 +144,11 @@ var builtinTexts = map[string]map[string]string{
 		"sign_out.next":   "",
 		"sign_out.button": "Se déconnecter",
 		"sign_out.stay":   "Conserver ma session",
+
+		"sign_out_incomplete.title":  "Votre déconnexion n’est pas terminée",
+		"sign_out_incomplete.what":   "Ce navigateur est déconnecté, mais votre session n’a pas pu être fermée sur le serveur. Si quelqu’un en possède une copie, elle peut encore fonctionner. Le service essaie encore de la fermer pendant quelques minutes.",
+		"sign_out_incomplete.next":   "Fermez le navigateur. Si d’autres personnes utilisent cet appareil, revenez dans quelques minutes, connectez-vous et déconnectez-vous à nouveau.",
+		"sign_out_incomplete.button": "Continuer",
 
 		"signed_out.title":  "Votre déconnexion est effectuée",
 		"signed_out.what":   "Vous pouvez fermer cette fenêtre.",

@@ -31,7 +31,7 @@ func TestLease_EndsWithItsReplica(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, store, held := leaseTest(t, false)
-		key := tokenKey(held.session).String()
+		key := f.shared.space + tokenKey(held.session).String()
 		if ok, err := store.Add(t.Context(), key, []byte("dead"), refreshLease); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
@@ -90,7 +90,7 @@ func TestLease_IsRenewedWhileItIsHeld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, store, held := leaseTest(t, false)
-		key := tokenKey(held.session).String()
+		key := f.shared.space + tokenKey(held.session).String()
 		release, _, err := f.lease(t.Context(), held)
 		if err != nil {
 			t.Fatal(err)
@@ -112,7 +112,7 @@ func TestLease_OfAPlainStoreIsAsLongAsARefresh(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, store, held := leaseTest(t, true)
-		key := tokenKey(held.session).String()
+		key := f.shared.space + tokenKey(held.session).String()
 		if _, _, err := f.lease(t.Context(), held); err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +162,7 @@ func TestHoldLease_LeavesTheLeaseOfAnotherAlone(t *testing.T) {
 			t.Fatal(ok, err)
 		}
 		release := f.holdLease(ctx, "k", []byte("A"), refreshLease, time.Now())
-		if err := store.Delete(ctx, "k"); err != nil { // it restarts empty
+		if err := store.Delete(ctx, f.shared.space+"k"); err != nil { // it restarts empty
 			t.Fatal(err)
 		}
 		if ok, err := f.shared.add(ctx, "k", []byte("B"), refreshLease); !ok || err != nil {
@@ -170,11 +170,11 @@ func TestHoldLease_LeavesTheLeaseOfAnotherAlone(t *testing.T) {
 		}
 		time.Sleep(refreshLease - 1)
 		release()
-		if value, err := store.Get(ctx, "k"); string(value) != "B" || err != nil {
+		if value, err := store.Get(ctx, f.shared.space+"k"); string(value) != "B" || err != nil {
 			t.Errorf("the lease is %q, %v", value, err)
 		}
 		time.Sleep(time.Nanosecond)
-		if _, err := store.Get(ctx, "k"); !errors.Is(err, ErrNotFound) {
+		if _, err := store.Get(ctx, f.shared.space+"k"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("the lease of another was renewed: %v", err)
 		}
 	})

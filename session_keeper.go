@@ -51,6 +51,8 @@ const (
 type sessions struct {
 	keeper     keeper
 	marks      *marks
+	endings    *endings
+	limit      *markLimit
 	cookies    *cookies
 	settings   Sessions // with its defaults filled in
 	issuer     markKey
@@ -66,9 +68,11 @@ func newSessions(
 ) *sessions {
 	m := &sessions{
 		cookies: c, settings: settings, issuer: issuerKey(ev.issuer), keepTokens: keepTokens, events: ev, now: now}
+	m.endings = &endings{log: ev.log}
+	m.limit = &markLimit{max: maxProviderMarks, span: settings.Lifetime, now: now}
 	store := shared
 	if shared == nil { // for the marks alone
-		store = newStorage(newMemoryStore(0, now), settings.StoreTimeout, now)
+		store = newStorage(newMemoryStore(0, now), settings.StoreTimeout, now).inSpaceOf(ev.issuer)
 	}
 	m.marks = &marks{
 		store: store, now: now, skew: skew, local: shared == nil, inCookie: shared == nil || settings.InCookies,
@@ -324,10 +328,15 @@ func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) err
 }
 
 // end signs the person out of this app: it ends the session that r carries, and
-// copies of it, and deletes its cookies on w.
+// copies of it, and deletes its cookies on w. If it fails, it is tried again for a
+// while: the browser can no longer ask for it.
 func (m *sessions) end(w http.ResponseWriter, r *http.Request) error {
 	m.cookies.dropSession(w, r)
-	return m.keeper.end(r, nil)
+	err := m.keeper.end(r, nil)
+	if err != nil {
+		m.endLater(r, "")
+	}
+	return err
 }
 
 // revoke ends the sessions that key names, on all replicas; if subject is not zero,

@@ -20,7 +20,7 @@ func TestMarks_AnOutageIsNoAnswer(t *testing.T) {
 	a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) { c.Store = store }})
 	browser := a.signIn(t)
 	store.Before(func(_ context.Context, _, key string) error {
-		if len(key) == 22 { // a mark's
+		if len(key) == 34 { // a mark's
 			return errors.New("the store is down")
 		}
 		return nil

@@ -41,6 +41,9 @@ func StoredSessions(store SharedStore) int { return storedSessions(store.(*memor
 // storeKeeper returns the keeper of a client whose sessions are in a Store.
 func (c *offlineClient) storeKeeper() *storeKeeper { return c.sessions.keeper.(*storeKeeper) }
 
+// stored returns the key that the Store has for handle.
+func (k *storeKeeper) stored(handle string) string { return k.store.space + k.key(handle) }
+
 func TestParseHandle_ReadsWhatTheKeeperWrites(t *testing.T) {
 	t.Parallel()
 	handle := base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))
@@ -111,7 +114,7 @@ func TestStoreKeeper_AValueIsGoodForItsHandleOnly(t *testing.T) {
 	k := c.storeKeeper()
 	mine := c.start(t)
 	theirs := c.startSession(t, madeSession(c.Client, `{"sub":"bruno"}`, ""))
-	key, other := k.key(handleOf(t, mine[0])), k.key(handleOf(t, theirs[0]))
+	key, other := k.stored(handleOf(t, mine[0])), k.stored(handleOf(t, theirs[0]))
 
 	value := store.all()[other]
 	_ = store.Set(t.Context(), key, value, time.Hour)
@@ -133,7 +136,7 @@ func TestStoreKeeper_AValueIsGoodForItsHandleOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = store.Set(t.Context(), k.key(handle), ring.Seal([]byte{99}, c.cookies.associated(k.key(handle))), time.Hour)
+	_ = store.Set(t.Context(), k.stored(handle), ring.Seal([]byte{99}, c.cookies.associated(k.key(handle))), time.Hour)
 	c.wantRefusal(t, requestWith(third...), reasonMalformed)
 }
 
@@ -224,7 +227,7 @@ func TestStoreKeeper_AnEntryExpiresWithItsSession(t *testing.T) {
 	})
 	left := func() time.Duration {
 		for i := range store.shards {
-			for _, entry := range store.shards[i].byExpiry {
+			for _, entry := range store.shards[i].entries {
 				return entry.expires - store.clock()
 			}
 		}
@@ -314,6 +317,51 @@ func TestStoreKeeper_EveryCallIsBoundedInTime(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Anonymous requests that are given up at once, each with another handle, must not
+// keep people out once the Store is back.
+func TestStoreKeeper_CanceledRequestsDoNotKeepAStoreClosed(t *testing.T) {
+	t.Parallel()
+	for what, shared := range map[string]bool{"a SharedStore": true, "a plain Store": false} {
+		store := NewHookStore(nil)
+		c := newOfflineClient(t, func(cfg *Config) {
+			cfg.Store, cfg.Sessions.StoreTimeout = store, time.Millisecond
+			if !shared {
+				cfg.Store = PlainStore(store)
+			}
+		})
+		handler := c.Middleware(c.RequireLogin(http.HandlerFunc(saySubject)))
+		cookies := c.start(t)
+		asks := func() int {
+			w, _ := serves(handler, cookies)
+			return w.Code
+		}
+		store.Hang()
+		for range hangsBeforeOpen {
+			if got := asks(); got != http.StatusServiceUnavailable {
+				t.Fatalf("%s: with a store that hangs: %d", what, got)
+			}
+		}
+		store.Before(func(ctx context.Context, _, _ string) error { return ctx.Err() }) // it works again
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		flood := func() {
+			for range 100 {
+				r := requestWith(&http.Cookie{Name: c.cookies.session, Value: randomText() + ".1"})
+				handler.ServeHTTP(httptest.NewRecorder(), r.WithContext(gone))
+			}
+		}
+		flood()
+		if got := asks(); got != http.StatusServiceUnavailable {
+			t.Errorf("%s: before the next probe: %d", what, got)
+		}
+		c.clock.Advance(breakerPause)
+		flood() // the first of them is the probe
+		if got := asks(); got != http.StatusOK {
+			t.Errorf("%s: after the next probe: %d", what, got)
+		}
+	}
 }
 
 // A Store that hangs holds up a few requests, not all; and nobody waits longer

@@ -6,6 +6,8 @@ package oidcrp
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"sync"
@@ -19,9 +21,10 @@ var ErrNotFound = errors.New("oidcrp: not found")
 // browser holds, and the value is sealed with that secret: reading a Store reveals
 // nothing about the people in it and does not let the reader sign in as any of them.
 //
-// Keys are at most 43 characters of A-Z, a-z, 0-9, "-" and "_", and are
-// case-sensitive. A value is about 1 KiB of binary data, and at most 256 KiB and 64
-// bytes.
+// Keys are at most 43 characters of A-Z, a-z, 0-9, "-", "_" and ".", and are
+// case-sensitive. The first 12 characters are a hash of the issuer, 11 characters, and
+// ".": all entries of the Clients of one issuer begin with them, and no others. A value
+// is about 1 KiB of binary data, and at most 256 KiB and 64 bytes.
 //
 // An implementation must be safe for concurrent use, and what one replica has
 // written must be visible to every other at once: a person whose session is not
@@ -77,6 +80,7 @@ type SharedStore interface {
 type storage struct {
 	store   Store
 	shared  SharedStore // store, if it is one; else nil
+	space   string      // how all keys begin; see inSpaceOf
 	timeout time.Duration
 	breaker breaker
 }
@@ -86,16 +90,49 @@ func newStorage(store Store, timeout time.Duration, now func() time.Time) *stora
 	return &storage{store: store, shared: shared, timeout: timeout, breaker: breaker{now: now}}
 }
 
+// inSpaceOf makes all keys of s begin with a hash of issuer, so that a Store can tell
+// the entries of several issuers apart. It must be called before s is used.
+func (s *storage) inSpaceOf(issuer string) *storage {
+	sum := sha256.Sum256([]byte("oidcrp issuer\x00" + issuer))
+	s.space = base64.RawURLEncoding.EncodeToString(sum[:8]) + "."
+	return s
+}
+
+// keys returns keys as the Store has them. They are parts of one string: a request of
+// a signed-in person asks for four.
+func (s *storage) keys(keys []string) []string {
+	size := len(keys) * len(s.space)
+	for _, key := range keys {
+		size += len(key)
+	}
+	text := make([]byte, 0, size)
+	for _, key := range keys {
+		text = append(append(text, s.space...), key...)
+	}
+	all, stored := string(text), make([]string, len(keys))
+	for i, key := range keys {
+		end := len(s.space) + len(key)
+		stored[i], all = all[:end], all[end:]
+	}
+	return stored
+}
+
 func (s *storage) do(ctx context.Context, call func(context.Context) error) error {
-	probe, ok := s.breaker.admit()
+	turn, ok := s.breaker.admit()
 	if !ok {
 		return fail("session", CodeStoreUnavailable, errStoreHangs)
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	watched := ctx
+	if turn.probe {
+		// The next one is a breakerPause away, so it must not end with the request
+		// that happened to make it: somebody could cancel every one.
+		watched = context.WithoutCancel(ctx)
+	}
+	bounded, cancel := context.WithTimeout(watched, s.timeout)
 	defer cancel()
 	err := call(bounded)
-	if ctx.Err() == nil { // a caller that has gone away says nothing about the Store
-		s.breaker.settle(probe, err != nil && bounded.Err() != nil)
+	if watched.Err() == nil { // a caller that has gone away says nothing about the Store
+		s.breaker.settle(turn, err != nil && bounded.Err() != nil)
 	}
 	switch {
 	case err == nil || errors.Is(err, ErrNotFound):
@@ -107,6 +144,7 @@ func (s *storage) do(ctx context.Context, call func(context.Context) error) erro
 }
 
 func (s *storage) get(ctx context.Context, key string) (value []byte, err error) {
+	key = s.space + key
 	err = s.do(ctx, func(ctx context.Context) (err error) {
 		value, err = s.store.Get(ctx, key)
 		return err
@@ -117,6 +155,7 @@ func (s *storage) get(ctx context.Context, key string) (value []byte, err error)
 // getMany returns the values of keys, nil for each that does not exist. With a plain
 // Store it makes one call for each key, within the time limit of one.
 func (s *storage) getMany(ctx context.Context, keys []string) (values [][]byte, err error) {
+	keys = s.keys(keys)
 	err = s.do(ctx, func(ctx context.Context) (err error) {
 		if s.shared != nil {
 			values, err = s.shared.GetMany(ctx, keys)
@@ -149,6 +188,7 @@ func checkMany(keys []string, values [][]byte, err error) error {
 func (s *storage) readsMany() bool { return s.shared != nil }
 
 func (s *storage) set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	key = s.space + key
 	return s.do(ctx, func(ctx context.Context) error { return s.store.Set(ctx, key, value, ttl) })
 }
 
@@ -160,12 +200,14 @@ func (s *storage) touch(ctx context.Context, key string, ttl time.Duration) (boo
 	if s.shared == nil {
 		return false, nil
 	}
+	key = s.space + key
 	return true, s.do(ctx, func(ctx context.Context) error { return s.shared.Touch(ctx, key, ttl) })
 }
 
 // add is Add of a SharedStore. With a plain Store, two calls at the same moment may
 // both return true.
 func (s *storage) add(ctx context.Context, key string, value []byte, ttl time.Duration) (added bool, err error) {
+	key = s.space + key
 	err = s.do(ctx, func(ctx context.Context) (err error) {
 		if s.shared != nil {
 			added, err = s.shared.Add(ctx, key, value, ttl)
@@ -182,6 +224,7 @@ func (s *storage) add(ctx context.Context, key string, value []byte, ttl time.Du
 }
 
 func (s *storage) delete(ctx context.Context, key string) error {
+	key = s.space + key
 	return s.do(ctx, func(ctx context.Context) error { return s.store.Delete(ctx, key) })
 }
 
@@ -197,41 +240,55 @@ var errStoreHangs = errors.New("the store does not answer in time; it will be tr
 
 // A breaker keeps requests from waiting, one after the other, for a Store that
 // hangs: it opens after some timeouts in a row and then lets one call through per
-// breakerPause, until one returns in time. An error that comes at once costs nothing
-// and does not count.
+// breakerPause, a probe, until one returns in time. An error that comes at once costs
+// nothing and does not count; a panic does not count either.
 type breaker struct {
 	now func() time.Time
 
 	mu      sync.Mutex
 	hangs   int       // in a row; guarded by mu
 	retryAt time.Time // when the next call may try; guarded by mu
+	changes int       // how often it opened or closed; guarded by mu
 }
 
-// admit reports whether a call may go ahead, and whether it is the probe that finds
-// out if the Store is back. Pass probe to settle.
-func (b *breaker) admit() (probe, ok bool) {
+// A breakerTurn is the leave to make one call. Pass it to settle.
+type breakerTurn struct {
+	probe   bool // finds out whether the Store is back
+	changes int  // of the breaker, before the call
+}
+
+// admit reports whether a call may go ahead.
+func (b *breaker) admit() (breakerTurn, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.hangs < hangsBeforeOpen {
-		return false, true
+		return breakerTurn{changes: b.changes}, true
 	}
-	if now := b.now(); !now.Before(b.retryAt) {
-		b.retryAt = now.Add(breakerPause)
-		return true, true
+	now := b.now()
+	if wait := b.retryAt.Sub(now); wait > 0 && wait <= breakerPause { // longer: the clock was set back
+		return breakerTurn{}, false
 	}
-	return false, false
+	b.retryAt = now.Add(breakerPause)
+	return breakerTurn{probe: true, changes: b.changes}, true
 }
 
-// settle records how a call ended. Only a probe can close the breaker: a call that
-// began before it opened may still return in time.
-func (b *breaker) settle(probe, hung bool) {
+// settle records how a call ended, unless the breaker has opened or closed since it
+// began: a late answer says nothing about the Store of now.
+func (b *breaker) settle(turn breakerTurn, hung bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case !hung && (probe || b.hangs < hangsBeforeOpen):
+	case turn.changes != b.changes:
+	case !hung:
+		if turn.probe {
+			b.changes++
+		}
 		b.hangs = 0
-	case hung:
+	case turn.probe:
+		b.retryAt = b.now().Add(breakerPause)
+	default:
 		if b.hangs++; b.hangs >= hangsBeforeOpen {
+			b.changes++
 			b.retryAt = b.now().Add(breakerPause)
 		}
 	}

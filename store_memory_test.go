@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,23 +40,40 @@ func (m *memoryStore) sweep() {
 // check fails if the store contradicts itself.
 func (m *memoryStore) check(t *testing.T) {
 	t.Helper()
-	total := 0
+	total, spaces := 0, map[*memorySpace]int{}
 	for i := range m.shards {
 		shard := &m.shards[i]
 		shard.mu.Lock()
-		total += len(shard.byExpiry)
-		if len(shard.byExpiry) != len(shard.entries) {
-			t.Errorf("shard %d has %d entries, %d of them in order", i, len(shard.entries), len(shard.byExpiry))
-		}
-		for j, entry := range shard.byExpiry {
-			if entry.index != j || shard.entries[entry.key] != entry || shard.byExpiry.Less(j, max(0, (j-1)/2)) {
-				t.Errorf("shard %d: entry %d is out of place", i, j)
+		total += len(shard.entries)
+		inParts := 0
+		for name, part := range shard.parts {
+			inParts += len(part.byExpiry)
+			spaces[part.space] += len(part.byExpiry)
+			if len(part.byExpiry) == 0 || part.space.name != name {
+				t.Errorf("shard %d has %d entries of %q as %q", i, len(part.byExpiry), part.space.name, name)
 			}
+			for j, entry := range part.byExpiry {
+				if entry.index != j || entry.part != part || shard.entries[entry.key] != entry || spaceOf(entry.key) != name ||
+					part.byExpiry.Less(j, max(0, (j-1)/2)) {
+					t.Errorf("shard %d: entry %d of %q is out of place", i, j, name)
+				}
+			}
+		}
+		if inParts != len(shard.entries) {
+			t.Errorf("shard %d has %d entries, %d of them in order", i, len(shard.entries), inParts)
 		}
 		shard.mu.Unlock()
 	}
 	if n := int(m.count.Load()); n != total {
 		t.Errorf("%d entries are counted as %d", total, n)
+	}
+	if len(spaces) != len(m.spaces.byName) {
+		t.Errorf("there are %d spaces, %d of them with entries", len(m.spaces.byName), len(spaces))
+	}
+	for space, n := range spaces {
+		if m.spaces.byName[space.name] != space || int(space.entries.Load()) != n {
+			t.Errorf("%q has %d entries, counted as %d", space.name, n, space.entries.Load())
+		}
 	}
 }
 
@@ -247,6 +265,92 @@ func TestMemoryStore_FullDropsWhatExpiresFirst(t *testing.T) {
 	m.check(t)
 }
 
+// countOf returns how many entries have keys that begin with space.
+func (m *memoryStore) countOf(space string) (n int) {
+	for key := range m.all() {
+		if strings.HasPrefix(key, space) {
+			n++
+		}
+	}
+	return n
+}
+
+// One issuer's flood takes only what is free, and then its own.
+func TestMemoryStore_AFloodOfOneIssuerLeavesTheOthers(t *testing.T) {
+	t.Parallel()
+	for _, bound := range []int{20, 200, 5000} {
+		m := newMemoryStore(bound, time.Now)
+		for i := range bound / 4 {
+			_ = m.Set(t.Context(), fmt.Sprint("quiet.", i), nil, time.Minute)
+			_ = m.Set(t.Context(), fmt.Sprint("plain", i), nil, time.Minute)
+		}
+		for i := range 10 * bound {
+			key := fmt.Sprint("flood.", i)
+			_ = m.Set(t.Context(), key, nil, 12*time.Hour) // a mark lasts longer than a session
+			if _, err := m.Get(t.Context(), key); err != nil {
+				t.Fatalf("bound %d: the newest entry: %v", bound, err)
+			}
+		}
+		if quiet, plain, flood := m.countOf("quiet."), m.countOf("plain"), m.countOf("flood."); quiet != bound/4 ||
+			plain != bound/4 || flood != bound-2*(bound/4) {
+			t.Errorf("bound %d: %d of one issuer, %d without an issuer and %d of the flood", bound, quiet, plain, flood)
+		}
+		m.check(t)
+	}
+}
+
+// A newcomer finds room in a store that another issuer has filled, up to an equal share.
+func TestMemoryStore_ShareIsEqualWhenAllOfThemFlood(t *testing.T) {
+	t.Parallel()
+	m := newMemoryStore(300, time.Now)
+	for _, issuer := range []string{"a", "b", "c"} {
+		for i := range 1000 {
+			_ = m.Set(t.Context(), fmt.Sprint(issuer, ".", i), nil, time.Hour)
+		}
+	}
+	for _, issuer := range []string{"a.", "b.", "c."} {
+		if n := m.countOf(issuer); n < 99 || n > 101 {
+			t.Errorf("%s has %d of 300 entries", issuer, n)
+		}
+	}
+	m.check(t)
+}
+
+// An issuer that has as many entries as another takes none of them.
+func TestMemoryStore_AnEqualShareIsNotTouched(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		m := newMemoryStore(200, time.Now)
+		for i := range 300 {
+			if i < 100 {
+				_ = m.Set(t.Context(), fmt.Sprint("quiet.", i), nil, time.Minute)
+			}
+			_ = m.Set(t.Context(), fmt.Sprint("flood.", i), nil, time.Hour)
+		}
+		if n := m.countOf("quiet."); n != 100 {
+			t.Fatalf("%d of 100 entries are left", n)
+		}
+	}
+}
+
+// Entries of an issuer that nobody uses any more do not stay for ever.
+func TestMemoryStore_DropsExpiredEntriesOfIssuersThatAreGone(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	m := newMemoryStore(0, clock.Now)
+	for i := range 1000 {
+		_ = m.Set(t.Context(), fmt.Sprint("gone.", i), nil, time.Minute)
+	}
+	clock.Advance(time.Minute)
+	for i := range 64 * 100 {
+		_ = m.Set(t.Context(), fmt.Sprint("here.", i), nil, time.Hour)
+	}
+	if n := m.countOf("gone."); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+	m.check(t)
+}
+
 func TestMemoryStore_ExtremeTTLs(t *testing.T) {
 	t.Parallel()
 	m := NewMemoryStore(0)
@@ -279,7 +383,7 @@ func TestMemoryStore_StaysInOrderUnderConcurrentUse(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for j := range 2000 {
-				key := strconv.Itoa((i*31 + j) % 200)
+				key := strconv.Itoa(i%3) + "." + strconv.Itoa((i*31+j)%200)
 				switch j % 5 {
 				case 0:
 					_ = m.Delete(ctx, key)

@@ -197,6 +197,47 @@ func TestStorage_PlainStoresDoTheSame(t *testing.T) {
 	}
 }
 
+func TestStorage_EveryKeyBeginsWithItsIssuer(t *testing.T) {
+	t.Parallel()
+	everyCall(t, func(t *testing.T, s *storage, store *HookStore, call func(context.Context, *storage) error) {
+		var keys []string
+		store.Before(func(_ context.Context, _, key string) error {
+			keys = append(keys, key)
+			return nil
+		})
+		s.inSpaceOf("https://op.example")
+		_ = call(t.Context(), s)
+		for _, key := range keys {
+			if key != "IHKQHGdxC6Q.key" {
+				t.Errorf("the store is asked for %q", key)
+			}
+		}
+		if len(keys) == 0 {
+			t.Error("the store is not asked")
+		}
+	})
+}
+
+func TestStorage_IssuersDoNotMeet(t *testing.T) {
+	t.Parallel()
+	shared := NewMemoryStore(0)
+	mine := newStorage(shared, testStoreTimeout, time.Now).inSpaceOf("https://op.example")
+	again := newStorage(shared, testStoreTimeout, time.Now).inSpaceOf("https://op.example")
+	other := newStorage(shared, testStoreTimeout, time.Now).inSpaceOf("https://op.example/")
+	for _, key := range []string{"a", "b"} {
+		if err := mine.set(t.Context(), key, []byte(key), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := [][]byte{[]byte("b"), nil, []byte("a")}
+	if values, err := again.getMany(t.Context(), []string{"b", "c", "a"}); err != nil || !slices.EqualFunc(values, want, bytes.Equal) {
+		t.Errorf("another Client of the issuer reads %q, %v", values, err)
+	}
+	if _, err := other.get(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("another issuer: %v", err)
+	}
+}
+
 func TestStorage_AddThatFailsHasNotAdded(t *testing.T) {
 	t.Parallel()
 	for op, plain := range map[string]bool{OpAdd: false, OpGet: true, OpSet: true} {
@@ -352,6 +393,114 @@ func TestBreaker_CallersThatGoAwayDoNotCount(t *testing.T) {
 	})
 }
 
+// Whoever sends the request that becomes the probe must not decide what it finds
+// out, or anonymous requests that are given up at once keep the Store closed.
+func TestBreaker_AProbeOutlivesTheRequestThatMadeIt(t *testing.T) {
+	t.Parallel()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	everyCall(t, func(t *testing.T, s *storage, store *HookStore, call func(context.Context, *storage) error) {
+		s.breaker.hangs, s.breaker.retryAt = hangsBeforeOpen, s.breaker.now()
+		store.Before(func(ctx context.Context, _, _ string) error { return ctx.Err() })
+		_ = call(gone, s)
+		if err := call(t.Context(), s); err != nil && !errors.Is(err, ErrNotFound) {
+			t.Errorf("after a probe whose caller was gone: %v", err)
+		}
+	})
+}
+
+func TestBreaker_ACallerWhoLeavesDuringAProbeIsToldSo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, store, clock := newTestStorage(false)
+		hang(t, s, store)
+		clock.Advance(breakerPause)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		start := time.Now() // the bubble's own clock
+		wantCode(t, errOf(s.get(gone, "key")), CodeCanceled)
+		if waited := time.Since(start); waited != testStoreTimeout {
+			t.Errorf("the probe took %v", waited)
+		}
+		store.Fail(errors.New("connection refused")) // which comes at once: it does not hang
+		clock.Advance(breakerPause)
+		wantCode(t, errOf(s.get(gone, "key")), CodeCanceled)
+		store.Fail(nil)
+		if _, err := s.get(t.Context(), "key"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("after a probe that failed at once: %v", err)
+		}
+	})
+}
+
+func TestBreaker_AProbeThatPanicsLeavesTheNextOne(t *testing.T) {
+	t.Parallel()
+	s, store, clock := newTestStorage(false)
+	s.breaker.hangs, s.breaker.retryAt = hangsBeforeOpen, clock.Now()
+	store.Before(func(context.Context, string, string) error { panic("in the store") })
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is lost")
+			}
+		}()
+		_, _ = s.get(t.Context(), "key")
+	}()
+	store.Before(nil)
+	if _, err := s.get(t.Context(), "key"); !errors.Is(err, errStoreHangs) {
+		t.Errorf("a panic has closed the breaker: %v", err)
+	}
+	clock.Advance(breakerPause)
+	for range 2 {
+		if _, err := s.get(t.Context(), "key"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the next probe: %v", err)
+		}
+	}
+}
+
+// Calls that were under way when the breaker opened or closed say nothing about
+// what the Store does since.
+func TestBreaker_LateTimeoutsNeitherHoldNorOpenIt(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	b := &breaker{now: clock.Now}
+	var early []breakerTurn
+	for range 3 * hangsBeforeOpen {
+		turn, _ := b.admit()
+		early = append(early, turn)
+	}
+	for _, turn := range early[:hangsBeforeOpen] {
+		b.settle(turn, true)
+	}
+	clock.Advance(breakerPause)
+	b.settle(early[hangsBeforeOpen], true)
+	slow, ok := b.admit()
+	if !ok {
+		t.Fatal("a late timeout has put off the probe")
+	}
+	clock.Advance(breakerPause)
+	probe, ok := b.admit() // while the first one still waits
+	if !ok || !probe.probe {
+		t.Fatalf("admitted %t: %+v", ok, probe)
+	}
+	b.settle(probe, false)
+	for _, turn := range append(early[hangsBeforeOpen:], slow) {
+		b.settle(turn, true)
+	}
+	if turn, ok := b.admit(); !ok || turn.probe {
+		t.Errorf("late timeouts have opened it again: admitted %t, %+v", ok, turn)
+	}
+}
+
+func TestBreaker_AClockThatIsSetBackDoesNotHoldIt(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	b := &breaker{now: clock.Now, hangs: hangsBeforeOpen, retryAt: clock.Now().Add(breakerPause)}
+	clock.Advance(-time.Hour)
+	if turn, ok := b.admit(); !ok || !turn.probe {
+		t.Errorf("admitted %t, %+v", ok, turn)
+	}
+}
+
 // A call that began before the breaker opened, and returns in time, does not prove
 // that the store is back.
 func TestBreaker_AnEarlierCallDoesNotCloseIt(t *testing.T) {
@@ -359,28 +508,29 @@ func TestBreaker_AnEarlierCallDoesNotCloseIt(t *testing.T) {
 	clock := newTestClock()
 	b := &breaker{now: clock.Now}
 	early, ok := b.admit()
-	if early || !ok {
-		t.Fatalf("a closed breaker admits %t as a probe %t", ok, early)
+	if early.probe || !ok {
+		t.Fatalf("a closed breaker admits %t as a probe %t", ok, early.probe)
 	}
 	for range hangsBeforeOpen {
-		b.settle(false, true)
+		turn, _ := b.admit()
+		b.settle(turn, true)
 	}
 	b.settle(early, false)
 	if _, ok := b.admit(); ok {
 		t.Error("the breaker is closed")
 	}
 	clock.Advance(breakerPause)
-	probe, ok := b.admit()
-	if !probe || !ok {
-		t.Fatalf("after the pause: admitted %t, a probe %t", ok, probe)
+	turn, ok := b.admit()
+	if !turn.probe || !ok {
+		t.Fatalf("after the pause: admitted %t, a probe %t", ok, turn.probe)
 	}
 	if _, ok := b.admit(); ok {
 		t.Error("a second probe is admitted at the same time")
 	}
-	b.settle(probe, false)
+	b.settle(turn, false)
 	for range hangsBeforeOpen {
-		if probe, ok := b.admit(); probe || !ok {
-			t.Errorf("after a probe that returned: admitted %t, a probe %t", ok, probe)
+		if turn, ok := b.admit(); turn.probe || !ok {
+			t.Errorf("after a probe that returned: admitted %t, a probe %t", ok, turn.probe)
 		}
 	}
 }

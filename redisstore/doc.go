@@ -29,13 +29,17 @@
 //
 // # What is stored
 //
-// A session is one string. Its key is the prefix and the hash of a secret that only
-// the browser has, and its value is sealed with that secret: reading Redis or its
-// backups reveals nothing about people and does not let the reader sign in as any of
-// them. Every key has a time to live. The commands are GET, SET, DEL and PEXPIRE, each
+// A session is one string. Its key is the prefix, a hash of the issuer, ".", and the
+// hash of a secret that only the browser has. Its value is sealed with that secret:
+// reading Redis or its backups reveals nothing about people and does not let the reader
+// sign in as any of them. Every key has a time to live. The commands are GET, SET, DEL and PEXPIRE, each
 // on one key. SET with NX and PX needs Redis 2.6.12 or any Valkey.
 //
 // # What Redis needs
+//
+// An app keeps an entry for each session, and a small one for each logout until
+// [oidcrp.Sessions.Lifetime] has passed. A provider can cause at most 250,000 of those at
+// once and 250,000 more in that time, per Client and process.
 //
 // A Redis that evicts keys signs people out and may lose the record of a logout. Give it
 // enough memory, and set maxmemory-policy to noeviction, or to volatile-ttl, which

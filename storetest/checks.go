@@ -66,6 +66,12 @@ var storeChecks = []check{
 		return errors.Join(p.set(key+"_", "under", time.Hour), p.hasNot(key+"-"), p.set(key+"-", "dash", time.Hour),
 			p.has(key+"_", "under"), p.delete(key+"_"), p.hasNot(key+"_"), p.has(key+"-", "dash"))
 	}},
+	{"keys that differ before the dot are two", func(p *probe) error {
+		one, two := newKey(), newKey()
+		two = two[:11] + one[11:]
+		return errors.Join(p.set(one, "one", time.Hour), p.hasNot(two), p.set(two, "two", time.Hour),
+			p.has(one, "one"), p.delete(two), p.hasNot(two), p.has(one, "one"))
+	}},
 	{"a deleted key is not found", func(p *probe) error {
 		key, other := newKey(), newKey()
 		return errors.Join(p.set(key, "x", time.Hour), p.set(other, "y", time.Hour), p.delete(key), p.hasNot(key),

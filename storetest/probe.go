@@ -22,12 +22,12 @@ type probe struct {
 func (p *probe) shared() oidcrp.SharedStore { return p.store.(oidcrp.SharedStore) }
 
 // newKey returns a key like a session's.
-func newKey() string { return randomKey(32) }
+func newKey() string { return random(8) + "." + random(23) }
 
 // newShortKey returns a key like that of the record of a logout.
-func newShortKey() string { return randomKey(16) }
+func newShortKey() string { return random(8) + "." + random(16) }
 
-func randomKey(n int) string {
+func random(n int) string {
 	b := make([]byte, n)
 	rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
