@@ -14,7 +14,7 @@ func TestInitiate_LeadsToThisAppAlone(t *testing.T) {
 		{"https://app.example/elsewhere", "/elsewhere"},
 		{"https://app.example/a%20b?c=%2F", "/a%20b?c=%2F"},
 		{"https://app.example/page#part", "/page"},
-		{"https://app.example", "/"},
+		{"https://app.example", "/base/"},
 		{"https://app.example?a=b", "/?a=b"},
 		{"HTTPS://app.example/page", "/page"},
 		{"https://app.example/base/auth/logout", "/base/"},

