@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,10 +52,12 @@ func TestEndings_AllAreDoneWhenTheStoreIsBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e, log := newTestEndings()
-		down, done := true, 0
+		var down atomic.Bool
+		down.Store(true)
+		done := 0
 		for range 100 {
 			e.add(func(context.Context) error {
-				if down {
+				if down.Load() {
 					return errStoreDown
 				}
 				done++
@@ -63,7 +66,7 @@ func TestEndings_AllAreDoneWhenTheStoreIsBack(t *testing.T) {
 		}
 		time.Sleep(time.Minute + 1)
 		synctest.Wait()
-		down = false
+		down.Store(false)
 		time.Sleep(endingPause)
 		synctest.Wait()
 		if n := strings.Count(log.String(), `"level":"INFO"`); done != 100 || n != 100 || e.running {
@@ -133,10 +136,11 @@ func TestEndings_AreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, log := newTestEndings()
 		var done []int
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		for i := range maxEndings + 1 {
 			e.add(func(context.Context) error {
-				if down {
+				if down.Load() {
 					return errStoreDown
 				}
 				done = append(done, i)
@@ -146,7 +150,7 @@ func TestEndings_AreBounded(t *testing.T) {
 				time.Sleep(3*endingPause + 1) // which moves the first ones about in the queue
 			}
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(endingPause)
 		synctest.Wait()
 		if n := strings.Count(log.String(), "too many wait"); len(done) != maxEndings || n != 1 {
