@@ -16,6 +16,13 @@ func newTestEndings() (*endings, *testLog) {
 	return &endings{log: slog.New(slog.NewJSONHandler(log, nil))}, log
 }
 
+// stillTrying reports whether the goroutine runs.
+func (e *endings) stillTrying() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.running
+}
+
 var errStoreDown = fail("session", CodeStoreUnavailable, errors.New("down"))
 
 // A Store that is down is asked once a second, by one ending, whatever their number.
@@ -35,7 +42,7 @@ func TestEndings_OneTryASecondFor5Minutes(t *testing.T) {
 		if tries != 10 {
 			t.Errorf("%d tries in 10 seconds", tries)
 		}
-		for e.waiting() {
+		for e.stillTrying() {
 			time.Sleep(endingPause)
 			synctest.Wait()
 		}
@@ -69,15 +76,15 @@ func TestEndings_AllAreDoneWhenTheStoreIsBack(t *testing.T) {
 		down.Store(false)
 		time.Sleep(endingPause)
 		synctest.Wait()
-		if n := strings.Count(log.String(), `"level":"INFO"`); done != 100 || n != 100 || e.running {
-			t.Errorf("%d of 100 are done, %d in the log; still trying: %t", done, n, e.running)
+		if n := strings.Count(log.String(), `"level":"INFO"`); done != 100 || n != 100 || e.stillTrying() {
+			t.Errorf("%d of 100 are done, %d in the log; still trying: %t", done, n, e.stillTrying())
 		}
 		// It begins again when there is something to do.
 		e.add(func(context.Context) error { done++; return nil })
 		time.Sleep(endingPause + 1)
 		synctest.Wait()
-		if done != 101 || e.running {
-			t.Errorf("%d are done; still trying: %t", done, e.running)
+		if done != 101 || e.stillTrying() {
+			t.Errorf("%d are done; still trying: %t", done, e.stillTrying())
 		}
 	})
 }
@@ -93,13 +100,13 @@ func TestEndings_SurviveAPanic(t *testing.T) {
 		e.add(func(context.Context) error { done++; return nil })
 		time.Sleep(endingPause + 1)
 		synctest.Wait()
-		if done != 1 || !e.running {
-			t.Errorf("%d are done; still trying: %t", done, e.running)
+		if done != 1 || !e.stillTrying() {
+			t.Errorf("%d are done; still trying: %t", done, e.stillTrying())
 		}
 		time.Sleep(endingPatience + endingPause)
 		synctest.Wait()
-		if e.running || !strings.Contains(log.String(), "a fault of the Store") {
-			t.Errorf("still trying: %t; the log says\n%s", e.running, log)
+		if e.stillTrying() || !strings.Contains(log.String(), "a fault of the Store") {
+			t.Errorf("still trying: %t; the log says\n%s", e.stillTrying(), log)
 		}
 	})
 }
@@ -125,8 +132,8 @@ func TestEndings_SurviveALogThatPanics(t *testing.T) {
 		}
 		time.Sleep(2*endingPause + 1)
 		synctest.Wait()
-		if done != 2 || e.running || !strings.Contains(log.String(), "panic while sessions were ended") {
-			t.Errorf("%d are done, still trying: %t; the log says\n%s", done, e.running, log)
+		if done != 2 || e.stillTrying() || !strings.Contains(log.String(), "panic while sessions were ended") {
+			t.Errorf("%d are done, still trying: %t; the log says\n%s", done, e.stillTrying(), log)
 		}
 	})
 }
