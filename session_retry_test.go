@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,13 @@ import (
 func newTestEndings() (*endings, *testLog) {
 	log := new(testLog)
 	return &endings{log: slog.New(slog.NewJSONHandler(log, nil))}, log
+}
+
+// stillTrying reports whether the goroutine runs.
+func (e *endings) stillTrying() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.running
 }
 
 var errStoreDown = fail("session", CodeStoreUnavailable, errors.New("down"))
@@ -34,7 +42,7 @@ func TestEndings_OneTryASecondFor5Minutes(t *testing.T) {
 		if tries != 10 {
 			t.Errorf("%d tries in 10 seconds", tries)
 		}
-		for e.waiting() {
+		for e.stillTrying() {
 			time.Sleep(endingPause)
 			synctest.Wait()
 		}
@@ -51,10 +59,12 @@ func TestEndings_AllAreDoneWhenTheStoreIsBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e, log := newTestEndings()
-		down, done := true, 0
+		var down atomic.Bool
+		down.Store(true)
+		done := 0
 		for range 100 {
 			e.add(func(context.Context) error {
-				if down {
+				if down.Load() {
 					return errStoreDown
 				}
 				done++
@@ -63,18 +73,18 @@ func TestEndings_AllAreDoneWhenTheStoreIsBack(t *testing.T) {
 		}
 		time.Sleep(time.Minute + 1)
 		synctest.Wait()
-		down = false
+		down.Store(false)
 		time.Sleep(endingPause)
 		synctest.Wait()
-		if n := strings.Count(log.String(), `"level":"INFO"`); done != 100 || n != 100 || e.running {
-			t.Errorf("%d of 100 are done, %d in the log; still trying: %t", done, n, e.running)
+		if n := strings.Count(log.String(), `"level":"INFO"`); done != 100 || n != 100 || e.stillTrying() {
+			t.Errorf("%d of 100 are done, %d in the log; still trying: %t", done, n, e.stillTrying())
 		}
 		// It begins again when there is something to do.
 		e.add(func(context.Context) error { done++; return nil })
 		time.Sleep(endingPause + 1)
 		synctest.Wait()
-		if done != 101 || e.running {
-			t.Errorf("%d are done; still trying: %t", done, e.running)
+		if done != 101 || e.stillTrying() {
+			t.Errorf("%d are done; still trying: %t", done, e.stillTrying())
 		}
 	})
 }
@@ -90,13 +100,13 @@ func TestEndings_SurviveAPanic(t *testing.T) {
 		e.add(func(context.Context) error { done++; return nil })
 		time.Sleep(endingPause + 1)
 		synctest.Wait()
-		if done != 1 || !e.running {
-			t.Errorf("%d are done; still trying: %t", done, e.running)
+		if done != 1 || !e.stillTrying() {
+			t.Errorf("%d are done; still trying: %t", done, e.stillTrying())
 		}
 		time.Sleep(endingPatience + endingPause)
 		synctest.Wait()
-		if e.running || !strings.Contains(log.String(), "a fault of the Store") {
-			t.Errorf("still trying: %t; the log says\n%s", e.running, log)
+		if e.stillTrying() || !strings.Contains(log.String(), "a fault of the Store") {
+			t.Errorf("still trying: %t; the log says\n%s", e.stillTrying(), log)
 		}
 	})
 }
@@ -122,8 +132,8 @@ func TestEndings_SurviveALogThatPanics(t *testing.T) {
 		}
 		time.Sleep(2*endingPause + 1)
 		synctest.Wait()
-		if done != 2 || e.running || !strings.Contains(log.String(), "panic while sessions were ended") {
-			t.Errorf("%d are done, still trying: %t; the log says\n%s", done, e.running, log)
+		if done != 2 || e.stillTrying() || !strings.Contains(log.String(), "panic while sessions were ended") {
+			t.Errorf("%d are done, still trying: %t; the log says\n%s", done, e.stillTrying(), log)
 		}
 	})
 }
@@ -133,10 +143,11 @@ func TestEndings_AreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, log := newTestEndings()
 		var done []int
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		for i := range maxEndings + 1 {
 			e.add(func(context.Context) error {
-				if down {
+				if down.Load() {
 					return errStoreDown
 				}
 				done = append(done, i)
@@ -146,7 +157,7 @@ func TestEndings_AreBounded(t *testing.T) {
 				time.Sleep(3*endingPause + 1) // which moves the first ones about in the queue
 			}
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(endingPause)
 		synctest.Wait()
 		if n := strings.Count(log.String(), "too many wait"); len(done) != maxEndings || n != 1 {

@@ -289,6 +289,7 @@ func TestStoreKeeper_EveryCallIsBoundedInTime(t *testing.T) {
 	t.Parallel()
 	cookies := newOfflineClient(t, keptIn["a store"]).start(t)
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(endingPatience + time.Minute) // until EndSession is no longer tried again
 		for what, call := range map[string]func(c *offlineClient, s *Session) error{
 			"Session": func(c *offlineClient, _ *Session) error { return errOf(c.Session(requestWith(cookies...))) },
 			"Check":   func(c *offlineClient, _ *Session) error { return errOf(c.Check(requestWith(cookies...))) },
