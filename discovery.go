@@ -281,14 +281,14 @@ func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time
 	}
 	if res.StatusCode != http.StatusOK {
 		return nil, 0, failf("discovery", CodeProviderInvalid,
-			"%s answered with status %d", wellKnown, res.StatusCode)
+			"%s answered with status %d", clean(wellKnown, maxShownURL), res.StatusCode)
 	}
 	m, err := parseMetadata(res.Body)
 	if err == nil {
 		err = validateMetadata(m, p.issuer)
 	}
 	if err != nil {
-		return nil, 0, failf("discovery", CodeProviderInvalid, "the metadata at %s: %w", wellKnown, err)
+		return nil, 0, failf("discovery", CodeProviderInvalid, "the metadata at %s: %w", clean(wellKnown, maxShownURL), err)
 	}
 	return m, res.Lifetime(), nil
 }
@@ -429,8 +429,11 @@ func endpoints(m *Metadata) []endpoint {
 	return list
 }
 
-// maxEndpoint bounds an endpoint's URL, which errors and log lines hold.
-const maxEndpoint = 1 << 10
+// maxEndpoint bounds an endpoint's URL, and maxShownURL what an error shows of it.
+const (
+	maxEndpoint = 1 << 10
+	maxShownURL = 300
+)
 
 // checkEndpoint checks one endpoint URL; plain allows http.
 func checkEndpoint(raw string, plain bool) error {

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/oidcrp/oidcrp/internal/printable"
 )
 
 // A Kind is the kind of an [Error].
@@ -83,7 +85,7 @@ func transportError(caller, ctx context.Context, u *url.URL, err error) *Error {
 	case context.Cause(ctx) == errTimeout:
 		e.Reason = errTimeout.Error()
 	default:
-		e.Reason = describe(e.Err)
+		e.Reason = printable.Text(describe(e.Err), maxReason)
 	}
 	return e
 }
@@ -125,9 +127,17 @@ func describe(err error) string {
 	return "the exchange failed"
 }
 
+// maxURL and maxReason bound the texts of an Error, in bytes: a certificate may name
+// thousands of hosts.
+const (
+	maxURL    = 300
+	maxReason = 500
+)
+
 // where returns the part of u that may be shown.
 func where(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	return printable.Text(shown.String(), maxURL)
 }
 
 // retryAfter reads Retry-After in its two forms, a number of seconds and a
