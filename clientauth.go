@@ -62,7 +62,7 @@ func (p *provider) authenticated(
 	if err := p.auth.add(m, form, header); err != nil {
 		return nil, err
 	}
-	answer, err := p.http.Do(ctx, fetch.Request{
+	answer, err := p.client.Do(ctx, fetch.Request{
 		Method: http.MethodPost,
 		URL:    endpoint,
 		Header: header,

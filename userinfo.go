@@ -34,7 +34,7 @@ func (f *flow) userInfo(ctx context.Context, m *Metadata, accessToken, subject s
 	} else {
 		request.Header = http.Header{"Authorization": {"Bearer " + accessToken}}
 	}
-	answer, err := f.provider.http.Do(ctx, request)
+	answer, err := f.provider.client.Do(ctx, request)
 	if err != nil {
 		return nil, failFetch("userinfo", err)
 	}

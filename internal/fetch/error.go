@@ -24,7 +24,7 @@ const (
 	// closed the connection, or answered 429 or 5xx.
 	Unavailable Kind = iota
 	// Invalid: the answer is not acceptable (too large, the wrong media type,
-	// an unexpected redirect), or the URL is not.
+	// an unexpected redirect), or the URL is not, or what it leads to.
 	Invalid
 	// Canceled: the caller's context ended first.
 	Canceled
@@ -79,7 +79,10 @@ func statusError(u *url.URL, res *http.Response) *Error {
 // connection.
 func transportError(caller, ctx context.Context, u *url.URL, err error) *Error {
 	e := &Error{Kind: Unavailable, URL: where(u), Err: bare(err)}
+	var inside *AddressError
 	switch {
+	case errors.As(err, &inside):
+		e.Kind, e.Reason = Invalid, printable.Text(inside.Error(), maxReason)
 	case caller.Err() != nil:
 		e.Kind, e.Reason, e.Err = Canceled, "given up by the caller", caller.Err()
 	case context.Cause(ctx) == errTimeout:
