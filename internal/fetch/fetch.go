@@ -140,6 +140,8 @@ type Response struct {
 	MediaType string
 	// Body is at most [MaxBody] bytes.
 	Body []byte
+
+	secrets []string // what the request carried
 }
 
 // errTimeout is the cause of a context that ended by our own timeout.
@@ -181,6 +183,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	case res.StatusCode/100 == 2 && !acceptable(r.MediaTypes, answer.MediaType):
 		return nil, invalid(u, res.StatusCode, "an unexpected media type")
 	}
+	answer.secrets = secretsOf(r)
 	return answer, nil
 }
 
