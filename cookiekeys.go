@@ -183,7 +183,7 @@ func (k *cookieKeys) readInBackground() {
 	defer func() { <-k.reading }()
 	defer func() {
 		if p := recover(); p != nil { // net/http recovers for a request's goroutine only
-			k.log.Error("panic in KeySource", "panic", p)
+			logPanic(k.log, "KeySource", p)
 		}
 	}()
 	k.readLocked()

@@ -218,6 +218,7 @@ func newProvider(
 	}
 	p.document.Load = p.load
 	p.document.Now = now
+	p.document.Panicked = func(value any) { ev.panicked("a fetch of metadata", value) }
 	p.keys = newKeySet(p, secret)
 	return p
 }

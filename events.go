@@ -4,7 +4,9 @@ package oidcrp
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -14,6 +16,10 @@ import (
 // the work, often that of a request, and must return quickly. No event holds a token,
 // a code, a secret or personal data beyond the subject identifier. Texts from
 // outside are cut, a subject never, and have "." for unprintable characters.
+//
+// A hook should not panic. If one of DiscoveryFetched, KeysFetched, KeysRotated and
+// SessionRefreshed does, the panic is logged and the work goes on; a panic of the
+// others is one of the request that they run for, as in any handler.
 type Trace struct {
 	// DiscoveryFetched runs after each attempt to fetch the provider's metadata.
 	DiscoveryFetched func(context.Context, FetchEvent)
@@ -184,6 +190,28 @@ type events struct {
 	log    *slog.Logger
 }
 
+// panicked logs a panic of the app's own code, which would end the process, and
+// whose goroutine goes on. It must be called by the function that recovers, so that
+// the stack is that of the panic.
+func (e *events) panicked(what string, value any) { logPanic(e.log, what, value) }
+
+func logPanic(log *slog.Logger, what string, value any) {
+	defer func() { _ = recover() }() // the handler of the log may be what panics
+	log.Error("panic in "+what, "panic", clean(fmt.Sprint(value), 300))
+	log.Debug("panic in "+what, "stack", string(debug.Stack()))
+}
+
+// emitSafely is emit for hooks that run where nobody recovers, or where what was
+// just received would be lost.
+func emitSafely[E any](ctx context.Context, e *events, hook func(context.Context, E), ev E) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.panicked("a Trace hook", p)
+		}
+	}()
+	emit(ctx, hook, ev)
+}
+
 // emit runs hook, if there is one.
 func emit[E any](ctx context.Context, hook func(context.Context, E), e E) {
 	if hook != nil {
@@ -193,12 +221,12 @@ func emit[E any](ctx context.Context, hook func(context.Context, E), e E) {
 
 func (e *events) discoveryFetched(ctx context.Context, ev FetchEvent) {
 	e.fetched(ctx, "provider metadata", &ev)
-	emit(ctx, e.trace.DiscoveryFetched, ev)
+	emitSafely(ctx, e, e.trace.DiscoveryFetched, ev)
 }
 
 func (e *events) keysFetched(ctx context.Context, ev FetchEvent) {
 	e.fetched(ctx, "provider keys", &ev)
-	emit(ctx, e.trace.KeysFetched, ev)
+	emitSafely(ctx, e, e.trace.KeysFetched, ev)
 }
 
 func (e *events) fetched(ctx context.Context, what string, ev *FetchEvent) {
@@ -219,7 +247,7 @@ func (e *events) keysRotated(ctx context.Context, ev FetchEvent) {
 	const logged = 8
 	e.log.LogAttrs(ctx, slog.LevelInfo, "provider keys rotated",
 		slog.Any("added", cleanList(ev.Added, logged, 100)), slog.Any("removed", cleanList(ev.Removed, logged, 100)))
-	emit(ctx, e.trace.KeysRotated, ev)
+	emitSafely(ctx, e, e.trace.KeysRotated, ev)
 }
 
 func (e *events) loginStarted(ctx context.Context, ev LoginEvent) {
@@ -258,7 +286,7 @@ func (e *events) sessionRefreshed(ctx context.Context, ev SessionEvent) {
 		e.log.LogAttrs(ctx, slog.LevelDebug, "session refreshed", slog.String("session", ev.SessionID),
 			slog.String("sub", ev.Subject), slog.Bool("rotated", ev.Rotated))
 	}
-	emit(ctx, e.trace.SessionRefreshed, ev)
+	emitSafely(ctx, e, e.trace.SessionRefreshed, ev)
 }
 
 // sessionRefused logs ev.Err too, which may say more than the reason.

@@ -57,6 +57,7 @@ func newKeySet(p *provider, secret string) *keySet {
 	}
 	k.document.Load = k.load
 	k.document.Now = p.now
+	k.document.Panicked = func(value any) { p.events.panicked("a fetch of keys", value) }
 	k.document.Patience = keysPatience
 	k.document.MaxStale = keysMaxStale
 	k.document.RenewEvery = renewEvery
