@@ -117,11 +117,14 @@ func unavailable(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "try again later", http.StatusServiceUnavailable)
 }
 
-// echo repeats what it gets: whole, its beginning, encoded for a URL and in base64.
+// echo repeats what it gets: whole, its beginning, encoded for a URL and in base64. The
+// redirect URI is no secret, and in base64 would look like one.
 func echo(w http.ResponseWriter, r *http.Request) {
 	var secrets []string
 	for _, name := range slices.Sorted(maps.Keys(r.Form)) {
-		secrets = append(secrets, r.Form[name]...)
+		if name != "redirect_uri" {
+			secrets = append(secrets, r.Form[name]...)
+		}
 	}
 	_, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	id, secret, _ := r.BasicAuth()
