@@ -122,6 +122,8 @@ func (c *Client) build(cfg *Config) {
 		timeout: 4 * cfg.Provider.Timeout, events: c.events, log: c.log, now: c.now,
 		failing: recently{delay: refreshPause},
 	}
+	c.logins.results.Panicked = func(value any) { c.events.panicked("a login", value) }
+	c.refresher.running.Panicked = func(value any) { c.events.panicked("a refresh", value) }
 	c.pages = newPages(cfg.Pages, c.home())
 }
 

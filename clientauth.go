@@ -42,7 +42,7 @@ func (p *provider) post(
 	}
 	if answer.MediaType != "application/json" {
 		return nil, failf(name, CodeProviderInvalid,
-			"the answer is %q, not application/json", clean(answer.MediaType, 60))
+			"the answer is %q, not application/json", clean(answer.Hide(answer.MediaType), 60))
 	}
 	members, err := strictjson.Object(answer.Body)
 	if err != nil {
@@ -62,7 +62,7 @@ func (p *provider) authenticated(
 	if err := p.auth.add(m, form, header); err != nil {
 		return nil, err
 	}
-	answer, err := p.http.Do(ctx, fetch.Request{
+	answer, err := p.client.Do(ctx, fetch.Request{
 		Method: http.MethodPost,
 		URL:    endpoint,
 		Header: header,
@@ -75,7 +75,8 @@ func (p *provider) authenticated(
 	return answer, nil
 }
 
-// errorAnswer reads the error that an endpoint answered (RFC 6749 section 5.2).
+// errorAnswer reads the error that an endpoint answered (RFC 6749 section 5.2). Some
+// providers repeat the request in it.
 func errorAnswer(name string, answer *fetch.Response) error {
 	members, err := strictjson.Object(answer.Body)
 	if err != nil {
@@ -87,7 +88,8 @@ func errorAnswer(name string, answer *fetch.Response) error {
 	if code == "" {
 		return failf(name, CodeProviderInvalid, "status %d without an error code", answer.StatusCode)
 	}
-	refusal := newProviderError(name, answer.StatusCode, code, description, uri)
+	refusal := newProviderError(name, answer.StatusCode,
+		answer.Hide(code), answer.Hide(description), answer.Hide(uri))
 	return fail(name, refusal.code(), refusal)
 }
 

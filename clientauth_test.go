@@ -9,11 +9,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -467,6 +469,125 @@ func TestMutualTLS_AnotherCertificateIsRefused(t *testing.T) {
 			t.Errorf("%s: %d requests to the token endpoint, want 1", method, n)
 		}
 	}
+}
+
+// A certificate names the client: it is for the endpoints where the client proves who
+// it is or uses a token that is bound to it, and for nobody else who asks (RFC 8705).
+func TestMutualTLS_ShowsTheCertificateOnlyWhereTheClientProvesItself(t *testing.T) {
+	t.Parallel()
+	certificate := certificateFor(t, testKeys().P256, "the client")
+	shown := newCertificateLog(t)
+	endpoints := map[string]any{}
+	for name, path := range map[string]string{
+		"jwks_uri": "/jwks", "token_endpoint": "/token", "userinfo_endpoint": "/userinfo",
+		"revocation_endpoint": "/token/revocation", "pushed_authorization_request_endpoint": "/request",
+	} {
+		endpoints[name] = shown.server.URL + path
+	}
+	app := newTestApp(t, setup{
+		provider: oidctest.Config{
+			TLS: true, RequirePAR: true, Metadata: endpoints,
+			Clients: []oidctest.Client{registeredFor(t, "tls_client_auth", certificate)},
+		},
+		config: func(c *oidcrp.Config) {
+			c.Provider.Transport.(*http.Transport).TLSClientConfig.RootCAs.AddCert(shown.server.Certificate())
+			c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "tls_client_auth"
+			c.Registration.ClientCertificates, c.Tokens.Keep = []tls.Certificate{certificate}, true
+		},
+	})
+	shown.next.Store(app.provider)
+	res, err := app.provider.HTTPClient().Get(app.provider.Issuer() + "/.well-known/openid-configuration")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document := readBody(t, res)
+	app.provider.Handle(oidctest.EndpointDiscovery, func(w http.ResponseWriter, r *http.Request) {
+		shown.note(r)
+		respond(http.StatusOK, "application/json", document)(w, r)
+	})
+	browser := app.signIn(t)
+	app.logsOut(t, browser, "/auth/logout")
+	want := map[string]bool{
+		"/.well-known/openid-configuration": false, "/jwks": false,
+		"/token": true, "/userinfo": true, "/token/revocation": true, "/request": true,
+	}
+	if got := shown.paths(); !maps.Equal(got, want) {
+		t.Errorf("the certificate was shown at %v, want %v", got, want)
+	}
+}
+
+// An authenticated request is never repeated elsewhere, with or without its
+// certificate.
+func TestMutualTLS_FollowsNoRedirect(t *testing.T) {
+	t.Parallel()
+	certificate := certificateFor(t, testKeys().P256, "the client")
+	elsewhere := newCertificateLog(t)
+	for _, endpoint := range []string{
+		oidctest.EndpointToken, oidctest.EndpointUserInfo, oidctest.EndpointPAR, oidctest.EndpointRevocation,
+	} {
+		app := newMTLSApp(t, registeredFor(t, "tls_client_auth", certificate), nil, setup{
+			provider: oidctest.Config{RequirePAR: true},
+			config: func(c *oidcrp.Config) {
+				c.Provider.Transport.(*http.Transport).TLSClientConfig.RootCAs.AddCert(elsewhere.server.Certificate())
+				c.Registration.ClientCertificates = []tls.Certificate{certificate}
+			},
+		})
+		asked := 0
+		app.provider.Handle(endpoint, func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			http.Redirect(w, r, elsewhere.server.URL, http.StatusTemporaryRedirect)
+		})
+		browser := app.provider.Browser()
+		res, err := app.provider.Visit(browser, app.URL+"/me", "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		readBody(t, res)
+		app.logsOut(t, browser, "/auth/logout")
+		if asked != 1 {
+			t.Errorf("the %s endpoint got %d requests, want 1", endpoint, asked)
+		}
+	}
+	if got := elsewhere.paths(); len(got) > 0 {
+		t.Errorf("redirects were followed to %v", got)
+	}
+}
+
+// A certificateLog is a server that asks for a certificate at every path, and notes
+// who shows one. What it gets it hands on.
+type certificateLog struct {
+	server *httptest.Server
+	next   atomic.Pointer[oidctest.Provider]
+
+	mu    sync.Mutex
+	shown map[string]bool // by path; guarded by mu
+}
+
+func newCertificateLog(t *testing.T) *certificateLog {
+	t.Helper()
+	l := &certificateLog{shown: make(map[string]bool)}
+	l.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.note(r)
+		if next := l.next.Load(); next != nil {
+			next.ServeHTTP(w, r)
+		}
+	}))
+	l.server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	l.server.StartTLS()
+	t.Cleanup(l.server.Close)
+	return l
+}
+
+func (l *certificateLog) note(r *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shown[r.URL.Path] = l.shown[r.URL.Path] || len(r.TLS.PeerCertificates) > 0
+}
+
+func (l *certificateLog) paths() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.shown)
 }
 
 // The transport may be in use elsewhere, for requests that show no certificate.

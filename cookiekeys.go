@@ -183,7 +183,7 @@ func (k *cookieKeys) readInBackground() {
 	defer func() { <-k.reading }()
 	defer func() {
 		if p := recover(); p != nil { // net/http recovers for a request's goroutine only
-			k.log.Error("panic in KeySource", "panic", p)
+			logPanic(k.log, "KeySource", p)
 		}
 	}()
 	k.readLocked()
@@ -222,7 +222,7 @@ func (k *cookieKeys) readLocked() {
 	}
 	if err != nil {
 		k.err = fmt.Errorf("KeySource: %w", err)
-		k.log.WarnContext(ctx, "could not read the cookie keys", "error", err)
+		k.log.WarnContext(ctx, "could not read the cookie keys", "error", clean(err.Error(), maxErrorText))
 		return
 	}
 	k.current.Store(&keysRead{ring: ring, at: now})

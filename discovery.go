@@ -6,6 +6,7 @@ package oidcrp
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -120,7 +121,9 @@ type Provider struct {
 	// metadata is fetched from Issuer when it is first needed.
 	Metadata *Metadata
 	// Transport carries the requests to the provider. If nil, one that uses the
-	// proxy of the environment, TLS 1.2 or newer, and RootCAs.
+	// proxy of the environment, TLS 1.2 or newer, and RootCAs, and refuses the
+	// addresses that AllowPrivateNetwork describes. One of the app's own is not
+	// guarded: the Control of its net.Dialer can refuse addresses.
 	Transport http.RoundTripper
 	// RootCAs are the certificate authorities to trust for the provider, in
 	// place of the system's. If nil, the system's. It cannot be combined with
@@ -138,28 +141,52 @@ type Provider struct {
 	// form parameter (RFC 6750 section 2.2), for a provider that does not accept
 	// the header. If false, in the header.
 	UserInfoTokenInBody bool
+	// AllowPrivateNetwork lets the provider's endpoints be at private, loopback
+	// and link-local addresses although the issuer is at a public one. If false,
+	// metadata cannot send requests of this app into its own network: an address
+	// of such a kind is refused when it is dialled, unless the issuer's host has
+	// one of the same kind. A host that Metadata names may be anywhere, and so may
+	// a proxy; names that a proxy resolves are not checked.
+	AllowPrivateNetwork bool
 }
 
 // maxClockSkew bounds Provider.ClockSkew.
 const maxClockSkew = 5 * time.Minute
 
-// transport returns the transport to use; nil means the default one.
-func (p *Provider) transport() http.RoundTripper {
-	if p.RootCAs == nil {
-		return p.Transport
+// transports returns the transport for documents, which shows nobody a certificate,
+// and that for requests of the client itself, which shows those of certificates.
+func (p *Provider) transports(issuer string, certificates []tls.Certificate) (documents, client http.RoundTripper) {
+	if p.Transport != nil {
+		return p.Transport, fetch.WithCertificates(p.Transport, certificates)
 	}
-	transport := fetch.NewTransport()
-	transport.TLSClientConfig.RootCAs = p.RootCAs
-	return transport
+	plain := fetch.NewTransport()
+	plain.TLSClientConfig.RootCAs = p.RootCAs
+	proving := fetch.WithCertificates(plain, certificates).(*http.Transport)
+	if p.AllowPrivateNetwork {
+		return plain, proving
+	}
+	own := []string{issuer}
+	if p.Metadata != nil { // the app's, not from outside
+		for _, e := range endpoints(p.Metadata) {
+			own = append(own, e.url)
+		}
+	}
+	guard := fetch.NewGuard(own...)
+	documents = guard.Protect(plain)
+	if len(certificates) == 0 {
+		return documents, documents
+	}
+	return documents, guard.Protect(proving)
 }
 
 // provider owns the connection to the OpenID Provider: its metadata and keys, and
 // the client's authentication and decryption.
 type provider struct {
 	issuer   string
-	static   *metadata // nil when it is to be discovered
-	mtls     bool      // the client has a certificate
-	http     *fetch.Client
+	static   *metadata     // nil when it is to be discovered
+	mtls     bool          // the client has a certificate
+	http     *fetch.Client // for documents
+	client   *fetch.Client // with the client's certificate, if it has one (RFC 8705)
 	events   *events
 	now      func() time.Time
 	document fetch.Document[metadata]
@@ -176,10 +203,10 @@ type metadata struct{ published, effective *Metadata }
 func newProvider(
 	issuer, clientID, secret string, registration *Registration, settings *Provider, ev *events, now func() time.Time,
 ) *provider {
+	documents, client := settings.transports(issuer, registration.ClientCertificates)
 	p := &provider{
 		issuer: issuer, mtls: len(registration.ClientCertificates) > 0, events: ev, now: now,
-		http: fetch.New(
-			fetch.WithCertificates(settings.transport(), registration.ClientCertificates), settings.Timeout),
+		http: fetch.New(documents, settings.Timeout), client: fetch.New(client, settings.Timeout),
 		auth: &clientAuth{
 			issuer: issuer, clientID: clientID, secret: secret, now: now, keys: registration.ClientKeys,
 			method: registration.TokenEndpointAuthMethod, alg: registration.TokenEndpointAuthSigningAlg,
@@ -191,6 +218,7 @@ func newProvider(
 	}
 	p.document.Load = p.load
 	p.document.Now = now
+	p.document.Panicked = func(value any) { ev.panicked("a fetch of metadata", value) }
 	p.keys = newKeySet(p, secret)
 	return p
 }
@@ -281,14 +309,14 @@ func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time
 	}
 	if res.StatusCode != http.StatusOK {
 		return nil, 0, failf("discovery", CodeProviderInvalid,
-			"%s answered with status %d", wellKnown, res.StatusCode)
+			"%s answered with status %d", clean(wellKnown, maxShownURL), res.StatusCode)
 	}
 	m, err := parseMetadata(res.Body)
 	if err == nil {
 		err = validateMetadata(m, p.issuer)
 	}
 	if err != nil {
-		return nil, 0, failf("discovery", CodeProviderInvalid, "the metadata at %s: %w", wellKnown, err)
+		return nil, 0, failf("discovery", CodeProviderInvalid, "the metadata at %s: %w", clean(wellKnown, maxShownURL), err)
 	}
 	return m, res.Lifetime(), nil
 }
@@ -429,8 +457,11 @@ func endpoints(m *Metadata) []endpoint {
 	return list
 }
 
-// maxEndpoint bounds an endpoint's URL, which errors and log lines hold.
-const maxEndpoint = 1 << 10
+// maxEndpoint bounds an endpoint's URL, and maxShownURL what an error shows of it.
+const (
+	maxEndpoint = 1 << 10
+	maxShownURL = 300
+)
 
 // checkEndpoint checks one endpoint URL; plain allows http.
 func checkEndpoint(raw string, plain bool) error {

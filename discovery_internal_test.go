@@ -602,19 +602,63 @@ func TestProviderSettings_RootCAsLeaveTheRestOfTheTransportSafe(t *testing.T) {
 	defer server.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	transport := (&Provider{RootCAs: roots}).transport().(*http.Transport)
+	plain, _ := (&Provider{RootCAs: roots, AllowPrivateNetwork: true}).transports(server.URL, nil)
+	transport := plain.(*http.Transport)
+	guarded, _ := (&Provider{RootCAs: roots}).transports(server.URL, nil)
 	defer transport.CloseIdleConnections()
 	if transport.Proxy == nil || transport.TLSClientConfig.InsecureSkipVerify || transport.MaxIdleConnsPerHost < 8 ||
 		transport.TLSClientConfig.MinVersion < tls.VersionTLS12 {
 		t.Errorf("the transport is %+v", transport)
 	}
-	res, err := (&http.Client{Transport: transport}).Get(server.URL)
-	if err != nil {
-		t.Fatal(err)
+	for _, rt := range []http.RoundTripper{transport, guarded} {
+		client := &http.Client{Transport: rt}
+		defer client.CloseIdleConnections()
+		res, err := client.Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
 	}
-	res.Body.Close()
 	if _, err := (&http.Client{Transport: new(http.Transport)}).Get(server.URL); err == nil {
 		t.Error("the certificate is trusted without the RootCAs")
+	}
+}
+
+// Metadata names hosts; none of them may be inside this network unless the issuer is.
+func TestProviderSettings_GuardTheNetwork(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(server.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	certificate := server.TLS.Certificates[0]
+	// The issuers are addresses, so that nothing is looked up.
+	static := &Metadata{Issuer: "https://192.0.2.1", JWKSURI: server.URL}
+	for _, row := range []struct {
+		what    string
+		issuer  string
+		set     Provider
+		refused bool
+	}{
+		{"an issuer outside", "https://192.0.2.1", Provider{}, true},
+		{"an issuer that is here", server.URL, Provider{}, false},
+		{"an issuer in another network", "https://10.0.0.1", Provider{}, true},
+		{"AllowPrivateNetwork", "https://192.0.2.1", Provider{AllowPrivateNetwork: true}, false},
+		{"a host that the app names", "https://192.0.2.1", Provider{Metadata: static}, false},
+	} {
+		for _, certificates := range [][]tls.Certificate{nil, {certificate}} {
+			row.set.RootCAs, row.set.Timeout = roots, 10*time.Second
+			p := newProvider(row.issuer, "app", "", &Registration{ClientCertificates: certificates}, &row.set, nil, time.Now)
+			for name, client := range map[string]*fetch.Client{"documents": p.http, "the client": p.client} {
+				asked.Store(0)
+				_, err := client.Do(t.Context(), fetch.Request{URL: server.URL})
+				var inside *fetch.AddressError
+				if refused := errors.As(err, &inside); refused != row.refused || refused == (asked.Load() > 0) || !refused && err != nil {
+					t.Errorf("%s, for %s: %v after %d requests", row.what, name, err, asked.Load())
+				}
+			}
+		}
 	}
 }
 

@@ -34,5 +34,5 @@ func refuseJOSE(token string, err error) error {
 	if !errors.As(err, &cause) {
 		return refuseToken(token, "format", "a token that can be read", "")
 	}
-	return &TokenError{Token: token, Check: cause.Check, Expected: cause.Expected, Got: cause.Got}
+	return refuseToken(token, cause.Check, cause.Expected, cause.Got)
 }

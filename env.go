@@ -59,6 +59,8 @@ var envVars = map[string]envVar{
 		func(c *Config) *string { return &c.Registration.UserInfoEncryptedResponseEnc }),
 	"OIDC_USERINFO_TOKEN_IN_BODY": {"Provider.UserInfoTokenInBody",
 		func(c *Config, v string) (err error) { c.Provider.UserInfoTokenInBody, err = parseBool(v); return err }},
+	"OIDC_ALLOW_PRIVATE_NETWORK": {"Provider.AllowPrivateNetwork",
+		func(c *Config, v string) (err error) { c.Provider.AllowPrivateNetwork, err = parseBool(v); return err }},
 	"OIDC_RESPONSE_MODE":    text("ResponseMode", func(c *Config) *string { return &c.ResponseMode }),
 	"OIDC_PROMPT":           text("Login.Prompt", func(c *Config) *string { return &c.Login.Prompt }),
 	"OIDC_MAX_AGE":          {"Login.MaxAge", readMaxAge},
@@ -89,9 +91,9 @@ func variableOf(field string) string {
 // OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG and _ENC, OIDC_USERINFO_TOKEN_IN_BODY (1
 // or 0), OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE (seconds), which every
 // login then sends, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the
-// provider, beside the system's), OIDC_COOKIE_KEYS (32 bytes each as base64,
-// separated by commas, newest first) or OIDC_COOKIE_KEYS_FILE (a file of such
-// keys; see [KeyFile]).
+// provider, beside the system's), OIDC_ALLOW_PRIVATE_NETWORK (1 or 0; see
+// [Provider]), OIDC_COOKIE_KEYS (32 bytes each as base64, separated by commas,
+// newest first) or OIDC_COOKIE_KEYS_FILE (a file of such keys; see [KeyFile]).
 //
 // An empty variable counts as not set. A variable that starts with OIDC_ and is
 // almost one of these is an error, since it is most likely misspelt. [New] logs any

@@ -74,6 +74,7 @@ func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string 
 		"OIDC_RESPONSE_MODE":                   "form_post",
 		"OIDC_CLIENT_CERT_FILE":                tempFile(t, selfSigned(t)),
 		"OIDC_USERINFO_TOKEN_IN_BODY":          "1",
+		"OIDC_ALLOW_PRIVATE_NETWORK":           "true",
 		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "ECDH-ES",
 		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM",
 		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir",
@@ -119,7 +120,7 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 		IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
 		UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
 	}
-	want.Provider.UserInfoTokenInBody = true
+	want.Provider.UserInfoTokenInBody, want.Provider.AllowPrivateNetwork = true, true
 	want.CookieKeys = oidcrp.Keys(testKey(1), testKey(2))
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the configuration is\n%+v\nwant\n%+v", got, want)
@@ -155,11 +156,13 @@ func TestConfigFromEnv_NamesEveryMistake(t *testing.T) {
 		"OIDC_CLIENTID":               value,
 		"OIDC_CLIENT_CERT_FILE":       tempFile(t, pkcs8(t, testKeys().P256)),
 		"OIDC_USERINFO_TOKEN_IN_BODY": value,
+		"OIDC_ALLOW_PRIVATE_NETWORK":  value,
 		"OIDC_MAX_AGE":                value,
 		"OIDC_CLIENT_SECRET":          value,
 		"OIDC_BASE_URL":               "app.example",
 	})
-	want := "OIDC_CLIENTID is not known: do you mean OIDC_CLIENT_ID?\n" +
+	want := "OIDC_ALLOW_PRIVATE_NETWORK is neither 1 nor 0\n" +
+		"OIDC_CLIENTID is not known: do you mean OIDC_CLIENT_ID?\n" +
 		"OIDC_CLIENT_CERT_FILE holds no PEM certificate with its private key\n" +
 		"OIDC_CLIENT_KEY_FILE cannot be read: no such file or directory\n" +
 		"OIDC_COOKIE_KEYS key 2 is not base64\n" +

@@ -96,12 +96,22 @@ type Error struct {
 	Err error
 }
 
+// maxErrorText bounds the text of an Error. What comes from outside is bounded where
+// it is quoted; this is for the errors of an app, a Store and other packages.
+const maxErrorText = 1200
+
+// Error returns the step, the code and the cause on one line of at most 1,200 bytes.
+// With CodeConfigInvalid it may be longer: it lists everything that is wrong.
 func (e *Error) Error() string {
 	if e.Err == nil {
 		return fmt.Sprintf("oidcrp: %s: %s", e.Op, string(e.Code))
 	}
-	return fmt.Sprintf("oidcrp: %s: %s: %s", e.Op, string(e.Code),
+	text := fmt.Sprintf("oidcrp: %s: %s: %s", e.Op, string(e.Code),
 		strings.TrimPrefix(e.Err.Error(), "oidcrp: "))
+	if e.Code == CodeConfigInvalid {
+		return text
+	}
+	return clean(text, maxErrorText)
 }
 
 // Unwrap returns the code and the cause.
@@ -275,9 +285,9 @@ func (e *TokenError) Error() string {
 	return msg
 }
 
-// refuseToken makes a TokenError, and cuts got, which comes from outside.
+// refuseToken makes a TokenError, and cuts both texts.
 func refuseToken(token, check, expected, got string) *TokenError {
-	return &TokenError{Token: token, Check: check, Expected: expected, Got: clean(got, 100)}
+	return &TokenError{Token: token, Check: check, Expected: clean(expected, 300), Got: clean(got, 100)}
 }
 
 const checkRate = "rate"

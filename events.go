@@ -4,7 +4,9 @@ package oidcrp
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -12,7 +14,12 @@ import (
 // Trace holds hooks for auditing and metrics, in the manner of
 // net/http/httptrace. Any hook may be nil. Hooks run on the goroutine that did
 // the work, often that of a request, and must return quickly. No event holds a token,
-// a code, a secret or personal data beyond the subject identifier.
+// a code, a secret or personal data beyond the subject identifier. Texts from
+// outside are cut, a subject never, and have "." for unprintable characters.
+//
+// A hook should not panic. If one of DiscoveryFetched, KeysFetched, KeysRotated and
+// SessionRefreshed does, the panic is logged and the work goes on; a panic of the
+// others is one of the request that they run for, as in any handler.
 type Trace struct {
 	// DiscoveryFetched runs after each attempt to fetch the provider's metadata.
 	DiscoveryFetched func(context.Context, FetchEvent)
@@ -169,6 +176,14 @@ const (
 	reasonIncomplete = "incomplete"
 )
 
+// The bounds, in bytes, of what events and log lines hold of a provider's or a
+// browser's texts. A subject has at most 255 characters, or its token is refused.
+const (
+	maxShown     = 255
+	maxEventURL  = 1 << 10
+	maxEventList = 100 // elements
+)
+
 // events reports events to the hooks and to the log. Its log lines are: Info
 // for logins and logouts, Warn for what was refused or failed, Debug for the
 // rest.
@@ -176,6 +191,28 @@ type events struct {
 	issuer string
 	trace  Trace
 	log    *slog.Logger
+}
+
+// panicked logs a panic of the app's own code, which would end the process, and
+// whose goroutine goes on. It must be called by the function that recovers, so that
+// the stack is that of the panic.
+func (e *events) panicked(what string, value any) { logPanic(e.log, what, value) }
+
+func logPanic(log *slog.Logger, what string, value any) {
+	defer func() { _ = recover() }() // the handler of the log may be what panics
+	log.Error("panic in "+what, "panic", clean(fmt.Sprint(value), 300))
+	log.Debug("panic in "+what, "stack", string(debug.Stack()))
+}
+
+// emitSafely is emit for hooks that run where nobody recovers, or where what was
+// just received would be lost.
+func emitSafely[E any](ctx context.Context, e *events, hook func(context.Context, E), ev E) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.panicked("a Trace hook", p)
+		}
+	}()
+	emit(ctx, hook, ev)
 }
 
 // emit runs hook, if there is one.
@@ -187,45 +224,48 @@ func emit[E any](ctx context.Context, hook func(context.Context, E), e E) {
 
 func (e *events) discoveryFetched(ctx context.Context, ev FetchEvent) {
 	e.fetched(ctx, "provider metadata", &ev)
-	emit(ctx, e.trace.DiscoveryFetched, ev)
+	emitSafely(ctx, e, e.trace.DiscoveryFetched, ev)
 }
 
 func (e *events) keysFetched(ctx context.Context, ev FetchEvent) {
 	e.fetched(ctx, "provider keys", &ev)
-	emit(ctx, e.trace.KeysFetched, ev)
+	emitSafely(ctx, e, e.trace.KeysFetched, ev)
 }
 
 func (e *events) fetched(ctx context.Context, what string, ev *FetchEvent) {
-	ev.Issuer = e.issuer
+	ev.Issuer, ev.URL = e.issuer, clean(ev.URL, maxEventURL)
+	url := clean(ev.URL, maxShown)
 	if ev.Err != nil {
 		e.log.LogAttrs(ctx, slog.LevelWarn, "could not fetch "+what,
-			slog.String("url", ev.URL), slog.Duration("duration", ev.Duration), slog.Any("error", ev.Err))
+			slog.String("url", url), slog.Duration("duration", ev.Duration), slog.Any("error", ev.Err))
 		return
 	}
 	e.log.LogAttrs(ctx, slog.LevelDebug, "fetched "+what,
-		slog.String("url", ev.URL), slog.Duration("duration", ev.Duration))
+		slog.String("url", url), slog.Duration("duration", ev.Duration))
 }
 
 func (e *events) keysRotated(ctx context.Context, ev FetchEvent) {
-	ev.Issuer = e.issuer
+	ev.Issuer, ev.URL = e.issuer, clean(ev.URL, maxEventURL)
+	ev.Added, ev.Removed = cleanList(ev.Added, maxEventList, 100), cleanList(ev.Removed, maxEventList, 100)
+	const logged = 8
 	e.log.LogAttrs(ctx, slog.LevelInfo, "provider keys rotated",
-		slog.Any("added", ev.Added), slog.Any("removed", ev.Removed))
-	emit(ctx, e.trace.KeysRotated, ev)
+		slog.Any("added", cleanList(ev.Added, logged, 100)), slog.Any("removed", cleanList(ev.Removed, logged, 100)))
+	emitSafely(ctx, e, e.trace.KeysRotated, ev)
 }
 
 func (e *events) loginStarted(ctx context.Context, ev LoginEvent) {
-	ev.Issuer = e.issuer
+	ev.Issuer, ev.ReturnTo = e.issuer, clean(ev.ReturnTo, maxReturnTo)
 	e.log.LogAttrs(ctx, slog.LevelDebug, "login started", slog.String("login", ev.Login),
-		slog.String("return_to", cutQuery(ev.ReturnTo)), slog.Bool("restart", ev.Restart))
+		slog.String("return_to", clean(cutQuery(ev.ReturnTo), maxShown)), slog.Bool("restart", ev.Restart))
 	emit(ctx, e.trace.LoginStarted, ev)
 }
 
 func (e *events) loginSucceeded(ctx context.Context, ev LoginEvent) {
-	ev.Issuer = e.issuer
+	ev.Issuer, ev.ACR, ev.AMR = e.issuer, clean(ev.ACR, maxShown), cleanList(ev.AMR, maxEventList, maxShown)
 	e.log.LogAttrs(ctx, slog.LevelInfo, "login succeeded",
 		slog.String("login", ev.Login), slog.String("session", ev.SessionID),
-		slog.String("sub", ev.Subject), slog.String("acr", clean(ev.ACR, 200)),
-		slog.String("amr", clean(strings.Join(ev.AMR, " "), 200)),
+		slog.String("sub", ev.Subject), slog.String("acr", clean(ev.ACR, maxShown)),
+		slog.String("amr", clean(strings.Join(ev.AMR, " "), maxShown)),
 		slog.Duration("exchange", ev.Exchange), slog.Duration("verification", ev.Verification),
 		slog.Duration("userinfo", ev.UserInfo))
 	emit(ctx, e.trace.LoginSucceeded, ev)
@@ -235,7 +275,7 @@ func (e *events) loginSucceeded(ctx context.Context, ev LoginEvent) {
 func (e *events) loginRefused(ctx context.Context, login string, err error) {
 	ev := LoginEvent{Issuer: e.issuer, Login: login, Subject: deniedSubject(err), Code: codeOf(err), Err: err}
 	if r, ok := asRefusal(err); ok {
-		ev.Reason = r.reason
+		ev.Reason = clean(r.reason, maxShown)
 	}
 	emit(ctx, e.trace.LoginRefused, ev)
 }
@@ -249,7 +289,7 @@ func (e *events) sessionRefreshed(ctx context.Context, ev SessionEvent) {
 		e.log.LogAttrs(ctx, slog.LevelDebug, "session refreshed", slog.String("session", ev.SessionID),
 			slog.String("sub", ev.Subject), slog.Bool("rotated", ev.Rotated))
 	}
-	emit(ctx, e.trace.SessionRefreshed, ev)
+	emitSafely(ctx, e, e.trace.SessionRefreshed, ev)
 }
 
 // sessionRefused logs ev.Err too, which may say more than the reason.
@@ -268,7 +308,7 @@ func (e *events) loggedOut(ctx context.Context, ev SessionEvent) {
 }
 
 func (e *events) backChannelReceived(ctx context.Context, ev BackchannelEvent) {
-	ev.Issuer = e.issuer
+	ev = e.bounded(ev)
 	switch {
 	case isTooManyLogouts(ev.Err): // reported once a minute, not once for each token
 	case ev.Err != nil:
@@ -280,8 +320,14 @@ func (e *events) backChannelReceived(ctx context.Context, ev BackchannelEvent) {
 	emit(ctx, e.trace.BackchannelReceived, ev)
 }
 
+// bounded completes ev and bounds what the token says.
+func (e *events) bounded(ev BackchannelEvent) BackchannelEvent {
+	ev.Issuer, ev.SID, ev.JTI = e.issuer, clean(ev.SID, maxShown), clean(ev.JTI, maxShown)
+	return ev
+}
+
 func (e *events) tokenReplayed(ctx context.Context, ev BackchannelEvent) {
-	ev.Issuer = e.issuer
+	ev = e.bounded(ev)
 	e.log.LogAttrs(ctx, slog.LevelWarn, "logout token replayed", slog.String("jti", ev.JTI))
 	emit(ctx, e.trace.LogoutTokenReplayed, ev)
 }

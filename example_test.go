@@ -297,7 +297,7 @@ func ExampleClient_Callback() {
 	browser := provider.Browser()
 	show(browser, app.URL+"/oidc/start")
 	provider.Misbehave(fault.AuthorizationAccessDenied)
-	show(browser, app.URL+"/oidc/start")
+	show(provider.Browser(), app.URL+"/oidc/start")
 	// Output:
 	// /oidc/back: come in, alice
 	// /oidc/back: the provider says access_denied

@@ -32,6 +32,8 @@ var refusals = []struct {
 	{"*/transport-truncated", oidcrp.CodeProviderUnavailable},
 	{"*/transport-slow", oidcrp.CodeProviderUnavailable},
 	{"*/transport-hanging", oidcrp.CodeProviderUnavailable},
+	{"token/transport-echo", oidcrp.CodeProviderError},
+	{"userinfo/transport-echo", oidcrp.CodeProviderError},
 	{"userinfo/transport-not-found", oidcrp.CodeProviderInvalid},
 	{"userinfo/transport-redirected", oidcrp.CodeProviderInvalid},
 	{"userinfo/transport-huge", oidcrp.CodeProviderInvalid},

@@ -57,6 +57,7 @@ func newKeySet(p *provider, secret string) *keySet {
 	}
 	k.document.Load = k.load
 	k.document.Now = p.now
+	k.document.Panicked = func(value any) { p.events.panicked("a fetch of keys", value) }
 	k.document.Patience = keysPatience
 	k.document.MaxStale = keysMaxStale
 	k.document.RenewEvery = renewEvery
@@ -167,7 +168,7 @@ func (k *keySet) load(ctx context.Context) (*josekit.KeySet, time.Duration, erro
 	if old := k.document.Peek(); err == nil && old != nil {
 		added, removed := missing(set.Kids(), old.Kids()), missing(old.Kids(), set.Kids())
 		if len(added)+len(removed) > 0 {
-			k.provider.events.keysRotated(ctx, FetchEvent{URL: m.JWKSURI, Added: shown(added), Removed: shown(removed)})
+			k.provider.events.keysRotated(ctx, FetchEvent{URL: m.JWKSURI, Added: added, Removed: removed})
 		}
 	}
 	return set, lifetime, err
@@ -185,21 +186,13 @@ func (k *keySet) fetch(ctx context.Context, uri string) (*josekit.KeySet, time.D
 	}
 	if res.StatusCode != http.StatusOK {
 		return nil, 0, failf("jwks", CodeProviderInvalid,
-			"%s answered with status %d", uri, res.StatusCode)
+			"%s answered with status %d", clean(uri, maxShownURL), res.StatusCode)
 	}
 	set, err := josekit.ParseKeySet(res.Body)
 	if err != nil {
-		return nil, 0, failf("jwks", CodeProviderInvalid, "the keys at %s: %w", uri, err)
+		return nil, 0, failf("jwks", CodeProviderInvalid, "the keys at %s: %w", clean(uri, maxShownURL), err)
 	}
 	return set, res.Lifetime(), nil
-}
-
-// shown makes key ids fit for an event and a log line.
-func shown(kids []string) []string {
-	for i, kid := range kids {
-		kids[i] = clean(kid, 100)
-	}
-	return kids
 }
 
 // missing returns the elements of a that are not in b.

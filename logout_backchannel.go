@@ -38,7 +38,7 @@ func (c *Client) BackchannelLogout(ctx context.Context, r *http.Request) error {
 		err = c.endSessions(ctx, token)
 	}
 	c.events.backChannelReceived(ctx, BackchannelEvent{
-		Subject: token.subject, SID: token.sid, JTI: clean(token.jti, 100), Err: err})
+		Subject: token.subject, SID: token.sid, JTI: token.jti, Err: err})
 	return err
 }
 
@@ -116,7 +116,7 @@ func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
 		return err
 	}
 	if !first {
-		c.events.tokenReplayed(ctx, BackchannelEvent{Subject: t.subject, SID: t.sid, JTI: clean(t.jti, 100)})
+		c.events.tokenReplayed(ctx, BackchannelEvent{Subject: t.subject, SID: t.sid, JTI: t.jti})
 		return fail("backchannel", CodeTokenRefused, refuseToken(logoutTokenName, "jti", "one not seen before", t.jti))
 	}
 	for _, key := range keys {

@@ -60,7 +60,7 @@ func (f *flow) verifyLogoutToken(ctx context.Context, raw string) (logoutToken, 
 // checkLogoutToken checks the claims of a Logout Token and returns its jti.
 func (ru *rules) checkLogoutToken(payload []byte, claims *idToken) (jti string, err error) {
 	for _, rule := range []func(*idToken, *expectedIDToken) error{
-		ru.checkIssuer, ru.checkAudience, ru.checkLogoutTimes,
+		ru.checkIssuer, ru.checkAudience, ru.checkLogoutTimes, ru.checkLogoutSubject,
 	} {
 		if err := rule(claims, nil); err != nil {
 			return "", err
@@ -91,6 +91,14 @@ func (ru *rules) checkLogoutTimes(t *idToken, _ *expectedIDToken) error {
 		return refuseTokenTime(logoutTokenName, "exp", "a time to come", t.expiry)
 	}
 	return nil
+}
+
+// checkLogoutSubject refuses a sub that no ID Token can have (OIDC Core 2).
+func (ru *rules) checkLogoutSubject(t *idToken, expected *expectedIDToken) error {
+	if t.subject == "" {
+		return nil // there may be a sid
+	}
+	return ru.checkSubject(t, expected)
 }
 
 // checkLogoutClaims checks what makes a token a Logout Token and nothing else,

@@ -119,8 +119,11 @@ func (f *refresher) share(
 		defer cancel()
 		return step(ctx)
 	})
-	if err != nil && gaveUp(ctx) {
+	switch {
+	case err != nil && gaveUp(ctx):
 		return refreshed{}, fail("refresh", CodeCanceled, err)
+	case errors.Is(err, once.ErrPanic):
+		return refreshed{}, fail("refresh", CodeInternal, err)
 	}
 	return next, err
 }

@@ -100,9 +100,10 @@ func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *reques
 
 // providerRefused reports whether the provider answered a refresh with an error
 // about the session, and not that it is unavailable. Status 500 counts as such an
-// error: some providers send it when their own session is over.
+// error: some providers send it when their own session is over. A fault in this
+// program, such as a panic, is not the provider's answer.
 func providerRefused(err error) bool {
-	if outage(err) || errors.Is(err, CodeNoSession) || errors.Is(err, CodeCanceled) {
+	if codeOf(err) == CodeInternal || outage(err) || errors.Is(err, CodeNoSession) || errors.Is(err, CodeCanceled) {
 		return false
 	}
 	var answer *fetch.Error

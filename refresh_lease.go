@@ -95,7 +95,7 @@ func (l *heldLease) ours(ctx context.Context) bool {
 func (l *heldLease) keep(ctx context.Context) {
 	defer func() {
 		if p := recover(); p != nil { // in the Store; net/http recovers for a request's goroutine only
-			l.log.Error("panic while a lease was renewed", "panic", p)
+			logPanic(l.log, "the Store, while a lease was renewed", p)
 		}
 	}()
 	for {

@@ -83,8 +83,9 @@ type Registration struct {
 	ClientKeys []jose.JSONWebKey
 	// ClientCertificates are presented in TLS, for tls_client_auth and
 	// self_signed_tls_client_auth; the provider's mtls_endpoint_aliases are
-	// then used. [Provider.Transport], if set, must be an [*http.Transport]. See
-	// [ParseClientCertificate].
+	// then used. They are presented where the client authenticates and at UserInfo,
+	// and not where metadata and keys are fetched. [Provider.Transport], if set, must
+	// be an [*http.Transport]. See [ParseClientCertificate].
 	ClientCertificates []tls.Certificate
 }
 

@@ -355,5 +355,5 @@ func (s *Session) copy() *Session {
 // tooLarge returns the error about a session that does not fit.
 func (s *Session) tooLarge(size, limit int, where, mend string) error {
 	return failf("session", CodeSessionTooLarge,
-		"%d bytes are more than %s (%d); the largest claims are %q: %s", size, where, limit, s.largestClaims(), mend)
+		"%d bytes are more than %s (%d); the largest claims are %s: %s", size, where, limit, quoteList(s.largestClaims()), mend)
 }

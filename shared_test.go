@@ -319,6 +319,7 @@ var (
 	MustNew       = mustNew
 	TestKeys      = testKeys
 	Head          = head
+	JWK           = jwk
 	EveryAlg      = everyAlg
 	HostileTexts  = hostileTexts
 

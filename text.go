@@ -6,8 +6,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"strings"
-	"unicode"
+
+	"github.com/oidcrp/oidcrp/internal/printable"
 )
 
 // randomText returns 32 random bytes as 43 characters, enough for a state or a
@@ -21,19 +21,29 @@ func randomText() string {
 
 // quoteList returns a list from outside as bounded, clean text for an error.
 func quoteList(values []string) string {
-	return clean(fmt.Sprintf("%q", values), 300)
+	const limit = 300
+	size := 0
+	for i, value := range values {
+		if size += len(value) + len(`"" `); size > limit {
+			values = values[:i+1] // no more than can be shown is formatted
+			break
+		}
+	}
+	return clean(fmt.Sprintf("%q", cleanList(values, len(values), limit+1)), limit)
+}
+
+// cleanList returns at most n of values, each of them clean.
+func cleanList(values []string, n, limit int) []string {
+	var list []string
+	for _, value := range values[:min(n, len(values))] {
+		list = append(list, clean(value, limit))
+	}
+	if len(values) > n {
+		list = append(list, "…")
+	}
+	return list
 }
 
 // clean returns text from outside for an error or a log line: as valid UTF-8,
 // without unprintable characters, cut after limit bytes.
-func clean(s string, limit int) string {
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '.'
-		}
-		return r
-	}, s)
-}
+func clean(s string, limit int) string { return printable.Text(s, limit) }

@@ -34,7 +34,7 @@ func (f *flow) userInfo(ctx context.Context, m *Metadata, accessToken, subject s
 	} else {
 		request.Header = http.Header{"Authorization": {"Bearer " + accessToken}}
 	}
-	answer, err := f.provider.http.Do(ctx, request)
+	answer, err := f.provider.client.Do(ctx, request)
 	if err != nil {
 		return nil, failFetch("userinfo", err)
 	}
@@ -54,7 +54,7 @@ func (f *flow) userInfo(ctx context.Context, m *Metadata, accessToken, subject s
 		// OIDC Core 5.3.2: "MUST be verified to exactly match [...] if they do
 		// not match, the UserInfo Response values MUST NOT be used."
 		return nil, fail("userinfo", CodeUserInfoRefused,
-			refuseToken(userInfoName, "sub", "the ID Token's", got))
+			refuseToken(userInfoName, "sub", "the ID Token's", answer.Hide(got)))
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, claims); err != nil {
@@ -78,7 +78,7 @@ func (f *flow) userInfoAccept() string {
 func userInfoError(answer *fetch.Response) error {
 	if code := bearerError(answer.Header); code != "" {
 		return fail("userinfo", CodeProviderError,
-			newProviderError("userinfo", answer.StatusCode, code, "", ""))
+			newProviderError("userinfo", answer.StatusCode, answer.Hide(code), "", ""))
 	}
 	return errorAnswer("userinfo", answer)
 }
@@ -116,7 +116,7 @@ func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Re
 		return f.verifyUserInfo(ctx, m, inner)
 	}
 	return nil, failf("userinfo", CodeUserInfoRefused,
-		"the answer is %q, not application/json or application/jwt", clean(answer.MediaType, 60))
+		"the answer is %q, not application/json or application/jwt", clean(answer.Hide(answer.MediaType), 60))
 }
 
 // plainUserInfo accepts claims without a signature, unless one was registered.

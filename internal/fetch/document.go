@@ -64,6 +64,9 @@ type Document[T any] struct {
 	MaxStale time.Duration
 	// RenewEvery is the least time between two fetches that Renew asked for.
 	RenewEvery time.Duration
+	// Panicked, if not nil, is called with the value of a panic of Load or Now, on
+	// its goroutine. The fetch has then failed with ErrPanic.
+	Panicked func(value any)
 
 	mu       sync.Mutex    // guards what follows
 	value    *T            // nil until the first fetch succeeds
@@ -75,11 +78,14 @@ type Document[T any] struct {
 	renewed  time.Time     // when Renew last fetched
 }
 
+// ErrPanic is the error of a fetch that panicked.
+var ErrPanic = errors.New("the fetch panicked, as the log says")
+
 // Get returns the document. It waits only when it has none that may be used,
 // and no longer than ctx allows; the error is then ctx.Err().
 func (d *Document[T]) Get(ctx context.Context) (*T, error) {
+	now := d.Now() // before the lock, which a panic would leave locked
 	d.mu.Lock()
-	now := d.Now()
 	if d.value == nil || !now.Before(d.stale) {
 		d.start(ctx, now)
 	}
@@ -91,8 +97,8 @@ func (d *Document[T]) Get(ctx context.Context) (*T, error) {
 // if it may not be fetched again yet. If the fetch fails, or the last one did and
 // the pause after it is not over, Renew returns that error.
 func (d *Document[T]) Renew(ctx context.Context, seen *T) (*T, error) {
-	d.mu.Lock()
 	now := d.Now()
+	d.mu.Lock()
 	allowed := d.failures > 0 || d.renewable(now)
 	if d.value == seen && allowed && d.start(ctx, now) {
 		d.renewed = now
@@ -133,16 +139,42 @@ func (d *Document[T]) start(ctx context.Context, now time.Time) bool {
 	d.flight = make(chan struct{})
 	// Other requests wait for this fetch or use its result after the request that
 	// started it has ended.
-	go d.fetch(context.WithoutCancel(ctx))
+	go d.fetch(context.WithoutCancel(ctx), now)
 	return true
 }
 
-func (d *Document[T]) fetch(ctx context.Context) {
-	value, lifetime, err := d.Load(ctx)
+// load calls Load and Now, which belong to others. Their panic is an error, since
+// net/http recovers for a request's goroutine only.
+func (d *Document[T]) load(ctx context.Context, started time.Time) (l loaded[T]) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		l = loaded[T]{at: started, err: ErrPanic}
+		if d.Panicked != nil {
+			d.Panicked(p)
+		}
+	}()
+	l.value, l.lifetime, l.err = d.Load(ctx)
+	l.at = d.Now()
+	return l
+}
+
+// loaded is the result of a fetch.
+type loaded[T any] struct {
+	value    *T
+	lifetime time.Duration
+	at       time.Time
+	err      error
+}
+
+func (d *Document[T]) fetch(ctx context.Context, started time.Time) {
+	l := d.load(ctx, started)
+	value, lifetime, now, err := l.value, l.lifetime, l.at, l.err
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.Now()
 	if d.err = err; err != nil {
 		d.retryAt = now.Add(pause(d.failures, err))
 		d.failures++

@@ -390,3 +390,72 @@ func TestLifetime(t *testing.T) {
 		}
 	}
 }
+
+// The code of an app runs during a fetch: its Transport, its hooks and its clock.
+func TestDocument_APanicIsAnErrorForAllWhoWait(t *testing.T) {
+	t.Parallel()
+	for _, where := range []string{"Load", "Now"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := new(source)
+			d := newDocument(s)
+			var broken, clock atomic.Bool
+			broken.Store(true)
+			d.Now = func() time.Time {
+				if clock.Load() {
+					panic("boom")
+				}
+				return time.Now()
+			}
+			d.Load = func(ctx context.Context) (*int, time.Duration, error) {
+				n, lifetime, err := s.load(ctx)
+				if where == "Load" && broken.Load() {
+					panic("boom")
+				}
+				return n, lifetime, err
+			}
+			var reported []any
+			d.Panicked = func(value any) { reported = append(reported, value) }
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() {
+					if _, err := d.Get(t.Context()); !errors.Is(err, ErrPanic) {
+						t.Errorf("%s: the error is %v, want ErrPanic", where, err)
+					}
+				})
+			}
+			synctest.Wait() // all of them wait for one fetch
+			clock.Store(where == "Now")
+			wg.Wait()
+			if len(reported) != 1 || reported[0] != "boom" || s.loads.Load() != 1 {
+				t.Errorf("%s: reported are %v after %d fetches, want boom after one", where, reported, s.loads.Load())
+			}
+			broken.Store(false)
+			clock.Store(false)
+			time.Sleep(2 * time.Second) // the pause after a failure
+			get(t, d, 2)
+		})
+	}
+}
+
+// A clock that panics for a caller must not leave the document locked.
+func TestDocument_APanicOfTheClockLocksNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDocument(new(source))
+		d.Now = func() time.Time { panic("boom") }
+		for _, call := range []func(){
+			func() { d.Get(t.Context()) }, func() { d.Renew(t.Context(), nil) },
+		} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("the caller does not see the panic")
+					}
+				}()
+				call()
+			}()
+		}
+		d.Now = time.Now
+		get(t, d, 1)
+	})
+}

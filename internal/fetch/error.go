@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/oidcrp/oidcrp/internal/printable"
 )
 
 // A Kind is the kind of an [Error].
@@ -22,7 +24,7 @@ const (
 	// closed the connection, or answered 429 or 5xx.
 	Unavailable Kind = iota
 	// Invalid: the answer is not acceptable (too large, the wrong media type,
-	// an unexpected redirect), or the URL is not.
+	// an unexpected redirect), or the URL is not, or what it leads to.
 	Invalid
 	// Canceled: the caller's context ended first.
 	Canceled
@@ -77,13 +79,16 @@ func statusError(u *url.URL, res *http.Response) *Error {
 // connection.
 func transportError(caller, ctx context.Context, u *url.URL, err error) *Error {
 	e := &Error{Kind: Unavailable, URL: where(u), Err: bare(err)}
+	var inside *AddressError
 	switch {
+	case errors.As(err, &inside):
+		e.Kind, e.Reason = Invalid, printable.Text(inside.Error(), maxReason)
 	case caller.Err() != nil:
 		e.Kind, e.Reason, e.Err = Canceled, "given up by the caller", caller.Err()
 	case context.Cause(ctx) == errTimeout:
 		e.Reason = errTimeout.Error()
 	default:
-		e.Reason = describe(e.Err)
+		e.Reason = printable.Text(describe(e.Err), maxReason)
 	}
 	return e
 }
@@ -125,9 +130,17 @@ func describe(err error) string {
 	return "the exchange failed"
 }
 
+// maxURL and maxReason bound the texts of an Error, in bytes: a certificate may name
+// thousands of hosts.
+const (
+	maxURL    = 300
+	maxReason = 500
+)
+
 // where returns the part of u that may be shown.
 func where(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	return printable.Text(shown.String(), maxURL)
 }
 
 // retryAfter reads Retry-After in its two forms, a number of seconds and a

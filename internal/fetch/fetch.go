@@ -49,10 +49,9 @@ func New(rt http.RoundTripper, timeout time.Duration) *Client {
 // speaks TLS 1.2 or newer and keeps up to 32 idle connections per host. It
 // shares nothing with http.DefaultTransport.
 func NewTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
+		DialContext:            newDialer().DialContext,
 		ForceAttemptHTTP2:      true,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    5 * time.Second,
@@ -62,6 +61,10 @@ func NewTransport() *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+}
+
+func newDialer() *net.Dialer {
+	return &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 }
 
 // WithCertificates returns a transport like rt, or like New's own if rt is nil,
@@ -137,6 +140,8 @@ type Response struct {
 	MediaType string
 	// Body is at most [MaxBody] bytes.
 	Body []byte
+
+	secrets []string // what the request carried
 }
 
 // errTimeout is the cause of a context that ended by our own timeout.
@@ -178,6 +183,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	case res.StatusCode/100 == 2 && !acceptable(r.MediaTypes, answer.MediaType):
 		return nil, invalid(u, res.StatusCode, "an unexpected media type")
 	}
+	answer.secrets = secretsOf(r)
 	return answer, nil
 }
 

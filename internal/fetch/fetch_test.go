@@ -3,6 +3,7 @@ package fetch
 import (
 	"compress/gzip"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -405,5 +406,16 @@ func TestNewUsesTheTransportItIsGiven(t *testing.T) {
 	}), 0)
 	if _, err := c.Do(t.Context(), Request{URL: serve(t, answer(200, "text/plain", ""))}); err != nil || !used {
 		t.Errorf("used: %v, error: %v", used, err)
+	}
+}
+
+func TestError_IsBoundedHoweverManyNamesACertificateHas(t *testing.T) {
+	t.Parallel()
+	u := &url.URL{Scheme: "https", Host: "op.example", Path: strings.Repeat("/\u202e", 1000)}
+	named := &x509.Certificate{DNSNames: strings.Fields(strings.Repeat("op.example\u2028 ", 5000))}
+	err := transportError(t.Context(), t.Context(), u, x509.HostnameError{Certificate: named, Host: "evil.example"})
+	if len(err.Reason) > maxReason+3 || len(err.URL) > maxURL+3 || !strings.Contains(err.Error(), "certificate") ||
+		strings.ContainsAny(err.Error(), "\u202e\u2028") {
+		t.Errorf("the error has %d bytes: %.200q", len(err.Error()), err.Error())
 	}
 }

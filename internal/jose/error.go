@@ -2,12 +2,16 @@ package jose
 
 import (
 	"fmt"
-	"strings"
-	"unicode"
+
+	"github.com/oidcrp/oidcrp/internal/printable"
 )
 
-// maxGot is how many bytes of a token's text are shown in an [Error].
-const maxGot = 100
+// maxGot is how many bytes of a token's text are shown in an [Error], and
+// maxExpected how many of what it should be.
+const (
+	maxGot      = 100
+	maxExpected = 300
+)
 
 // Error says which rule a token broke. Its texts are bounded and printable, and
 // hold no key, no secret and no part of a payload.
@@ -31,21 +35,7 @@ func (e *Error) Error() string {
 	return msg
 }
 
-// refuse makes an Error. expected must be bounded; got need not be.
+// refuse makes an Error, and cuts both texts.
 func refuse(check, expected, got string) *Error {
-	return &Error{Check: check, Expected: expected, Got: clean(got)}
-}
-
-// clean makes a token's text fit for an error or a log line: valid UTF-8, no
-// control or other unprintable characters, cut after maxGot bytes.
-func clean(s string) string {
-	if len(s) > maxGot {
-		s = strings.ToValidUTF8(s[:maxGot], "") + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '.'
-		}
-		return r
-	}, s)
+	return &Error{Check: check, Expected: printable.Text(expected, maxExpected), Got: printable.Text(got, maxGot)}
 }

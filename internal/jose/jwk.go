@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	gojose "github.com/go-jose/go-jose/v4"
@@ -20,9 +21,10 @@ import (
 
 // The bounds of a set and its keys.
 const (
-	maxKeys       = 200  // keys in a set
-	maxCandidates = 16   // keys tried for one token
-	minRSABits    = 2048 // the most is gojose.MaxRSAModulusBits
+	maxKeys       = 200 // keys in a set
+	maxCandidates = 16  // keys tried for one token
+	minRSABits    = 2048
+	maxRSABits    = 4096 // the time of a verification grows with the square
 )
 
 // KeySet is a JWK Set (RFC 7517 section 5), reduced to the keys that can verify
@@ -196,9 +198,15 @@ func parsePublicKey(members strictjson.Members) (key any, keyType string) {
 	if err := jwk.UnmarshalJSON(material.AppendJSON(nil)); err != nil {
 		return nil, ""
 	}
-	switch key := jwk.Key.(type) {
+	return acceptKey(jwk.Key)
+}
+
+// acceptKey returns a key that may verify, and its type; nil for any other. The
+// bounds are our own: those of go-jose are variables of its package.
+func acceptKey(key any) (accepted any, keyType string) {
+	switch key := key.(type) {
 	case *rsa.PublicKey:
-		if key.N.BitLen() >= minRSABits {
+		if soundRSA(key) {
 			return key, "RSA"
 		}
 	case *ecdsa.PublicKey:
@@ -207,4 +215,11 @@ func parsePublicKey(members strictjson.Members) (key any, keyType string) {
 		return key, "Ed25519"
 	}
 	return nil, ""
+}
+
+// soundRSA bounds the modulus and the exponent. A verification with an exponent as
+// large as the modulus takes a thousand times as long as with the usual 65537.
+func soundRSA(key *rsa.PublicKey) bool {
+	bits := key.N.BitLen()
+	return bits >= minRSABits && bits <= maxRSABits && key.E > 2 && key.E <= math.MaxInt32 && key.E%2 == 1
 }

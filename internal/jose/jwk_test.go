@@ -1,11 +1,15 @@
 package jose
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
+	"math"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -265,4 +269,108 @@ func BenchmarkBareES256(b *testing.B) {
 			b.Fatal("the signature is not valid")
 		}
 	}
+}
+
+// go-jose has a bound of its own, which another package can raise: these keys come as
+// go-jose would then return them.
+func TestAcceptKey_RSAKeysAreBounded(t *testing.T) {
+	t.Parallel()
+	key := func(bits, exponent int) gojose.JSONWebKey {
+		n := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
+		return gojose.JSONWebKey{Key: &rsa.PublicKey{N: n.SetBit(n, 0, 1), E: exponent}}
+	}
+	for _, row := range []struct {
+		bits, exponent int
+		want           bool
+	}{
+		{2048, 65537, true},
+		{3072, 3, true},
+		{4096, 65537, true},
+		{4096, math.MaxInt32, true},
+
+		{2047, 65537, false},
+		{4097, 65537, false},
+		{4104, 65537, false},
+		{8192, 65537, false},
+		{1 << 20, 65537, false},
+		{2048, 0, false},
+		{2048, 1, false},
+		{2048, 2, false},
+		{2048, -3, false},
+		{2048, 65536, false},
+		{2048, 1<<32 + 1, false},
+		{2048, math.MaxInt64, false},
+	} {
+		accepted, keyType := acceptKey(key(row.bits, row.exponent).Key)
+		if got := accepted != nil && keyType == "RSA"; got != row.want {
+			t.Errorf("%d bits with the exponent %d: accepted is %v, want %v", row.bits, row.exponent, got, row.want)
+		}
+	}
+}
+
+// A key that is too large or too slow is known by its kid: the error says that the
+// key does not suit, and no other fetch is made for it.
+func TestVerify_AnRSAKeyOutOfBoundsIsUnsuitable(t *testing.T) {
+	t.Parallel()
+	number := func(bits int) string {
+		b := bytes.Repeat([]byte{0xff}, bits/8)
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	for name, key := range map[string]map[string]string{
+		"large":         {"n": number(8192), "e": "AQAB"},
+		"a little more": {"n": number(4104), "e": "AQAB"},
+		"small":         {"n": number(1024), "e": "AQAB"},
+		"slow":          {"n": number(2048), "e": number(56)},
+		"even":          {"n": number(2048), "e": "Ag"},
+	} {
+		key["kty"], key["kid"] = "RSA", "k"
+		set, err := ParseKeySet(mustJSON(map[string]any{"keys": []any{key}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","kid":"k"}`))
+		jws, err := ParseJWS(header+".e30."+number(2048), []string{"RS256"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, verdict := set.Verify(jws); verdict != Unsuitable {
+			t.Errorf("%s: the verdict is %d, want Unsuitable", name, verdict)
+		}
+	}
+}
+
+func TestVerify_AnRSAKeyOf4096BitsVerifies(t *testing.T) {
+	t.Parallel()
+	private, err := rsa.GenerateKey(rand.Reader, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.RS256, Key: private}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign([]byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compact, _ := signed.CompactSerialize()
+	jws, err := ParseJWS(compact, []string{"RS256"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := ParseKeySet(mustJSON(gojose.JSONWebKeySet{Keys: []gojose.JSONWebKey{{Key: private.Public()}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, verdict := set.Verify(jws); verdict != Verified {
+		t.Errorf("the verdict is %d, want Verified", verdict)
+	}
+}
+
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }

@@ -4,7 +4,7 @@ package once
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 	"time"
 )
@@ -19,6 +19,10 @@ const (
 // calls within [Memory] after its start get its result. The zero value is ready to
 // use.
 type Group[T any] struct {
+	// Panicked, if not nil, is called with the value of a panic of the work, on its
+	// goroutine. The result is then ErrPanic. Set it before the first use.
+	Panicked func(value any)
+
 	mu      sync.Mutex
 	results map[string]*result[T] // guarded by mu
 	order   []turn                // oldest first, including dropped results; guarded by mu
@@ -38,6 +42,9 @@ type result[T any] struct {
 	value  T
 	err    error
 }
+
+// ErrPanic is the result of work that panicked.
+var ErrPanic = errors.New("panicked, as the log says")
 
 // Do returns the result of do for key. ctx limits only the wait; if it ends, the
 // error is ctx.Err(). do continues, because other callers may wait for it, so it
@@ -91,7 +98,10 @@ func (g *Group[T]) run(key string, r *result[T], keep func(error) bool, do func(
 	defer func() {
 		// net/http recovers for a request's own goroutine only.
 		if p := recover(); p != nil {
-			r.err = fmt.Errorf("panic: %v", p)
+			r.err = ErrPanic
+			if g.Panicked != nil {
+				g.Panicked(p)
+			}
 		}
 		if keep(r.err) {
 			// A timer drops the result even if no further call comes.

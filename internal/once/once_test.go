@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -86,6 +87,35 @@ func TestAPanicBecomesAnError(t *testing.T) {
 	var g Group[int]
 	if _, err := g.Do(t.Context(), "k", time.Unix(0, 0), always, func() (int, error) { panic("boom") }); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestAPanicIsReportedAndEverybodyWhoWaitsGetsAnError(t *testing.T) {
+	t.Parallel()
+	var reported []any
+	g := Group[int]{Panicked: func(value any) { reported = append(reported, value) }}
+	release, waiting := make(chan struct{}), make(chan error)
+	for range 5 {
+		go func() {
+			_, err := g.Do(t.Context(), "k", time.Unix(0, 0), func(error) bool { return false }, func() (int, error) {
+				<-release
+				panic("boom")
+			})
+			waiting <- err
+		}()
+	}
+	close(release)
+	for range 5 {
+		if err := <-waiting; !errors.Is(err, ErrPanic) || strings.Contains(err.Error(), "boom") {
+			t.Errorf("the error is %v, want ErrPanic without the value", err)
+		}
+	}
+	if len(reported) == 0 || reported[0] != "boom" {
+		t.Errorf("reported are %v, want boom", reported)
+	}
+	v, err := g.Do(t.Context(), "k", time.Unix(0, 0), always, func() (int, error) { return 7, nil })
+	if v != 7 || err != nil {
+		t.Errorf("the next call got %d, %v", v, err)
 	}
 }
 

@@ -3,8 +3,12 @@ package fault
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,12 +35,13 @@ const (
 	Hanging     TransportKind = "hanging"      // nothing until the client disconnects
 	GzipBomb    TransportKind = "gzip-bomb"    // 100 MB of JSON in 100 kB
 	Deep        TransportKind = "deep"         // JSON nested 200,000 levels deep
+	Echo        TransportKind = "echo"         // 400 with an error that repeats the request
 )
 
 // TransportKinds returns every kind.
 func TransportKinds() []TransportKind {
 	return []TransportKind{HTML, WrongType, ServerError, Unavailable, NotFound, Empty, JSONArray,
-		Trailing, Truncated, Redirected, Huge, Endless, Slow, Hanging, GzipBomb, Deep}
+		Trailing, Truncated, Redirected, Huge, Endless, Slow, Hanging, GzipBomb, Deep, Echo}
 }
 
 // Transport returns the fault of that kind at an endpoint, which is one of the Endpoint
@@ -95,6 +100,8 @@ var transports = map[TransportKind]transport{
 	Deep: {"the body is JSON nested 200,000 levels deep", wire.Effect{
 		Serve: fixed(http.StatusOK, "application/json",
 			`{"x":`+strings.Repeat("[", 200_000)+strings.Repeat("]", 200_000)+"}")}},
+	Echo: {"the response is 400 with an error that repeats the request, in parts and encoded", wire.Effect{
+		Serve: echo}},
 }
 
 func fixed(status int, contentType, body string) http.HandlerFunc {
@@ -108,6 +115,30 @@ func fixed(status int, contentType, body string) http.HandlerFunc {
 func unavailable(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Retry-After", "120")
 	http.Error(w, "try again later", http.StatusServiceUnavailable)
+}
+
+// echo repeats what it gets: whole, its beginning, encoded for a URL and in base64. The
+// redirect URI is no secret, and in base64 would look like one.
+func echo(w http.ResponseWriter, r *http.Request) {
+	var secrets []string
+	for _, name := range slices.Sorted(maps.Keys(r.Form)) {
+		if name != "redirect_uri" {
+			secrets = append(secrets, r.Form[name]...)
+		}
+	}
+	_, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	id, secret, _ := r.BasicAuth()
+	plain, _ := url.QueryUnescape(secret)
+	secrets = append(secrets, credentials, id, secret, plain)
+	var said []string
+	for _, s := range secrets {
+		said = append(said, s, s[:min(len(s), 12)], url.QueryEscape(s), base64.StdEncoding.EncodeToString([]byte(s)))
+	}
+	description := strings.Join(said, " ")
+	w.Header().Set("WWW-Authenticate", `Bearer error_description="`+description+`"`)
+	res := wire.ErrorResponse(http.StatusBadRequest, "invalid_request", description)
+	res.JSON["error_uri"] = "https://op.example/?" + r.Form.Encode()
+	res.Write(w)
 }
 
 // megabyte is white space, which JSON allows between tokens.
