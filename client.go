@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/oidcrp/oidcrp/internal/once"
 )
 
 // Client is a relying party: one client registration at one provider. It is
@@ -104,6 +106,7 @@ func (c *Client) build(cfg *Config) {
 	c.logins = &logins{
 		cookies: c.cookies, flow: c.flow, sessions: c.sessions, events: c.events, now: c.now,
 		onLogin: cfg.OnLogin, sameSite: http.SameSiteLaxMode, timeout: 4 * cfg.Provider.Timeout,
+		results: once.Group[*Session]{SizeOf: loginSize},
 	}
 	if cfg.ResponseMode == "form_post" && c.cookies.secure {
 		// The response is a POST from the provider's site, which carries no Lax
@@ -114,6 +117,7 @@ func (c *Client) build(cfg *Config) {
 		flow: c.flow, sessions: c.sessions, shared: shared, settings: cfg.Tokens,
 		timeout: 4 * cfg.Provider.Timeout, events: c.events, log: c.log, now: c.now,
 		failing: recently{delay: refreshPause},
+		running: once.Group[refreshed]{SizeOf: func(r refreshed, _ error) int { return r.session.size() }},
 	}
 	c.pages = newPages(cfg.Pages, c.home())
 }

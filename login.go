@@ -330,6 +330,15 @@ func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session,
 	return s, nil
 }
 
+// loginSize is about how many bytes the result of a login takes. An error holds
+// the subject that OnLogin refused, and what OnLogin has to say.
+func loginSize(s *Session, err error) int {
+	if err != nil {
+		return len(err.Error()) + len(deniedSubject(err))
+	}
+	return s.size()
+}
+
 // exchange exchanges the code and makes the session.
 func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session, error) {
 	l, t := p.logins, p.transaction
@@ -340,6 +349,10 @@ func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session,
 		return nil, err
 	}
 	s := l.sessions.create(a, t.StepUp, t.ReturnTo)
+	// Before it is kept for a reload, and before OnLogin sets anything up.
+	if err := l.sessions.keeper.fits(s); err != nil {
+		return nil, err
+	}
 	// Only what forget needs: the results are kept for a while.
 	forget := (&pendingLogin{logins: l, cookie: p.cookie, hasCookie: p.hasCookie}).forget
 	s.login = &freshLogin{forget: forget, event: LoginEvent{

@@ -226,3 +226,9 @@ func EntriesLeft(c *Client) int {
 
 // LoginCookie returns the name of the cookie of the login that sent state.
 func LoginCookie(c *Client, state string) string { return c.logins.cookieName(state) }
+
+// HeldLogins returns how many results of logins c keeps, and how many bytes they take.
+func HeldLogins(c *Client) (results, bytes int) { return c.logins.results.Held() }
+
+// HeldRefreshes is HeldLogins for refreshes.
+func HeldRefreshes(c *Client) (results, bytes int) { return c.refresher.running.Held() }
