@@ -62,7 +62,7 @@ func New(cfg Config) (*Client, error) {
 		// Not fail: whatever Validate returns, this is a mistake in the Config.
 		return nil, &Error{Op: "config", Code: CodeConfigInvalid, Err: errors.Join(problems...)}
 	}
-	keys, err := newCookieKeys(cfg.CookieKeys, cfg.Now, cfg.Logger)
+	keys, err := newCookieKeys(cfg.CookieKeys, !isLoopback(base.Hostname()), cfg.Now, cfg.Logger)
 	if err != nil {
 		return nil, failf("config", CodeConfigInvalid, "CookieKeys: %w", err)
 	}

@@ -157,6 +157,7 @@ func normalize(cfg Config) (Config, *url.URL, []error) {
 	checkAlgs(&cfg, f)
 	checkEncryption(&cfg, f)
 	checkProvider(&cfg, f)
+	checkCookieKeys(&cfg, base, f)
 	checkSessions(&cfg, f)
 	if field, err := cfg.Login.validate(); err != nil {
 		f.add("Login."+field, "%w", err)
@@ -493,7 +494,7 @@ func checkProvider(cfg *Config, f *findings) {
 	}
 }
 
-func checkSessions(cfg *Config, f *findings) {
+func checkCookieKeys(cfg *Config, base *url.URL, f *findings) {
 	if cfg.CookieKeys == nil {
 		mend := "give at least one key of 32 random bytes, with Keys or KeyFile"
 		if cfg.fromEnv {
@@ -502,10 +503,15 @@ func checkSessions(cfg *Config, f *findings) {
 		f.add("CookieKeys", "is empty: %s", mend)
 	}
 	if keys, ok := cfg.CookieKeys.(*fixedKeys); ok {
-		for _, err := range keys.check() {
+		// Without a BaseURL, which is reported too, nothing is known about the host.
+		public := base.Host != "" && !isLoopback(base.Hostname())
+		for _, err := range keys.check(public) {
 			f.add("CookieKeys", "%w", err)
 		}
 	}
+}
+
+func checkSessions(cfg *Config, f *findings) {
 	if cfg.Tokens.RefreshBefore > 0 && !cfg.Tokens.Keep {
 		f.add("Tokens.RefreshBefore", "needs Tokens.Keep")
 	}

@@ -16,7 +16,7 @@ import (
 // testCookies returns the cookies of a client with the fixed keys of the tests.
 func testCookies(t testing.TB, issuer, clientID, pathPrefix, host string, secure bool) *cookies {
 	t.Helper()
-	keys, err := newCookieKeys(Keys(testKey(1)), time.Now, nil)
+	keys, err := newCookieKeys(Keys(testKey(1)), true, time.Now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
