@@ -24,6 +24,7 @@ type Client struct {
 	issuer, clientID string
 	base             *url.URL
 	paths            ownPaths
+	crossOrigin      *http.CrossOriginProtection // of protected routes
 	registration     *Registration
 	login            AuthOptions   // what every login asks for
 	required         []Requirement // of every protected route
@@ -62,13 +63,17 @@ func New(cfg Config) (*Client, error) {
 		// Not fail: whatever Validate returns, this is a mistake in the Config.
 		return nil, &Error{Op: "config", Code: CodeConfigInvalid, Err: errors.Join(problems...)}
 	}
+	crossOrigin, err := newCrossOrigin(base, cfg.TrustedOrigins)
+	if err != nil {
+		return nil, failf("config", CodeConfigInvalid, "TrustedOrigins: %w", err)
+	}
 	keys, err := newCookieKeys(cfg.CookieKeys, !isLoopback(base.Hostname()), cfg.Now, cfg.Logger)
 	if err != nil {
 		return nil, failf("config", CodeConfigInvalid, "CookieKeys: %w", err)
 	}
 	c := &Client{
 		issuer: cfg.Issuer, clientID: cfg.ClientID, base: base, registration: &cfg.Registration,
-		paths: newPaths(cfg.PathPrefix, &cfg.Registration),
+		paths: newPaths(cfg.PathPrefix, &cfg.Registration), crossOrigin: crossOrigin,
 		login: cfg.Login,
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)

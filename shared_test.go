@@ -128,7 +128,7 @@ func wantCode(t testing.TB, err error, code Code) *Error {
 
 // allCodes are the codes of this version, and one that it does not know.
 var allCodes = []Code{
-	CodeConfigInvalid, CodeCanceled, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupportedByProvider, CodeInvalidRequest,
+	CodeConfigInvalid, CodeCanceled, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupportedByProvider, CodeCrossOrigin, CodeInvalidRequest,
 	CodeTransactionLost, CodeIssuerMismatch, CodeProviderError, CodeClientRefused, CodeTokenRefused,
 	CodeUserInfoRefused, CodeLoginRefused, CodeSessionTooLarge, CodeNoSession, CodeLoginRequired,
 	CodeRequirementUnmet, CodeStoreUnavailable, CodeCookieKeysUnavailable, CodeInternal, "a code to come",
