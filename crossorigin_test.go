@@ -250,3 +250,14 @@ func TestOwnPaths_AreOpenToOtherOrigins(t *testing.T) {
 		}
 	}
 }
+
+func TestLogout_BehindAProxyThatChangesHost(t *testing.T) {
+	t.Parallel()
+	client := mustNew(t, func(c *oidcrp.Config) { c.Provider.Metadata = soundMetadata(nil) })
+	handler := client.Middleware(http.NotFoundHandler())
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, originRequest("POST", "/auth/logout", signedIn(t, client), "Host: backend:8080", "Origin: https://app.example", acceptHTML))
+	if w.Code != http.StatusSeeOther || len(w.Result().Cookies()) == 0 {
+		t.Errorf("the answer is %d with the cookies %v\n%s", w.Code, w.Result().Cookies(), w.Body)
+	}
+}
