@@ -99,7 +99,8 @@ type SessionEvent struct {
 	// "idle", "future" (made by a clock that is ahead), "logged_out",
 	// "unknown_key" (sealed with a key that is not configured), "tampered",
 	// "malformed" (not a value that this version reads), "incomplete" (one of
-	// its cookies is missing).
+	// its cookies is missing), "duplicate" (two cookies of one name have different
+	// values: another host of the site, or another path, has set one).
 	Reason string
 	// Rotated says that the provider replaced the refresh token; set for
 	// SessionRefreshed only.
@@ -164,6 +165,7 @@ const (
 	reasonTampered   = "tampered"
 	reasonMalformed  = "malformed"
 	reasonIncomplete = "incomplete"
+	reasonDuplicate  = "duplicate"
 )
 
 // events reports events to the hooks and to the log. Its log lines are: Info

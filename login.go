@@ -248,10 +248,14 @@ func (l *logins) read(r *http.Request) (*pendingLogin, error) {
 // find returns the transaction of a cookie. Its error is [CodeTransactionLost],
 // or an outage.
 func (l *logins) find(r *http.Request, name string) (*transaction, error) {
-	if !l.cookies.has(r, name) {
+	value, found, err := l.cookies.lookUp(r, name)
+	if !found {
 		return nil, failf("callback", CodeTransactionLost, "this browser has no login with that state")
 	}
-	t, err := l.openTransaction(name, l.cookies.read(r, name))
+	var t *transaction
+	if err == nil {
+		t, err = l.openTransaction(name, value)
+	}
 	switch {
 	case outage(err):
 		return nil, err

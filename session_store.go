@@ -145,7 +145,10 @@ func (k *storeKeeper) load(r *http.Request) (kept, error) {
 
 // handle reads r's cookie, and reports a cookie that holds no handle.
 func (k *storeKeeper) handle(r *http.Request) (handleCookie, bool) {
-	value := k.cookies.read(r, k.cookies.session)
+	value, _, err := k.cookies.lookUp(r, k.cookies.session)
+	if err != nil {
+		k.refuseCookie(r.Context(), err)
+	}
 	if value == "" {
 		return handleCookie{}, false
 	}
