@@ -22,7 +22,7 @@ import (
 // login, [CodeProviderError] with a [*ProviderError] when the provider refused,
 // [CodeTokenRefused] with a [*TokenError], [CodeProviderUnavailable] when the
 // provider failed during the exchange, [CodeLoginRefused] when OnLogin refused
-// the login, and others.
+// the login, [CodeSessionTooLarge] when the session cannot be saved, and others.
 func (c *Client) Callback(ctx context.Context, r *http.Request) (*Session, error) {
 	pending, err := c.logins.read(r)
 	if err != nil {

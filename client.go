@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/oidcrp/oidcrp/internal/once"
 )
 
 // Client is a relying party: one client registration at one provider. It is
@@ -23,6 +25,7 @@ type Client struct {
 	issuer, clientID string
 	base             *url.URL
 	paths            ownPaths
+	crossOrigin      *http.CrossOriginProtection // of protected routes
 	registration     *Registration
 	login            AuthOptions   // what every login asks for
 	required         []Requirement // of every protected route
@@ -66,13 +69,17 @@ func New(cfg Config) (*Client, error) {
 	if len(cfg.unknownVars) > 0 {
 		cfg.Logger.Warn("unknown variables in the environment", "names", clean(strings.Join(cfg.unknownVars, " "), 500))
 	}
-	keys, err := newCookieKeys(cfg.CookieKeys, cfg.Now, cfg.Logger)
+	crossOrigin, err := newCrossOrigin(base, cfg.TrustedOrigins)
+	if err != nil {
+		return nil, failf("config", CodeConfigInvalid, "TrustedOrigins: %w", err)
+	}
+	keys, err := newCookieKeys(cfg.CookieKeys, !isLoopback(base.Hostname()), cfg.Now, cfg.Logger)
 	if err != nil {
 		return nil, failf("config", CodeConfigInvalid, "CookieKeys: %w", err)
 	}
 	c := &Client{
 		issuer: cfg.Issuer, clientID: cfg.ClientID, base: base, registration: &cfg.Registration,
-		paths: newPaths(cfg.PathPrefix, &cfg.Registration),
+		paths: newPaths(cfg.PathPrefix, &cfg.Registration), crossOrigin: crossOrigin,
 		login: cfg.Login,
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)
@@ -111,6 +118,7 @@ func (c *Client) build(cfg *Config) {
 	c.logins = &logins{
 		cookies: c.cookies, flow: c.flow, sessions: c.sessions, events: c.events, now: c.now,
 		onLogin: cfg.OnLogin, sameSite: http.SameSiteLaxMode, timeout: 4 * cfg.Provider.Timeout,
+		results: once.Group[*Session]{SizeOf: loginSize},
 	}
 	if cfg.ResponseMode == "form_post" && c.cookies.secure {
 		// The response is a POST from the provider's site, which carries no Lax
@@ -121,6 +129,7 @@ func (c *Client) build(cfg *Config) {
 		flow: c.flow, sessions: c.sessions, shared: shared, settings: cfg.Tokens,
 		timeout: 4 * cfg.Provider.Timeout, events: c.events, log: c.log, now: c.now,
 		failing: recently{delay: refreshPause},
+		running: once.Group[refreshed]{SizeOf: func(r refreshed, _ error) int { return r.session.size() }},
 	}
 	c.logins.results.Panicked = func(value any) { c.events.panicked("a login", value) }
 	c.refresher.running.Panicked = func(value any) { c.events.panicked("a refresh", value) }

@@ -135,6 +135,7 @@ func sharingConfig(maxAge *time.Duration, key []byte) oidcrp.Config {
 	return soundConfig(func(c *oidcrp.Config) {
 		c.Provider.Metadata, c.CookieKeys = metadata, oidcrp.Keys(key)
 		c.Scopes = []string{"openid", "email"}
+		c.TrustedOrigins = []string{"https://www.example"}
 		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, KeyID: "1"}}
 		c.Login = oidcrp.AuthOptions{
 			MaxAge: maxAge, UILocales: []string{"fr"}, Resource: []string{"https://api.example"},
@@ -163,6 +164,7 @@ func TestNew_CopiesItsConfig(t *testing.T) {
 
 	maxAge = time.Second
 	metadata.ACRValuesSupported[0], metadata.MTLSEndpointAliases["token_endpoint"], metadata.TokenEndpoint = "x", "x", "x"
+	cfg.TrustedOrigins[0] = "https://evil.example"
 	cfg.Scopes[1], cfg.Registration.ClientKeys[0].KeyID = "x", "x"
 	opts := cfg.Login
 	opts.UILocales[0], opts.Resource[0], opts.Extra["idp_hint"][0] = "x", "x", "x"

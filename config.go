@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -54,6 +55,13 @@ type Config struct {
 	PathPrefix string
 	// CookieKeys provides the keys that seal the cookies: [Keys] or [KeyFile].
 	CookieKeys KeySource
+	// TrustedOrigins are the other origins whose pages may send forms, scripts'
+	// requests that change something, and WebSockets to protected routes in a
+	// person's name, such as "https://www.example.gouv.fr". They are written as a
+	// browser writes them: in lower case, without a path and a default port. If
+	// empty, only pages of the app itself may; another host of the same site is
+	// another origin.
+	TrustedOrigins []string
 
 	// Scopes is what every login asks for; "openid" is added if missing. If
 	// nil, "openid profile email".
@@ -113,8 +121,8 @@ func (c Config) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "Config%s", text)
 }
 
-// MarshalJSON returns Issuer, ClientID, BaseURL, PathPrefix, Scopes, ResponseMode,
-// Registration without its keys, Sessions and Tokens. In place of ClientSecret it says
+// MarshalJSON returns Issuer, ClientID, BaseURL, PathPrefix, TrustedOrigins, Scopes,
+// ResponseMode, Registration without its keys, Sessions and Tokens. In place of ClientSecret it says
 // whether there is one, in place of Store its type. It leaves out everything else.
 func (c Config) MarshalJSON() ([]byte, error) {
 	secret := ""
@@ -125,8 +133,13 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	for _, field := range registeredURIs(&registration) {
 		*field.uri = withoutUser(*field.uri)
 	}
+	trusted := slices.Clone(c.TrustedOrigins)
+	for i, origin := range trusted {
+		trusted[i] = withoutUser(origin)
+	}
 	return json.Marshal(struct {
 		Issuer, ClientID, ClientSecret, BaseURL, PathPrefix string
+		TrustedOrigins                                      []string `json:",omitempty"`
 		Scopes                                              []string
 		ResponseMode                                        string
 		Store                                               string `json:",omitempty"`
@@ -135,7 +148,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Tokens                                              Tokens
 	}{
 		withoutUser(c.Issuer), c.ClientID, secret, withoutUser(c.BaseURL), c.PathPrefix,
-		c.Scopes, c.ResponseMode, typeName(c.Store), registration, c.Sessions, c.Tokens,
+		trusted, c.Scopes, c.ResponseMode, typeName(c.Store), registration, c.Sessions, c.Tokens,
 	})
 }
 
@@ -157,6 +170,8 @@ func normalize(cfg *Config, f *findings) *url.URL {
 	checkAlgs(cfg, f)
 	checkEncryption(cfg, f)
 	checkProvider(cfg, f)
+	checkTrustedOrigins(cfg.TrustedOrigins, f)
+	checkCookieKeys(cfg, base, f)
 	checkSessions(cfg, f)
 	if field, err := cfg.Login.validate(); err != nil {
 		f.add("Login."+field, "%w", err)
@@ -214,6 +229,7 @@ func defaults(cfg *Config) {
 	if !slices.Contains(cfg.Scopes, "openid") {
 		cfg.Scopes = slices.Insert(cfg.Scopes, 0, "openid")
 	}
+	cfg.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
 	cfg.Login = cfg.Login.clone()
 	r, p, s := &cfg.Registration, &cfg.Provider, &cfg.Sessions
 	r.ClientKeys = slices.Clone(r.ClientKeys)
@@ -261,6 +277,24 @@ func checkOrigin(field, raw string, f *findings) *url.URL {
 		f.add(field, "%q must be https (http is for loopback hosts only)", raw)
 	}
 	return u
+}
+
+// checkTrustedOrigins reports what no browser sends as its Origin, since it would
+// never match.
+func checkTrustedOrigins(origins []string, f *findings) {
+	for i, origin := range origins {
+		field := fmt.Sprintf("TrustedOrigins[%d]", i)
+		before := len(f.problems)
+		u := checkOrigin(field, origin, f)
+		if u == nil || len(f.problems) > before {
+			continue
+		}
+		ascii := !strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII || r == '*' })
+		if origin != originOf(u) || !ascii {
+			f.add(field, "%q must be an origin as a browser sends it: a scheme, a host in lower case (xn-- for "+
+				"accents, no wildcard) and a port that is not the default one, such as https://www.example.fr", clean(origin, 200))
+		}
+	}
 }
 
 // withoutUser returns a URL that may be shown in an error: the part before an @
@@ -509,7 +543,7 @@ func checkProvider(cfg *Config, f *findings) {
 	}
 }
 
-func checkSessions(cfg *Config, f *findings) {
+func checkCookieKeys(cfg *Config, base *url.URL, f *findings) {
 	if cfg.CookieKeys == nil {
 		mend := "give at least one key of 32 random bytes, with Keys or KeyFile"
 		if cfg.fromEnv {
@@ -518,10 +552,15 @@ func checkSessions(cfg *Config, f *findings) {
 		f.add("CookieKeys", "is empty: %s", mend)
 	}
 	if keys, ok := cfg.CookieKeys.(*fixedKeys); ok {
-		for _, err := range keys.check() {
+		// Without a BaseURL, which is reported too, nothing is known about the host.
+		public := base.Host != "" && !isLoopback(base.Hostname())
+		for _, err := range keys.check(public) {
 			f.add("CookieKeys", "%w", err)
 		}
 	}
+}
+
+func checkSessions(cfg *Config, f *findings) {
 	if cfg.Tokens.RefreshBefore > 0 && !cfg.Tokens.Keep {
 		f.add("Tokens.RefreshBefore", "needs Tokens.Keep")
 	}

@@ -4,6 +4,7 @@ package oidcrp
 // runs.
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/oidcrp/oidcrp/internal/seal"
 )
@@ -31,6 +33,9 @@ const (
 // newest first. The first one seals, all of them open. [Keys] and [KeyFile]
 // make the usual ones; a key service needs one of its own.
 //
+// Keys that can be guessed, such as a text, zeros or another pattern, are refused
+// unless BaseURL is on a loopback host: whoever has a key can make sessions.
+//
 // To rotate the keys without signing anybody out, add the new key behind the
 // others; when all replicas have it, move it to the front; and remove the old
 // one a session lifetime later. One key is good for four billion cookies.
@@ -44,7 +49,7 @@ type KeySource interface {
 }
 
 // Keys returns a KeySource of fixed keys, newest first. [New] refuses a key
-// that does not have 32 bytes.
+// that does not have 32 bytes, and one that can be guessed.
 func Keys(keys ...[]byte) KeySource {
 	copies := make([][]byte, len(keys))
 	for i, key := range keys {
@@ -65,8 +70,9 @@ func (k *fixedKeys) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Keys(%d hidden
 // MarshalJSON hides the keys.
 func (k *fixedKeys) MarshalJSON() ([]byte, error) { return []byte(`"hidden"`), nil }
 
-// check returns what is wrong with the keys themselves.
-func (k *fixedKeys) check() []error {
+// check returns what is wrong with the keys themselves. public is that of
+// [cookieKeys].
+func (k *fixedKeys) check(public bool) []error {
 	var problems []error
 	if len(*k.keys) == 0 {
 		problems = append(problems, errors.New("has no key: give at least one of 32 random bytes"))
@@ -74,9 +80,63 @@ func (k *fixedKeys) check() []error {
 	for i, key := range *k.keys {
 		if len(key) != seal.KeySize {
 			problems = append(problems, fmt.Errorf("key %d has %d bytes: a key is %d random bytes", i+1, len(key), seal.KeySize))
+		} else if public {
+			problems = append(problems, checkGuessable(i, key)...)
 		}
 	}
 	return problems
+}
+
+// checkGuessable returns an error if the i-th key can be guessed. It does not show
+// the key.
+func checkGuessable(i int, key []byte) []error {
+	why := guessable(key)
+	if why == "" {
+		return nil
+	}
+	return []error{fmt.Errorf("key %d can be guessed, since it %s: make one with openssl rand -base64 32", i+1, why)}
+}
+
+// guessable returns in what a key does not look random, "" if it does. Of a billion
+// random keys, about one is taken for a text.
+func guessable(key []byte) string {
+	const (
+		minDistinct = 12 // random keys have about 30 different bytes
+		maxPeriod   = seal.KeySize / 2
+	)
+	for period := 1; period <= maxPeriod; period++ {
+		if bytes.Equal(key[period:], key[:len(key)-period]) {
+			return "repeats a short pattern"
+		}
+	}
+	distinct := make(map[byte]bool)
+	counts := true
+	for i, b := range key {
+		distinct[b] = true
+		counts = counts && b-key[0] == byte(i)*(key[1]-key[0])
+	}
+	switch {
+	case counts:
+		return "counts up or down"
+	case len(distinct) < minDistinct:
+		return "has few different bytes"
+	case isText(string(key)):
+		return "is a text"
+	}
+	// A text that was put where the base64 belongs. Its last character holds four bits
+	// of the key only.
+	encoded := base64.RawStdEncoding.EncodeToString(key)[:42]
+	if strings.ToLower(encoded) == encoded || strings.ToUpper(encoded) == encoded {
+		return "is a text in base64"
+	}
+	return ""
+}
+
+// isText reports whether s holds printable characters and white space only.
+func isText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsPrint(r) && !unicode.IsSpace(r)
+	})
 }
 
 // KeyFile returns a KeySource that reads the keys from a file: 32 bytes each as
@@ -103,6 +163,7 @@ func (f keyFile) CookieKeys(context.Context) ([][]byte, error) {
 // cookieKeys is the ring of the keys in use.
 type cookieKeys struct {
 	source KeySource // nil: the keys stay as they are
+	public bool      // not a loopback host's: keys that can be guessed are refused
 	now    func() time.Time
 	log    *slog.Logger
 
@@ -118,8 +179,8 @@ type keysRead struct {
 	at   time.Time
 }
 
-func newCookieKeys(source KeySource, now func() time.Time, log *slog.Logger) (*cookieKeys, error) {
-	k := &cookieKeys{source: source, now: now, log: log, reading: make(chan struct{}, 1)}
+func newCookieKeys(source KeySource, public bool, now func() time.Time, log *slog.Logger) (*cookieKeys, error) {
+	k := &cookieKeys{source: source, public: public, now: now, log: log, reading: make(chan struct{}, 1)}
 	fixed, ok := source.(*fixedKeys)
 	if !ok {
 		return k, nil
@@ -215,17 +276,33 @@ func (k *cookieKeys) readLocked() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
-	keys, err := k.source.CookieKeys(ctx)
-	var ring *seal.Ring
-	if err == nil {
-		ring, err = seal.NewRing(keys...)
-	}
+	ring, err := k.ask(ctx)
 	if err != nil {
 		k.err = fmt.Errorf("KeySource: %w", err)
 		k.log.WarnContext(ctx, "could not read the cookie keys", "error", clean(err.Error(), maxErrorText))
 		return
 	}
 	k.current.Store(&keysRead{ring: ring, at: now})
+}
+
+// ask returns the keys that the source has now.
+func (k *cookieKeys) ask(ctx context.Context) (*seal.Ring, error) {
+	keys, err := k.source.CookieKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := seal.NewRing(keys...)
+	if err != nil || !k.public {
+		return ring, err
+	}
+	var problems []error
+	for i, key := range keys {
+		problems = append(problems, checkGuessable(i, key)...)
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return ring, nil
 }
 
 // readFile reads a file that a setting names. The error does not repeat its

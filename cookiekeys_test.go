@@ -1,7 +1,9 @@
 package oidcrp
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -58,7 +60,7 @@ func (f keySourceFunc) CookieKeys(ctx context.Context) ([][]byte, error) { retur
 func newTestKeys(t *testing.T, source KeySource) (*cookieKeys, *testLog) {
 	t.Helper()
 	log := new(testLog)
-	keys, err := newCookieKeys(source, time.Now, slog.New(slog.NewJSONHandler(log, nil)))
+	keys, err := newCookieKeys(source, true, time.Now, slog.New(slog.NewJSONHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,5 +457,155 @@ func TestKeyFile_FromTheEnvironment(t *testing.T) {
 		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem) || !strings.Contains(err.Error(), "OIDC_COOKIE_KEYS_FILE")) {
 			t.Errorf("%q: %v, want %s", text, err, problem)
 		}
+	}
+}
+
+// guessableKeys are keys that an attacker would try, with what is wrong with them.
+func guessableKeys() map[string]struct {
+	key  []byte
+	what string
+} {
+	type guess = struct {
+		key  []byte
+		what string
+	}
+	run := func(first, step byte) []byte {
+		key := make([]byte, 32)
+		for i := range key {
+			key[i] = first + byte(i)*step
+		}
+		return key
+	}
+	fromText := func(text string) []byte {
+		key, err := base64.RawStdEncoding.DecodeString(text)
+		if err != nil {
+			panic(err)
+		}
+		return key
+	}
+	few := testKey(1)
+	for i := range few {
+		few[i] %= 11
+	}
+	return map[string]guess{
+		"zeros":                     {make([]byte, 32), "short pattern"},
+		"one letter":                {bytes.Repeat([]byte("x"), 32), "short pattern"},
+		"a word again and again":    {bytes.Repeat([]byte("secret"), 6)[:32], "short pattern"},
+		"half a key, twice":         {append(testKey(1)[:16:16], testKey(1)[:16]...), "short pattern"},
+		"the numbers from 0":        {run(0, 1), "counts"},
+		"the numbers from 200":      {run(200, 1), "counts"},
+		"backwards":                 {run(255, 255), "counts"},
+		"in threes":                 {run(7, 3), "counts"},
+		"eleven different bytes":    {few, "few different bytes"},
+		"hexadecimal":               {[]byte("0123456789abcdeffedcba9876543210"), "text"},
+		"hexadecimal in capitals":   {[]byte("5F3A9C0E7B1D2468ACE013579BDF2648"), "text"},
+		"a sentence":                {[]byte("thirty-two bytes for a benchmark"), "text"},
+		"a sentence with an accent": {[]byte("trente-deux octets, une clé fixe"[:32]), "text"},
+		"a text with a line end":    {[]byte("a password with its end of line\n"), "text"},
+		"a text as base64":          {fromText("thisisnotarandomkeybutatextofsmallletterssx"), "text in base64"},
+		"capitals as base64":        {fromText("THISISNOTARANDOMKEYBUTATEXTOFCAPITALLETTERS"), "text in base64"},
+	}
+}
+
+func TestCookieKeys_GuessableKeysAreRefusedOnAPublicHost(t *testing.T) {
+	t.Parallel()
+	for name, guess := range guessableKeys() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := New(soundConfig(func(c *Config) { c.CookieKeys = Keys(testKey(1), guess.key) }))
+			e := wantCode(t, err, CodeConfigInvalid)
+			checkText(t, err)
+			for _, want := range []string{"CookieKeys key 2", guess.what, "openssl rand -base64 32"} {
+				if !strings.Contains(e.Error(), want) {
+					t.Errorf("the error is %v, want %q in it", err, want)
+				}
+			}
+			for _, key := range []string{string(guess.key), base64.StdEncoding.EncodeToString(guess.key), fmt.Sprintf("%x", guess.key)} {
+				if strings.Contains(e.Error(), key) {
+					t.Errorf("the key is in %v", err)
+				}
+			}
+			for _, base := range []string{"http://localhost:8080", "http://127.0.0.1:8080", "https://app.localhost"} {
+				if _, err := New(soundConfig(func(c *Config) { c.BaseURL, c.CookieKeys = base, Keys(guess.key) })); err != nil {
+					t.Errorf("on %s: %v", base, err)
+				}
+			}
+		})
+	}
+}
+
+func TestCookieKeys_AGuessableKeyOfTheEnvironmentNamesItsVariable(t *testing.T) {
+	setEnv(t, map[string]string{
+		"OIDC_ISSUER": "https://op.example", "OIDC_CLIENT_ID": "app", "OIDC_CLIENT_SECRET": "secret",
+		"OIDC_REDIRECT_URI": "https://app.example/cb",
+		"OIDC_COOKIE_KEYS":  base64.StdEncoding.EncodeToString(make([]byte, 32)),
+	})
+	cfg, err := ConfigFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(cfg)
+	const want = "OIDC_COOKIE_KEYS (CookieKeys) key 1 can be guessed, since it repeats a short pattern: make one with openssl rand -base64 32"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("New returned %v, want %q in it", err, want)
+	}
+}
+
+func TestCookieKeys_RandomKeysAreNotGuessable(t *testing.T) {
+	t.Parallel()
+	for range 20_000 {
+		key := make([]byte, 32)
+		rand.Read(key)
+		if why := guessable(key); why != "" {
+			t.Fatalf("the random key %x %s", key, why)
+		}
+	}
+}
+
+func TestCookieKeys_AGuessableKeyOfASourceIsNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &keyService{keys: [][]byte{make([]byte, 32)}}
+		keys, log := newTestKeys(t, service)
+		_, err := keys.seal([]byte("plain"), nil)
+		e := wantCode(t, err, CodeCookieKeysUnavailable)
+		if want := "key 1 can be guessed"; !strings.Contains(e.Error(), want) || !strings.Contains(log.String(), want) {
+			t.Errorf("the error is %v, the log\n%s", err, log)
+		}
+		// A good key ends the outage, and stays when a bad one follows.
+		service.set(nil, testKey(1))
+		time.Sleep(2 * keyPause)
+		if _, err := keys.open(sealedWith(t, testKey(1)), nil); err != nil {
+			t.Fatal(err)
+		}
+		service.set(nil, make([]byte, 32), testKey(1))
+		time.Sleep(2 * keyAge)
+		if _, err := keys.ring(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		text, err := keys.seal([]byte("plain"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ring, err := seal.NewRing(testKey(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ring.OpenString(text, nil); err != nil {
+			t.Errorf("the guessable key is in use: %v", err)
+		}
+	})
+}
+
+func TestKeyFile_AGuessableKeyIsAnOutage(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newOfflineClient(t, func(cfg *Config) { cfg.CookieKeys = KeyFile(file) })
+	w, _ := serves(c.Middleware(c.RequireLogin(http.HandlerFunc(saySubject))), []*http.Cookie{{Name: c.cookies.session, Value: "1x"}})
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(c.log.String(), "can be guessed") {
+		t.Errorf("the answer is %d, the log\n%s", w.Code, c.log)
 	}
 }

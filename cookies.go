@@ -101,13 +101,26 @@ func (c *cookies) drop(w http.ResponseWriter, name string, sameSite http.SameSit
 	c.put(w, name, "", -time.Second, sameSite)
 }
 
-// read returns a cookie's value, "" when r has none of that name.
-func (c *cookies) read(r *http.Request, name string) string {
-	cookie, err := r.Cookie(name)
-	if err != nil {
-		return ""
+// lookUp returns a cookie's value, and whether r has one of that name. Two different
+// values are an error: where no __Host- prefix protects, one may come from another
+// host of the site or for another path, and their order does not tell which.
+func (c *cookies) lookUp(r *http.Request, name string) (value string, found bool, err error) {
+	named := r.CookiesNamed(name)
+	for _, cookie := range named {
+		if cookie.Value != named[0].Value {
+			return "", true, &chunkError{reasonDuplicate, "the cookie " + name + " has different values"}
+		}
 	}
-	return cookie.Value
+	if len(named) == 0 {
+		return "", false, nil
+	}
+	return named[0].Value, true, nil
+}
+
+// read returns a cookie's value, "" when r has none of that name, or different ones.
+func (c *cookies) read(r *http.Request, name string) string {
+	value, _, _ := c.lookUp(r, name)
+	return value
 }
 
 // has reports whether r has a cookie of that name, even an empty one.
@@ -172,9 +185,9 @@ func (c *cookies) putChunks(w http.ResponseWriter, r *http.Request, text string)
 // readChunks returns what putChunks was given, "" when there is no session
 // cookie.
 func (c *cookies) readChunks(r *http.Request) (string, error) {
-	first := c.read(r, c.session)
-	if first == "" {
-		return "", nil
+	first, _, err := c.lookUp(r, c.session)
+	if first == "" || err != nil {
+		return "", err
 	}
 	chunks := int(first[0] - '0')
 	if chunks < 1 || chunks > maxChunks {
@@ -186,10 +199,14 @@ func (c *cookies) readChunks(r *http.Request) (string, error) {
 	var b strings.Builder
 	b.WriteString(first[1:])
 	for i := 1; i < chunks; i++ {
-		if !c.has(r, c.chunkName(i)) {
+		chunk, found, err := c.lookUp(r, c.chunkName(i))
+		if err != nil {
+			return "", err
+		}
+		if !found {
 			return "", &chunkError{reasonIncomplete, fmt.Sprintf("cookie %d of %d is missing", i+1, chunks)}
 		}
-		b.WriteString(c.read(r, c.chunkName(i)))
+		b.WriteString(chunk)
 	}
 	return b.String(), nil
 }
@@ -206,7 +223,8 @@ func (c *cookies) sessionOf(r *http.Request) *http.Request {
 	return alone
 }
 
-// chunkError says why the cookies of a session do not make one value.
+// chunkError says why the cookies of one name or of one session do not make one
+// value.
 type chunkError struct{ reason, text string }
 
 func (e *chunkError) Error() string { return e.text }

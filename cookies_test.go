@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ import (
 // testCookies returns the cookies of a client with the fixed keys of the tests.
 func testCookies(t testing.TB, issuer, clientID, pathPrefix, host string, secure bool) *cookies {
 	t.Helper()
-	keys, err := newCookieKeys(Keys(testKey(1)), time.Now, nil)
+	keys, err := newCookieKeys(Keys(testKey(1)), true, time.Now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,5 +298,151 @@ func TestCookies_DropSessionDropsWhatTheResponseHasSet(t *testing.T) {
 		if cookie.MaxAge >= 0 {
 			t.Errorf("%s is still set", cookie.Name)
 		}
+	}
+}
+
+// A cookie of the same name may come from another host of the site or another path,
+// where no __Host- prefix keeps it out, and signs somebody else in.
+func TestSessionCookie_TwoDifferentValuesAreNoSession(t *testing.T) {
+	t.Parallel()
+	for where, keep := range keptIn {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			c := newOfflineClient(t, func(cfg *Config) {
+				cfg.BaseURL = "http://localhost:8080"
+				keep(cfg)
+			})
+			mallory := c.startSession(t, madeSession(c.Client, `{"iss":"https://op.example","sub":"mallory","aud":"app"}`, ""))
+			alice := c.start(t)
+			for what, both := range map[string][]*http.Cookie{
+				"the attacker's first": {mallory[0], alice[0]}, "the attacker's last": {alice[0], mallory[0]},
+				"an empty one": {{Name: alice[0].Name}, alice[0]}, "rubbish first": {{Name: alice[0].Name, Value: "x"}, alice[0]},
+				"three": {alice[0], alice[0], mallory[0]},
+			} {
+				r := requestWith(both...)
+				logged := strings.Count(c.log.String(), "session refused")
+				c.wantRefusal(t, r, "duplicate")
+				if n := strings.Count(c.log.String(), "session refused") - logged; n != 1 {
+					t.Errorf("%s: %d log lines, want 1", what, n)
+				}
+				w, _ := serves(c.Middleware(http.HandlerFunc(saySubject)), both)
+				if w.Body.Len() > 0 {
+					t.Errorf("%s: the page is for %s", what, w.Body)
+				}
+			}
+			if s := c.wantSession(t, "the same value twice", requestWith(alice[0], alice[0])); s.Subject() != "alice" {
+				t.Errorf("the same value twice signs in %q", s.Subject())
+			}
+			// A logout deletes the cookie, and the new login's stands alone.
+			w := httptest.NewRecorder()
+			if err := c.EndSession(w, requestWith(mallory[0], alice[0])); err != nil {
+				t.Error(err)
+			}
+			if left := sessionCookies(c.Client, cookiesAfter(alice, w)); len(left) > 0 {
+				t.Errorf("the browser keeps %v", left)
+			}
+		})
+	}
+}
+
+func TestSessionCookie_TwoDifferentChunksAreNoSession(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.BaseURL = "http://localhost:8080" })
+	cookies := c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(9000)))
+	if len(cookies) < 3 {
+		t.Fatalf("%d cookies, want three at least", len(cookies))
+	}
+	c.wantSession(t, "each twice", requestWith(append(slices.Clone(cookies), cookies...)...))
+	for i, cookie := range cookies {
+		c.wantRefusal(t, requestWith(append(slices.Clone(cookies), &http.Cookie{Name: cookie.Name, Value: "other"})...), "duplicate")
+		first := append([]*http.Cookie{{Name: cookie.Name, Value: cookies[(i+1)%len(cookies)].Value}}, cookies...)
+		c.wantRefusal(t, requestWith(first...), "duplicate")
+	}
+}
+
+func TestTransactionCookie_TwoDifferentValuesAreALostLogin(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) {
+		cfg.BaseURL, cfg.Provider.Metadata = "http://localhost:8080", soundMetadata(nil)
+	})
+	begin := func() (state string, cookie *http.Cookie) {
+		w := httptest.NewRecorder()
+		location, err := c.BeginLogin(w, requestWith(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Query().Get("state"), w.Result().Cookies()[0]
+	}
+	state, cookie := begin()
+	callback := func(cookies ...*http.Cookie) *http.Request {
+		r := requestWith(cookies...)
+		r.URL.RawQuery = url.Values{"state": {state}, "error": {"access_denied"}}.Encode()
+		return r
+	}
+	_, other := begin()
+	other.Name = cookie.Name
+	for _, both := range [][]*http.Cookie{{cookie, other}, {other, cookie}, {{Name: cookie.Name}, cookie}} {
+		_, err := c.Callback(t.Context(), callback(both...))
+		if e := wantCode(t, err, CodeTransactionLost); !strings.Contains(e.Error(), "different values") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	_, err := c.Callback(t.Context(), callback(cookie, cookie))
+	wantCode(t, err, CodeProviderError) // which is the provider's answer
+}
+
+func TestLogoutCookie_TwoDifferentValuesAreLost(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) {
+		cfg.BaseURL = "http://localhost:8080"
+		cfg.Provider.Metadata = soundMetadata(func(m *Metadata) { m.EndSessionEndpoint = "https://op.example/logout" })
+	})
+	begin := func(returnTo string) (state string, cookie *http.Cookie) {
+		w := httptest.NewRecorder()
+		location, err := url.Parse(c.BeginLogout(w, requestWith(c.start(t)...), returnTo))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range w.Result().Cookies() {
+			if set.Name == c.cookies.logout {
+				return location.Query().Get("state"), set
+			}
+		}
+		t.Fatal("no logout cookie")
+		return "", nil
+	}
+	state, cookie := begin("/bye")
+	_, other := begin("/elsewhere")
+	leads := func(cookies ...*http.Cookie) string {
+		r := requestWith(cookies...)
+		r.URL.Path, r.URL.RawQuery = "/auth/logout/callback", url.Values{"state": {state}}.Encode()
+		w := httptest.NewRecorder()
+		c.Middleware(http.NotFoundHandler()).ServeHTTP(w, r)
+		return w.Header().Get("Location")
+	}
+	for _, both := range [][]*http.Cookie{{cookie, other}, {other, cookie}} {
+		if location := leads(both...); location != "" {
+			t.Errorf("it leads to %s", location)
+		}
+	}
+	if location := leads(cookie, cookie); location != "http://localhost:8080/bye" {
+		t.Errorf("the same value twice leads to %q", location)
+	}
+}
+
+// The usual request has one value, and pays for no more than one.
+func TestCookies_ADuplicateIsLookedForWithoutCost(t *testing.T) {
+	c := usualCookies(t)
+	r := requestWith(&http.Cookie{Name: "a", Value: "b"}, &http.Cookie{Name: c.session, Value: "1value"})
+	one := testing.AllocsPerRun(100, func() { r.Cookie(c.session) })
+	if got := testing.AllocsPerRun(100, func() { c.read(r, c.session) }); got > one {
+		t.Errorf("%v allocations, want those of one look at the cookies, %v", got, one)
+	}
+	if got := testing.AllocsPerRun(100, func() { c.readChunks(r) }); got > one {
+		t.Errorf("%v allocations for a session, want %v", got, one)
 	}
 }

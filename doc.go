@@ -50,9 +50,11 @@ responses, each step is a method too: [Client.BeginLogin], [Client.Callback],
     remove the old one a session lifetime later. This signs nobody out.
   - Key its own data by [Session.Issuer] and [Session.Subject] together, never by an
     e-mail address.
-  - Protect its own forms from other origins, for example with
-    [net/http.CrossOriginProtection]. The session cookie is SameSite=Lax, which does
-    not keep out other hosts of the same site.
+  - Change nothing on a GET. Protected routes refuse forms, scripts and WebSockets of
+    other origins, unless [Config.TrustedOrigins] names them. The forms of public
+    routes need a protection of their own, such as
+    [net/http.CrossOriginProtection], inside [Client.Middleware]: the session cookie
+    is SameSite=Lax, which does not keep out other hosts of the same site.
 
 # Requirements
 

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/oidcrp/oidcrp/internal/seal"
 )
@@ -38,6 +39,8 @@ var envVars = map[string]envVar{
 		func(c *Config) *string { return &c.Registration.RedirectURI }),
 	"OIDC_POST_LOGOUT_REDIRECT_URI": text("Registration.PostLogoutRedirectURI",
 		func(c *Config) *string { return &c.Registration.PostLogoutRedirectURI }),
+	"OIDC_TRUSTED_ORIGINS": {"TrustedOrigins",
+		func(c *Config, v string) error { c.TrustedOrigins = splitList(v); return nil }},
 	"OIDC_SCOPES": {"Scopes", func(c *Config, v string) error { c.Scopes = strings.Fields(v); return nil }},
 	"OIDC_CLIENT_AUTH": text("Registration.TokenEndpointAuthMethod",
 		func(c *Config) *string { return &c.Registration.TokenEndpointAuthMethod }),
@@ -82,7 +85,8 @@ func variableOf(field string) string {
 
 // ConfigFromEnv makes a [Config] from the environment: OIDC_ISSUER,
 // OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, OIDC_BASE_URL, OIDC_REDIRECT_URI,
-// OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_SCOPES (separated by spaces),
+// OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_TRUSTED_ORIGINS (separated by spaces or
+// commas), OIDC_SCOPES (separated by spaces),
 // OIDC_CLIENT_AUTH (a token_endpoint_auth_method),
 // OIDC_CLIENT_AUTH_SIGNING_ALG, OIDC_CLIENT_KEY_FILE (see [ParseClientKeys]),
 // OIDC_CLIENT_CERT_FILE (see [ParseClientCertificate]),
@@ -269,6 +273,11 @@ func readMaxAge(cfg *Config, value string) error {
 	}
 	cfg.Login.MaxAge = new(time.Duration(seconds) * time.Second)
 	return nil
+}
+
+// splitList splits a list at commas and white space.
+func splitList(value string) []string {
+	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
 
 func parseBool(value string) (bool, error) {

@@ -66,6 +66,7 @@ func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string 
 		"OIDC_BASE_URL":                        "https://app.example",
 		"OIDC_REDIRECT_URI":                    "https://app.example/back",
 		"OIDC_POST_LOGOUT_REDIRECT_URI":        "https://app.example/bye",
+		"OIDC_TRUSTED_ORIGINS":                 "https://www.example, https://a.example  https://b.example",
 		"OIDC_SCOPES":                          " openid  email uid ",
 		"OIDC_CLIENT_AUTH":                     "client_secret_post",
 		"OIDC_CLIENT_KEY_FILE":                 tempFile(t, pkcs8(t, testKeys().P256)),
@@ -111,6 +112,7 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 	keys, certificates := got.Registration.ClientKeys, got.Registration.ClientCertificates
 	got.Provider.RootCAs, got.Registration.ClientKeys, got.Registration.ClientCertificates = nil, nil, nil
 	want.Issuer, want.ClientID, want.ClientSecret, want.BaseURL = provider.Issuer(), "app", "a=b c\"", "https://app.example"
+	want.TrustedOrigins = []string{"https://www.example", "https://a.example", "https://b.example"}
 	want.Scopes, want.ResponseMode = []string{"openid", "email", "uid"}, "form_post"
 	want.Login = oidcrp.AuthOptions{Prompt: "login", MaxAge: new(5 * time.Minute)}
 	want.Registration = oidcrp.Registration{

@@ -41,6 +41,10 @@ const (
 	// CodeUnsupportedByProvider: the login asks for something that the provider does
 	// not support, such as an acr value that it does not list.
 	CodeUnsupportedByProvider Code = "unsupported_by_provider"
+	// CodeCrossOrigin: a page of another origin sent a request that can change
+	// something, or opened a WebSocket, on a protected route; see
+	// [Config.TrustedOrigins].
+	CodeCrossOrigin Code = "cross_origin"
 	// CodeInvalidRequest: the browser sent a request that is not acceptable,
 	// such as a callback with a parameter given twice.
 	CodeInvalidRequest Code = "invalid_request"

@@ -107,7 +107,8 @@ type SessionEvent struct {
 	// (a copy from before a refresh or a later login),
 	// "unknown_key" (sealed with a key that is not configured), "tampered",
 	// "malformed" (not a value that this version reads), "incomplete" (one of
-	// its cookies is missing).
+	// its cookies is missing), "duplicate" (two cookies of one name have different
+	// values: another host of the site, or another path, has set one).
 	Reason string
 	// Rotated says that the provider replaced the refresh token; set for
 	// SessionRefreshed only.
@@ -174,6 +175,7 @@ const (
 	reasonTampered   = "tampered"
 	reasonMalformed  = "malformed"
 	reasonIncomplete = "incomplete"
+	reasonDuplicate  = "duplicate"
 )
 
 // The bounds, in bytes, of what events and log lines hold of a provider's or a

@@ -1,8 +1,8 @@
 package oidcrp_test
 
 import (
-	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -37,12 +37,14 @@ func startApp(handler *http.Handler) *httptest.Server {
 
 // config is that of an app at baseURL whose provider is the one given.
 func config(provider *oidctest.Provider, baseURL string) oidcrp.Config {
+	key := make([]byte, 32)
+	rand.Read(key)
 	return oidcrp.Config{
 		Issuer:       provider.Issuer(),
 		ClientID:     oidctest.ClientID,
 		ClientSecret: oidctest.ClientSecret,
 		BaseURL:      baseURL,
-		CookieKeys:   oidcrp.Keys(bytes.Repeat([]byte{1}, 32)), // an app has random ones
+		CookieKeys:   oidcrp.Keys(key), // new at each start; an app keeps its keys
 		Logger:       slog.New(slog.DiscardHandler),
 	}
 }
@@ -206,7 +208,7 @@ func ExampleMaxAge() {
 		ClientID:     "dossiers",
 		ClientSecret: "secret",
 		BaseURL:      "https://dossiers.example.gouv.fr",
-		CookieKeys:   oidcrp.Keys(bytes.Repeat([]byte{1}, 32)),
+		CookieKeys:   oidcrp.KeyFile("/run/secrets/cookie-keys"),
 	})
 	if err != nil {
 		log.Fatal(err)

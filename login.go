@@ -257,10 +257,14 @@ func (l *logins) read(r *http.Request) (*pendingLogin, error) {
 // find returns the transaction of a cookie. Its error is [CodeTransactionLost],
 // or an outage.
 func (l *logins) find(r *http.Request, name string) (*transaction, error) {
-	if !l.cookies.has(r, name) {
+	value, found, err := l.cookies.lookUp(r, name)
+	if !found {
 		return nil, failf("callback", CodeTransactionLost, "this browser has no login with that state")
 	}
-	t, err := l.openTransaction(name, l.cookies.read(r, name))
+	var t *transaction
+	if err == nil {
+		t, err = l.openTransaction(name, value)
+	}
 	switch {
 	case outage(err):
 		return nil, err
@@ -339,6 +343,15 @@ func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session,
 	return s, nil
 }
 
+// loginSize is about how many bytes the result of a login takes. An error holds
+// the subject that OnLogin refused, and what OnLogin has to say.
+func loginSize(s *Session, err error) int {
+	if err != nil {
+		return len(err.Error()) + len(deniedSubject(err))
+	}
+	return s.size()
+}
+
 // exchange exchanges the code and makes the session.
 func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session, error) {
 	l, t := p.logins, p.transaction
@@ -351,6 +364,10 @@ func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session,
 	s := l.sessions.create(a, t.StepUp, t.ReturnTo)
 	// A Store that fails now may be back when the session is kept, or at a reload.
 	_ = l.sessions.place(ctx, r, s)
+	// Before it is kept for a reload, and before OnLogin sets anything up.
+	if err := l.sessions.keeper.fits(s); err != nil {
+		return nil, err
+	}
 	// Only what forget needs: the results are kept for a while.
 	forget := (&pendingLogin{logins: l, cookie: p.cookie, hasCookie: p.hasCookie}).forget
 	s.login = &freshLogin{forget: forget, event: LoginEvent{

@@ -13,10 +13,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/internal/once"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
@@ -216,5 +218,117 @@ func TestLogins_ACanceledCallbackDoesNotSpoilTheNext(t *testing.T) {
 	click.send(t, app, "/tab/1")
 	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
 		t.Errorf("%d token requests, want 1", n)
+	}
+}
+
+func TestLogins_SessionsThatCannotBeSavedAreNotKept(t *testing.T) {
+	t.Parallel()
+	const logins = 40
+	for name, store := range map[string]oidcrp.Store{"cookies": nil, "a Store": oidcrp.NewMemoryStore(0)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var onLogin atomic.Int32
+			app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+				c.Store = store
+				c.OnLogin = func(context.Context, *http.Request, *oidcrp.Session) error { onLogin.Add(1); return nil }
+			}})
+			// A long name and a long value, 1 MB in all.
+			app.provider.Handle(oidctest.EndpointUserInfo, respond(200, "application/json", `{"sub":"alice","`+
+				strings.Repeat("n", 500_000)+`":1,"picture":"`+strings.Repeat("x", 500_000)+`"}`))
+			for range logins {
+				browser := app.provider.Browser()
+				twice := takeSnapshot(browser, comeBack(t, app, browser, "/tab/1"))
+				for range 2 {
+					res, err := noRedirects(app.provider.HTTPClient()).Do(twice.request(t.Context(), t))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if page := readBody(t, res); res.StatusCode != http.StatusInternalServerError {
+						t.Fatalf("the answer is %s\n%s", res.Status, page)
+					}
+				}
+			}
+			if results, bytes := oidcrp.HeldLogins(app.client); results != logins || bytes > logins*4<<10 {
+				t.Errorf("%d results of %d bytes are kept, want %d small errors", results, bytes, logins)
+			}
+			if log := app.log.String(); len(log) > logins*20<<10 || !strings.Contains(log, "session_too_large") {
+				t.Errorf("the log has %d bytes", len(log))
+			}
+			if n := app.provider.Count(oidctest.EndpointToken); n != logins {
+				t.Errorf("%d token requests, want %d", n, logins)
+			}
+			if n := onLogin.Load(); n != 0 {
+				t.Errorf("OnLogin ran %d times for a session that cannot be saved", n)
+			}
+		})
+	}
+}
+
+func TestLogins_ResultsAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+		c.Store = oidcrp.NewMemoryStore(0)
+		c.Tokens.Keep = true
+	}})
+	app.provider.Handle(oidctest.EndpointUserInfo,
+		respond(200, "application/json", `{"sub":"alice","picture":"`+strings.Repeat("x", 250_000)+`"}`))
+	const logins = 80
+	for range logins {
+		browser := app.provider.Browser()
+		if res, page := get(t, browser, app.URL+"/me"); res.StatusCode != http.StatusOK {
+			t.Fatalf("the answer is %s\n%s", res.Status, page)
+		}
+	}
+	results, bytes := oidcrp.HeldLogins(app.client)
+	if bytes > once.MaxBytes || bytes < once.MaxBytes/2 || results >= logins {
+		t.Errorf("%d results of %d bytes are kept, want %d bytes at most", results, bytes, once.MaxBytes)
+	}
+}
+
+func TestLogins_InventedCallbacksPushNoExchangeOut(t *testing.T) {
+	t.Parallel()
+	var token *gate
+	var first atomic.Bool
+	app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+		c.Provider.Timeout = time.Hour // the victim's exchange hangs for as long as it takes
+		direct := c.Provider.Transport
+		token = newGate(c, "/token")
+		held := c.Provider.Transport
+		c.Provider.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/token") && first.CompareAndSwap(false, true) {
+				return held.RoundTrip(r) // only the victim's hangs
+			}
+			return direct.RoundTrip(r)
+		})
+	}})
+	browser := app.provider.Browser()
+	victim := takeSnapshot(browser, comeBack(t, app, browser, "/tab/1"))
+	var clicks sync.WaitGroup
+	clicks.Go(func() { victim.send(t, app, "/tab/1") })
+	<-token.reached
+
+	attacker := noRedirects(app.provider.Browser())
+	invent := func() {
+		callback, err := url.Parse(app.URL + "/auth/callback")
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := follow(t, attacker, app.URL+"/tab/2").Query().Get("state")
+		callback.RawQuery = url.Values{"code": {"invented"}, "state": {state}, "iss": {app.provider.Issuer()}}.Encode()
+		get(t, attacker, callback.String())
+	}
+	for range once.Size + 10 {
+		invent()
+	}
+	clicks.Go(func() { victim.send(t, app, "/tab/1") })
+	close(token.open)
+	clicks.Wait()
+	// Nor the result, once it is there and the memory is full.
+	for range 10 {
+		invent()
+	}
+	victim.send(t, app, "/tab/1")
+	if n := app.provider.Count(oidctest.EndpointToken) - (once.Size + 20); n != 1 {
+		t.Errorf("%d token requests for the victim's code, want 1", n)
 	}
 }

@@ -42,8 +42,10 @@ func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string)
 }
 
 // LogoutURL returns the path that logs out and then leads to returnTo. Use it as
-// the action of a form with method post. A GET that does not come from a page of
-// the app gets a page that asks first.
+// the action of a form with method post. A link works too: a GET logs out at once if
+// the browser says, with Fetch Metadata, that a person follows it on a page of the
+// app. Any other GET, such as that of an image, a frame, a script or another site,
+// gets a page that asks first, and a prefetch gets an empty response.
 func (c *Client) LogoutURL(returnTo string) string {
 	return withParameter(c.paths.logout, "return_to", localPath(returnTo))
 }
@@ -163,19 +165,17 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 }
 
 // handleLogout logs out at once if the request certainly comes from the app: a
-// POST that is not cross-origin, or a GET that the browser marks as a page load
-// from the same origin. Any other request gets a page with a button: it may be a
-// link on another site, or an image that another person put into a page of the
-// app.
+// POST that is not cross-origin, or a GET that is a top-level navigation from the
+// same origin. Any other request gets a page with a button: it may be a link on
+// another site, or an image that another person put into a page of the app.
 func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) {
 		return
 	}
 	returnTo := localPath(formValue(r, "return_to"))
-	sure := r.Header.Get("Sec-Fetch-Site") == "same-origin" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	sure := isOwnNavigation(r.Header)
 	if r.Method == http.MethodPost {
-		var protection http.CrossOriginProtection
-		sure = protection.Check(r) == nil
+		sure = c.checkOrigin(r) == nil
 	}
 	if !sure {
 		c.confirmLogoutPage(w, r, returnTo)
@@ -185,7 +185,9 @@ func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 }
 
 // handleLogoutCallback handles the return from the provider. The session has
-// already ended, so a state that does not match only leads to another page.
+// already ended, so a state that does not match only leads to another page. A
+// person who is signed in, perhaps again in another tab, is not told that they are
+// signed out.
 func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return
@@ -207,7 +209,14 @@ func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 		c.redirect(w, r, c.absolute(c.returnTo(state.ReturnTo)))
 		return
 	}
-	c.signedOutPage(w, r)
+	switch _, err := c.Session(r); {
+	case err == nil:
+		c.redirect(w, r, c.absolute(c.home()))
+	case outage(err):
+		c.problem(w, r, err)
+	default:
+		c.signedOutPage(w, r)
+	}
 }
 
 func (c *Client) openLogoutState(r *http.Request) (state logoutState, ok bool) {

@@ -20,7 +20,7 @@ import (
 func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 	t.Parallel()
 	const sameOrigin, sameSite, crossSite = "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: same-site", "Sec-Fetch-Site: cross-site"
-	app := newTestApp(t, setup{})
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.TrustedOrigins = []string{"https://www.example"} }})
 	for _, test := range []struct {
 		what, method string
 		headers      []string
@@ -33,7 +33,21 @@ func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 		{"a form of a sibling site", "POST", []string{sameSite, "Origin: http://sibling.example"}, false},
 		{"a form of another site in a browser without Fetch Metadata", "POST", []string{"Origin: https://evil.example"}, false},
 		{"a form of a sandboxed frame", "POST", []string{"Origin: null"}, false},
-		{"a link of the app", "GET", []string{sameOrigin, "Sec-Fetch-Dest: document"}, true},
+		{"a form of a trusted origin", "POST", []string{sameSite, "Origin: https://www.example"}, true},
+		{"a link of the app", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1"}, true},
+		{"a link that a script of the app follows", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document"}, true},
+		{"a document without a navigation", "GET", []string{sameOrigin, "Sec-Fetch-Dest: document"}, false},
+		{"a document that a script fetches", "GET", []string{sameOrigin, "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: document"}, false},
+		{"a navigation without a destination", "GET", []string{sameOrigin, navigate}, false},
+		{"a service worker that repeats a navigation", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: empty"}, false},
+		{"a frame that navigates", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: iframe"}, false},
+		{"an old frame that navigates", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: frame"}, false},
+		{"a fenced frame", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: fencedframe"}, false},
+		{"an embed", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: embed"}, false},
+		{"an object", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: object"}, false},
+		{"a link through another site and back", "GET", []string{crossSite, navigate, "Sec-Fetch-Dest: document"}, false},
+		{"a fetch by the app", "GET", []string{sameOrigin, "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"}, false},
+		{"a style of the app", "GET", []string{sameOrigin, "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: style"}, false},
 		{"an image in a page of the app", "GET", []string{sameOrigin, "Sec-Fetch-Dest: image"}, false},
 		{"a frame in a page of the app", "GET", []string{sameOrigin, "Sec-Fetch-Dest: iframe"}, false},
 		{"a request of a script of the app", "GET", []string{sameOrigin, "Sec-Fetch-Dest: empty"}, false},
@@ -60,6 +74,25 @@ func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 				t.Errorf("no confirmation page: %s, cookies %v\n%s", res.Status, res.Cookies(), body)
 			}
 		})
+	}
+}
+
+func TestLogout_APrefetchChangesNothing(t *testing.T) {
+	t.Parallel()
+	link := []string{"Sec-Fetch-Site: same-origin", navigate, "Sec-Fetch-Dest: document", acceptHTML}
+	app := newTestApp(t, setup{})
+	browser := app.signIn(t)
+	for _, purpose := range []string{
+		"Sec-Purpose: prefetch", "Sec-Purpose: prefetch;prerender", "Sec-Purpose: prefetch;anonymous-client-ip",
+		"Sec-Purpose: prerender", "Sec-Purpose: Prefetch", "Purpose: prefetch", "Purpose: prerender", "X-Moz: prefetch",
+	} {
+		res, body := app.asks(t, browser, "GET", "/auth/logout", append(link, purpose)...)
+		if res.StatusCode != http.StatusNoContent || len(res.Cookies()) > 0 || body != "" {
+			t.Errorf("%s: %s, cookies %v\n%s", purpose, res.Status, res.Cookies(), body)
+		}
+		if got := app.who(t, browser, "/"); got.Sub != "alice" {
+			t.Errorf("%s ended the session", purpose)
+		}
 	}
 }
 
@@ -218,15 +251,57 @@ func TestLogoutCallback_ChecksTheState(t *testing.T) {
 func TestLogoutCallback_MayBeOpenedByAnybody(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
-	browser := app.signIn(t)
+	alice, nobody := app.signIn(t), app.provider.Browser()
 	for _, path := range []string{"/auth/logout/callback", "/auth/logout/callback?state=x", "/auth/logout/callback?state=%zz"} {
-		res, body := app.asks(t, browser, "GET", path, acceptHTML, "Sec-Fetch-Site: cross-site")
+		res, body := app.asks(t, nobody, "GET", path, acceptHTML, "Sec-Fetch-Site: cross-site")
 		if res.StatusCode != 200 || !strings.Contains(body, "You are signed out") {
 			t.Errorf("%s: %s\n%s", path, res.Status, body)
 		}
-		if got := app.who(t, browser, "/me"); got.Sub != "alice" {
+		// A person who is signed in must not take it for the end of their session.
+		res, body = app.asks(t, alice, "GET", path, acceptHTML, "Sec-Fetch-Site: cross-site")
+		if location := res.Header.Get("Location"); res.StatusCode != 302 || location != app.URL+"/" || strings.Contains(body, "signed out") {
+			t.Errorf("%s: %s to %q\n%s", path, res.Status, location, body)
+		}
+		if got := app.who(t, alice, "/me"); got.Sub != "alice" {
 			t.Errorf("%s ended a session", path)
 		}
+	}
+}
+
+func TestLogoutCallback_ANewSessionIsNotSignedOut(t *testing.T) {
+	t.Parallel()
+	for returnTo, want := range map[string]string{"/tab/1?a=b": "/tab/1?a=b", "": "/"} {
+		app := newTestApp(t, setup{provider: autoLogin})
+		browser := app.signIn(t)
+		res, _ := app.logsOut(t, browser, "/auth/logout?return_to="+url.QueryEscape(returnTo))
+		back := follow(t, browser, res.Header.Get("Location"))
+		if got := app.who(t, browser, "/me"); got.Sub != "alice" { // in another tab
+			t.Fatalf("signed in as %+v", got)
+		}
+		res, body := app.asks(t, browser, "GET", back.RequestURI(), acceptHTML)
+		if location := res.Header.Get("Location"); res.StatusCode != 302 || location != app.URL+want {
+			t.Errorf("return to %q: %s to %q\n%s", returnTo, res.Status, location, body)
+		}
+		if got := app.who(t, browser, "/me"); got.Sub != "alice" {
+			t.Errorf("return to %q: the new session has ended", returnTo)
+		}
+	}
+}
+
+func TestLogoutCallback_DoesNotGuessInAnOutage(t *testing.T) {
+	t.Parallel()
+	store := oidcrp.NewHookStore(nil)
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = store }})
+	browser := app.signIn(t)
+	store.Fail(errors.New("down"))
+	res, body := app.asks(t, browser, "GET", "/auth/logout/callback", acceptHTML)
+	if res.StatusCode != http.StatusServiceUnavailable || strings.Contains(body, "You are signed out") {
+		t.Errorf("%s\n%s", res.Status, body)
+	}
+	// Without a session's cookie, there is nothing to look up.
+	res, body = app.asks(t, app.provider.Browser(), "GET", "/auth/logout/callback", acceptHTML)
+	if res.StatusCode != 200 || !strings.Contains(body, "You are signed out") {
+		t.Errorf("without a cookie: %s\n%s", res.Status, body)
 	}
 }
 

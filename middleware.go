@@ -103,6 +103,11 @@ func (c *Client) owns(path string) bool { return c.ownHandler(path) != nil }
 // WebSocket or event stream gets 401 before it starts; a form post gets a page
 // that offers to sign in.
 //
+// A request that can change something, and a WebSocket, gets 403 with
+// [CodeCrossOrigin] if it comes from a page of another origin, such as another host
+// of the same site, that is not one of [Config.TrustedOrigins]. It is recognised as
+// by [net/http.CrossOriginProtection]; GET, HEAD and OPTIONS must change nothing.
+//
 // The app must be wrapped with [Client.Middleware] too, which handles the browser's
 // return from the provider. Caches may not store the response of next, unless it
 // sets its own Cache-Control.
@@ -129,6 +134,10 @@ func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Ha
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			protect(w)
+			if err := c.checkOrigin(r); err != nil {
+				c.problem(w, r, err)
+				return
+			}
 			r, found, response := c.attach(w, r)
 			defer response.finish()
 			w = response.over(w)
@@ -143,8 +152,9 @@ func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Ha
 
 // Check is the decision of Require without its response, for Connect, GraphQL, and
 // rules about single objects: it returns the session of r if it meets every
-// requirement. It works with or without Middleware. Unlike Require, it sets neither
-// Cache-Control nor Vary, and does not run [Config.Validate].
+// requirement. It works with or without Middleware. Unlike Require, it lets requests
+// of other origins through, sets neither Cache-Control nor Vary, and does not run
+// [Config.Validate].
 //
 // Its errors are [*Error] with [CodeNoSession], [CodeRequirementUnmet], one of
 // an outage ([CodeStoreUnavailable], [CodeCookieKeysUnavailable],

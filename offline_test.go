@@ -230,3 +230,9 @@ func LoginCookie(c *Client, state string) string { return c.logins.cookieName(st
 
 // KnownVariables returns the names of the variables that ConfigFromEnv reads.
 func KnownVariables() []string { return slices.Sorted(maps.Keys(envVars)) }
+
+// HeldLogins returns how many results of logins c keeps, and how many bytes they take.
+func HeldLogins(c *Client) (results, bytes int) { return c.logins.results.Held() }
+
+// HeldRefreshes is HeldLogins for refreshes.
+func HeldRefreshes(c *Client) (results, bytes int) { return c.refresher.running.Held() }

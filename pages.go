@@ -65,7 +65,7 @@ type Page struct {
 	Action, ActionLabel string
 	Post                bool
 	// HomeURL is the path of the app's start page, and HomeLabel the text of a
-	// link to it.
+	// link to it. HomeURL is empty if the button leads there.
 	HomeURL, HomeLabel string
 	// AppName, Contact and Stylesheet are those of [Pages].
 	AppName, Contact, Stylesheet string
@@ -80,7 +80,8 @@ type Page struct {
 	Incident, IncidentLabel string
 	// Err is the cause, for the log only.
 	Err error
-	// LoginURL is a path of this app that starts a new login and comes back.
+	// LoginURL is a path of this app that starts a new login and comes back. It is
+	// empty if that cannot help.
 	LoginURL string
 	// RetryAfter is how long to wait before trying again; zero if unknown or of no
 	// use.
@@ -105,7 +106,7 @@ func statusOf(code Code) int {
 	switch code {
 	case CodeNoSession, CodeLoginRequired:
 		return http.StatusUnauthorized
-	case CodeRequirementUnmet, CodeProviderError, CodeLoginRefused:
+	case CodeRequirementUnmet, CodeProviderError, CodeLoginRefused, CodeCrossOrigin:
 		return http.StatusForbidden
 	case CodeInvalidRequest, CodeTransactionLost, CodeIssuerMismatch:
 		return http.StatusBadRequest
@@ -132,8 +133,12 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 	kind := kindOf(r)
 	p.Script = kind == script || kind == htmx
 	p.Incident = randomText()[:12]
-	p.LoginURL = c.LoginURL(c.tryAgainPath(r))
-	p.Action = p.LoginURL
+	if code == CodeCrossOrigin { // signing in again does not help
+		p.Action, p.HomeURL = p.HomeURL, ""
+	} else {
+		p.LoginURL = c.LoginURL(c.tryAgainPath(r))
+		p.Action = p.LoginURL
+	}
 	if p.Status == http.StatusServiceUnavailable {
 		p.RetryAfter = retryAfter(err)
 	}

@@ -68,6 +68,11 @@ var builtinTexts = map[string]map[string]string{
 		"login_refused.next":   "Sign in with another account, or contact the support of this service.",
 		"login_refused.button": "Sign in differently",
 
+		"cross_origin.title":  "This request was refused",
+		"cross_origin.what":   "A page of another site sent it to this service in your name. Nothing was changed.",
+		"cross_origin.next":   "If you want to do this, do it on the pages of this service. If you were there, contact its support.",
+		"cross_origin.button": "Go to the home page",
+
 		"sign_out.title":  "Sign out?",
 		"sign_out.what":   "Do you want to sign out of this service?",
 		"sign_out.next":   "",
@@ -138,6 +143,11 @@ var builtinTexts = map[string]map[string]string{
 		"login_refused.what":   "Votre compte a été reconnu, mais il n’a pas accès à ce service.",
 		"login_refused.next":   "Connectez-vous avec un autre compte, ou contactez le support de ce service.",
 		"login_refused.button": "Se connecter autrement",
+
+		"cross_origin.title":  "Cette demande a été refusée",
+		"cross_origin.what":   "Une page d’un autre site l’a envoyée à ce service en votre nom. Rien n’a été modifié.",
+		"cross_origin.next":   "Pour effectuer cette action, passez par les pages de ce service. Si vous y étiez déjà, contactez son support.",
+		"cross_origin.button": "Aller à l’accueil",
 
 		"sign_out.title":  "Se déconnecter\u00a0?",
 		"sign_out.what":   "Voulez-vous vous déconnecter de ce service\u00a0?",

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/internal/once"
 	"github.com/oidcrp/oidcrp/oidctest"
 	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
@@ -620,5 +621,23 @@ func TestRefresh_ALogoutBetweenReadAndWriteIsFinal(t *testing.T) {
 	}
 	if s, err := app.client.Session(r); !errors.Is(err, oidcrp.CodeNoSession) {
 		t.Errorf("the session is back: %v, %v", s, err)
+	}
+}
+
+func TestRefresh_ResultsAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = oidcrp.NewMemoryStore(0) }})
+	browser := app.signIn(t)
+	app.provider.Handle(oidctest.EndpointUserInfo,
+		respond(200, "application/json", `{"sub":"alice","picture":"`+strings.Repeat("x", 250_000)+`"}`))
+	const refreshes = 80
+	for i := range refreshes {
+		if after := app.refresh(t, browser); after.Code != "" {
+			t.Fatalf("refresh %d: %q", i+1, after.Code)
+		}
+	}
+	results, bytes := oidcrp.HeldRefreshes(app.client)
+	if bytes > once.MaxBytes || bytes < once.MaxBytes/2 || results >= refreshes {
+		t.Errorf("%d results of %d bytes are kept, want %d bytes at most", results, bytes, once.MaxBytes)
 	}
 }

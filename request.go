@@ -65,11 +65,22 @@ func isForeignFrame(h http.Header) bool {
 }
 
 // isPrefetch reports whether a browser loads a page before the person clicks.
-// Such a request must not start or finish a login.
+// Such a request must not start or finish a login, nor log out.
 func isPrefetch(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") ||
-		strings.EqualFold(r.Header.Get("Purpose"), "prefetch") ||
-		strings.EqualFold(r.Header.Get("X-Moz"), "prefetch")
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz"} {
+		purpose := strings.ToLower(r.Header.Get(name))
+		if strings.Contains(purpose, "prefetch") || strings.Contains(purpose, "prerender") {
+			return true
+		}
+	}
+	return false
+}
+
+// isOwnNavigation reports whether a person follows a link of the app itself, by
+// Fetch Metadata: not a frame, a script, or a redirect through another site.
+func isOwnNavigation(h http.Header) bool {
+	return h.Get("Sec-Fetch-Site") == "same-origin" && h.Get("Sec-Fetch-Mode") == "navigate" &&
+		h.Get("Sec-Fetch-Dest") == "document"
 }
 
 // requestPath returns the path and query that the browser asked for, also

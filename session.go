@@ -341,7 +341,27 @@ func (s *Session) largestClaims() []string {
 		sizes["(refresh token)"] = len(s.tokens.RefreshToken)
 	}
 	names := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int { return sizes[b] - sizes[a] })
-	return names[:min(len(names), 3)]
+	names = names[:min(len(names), 3)]
+	for i, name := range names {
+		names[i] = clean(name, 100)
+	}
+	return names
+}
+
+// size is about how many bytes s takes in memory, 0 for nil.
+func (s *Session) size() int {
+	if s == nil {
+		return 0
+	}
+	const fixed = 1024 // its fields, and those of its login
+	size := fixed + len(s.idToken.header) + len(s.idToken.payload) + len(s.idToken.signature) +
+		len(s.userInfo) + len(s.stepUp) + len(s.returnTo)
+	// The facts are decoded from the payload, here and in the login's event.
+	size += 2 * (len(s.idToken.payload) + 24*len(s.facts().AMR))
+	if s.tokens != nil {
+		size += len(s.tokens.AccessToken) + len(s.tokens.RefreshToken)
+	}
+	return size
 }
 
 // copy returns a Session that can be changed before anybody else sees it.

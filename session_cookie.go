@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/internal/once"
+	"github.com/oidcrp/oidcrp/internal/seal"
 )
 
 // cookieKeeper keeps sessions in sealed cookies. The result of a refresh is passed
@@ -47,13 +48,25 @@ func (k *cookieKeeper) read(r *http.Request) (*Session, error) {
 	return k.unmarshal(plain)
 }
 
+func (k *cookieKeeper) fits(s *Session) error {
+	return checkSessionText(s, seal.StringSize(len(s.marshal())))
+}
+
+// checkSessionText returns an error if size bytes of text are too many for cookies.
+func checkSessionText(s *Session, size int) error {
+	if size > maxSessionText {
+		return s.tooLarge(size, maxSessionText, "cookies can hold", "request fewer claims, or set Config.Store")
+	}
+	return nil
+}
+
 func (k *cookieKeeper) start(w http.ResponseWriter, r *http.Request, s *Session) error {
 	text, err := k.cookies.seal(k.cookies.session, s.marshal())
 	if err != nil {
 		return err
 	}
-	if len(text) > maxSessionText {
-		return s.tooLarge(len(text), maxSessionText, "cookies can hold", "request fewer claims, or set Config.Store")
+	if err := checkSessionText(s, len(text)); err != nil {
+		return err
 	}
 	k.cookies.putChunks(w, r, text)
 	return nil

@@ -104,6 +104,8 @@ type keeper interface {
 	// load returns the session that r carries; kept.session is nil when there is
 	// none that can be used. A refused cookie is an event and no error.
 	load(r *http.Request) (kept, error)
+	// fits returns [CodeSessionTooLarge] if start cannot keep s for its size.
+	fits(s *Session) error
 	// start keeps a new session and sets its cookies on w.
 	start(w http.ResponseWriter, r *http.Request, s *Session) error
 	// touch records that k is in use, at most once every touchInterval, and returns

@@ -329,6 +329,9 @@ func TestSessionRefused_NamesItsReason(t *testing.T) {
 		"incomplete": func(t *testing.T, c *offlineClient) []*http.Cookie {
 			return c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(6000)))[:1]
 		},
+		"duplicate": func(t *testing.T, c *offlineClient) []*http.Cookie {
+			return append(c.start(t), c.start(t)...)
+		},
 	} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
@@ -339,7 +342,7 @@ func TestSessionRefused_NamesItsReason(t *testing.T) {
 			if len(events) != 1 || events[0].Reason != reason || events[0].Issuer != "https://op.example" {
 				t.Fatalf("the events are %+v", events)
 			}
-			unread := slices.Contains([]string{"unknown_key", "tampered", "malformed", "incomplete"}, reason)
+			unread := slices.Contains([]string{"unknown_key", "tampered", "malformed", "incomplete", "duplicate"}, reason)
 			if ev := events[0]; (ev.SessionID == "") != unread || (ev.Subject == "alice") == unread || (ev.Err != nil) != unread {
 				t.Errorf("the event is %+v", ev)
 			}

@@ -96,14 +96,24 @@ func (k *storeKeeper) start(w http.ResponseWriter, r *http.Request, s *Session) 
 	return nil
 }
 
+func (k *storeKeeper) fits(s *Session) error { return checkStored(s, len(s.marshal())) }
+
+// checkStored returns an error if size bytes are too many for a stored session.
+func checkStored(s *Session, size int) error {
+	if size > maxStored {
+		return s.tooLarge(size, maxStored, "a stored session may have", "request fewer claims")
+	}
+	return nil
+}
+
 func (k *storeKeeper) put(ctx context.Context, s *Session, handle string) error {
 	ring, err := handleRing(handle)
 	if err != nil {
 		return err
 	}
 	plain := s.marshal()
-	if len(plain) > maxStored {
-		return s.tooLarge(len(plain), maxStored, "a stored session may have", "request fewer claims")
+	if err := checkStored(s, len(plain)); err != nil {
+		return err
 	}
 	key := k.key(handle)
 	return k.store.set(ctx, key, ring.Seal(plain, k.cookies.associated(key)), k.idleFor(s))
@@ -137,7 +147,10 @@ func (k *storeKeeper) load(r *http.Request) (kept, error) {
 
 // handle reads r's cookie, and reports a cookie that holds no handle.
 func (k *storeKeeper) handle(r *http.Request) (handleCookie, bool) {
-	value := k.cookies.read(r, k.cookies.session)
+	value, _, err := k.cookies.lookUp(r, k.cookies.session)
+	if err != nil {
+		k.refuseCookie(r.Context(), err)
+	}
 	if value == "" {
 		return handleCookie{}, false
 	}

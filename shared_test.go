@@ -13,6 +13,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,10 @@ import (
 )
 
 // testKey returns a cookie key; the same n gives the same key.
-func testKey(n byte) []byte { return bytes.Repeat([]byte{n}, 32) }
+func testKey(n byte) []byte {
+	sum := sha256.Sum256([]byte{n})
+	return sum[:]
+}
 
 // A testClock is a clock that moves only by Advance.
 type testClock struct {
@@ -124,7 +128,7 @@ func wantCode(t testing.TB, err error, code Code) *Error {
 
 // allCodes are the codes of this version, and one that it does not know.
 var allCodes = []Code{
-	CodeConfigInvalid, CodeCanceled, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupportedByProvider, CodeInvalidRequest,
+	CodeConfigInvalid, CodeCanceled, CodeProviderUnavailable, CodeProviderInvalid, CodeUnsupportedByProvider, CodeCrossOrigin, CodeInvalidRequest,
 	CodeTransactionLost, CodeIssuerMismatch, CodeProviderError, CodeClientRefused, CodeTokenRefused,
 	CodeUserInfoRefused, CodeLoginRefused, CodeSessionTooLarge, CodeNoSession, CodeLoginRequired,
 	CodeRequirementUnmet, CodeStoreUnavailable, CodeCookieKeysUnavailable, CodeInternal, "a code to come",

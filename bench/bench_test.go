@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -82,9 +83,11 @@ func newRP(name, issuer string) (*rp, error) {
 			claims:  func(r *http.Request, v any) error { return json.Unmarshal(handSessionOf(r).Claims, v) },
 		}, nil
 	}
+	key := make([]byte, 32)
+	rand.Read(key)
 	client, err := oidcrp.New(oidcrp.Config{
 		Issuer: issuer, ClientID: clientID, ClientSecret: clientSecret, BaseURL: appURL,
-		CookieKeys: oidcrp.Keys([]byte("thirty-two bytes for a benchmark")),
+		CookieKeys: oidcrp.Keys(key),
 		Logger:     slog.New(slog.DiscardHandler), // by hand, nothing is logged
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package oidctest_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,13 +21,15 @@ func newHandler(cfg oidcrp.Config) http.Handler { return http.NotFoundHandler() 
 func ExampleProvider_SignIn() {
 	_ = func(t *testing.T) { // func TestDossiers(t *testing.T)
 		provider := oidctest.NewServer(t, oidctest.Config{})
+		key := make([]byte, 32)
+		rand.Read(key)
 		app := httptest.NewUnstartedServer(nil) // already has an address, for BaseURL
 		app.Config.Handler = newHandler(oidcrp.Config{
 			Issuer:       provider.Issuer(),
 			ClientID:     oidctest.ClientID,
 			ClientSecret: oidctest.ClientSecret,
 			BaseURL:      "http://" + app.Listener.Addr().String(),
-			CookieKeys:   oidcrp.Keys(make([]byte, 32)),
+			CookieKeys:   oidcrp.Keys(key),
 		})
 		app.Start()
 		t.Cleanup(app.Close)

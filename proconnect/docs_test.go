@@ -25,6 +25,7 @@ import (
 var docPairs = []struct{ en, fr string }{
 	{"en/guide.md", "fr/guide.md"},
 	{"en/production.md", "fr/production.md"},
+	{"en/origins.md", "fr/origines.md"},
 	{"en/troubleshooting.md", "fr/depannage.md"},
 }
 

@@ -34,7 +34,7 @@ func TestEnvironment_ConfigFitsTheRegistration(t *testing.T) {
 			t.Errorf("%s: a session that ProConnect ended goes on: %v", environment, cfg.Tokens.RefreshFailure)
 		}
 		cfg.ClientID, cfg.ClientSecret, cfg.BaseURL = "id", clientSecret, "https://app.example"
-		cfg.CookieKeys = oidcrp.Keys(make([]byte, 32))
+		cfg.CookieKeys = oidcrp.Keys(cookieKey())
 		if _, err := oidcrp.New(cfg); err != nil {
 			t.Errorf("%s: %v", environment, err)
 		}

@@ -76,7 +76,7 @@ func newService(t *testing.T, persona oidctest.Persona, change func(*oidcrp.Conf
 	cfg.Issuer = s.provider.Issuer()
 	cfg.ClientID, cfg.ClientSecret = clientID, clientSecret
 	cfg.BaseURL = server.URL
-	cfg.CookieKeys = oidcrp.Keys(make([]byte, 32))
+	cfg.CookieKeys = oidcrp.Keys(cookieKey())
 	cfg.Registration.IDTokenSignedResponseAlg, cfg.Registration.UserInfoSignedResponseAlg = "ES256", "ES256"
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	if change != nil {

@@ -1,6 +1,7 @@
 package proconnect_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,7 +21,7 @@ const retiredACR = "https://proconnect.gouv.fr/assurance/consistency-checked-2fa
 func registered() oidcrp.Config {
 	cfg := proconnect.Integration.Config()
 	cfg.ClientID, cfg.ClientSecret, cfg.BaseURL = clientID, clientSecret, "https://app.example"
-	cfg.CookieKeys = oidcrp.Keys(make([]byte, 32))
+	cfg.CookieKeys = oidcrp.Keys(cookieKey())
 	return cfg
 }
 
@@ -187,4 +188,11 @@ func TestValidate_IsPartOfTheConfigFromEnv(t *testing.T) {
 	if cfg.Validate == nil || cfg.Validate(cfg, oidcrp.MaxAge(time.Minute)) == nil {
 		t.Error("max_age on a route is not refused")
 	}
+}
+
+// cookieKey returns a new cookie key.
+func cookieKey() []byte {
+	key := make([]byte, 32)
+	rand.Read(key)
+	return key
 }

@@ -3,44 +3,57 @@
 package once
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"sync"
 	"time"
 )
 
-// The results of a Group are kept for Memory, and no more than Size of them.
+// A Group keeps results for Memory, no more than Size of them, and no more than
+// MaxBytes in all.
 const (
-	Memory = time.Minute
-	Size   = 500
+	Memory   = time.Minute
+	Size     = 500
+	MaxBytes = 16 << 20
 )
 
+// overhead is about what a result takes beside its key, its value and its error.
+const overhead = 512
+
 // A Group does work once for each key. Calls during the work wait for it, and
-// calls within [Memory] after its start get its result. The zero value is ready to
-// use.
+// calls within [Memory] after its end get its result. Only results make room for
+// new ones: failures first, then successes, the oldest first. Work under way stays,
+// however much of it there is. The zero value is ready to use.
 type Group[T any] struct {
 	// Panicked, if not nil, is called with the value of a panic of the work, on its
 	// goroutine. The result is then ErrPanic. Set it before the first use.
 	Panicked func(value any)
+	// SizeOf returns about how many bytes a value and its error take, so that
+	// MaxBytes holds. If nil, they count as nothing. Set it before the first call
+	// of Do.
+	SizeOf func(T, error) int
 
-	mu      sync.Mutex
-	results map[string]*result[T] // guarded by mu
-	order   []turn                // oldest first, including dropped results; guarded by mu
-	turns   uint64                // how many results there have been; guarded by mu
-}
-
-// A turn identifies a result without a reference to it.
-type turn struct {
-	key    string
-	number uint64
+	mu        sync.Mutex
+	results   map[string]*result[T] // with the work under way; guarded by mu
+	failures  list.List             // of *result[T] with an error, the oldest first; guarded by mu
+	successes list.List             // of the others; guarded by mu
+	bytes     int                   // of both; guarded by mu
 }
 
 type result[T any] struct {
-	done   chan struct{} // closed when value and err are set
-	at     time.Time
-	number uint64
-	value  T
-	err    error
+	key   string
+	done  chan struct{} // closed when value and err are set
+	began time.Time     // by the clock of the callers
+	value T
+	err   error
+
+	// What follows is set when the work has ended; guarded by the Group's mu.
+	ended time.Time // by the clock of the callers; zero while the work is under way
+	bytes int
+	list  *list.List    // nil if the result is not kept
+	place *list.Element // in list
+	timer *time.Timer   // drops the result even if no further call comes
 }
 
 // ErrPanic is the result of work that panicked.
@@ -55,15 +68,15 @@ func (g *Group[T]) Do(
 	ctx context.Context, key string, now time.Time, keep func(error) bool, do func() (T, error),
 ) (T, error) {
 	g.mu.Lock()
-	r, known := g.results[key]
-	if !known || now.Sub(r.at) > Memory {
+	r := g.known(key, now)
+	if r == nil {
 		r = g.add(key, now)
 		if ctx.Done() == nil {
 			g.mu.Unlock()
-			g.run(key, r, keep, do)
+			g.run(r, keep, do)
 			return r.value, r.err
 		}
-		go g.run(key, r, keep, do)
+		go g.run(r, keep, do)
 	}
 	g.mu.Unlock()
 	select {
@@ -75,26 +88,37 @@ func (g *Group[T]) Do(
 	}
 }
 
-// add makes room for a result, the oldest one's if need be. The caller holds mu.
+// Held returns how many results are kept, and about how many bytes they take. Work
+// under way does not count.
+func (g *Group[T]) Held() (results, bytes int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failures.Len() + g.successes.Len(), g.bytes
+}
+
+// known returns the work under way for key, or its result; nil if there is none or
+// it is too old. The caller holds mu.
+func (g *Group[T]) known(key string, now time.Time) *result[T] {
+	r := g.results[key]
+	if r == nil || r.ended.IsZero() || now.Sub(r.ended) <= Memory {
+		return r
+	}
+	g.drop(r)
+	return nil
+}
+
+// add records that the work for key begins. The caller holds mu.
 func (g *Group[T]) add(key string, now time.Time) *result[T] {
 	if g.results == nil {
 		g.results = make(map[string]*result[T])
 	}
-	g.turns++
-	r := &result[T]{done: make(chan struct{}), at: now, number: g.turns}
+	r := &result[T]{key: key, done: make(chan struct{}), began: now}
 	g.results[key] = r
-	g.order = append(g.order, turn{key, r.number})
-	if len(g.order) > Size {
-		oldest := g.order[0]
-		g.order = g.order[1:]
-		if old := g.results[oldest.key]; old != nil && old.number == oldest.number {
-			delete(g.results, oldest.key)
-		}
-	}
 	return r
 }
 
-func (g *Group[T]) run(key string, r *result[T], keep func(error) bool, do func() (T, error)) {
+func (g *Group[T]) run(r *result[T], keep func(error) bool, do func() (T, error)) {
+	begin := time.Now()
 	defer func() {
 		// net/http recovers for a request's own goroutine only.
 		if p := recover(); p != nil {
@@ -103,23 +127,57 @@ func (g *Group[T]) run(key string, r *result[T], keep func(error) bool, do func(
 				g.Panicked(p)
 			}
 		}
-		if keep(r.err) {
-			// A timer drops the result even if no further call comes.
-			number := r.number // not r, to which the timer would keep a reference
-			time.AfterFunc(Memory, func() { g.drop(key, number) })
-		} else {
-			g.drop(key, r.number)
-		}
+		g.finish(r, r.began.Add(time.Since(begin)), keep(r.err))
 		close(r.done)
 	}()
 	r.value, r.err = do()
 }
 
-// drop forgets a result, unless a newer one has taken its place.
-func (g *Group[T]) drop(key string, number uint64) {
+// finish keeps the result of work that ended at now, or drops it.
+func (g *Group[T]) finish(r *result[T], now time.Time, keep bool) {
+	bytes := overhead + len(r.key)
+	if g.SizeOf != nil {
+		bytes += g.SizeOf(r.value, r.err)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if r := g.results[key]; r != nil && r.number == number {
-		delete(g.results, key)
+	if !keep || bytes > MaxBytes {
+		delete(g.results, r.key)
+		return
 	}
+	r.ended, r.bytes, r.list = now, bytes, &g.successes
+	if r.err != nil {
+		r.list = &g.failures
+	}
+	r.place = r.list.PushBack(r)
+	g.bytes += bytes
+	r.timer = time.AfterFunc(Memory, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.drop(r)
+	})
+	for g.failures.Len()+g.successes.Len() > Size || g.bytes > MaxBytes {
+		g.drop(g.oldest())
+	}
+}
+
+// oldest returns the result that makes room next. The caller holds mu.
+func (g *Group[T]) oldest() *result[T] {
+	first := g.failures.Front()
+	if first == nil {
+		first = g.successes.Front()
+	}
+	return first.Value.(*result[T])
+}
+
+// drop forgets a result that was kept. The caller holds mu.
+func (g *Group[T]) drop(r *result[T]) {
+	if r.list == nil { // it was dropped before
+		return
+	}
+	r.timer.Stop()
+	r.list.Remove(r.place)
+	r.list = nil
+	g.bytes -= r.bytes
+	delete(g.results, r.key)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -172,4 +173,123 @@ func TestTheMemoryIsBoundedAndTheOldestGoesFirst(t *testing.T) {
 	if v := do(99, -1); v != -1 {
 		t.Errorf("the newest that must go gives %d", v)
 	}
+}
+
+func TestWorkUnderWayIsNeverPushedOut(t *testing.T) {
+	t.Parallel()
+	var g Group[string]
+	var calls atomic.Int32
+	release := make(chan struct{})
+	var wg sync.WaitGroup
+	do := func(ctx context.Context, now time.Time) (string, error) {
+		return g.Do(ctx, "victim", now, always, func() (string, error) {
+			calls.Add(1)
+			<-release
+			return "done", nil
+		})
+	}
+	wg.Go(func() {
+		if v, err := do(t.Context(), time.Unix(0, 0)); v != "done" || err != nil {
+			t.Errorf("the victim got %q, %v", v, err)
+		}
+	})
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	joins := func(now time.Time) {
+		t.Helper()
+		if _, err := do(gone, now); !errors.Is(err, context.Canceled) {
+			t.Errorf("who does not wait got %v", err)
+		}
+	}
+	for calls.Load() == 0 {
+		runtime.Gosched()
+	}
+	for i := range Size + 1 {
+		g.Do(t.Context(), fmt.Sprint(i), time.Unix(0, 0), always, func() (string, error) { return "", errors.New("invented") })
+	}
+	// Nor by its age: the work has its own time limit.
+	joins(time.Unix(0, 0).Add(2 * Memory))
+	for i := range Size + 1 {
+		g.Do(t.Context(), fmt.Sprint("more ", i), time.Unix(0, 0), always, func() (string, error) { return "", nil })
+	}
+	joins(time.Unix(0, 0))
+	close(release)
+	wg.Wait()
+	if n := calls.Load(); n != 1 {
+		t.Errorf("the victim's work was done %d times", n)
+	}
+}
+
+func TestFailuresMakeRoomBeforeSuccesses(t *testing.T) {
+	t.Parallel()
+	var g Group[int]
+	ask := func(key string, value int, err error) int {
+		v, _ := g.Do(t.Context(), key, time.Unix(0, 0), always, func() (int, error) { return value, err })
+		return v
+	}
+	ask("victim", 1, nil)
+	for i := range 3 * Size {
+		ask(fmt.Sprint(i), i, errors.New("invented"))
+	}
+	if v := ask("victim", 2, nil); v != 1 {
+		t.Error("failures pushed a success out")
+	}
+	if v := ask(fmt.Sprint(3*Size-1), -1, nil); v != 3*Size-1 {
+		t.Error("the newest failure is not kept")
+	}
+	if n, _ := g.Held(); n != Size {
+		t.Errorf("%d results are kept, want %d", n, Size)
+	}
+}
+
+func TestTheMemoryIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	g := Group[[]byte]{SizeOf: func(v []byte, _ error) int { return len(v) }}
+	ask := func(key string, size int) int {
+		v, _ := g.Do(t.Context(), key, time.Unix(0, 0), always, func() ([]byte, error) { return make([]byte, size), nil })
+		return len(v)
+	}
+	const mebibyte = 1 << 20
+	ask("small", 1)
+	for i := range 100 {
+		ask(fmt.Sprint(i), mebibyte)
+		if _, bytes := g.Held(); bytes > MaxBytes {
+			t.Fatalf("%d bytes are kept after %d results, want %d at most", bytes, i+1, MaxBytes)
+		}
+	}
+	if n, _ := g.Held(); n < 10 {
+		t.Errorf("%d results of 1 MiB are kept, want about 15", n)
+	}
+	if v := ask("99", 7); v != mebibyte {
+		t.Error("the newest result is not kept")
+	}
+	// A result that does not fit at all makes no other go.
+	before, _ := g.Held()
+	ask("huge", MaxBytes+1)
+	if after, _ := g.Held(); after != before {
+		t.Errorf("%d results are kept, %d before a huge one", after, before)
+	}
+	if v := ask("huge", 7); v != 7 {
+		t.Error("the huge result was kept")
+	}
+}
+
+func TestAResultThatExpiredCountsNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := Group[int]{SizeOf: func(int, error) int { return 1000 }}
+		ask := func(now time.Time) {
+			g.Do(t.Context(), "k", now, always, func() (int, error) { return 1, nil })
+		}
+		ask(time.Now())
+		_, one := g.Held()
+		ask(time.Now().Add(2 * Memory)) // a clock that is ahead
+		if n, bytes := g.Held(); n != 1 || bytes != one || one < 1000 {
+			t.Errorf("%d results of %d bytes are kept, want one of %d", n, bytes, one)
+		}
+		time.Sleep(Memory + time.Second)
+		synctest.Wait()
+		if n, bytes := g.Held(); n != 0 || bytes != 0 || len(g.results) != 0 {
+			t.Errorf("%d results and %d bytes are kept, want none", n, bytes)
+		}
+	})
 }

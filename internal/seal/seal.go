@@ -117,6 +117,13 @@ func (r *Ring) SealString(plaintext, associated []byte) string {
 	return base64.RawURLEncoding.EncodeToString(r.Seal(plaintext, associated))
 }
 
+// StringSize returns how long the text of SealString is for a plaintext of size
+// bytes.
+func StringSize(size int) int {
+	const overhead = 12 + 16 // the nonce and the tag of AES-GCM
+	return base64.RawURLEncoding.EncodedLen(headerSize + size + overhead)
+}
+
 // OpenString opens what SealString returned.
 func (r *Ring) OpenString(text string, associated []byte) ([]byte, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)

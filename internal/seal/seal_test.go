@@ -107,6 +107,16 @@ func TestOpenStringTakesOneSpellingOnly(t *testing.T) {
 	}
 }
 
+func TestStringSizeIsThatOfSealString(t *testing.T) {
+	t.Parallel()
+	ring := newRing(t, randomKey(t))
+	for size := range 100 {
+		if got, want := StringSize(size), len(ring.SealString(make([]byte, size), nil)); got != want {
+			t.Errorf("StringSize(%d) = %d, want %d", size, got, want)
+		}
+	}
+}
+
 func TestNewRingRefusesKeysOfAnotherLength(t *testing.T) {
 	t.Parallel()
 	for _, keys := range [][][]byte{nil, {nil}, {make([]byte, 31)}, {randomKey(t), make([]byte, 16)}} {

@@ -5,6 +5,7 @@ package apptest
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -50,13 +51,15 @@ type app struct {
 
 func start(t *testing.T, newHandler func(*oidcrp.Client) http.Handler) *app {
 	provider := oidctest.NewServer(t, oidctest.Config{})
+	key := make([]byte, 32)
+	rand.Read(key)
 	server := httptest.NewUnstartedServer(nil) // has its address already, for BaseURL
 	client, err := oidcrp.New(oidcrp.Config{
 		Issuer:       provider.Issuer(),
 		ClientID:     oidctest.ClientID,
 		ClientSecret: oidctest.ClientSecret,
 		BaseURL:      "http://" + server.Listener.Addr().String(),
-		CookieKeys:   oidcrp.Keys(make([]byte, 32)),
+		CookieKeys:   oidcrp.Keys(key),
 		Scopes:       []string{"openid", "email", "siret"},
 		Logger:       slog.New(slog.DiscardHandler),
 	})
