@@ -76,8 +76,8 @@ func New(cfg Config) (*Client, error) {
 		now:     cfg.Now,
 		cookies: newCookies(keys, cfg.Issuer, cfg.ClientID, cfg.PathPrefix, base.Host, base.Scheme == "https"),
 	}
-	if len(cfg.Login.RequireACR) > 0 {
-		c.required = []Requirement{ACR(cfg.Login.RequireACR...)}
+	if acr := cfg.Login.acceptedACR(); len(acr) > 0 {
+		c.required = []Requirement{ACR(acr...)}
 	}
 	c.build(&cfg)
 	return c, nil

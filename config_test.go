@@ -215,6 +215,14 @@ var wrongConfigs = []struct {
 		func(c *oidcrp.Config) { c.Login.Prompt = "logn" }},
 	{`Login.RequireACR holds "eidas2 eidas3": give each value by itself, without spaces`,
 		func(c *oidcrp.Config) { c.Login.RequireACR = []string{"eidas2 eidas3"} }},
+	{`Login.RequireACR holds "": give each value by itself, without spaces`,
+		func(c *oidcrp.Config) { c.Login.RequireACR = []string{"eidas2", ""} }},
+	{`Login.ACRValues holds "": give each value by itself, without spaces`,
+		func(c *oidcrp.Config) { c.Login.ACRValues = []string{""} }},
+	{`Login.Claims holds an essential acr with an empty value, which a session without acr would have`, func(c *oidcrp.Config) {
+		acr := &oidcrp.ClaimRequest{Essential: true, Values: []any{"eidas2", ""}}
+		c.Login.Claims = &oidcrp.ClaimsRequest{IDToken: map[string]*oidcrp.ClaimRequest{"acr": acr}}
+	}},
 	{`Login.Extra holds "nonce", which this package sends itself`, func(c *oidcrp.Config) {
 		c.Login.Extra = url.Values{"state": {"x"}, "nonce": {"x"}, "scope": {"x"}}
 	}},
