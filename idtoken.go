@@ -181,8 +181,9 @@ func readIDToken(payload []byte) (*idToken, error) {
 	if t.audience, _, err = members.StringOrStrings("aud"); err != nil {
 		return nil, refuseToken(idTokenName, "aud", "a string or strings", "")
 	}
-	if t.amr, _, err = members.Strings("amr"); err != nil {
-		return nil, refuseToken(idTokenName, "amr", "strings", "")
+	// OIDC Core 2 wants an array, but some providers send a single method as a string.
+	if t.amr, _, err = members.StringOrStrings("amr"); err != nil {
+		return nil, refuseToken(idTokenName, "amr", "a string or strings", "")
 	}
 	return t, nil
 }

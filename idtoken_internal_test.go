@@ -167,7 +167,9 @@ func TestReadIDToken_RefusesWrongTypes(t *testing.T) {
 		{"nonce of a wrong type", "nonce", []string{"the-nonce"}, "nonce"},
 		{"azp of a wrong type", "azp", []string{"client"}, "azp"},
 		{"acr of a wrong type", "acr", 2, "acr"},
-		{"amr of a wrong type", "amr", "pwd", "amr"},
+		{"amr as a string", "amr", "pwd", ""},
+		{"amr of a wrong type", "amr", 1, "amr"},
+		{"amr with a number", "amr", []any{"pwd", 1}, "amr"},
 		{"sid of a wrong type", "sid", 1, "sid"},
 		{"at_hash of a wrong type", "at_hash", 1, "at_hash"},
 	})
