@@ -94,6 +94,9 @@ func (f *flow) verifyIDToken(
 	if err != nil {
 		return nil, fail("id_token", CodeTokenRefused, err)
 	}
+	if err := checkIDTokenType(header.Typ); err != nil {
+		return nil, fail("id_token", CodeTokenRefused, err)
+	}
 	token, err := readIDToken(payload)
 	if err != nil {
 		return nil, fail("id_token", CodeTokenRefused, err)
@@ -103,6 +106,23 @@ func (f *flow) verifyIDToken(
 		return nil, fail("id_token", ruleCode(err), err)
 	}
 	return token, nil
+}
+
+// checkIDTokenType refuses a token whose typ says that it is of another kind, such
+// as at+jwt, logout+jwt or secevent+jwt (RFC 8725 section 3.11). No typ is
+// registered for ID Tokens: most have JWT or none, and a value that names no kind
+// is ignored.
+func checkIDTokenType(typ string) error {
+	if strings.HasSuffix(tokenType(typ), "+jwt") {
+		return refuseToken(idTokenName, "typ", "JWT or none", typ)
+	}
+	return nil
+}
+
+// tokenType returns a typ as a media type in lower case without "application/",
+// which may be left out (RFC 7515 section 4.1.9).
+func tokenType(typ string) string {
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }
 
 // openIDToken decrypts and verifies a token that is protected as an ID Token

@@ -518,3 +518,21 @@ func FuzzIDTokenClaims(f *testing.F) {
 		}
 	})
 }
+
+// An explicit type keeps tokens of another kind from passing for an ID Token (RFC
+// 8725 section 3.11).
+func TestIDToken_RefusesTheTypesOfOtherTokens(t *testing.T) {
+	t.Parallel()
+	for typ, sound := range map[string]bool{
+		"": true, "JWT": true, "jwt": true, "application/jwt": true, "JWS": true, "JOSE": true, "odd": true,
+		"at+jwt": false, "AT+JWT": false, "application/at+jwt": false, "Application/AT+jwt": false,
+		"logout+jwt": false, "application/logout+jwt": false, "secevent+jwt": false, "application/secevent+jwt": false,
+		"dpop+jwt": false, "client-authentication+jwt": false,
+	} {
+		err := checkIDTokenType(typ)
+		var refused *TokenError
+		if sound && err != nil || !sound && (!errors.As(err, &refused) || refused.Check != "typ") {
+			t.Errorf("typ %q: %v", typ, err)
+		}
+	}
+}

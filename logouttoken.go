@@ -6,7 +6,6 @@ package oidcrp
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/oidcrp/oidcrp/internal/strictjson"
@@ -43,8 +42,10 @@ func (f *flow) verifyLogoutToken(ctx context.Context, raw string) (logoutToken, 
 	// Explicit typing is recommended, but not required (Back-Channel Logout 2.4,
 	// 4.1). Many providers send the type JWT. The claims decide whether it is a
 	// Logout Token.
-	if typ := header.Typ; typ != "" && !strings.EqualFold(typ, "JWT") && typ != logoutTokenType {
-		return refused(refuseToken(logoutTokenName, "typ", logoutTokenType+", JWT or none", typ))
+	switch tokenType(header.Typ) {
+	case "", "jwt", logoutTokenType:
+	default:
+		return refused(refuseToken(logoutTokenName, "typ", logoutTokenType+", JWT or none", header.Typ))
 	}
 	claims, err := readIDToken(payload)
 	if err != nil {

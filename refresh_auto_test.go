@@ -558,3 +558,28 @@ func TestMiddleware_ShortTokensAreNotRefreshedAtEveryRequest(t *testing.T) {
 		t.Errorf("%d refreshes in the second half of their life", n)
 	}
 }
+
+// Whoever reads the log learns why tokens are not refreshed.
+func TestMiddleware_AnExpiresInThatIsNoTimeIsLogged(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		fault   fault.Fault
+		expires bool
+	}{
+		{fault.TokenStringExpiresIn, true},
+		{fault.TokenFractionExpiresIn, true},
+		{fault.TokenExponentExpiresIn, true},
+		{fault.TokenNegativeExpiresIn, false},
+	} {
+		app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Tokens.Keep = true }})
+		app.provider.Misbehave(test.fault)
+		s := app.sessionOf(t, app.signIn(t))
+		if expires := !s.Token().Expiry.IsZero(); expires != test.expires {
+			t.Errorf("%s: the token expires: %t", test.fault.Name, expires)
+		}
+		const line = "the provider's expires_in is not a number of seconds"
+		if n := strings.Count(app.log.String(), line); n != map[bool]int{true: 0, false: 1}[test.expires] {
+			t.Errorf("%s: the log says so %d times:\n%s", test.fault.Name, n, app.log)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func (s *tokenServer) newTokens(refreshToken string) string {
 	if s.idToken != "" {
 		idToken = fmt.Sprintf(`,"id_token":%q`, s.idToken)
 	}
-	return fmt.Sprintf(`{"access_token":"access %d","token_type":"Bearer","refresh_token":"refresh %d","expires_in":3600%s}`,
+	return fmt.Sprintf(`{"access_token":"access-%d","token_type":"Bearer","refresh_token":"refresh-%d","expires_in":3600%s}`,
 		s.refreshes, s.refreshes, idToken)
 }
 
@@ -150,7 +150,7 @@ func TestTogether_OneRefreshForAllCallers(t *testing.T) {
 			for range 10 {
 				wg.Go(func() {
 					next, err := rt.refresher.together(t.Context(), rt.held, true)
-					if err != nil || next.session.tokens.AccessToken != "access 1" || !next.userInfo || next.unsaved != nil || next.stale != nil {
+					if err != nil || next.session.tokens.AccessToken != "access-1" || !next.userInfo || next.unsaved != nil || next.stale != nil {
 						t.Errorf("refreshed: %+v, %v", next, err)
 					}
 				})
@@ -176,7 +176,7 @@ func TestTogether_WhatIsUnsavedIsNotRefreshedAgain(t *testing.T) {
 			rt.store.Fail(errors.New("disk full"), OpSet)
 			for i := range 3 {
 				next := rt.together(t, true)
-				if wantCode(t, next.unsaved, CodeStoreUnavailable); next.session.tokens.RefreshToken != "refresh 1" {
+				if wantCode(t, next.unsaved, CodeStoreUnavailable); next.session.tokens.RefreshToken != "refresh-1" {
 					t.Errorf("call %d: the tokens are %+v", i+1, next.session.tokens)
 				}
 			}
@@ -185,12 +185,12 @@ func TestTogether_WhatIsUnsavedIsNotRefreshedAgain(t *testing.T) {
 				t.Errorf("the events are %+v", rt.events)
 			}
 			rt.store.Before(nil)
-			if next := rt.together(t, false); next.unsaved != nil || next.session.tokens.AccessToken != "access 1" {
+			if next := rt.together(t, false); next.unsaved != nil || next.session.tokens.AccessToken != "access-1" {
 				t.Errorf("with the Store back: %+v", next)
 			}
 			rt.wantTook(t, "with the Store back", 0, 0)
 			newer, err := rt.sessions.keeper.updated(t.Context(), rt.held)
-			if err != nil || newer == nil || newer.tokens.AccessToken != "access 1" {
+			if err != nil || newer == nil || newer.tokens.AccessToken != "access-1" {
 				t.Errorf("the Store has %v, %v", newer, err)
 			}
 		})
@@ -231,7 +231,7 @@ func TestTogether_WhatIsStaleIsNotRefreshedAgain(t *testing.T) {
 				for i := range 3 {
 					next := rt.together(t, true)
 					wantCode(t, next.stale, CodeProviderUnavailable)
-					if next.unsaved != nil || next.userInfo || next.session.tokens.AccessToken != "access 1" || next.session.Subject() != "alice" {
+					if next.unsaved != nil || next.userInfo || next.session.tokens.AccessToken != "access-1" || next.session.Subject() != "alice" {
 						t.Errorf("call %d: %+v", i+1, next)
 					}
 				}
@@ -246,7 +246,7 @@ func TestTogether_WhatIsStaleIsNotRefreshedAgain(t *testing.T) {
 				_, err := rt.Refresh(w, requestWith(rt.cookies...))
 				if wantCode(t, err, CodeProviderUnavailable); in == "cookies" {
 					s := rt.wantSession(t, "afterwards", requestWith(cookiesAfter(rt.cookies, w)...))
-					if s.Token().AccessToken != "access 1" {
+					if s.Token().AccessToken != "access-1" {
 						t.Errorf("the browser has %+v", s.Token())
 					}
 				}
@@ -268,7 +268,7 @@ func TestTogether_ClaimsAfterTokens(t *testing.T) {
 			rt.wantTook(t, "the tokens alone", 1, 0)
 			for range 2 {
 				if next := rt.together(t, true); !next.userInfo || next.session.claim("email") != "alice1@example.org" ||
-					next.session.tokens.AccessToken != "access 1" {
+					next.session.tokens.AccessToken != "access-1" {
 					t.Errorf("with the claims: %+v", next)
 				}
 			}
@@ -308,7 +308,7 @@ func TestTogether_RefusedUserInfoLeavesTheOldClaims(t *testing.T) {
 		rt.server.fails("/userinfo", http.StatusBadRequest)
 		for range 2 {
 			next := rt.together(t, true)
-			if next.refused == nil || next.session.tokens.AccessToken != "access 1" || next.userInfo || next.session.userInfo != nil {
+			if next.refused == nil || next.session.tokens.AccessToken != "access-1" || next.userInfo || next.session.userInfo != nil {
 				t.Errorf("in %s: %+v", in, next)
 			}
 		}
