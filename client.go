@@ -113,7 +113,7 @@ func (c *Client) build(cfg *Config) {
 	c.refresher = &refresher{
 		flow: c.flow, sessions: c.sessions, shared: shared, settings: cfg.Tokens,
 		timeout: 4 * cfg.Provider.Timeout, events: c.events, log: c.log, now: c.now,
-		failing: recently{delay: refreshPause},
+		failing: recently{delay: refreshPause}, rejecting: recently{delay: refreshPause},
 	}
 	c.pages = newPages(cfg.Pages, c.home())
 }
@@ -203,9 +203,10 @@ func (c *Client) Session(r *http.Request) (*Session, error) {
 // It returns an [*Error]: [CodeNoSession]; [CodeLoginRequired] when there is no
 // refresh token ([Tokens.Keep] is off, or the provider issued none) or the
 // provider no longer accepts it; [CodeProviderUnavailable], after which the old
-// session is still good; or one of an outage. If the provider failed only after
-// it had issued new tokens, those are saved all the same, since the old refresh
-// token may be spent.
+// session is still good; [CodeTokenRefused], after which it is too; or one of an
+// outage. If the provider failed only after it had issued new tokens, those are
+// saved all the same, since the old refresh token may be spent. If the new ID Token
+// was refused, only the new refresh token is.
 func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, error) {
 	k, err := c.sessions.load(r)
 	if err != nil {

@@ -358,7 +358,8 @@ func TestTogether_NeedsARefreshToken(t *testing.T) {
 
 func TestCheckSameLogin_ContinuesTheFirst(t *testing.T) {
 	t.Parallel()
-	const first = `{"iss":"https://op.example","sub":"alice","aud":["app","api"],"azp":"app","auth_time":1700000000,"nonce":"n"}`
+	const first = `{"iss":"https://op.example","sub":"alice","aud":["app","api"],"azp":"app","iat":1700000100,` +
+		`"auth_time":1700000000,"sid":"s","nonce":"n"}`
 	c := newOfflineClient(t, nil)
 	s := madeSession(c.Client, first, "")
 	for _, test := range []struct {
@@ -372,7 +373,12 @@ func TestCheckSameLogin_ContinuesTheFirst(t *testing.T) {
 		{"one audience less", strings.Replace(first, `,"api"`, ``, 1), "aud"},
 		{"one audience more", strings.Replace(first, `"api"`, `"api","other"`, 1), "aud"},
 		{"another azp", strings.Replace(first, `"azp":"app"`, `"azp":"api"`, 1), "azp"},
-		{"another auth_time", strings.Replace(first, `1700000000`, `1700000001`, 1), "auth_time"},
+		{"an earlier auth_time", strings.Replace(first, `1700000000`, `1699999999`, 1), "auth_time"},
+		{"a later auth_time in the same session of the provider", strings.Replace(first, `1700000000`, `1700000001`, 1), ""},
+		{"a later auth_time in another one", strings.NewReplacer(`1700000000`, `1700000001`, `"s"`, `"t"`).Replace(first), "auth_time"},
+		{"a later auth_time without sid", strings.NewReplacer(`1700000000`, `1700000001`, `"sid":"s",`, ``).Replace(first), "auth_time"},
+		{"a later iat", strings.Replace(first, `1700000100`, `1700000200`, 1), ""},
+		{"an earlier iat", strings.Replace(first, `1700000100`, `1700000099`, 1), "iat"},
 		{"another nonce", strings.Replace(first, `"n"}`, `"m"}`, 1), "nonce"},
 	} {
 		token, err := readIDToken([]byte(test.claims))
@@ -446,6 +452,30 @@ func TestEndWithToken_NeverProlongsASession(t *testing.T) {
 		got := found.session.Load()
 		if got == nil || !got.ExpiresAt().Equal(end) || got.tokens.RefreshToken != "" {
 			t.Errorf("in %s: the session is %v, and ends at %v, want %v", in, got, got.ExpiresAt(), end)
+		}
+	}
+}
+
+// Dex says invalid_request where RFC 6749 section 5.2 wants invalid_grant.
+func TestAsLoginRequired_KnowsADeadRefreshToken(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		code, description string
+		dead              bool
+	}{
+		{"invalid_grant", "", true},
+		{"invalid_request", "Refresh token is invalid or has already been claimed by another client.", true},
+		{"invalid_request", "Refresh token expired.", true},
+		{"invalid_request", "The refresh_token was revoked", true},
+		{"invalid_request", "Required param: grant_type.", false},
+		{"invalid_request", "refresh token grant is not enabled", false},
+		{"invalid_request", "the request is invalid", false},
+		{"invalid_client", "Refresh token expired.", false},
+		{"server_error", "Refresh token is invalid", false},
+	} {
+		err := fail("token", CodeProviderError, newProviderError("token", 400, test.code, test.description, ""))
+		if got := errors.Is(asLoginRequired(err), CodeLoginRequired); got != test.dead {
+			t.Errorf("%s, %s: a new login is required: %t", test.code, test.description, got)
 		}
 	}
 }
