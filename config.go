@@ -487,7 +487,7 @@ func checkProvider(cfg *Config, f *findings) {
 	}
 	if p.Metadata != nil {
 		p.Metadata = p.Metadata.clone()
-		if err := validateMetadata(p.Metadata, cfg.Issuer); err != nil {
+		if err := validateMetadata(p.Metadata, cfg.Issuer, len(cfg.Registration.ClientCertificates) > 0); err != nil {
 			f.add("Provider.Metadata", "cannot be used: %w", err)
 		}
 	}

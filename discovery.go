@@ -283,9 +283,9 @@ func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time
 		return nil, 0, failf("discovery", CodeProviderInvalid,
 			"%s answered with status %d", wellKnown, res.StatusCode)
 	}
-	m, err := parseMetadata(res.Body)
+	m, err := parseMetadata(res.Body, p.mtls)
 	if err == nil {
-		err = validateMetadata(m, p.issuer)
+		err = validateMetadata(m, p.issuer, p.mtls)
 	}
 	if err != nil {
 		return nil, 0, failf("discovery", CodeProviderInvalid, "the metadata at %s: %w", wellKnown, err)
@@ -336,8 +336,9 @@ var used = map[string]bool{
 }
 
 // parseMetadata reads metadata by exact member name and type. A member that is
-// null counts as left out; one with the wrong type is an error if it is used.
-func parseMetadata(body []byte) (*Metadata, error) {
+// null counts as left out; one with the wrong type is an error if it is used, the
+// aliases only by a client that has mtls.
+func parseMetadata(body []byte, mtls bool) (*Metadata, error) {
 	members, err := strictjson.Object(body)
 	if err != nil {
 		return nil, err
@@ -356,12 +357,14 @@ func parseMetadata(body []byte) (*Metadata, error) {
 			fields.Field(i).SetZero()
 		}
 	}
-	m.MTLSEndpointAliases, err = parseAliases(members)
-	return m, err
+	if m.MTLSEndpointAliases, err = parseAliases(members); err != nil && mtls {
+		return nil, err
+	}
+	return m, nil
 }
 
-// parseAliases reads the aliases that are strings. Others are an error where
-// this package would use them.
+// parseAliases reads the aliases that are strings. If another one is of an endpoint
+// that this package would use, it returns an error too.
 func parseAliases(members strictjson.Members) (map[string]string, error) {
 	const member = "mtls_endpoint_aliases"
 	if !members.Has(member) {
@@ -379,7 +382,7 @@ func parseAliases(members strictjson.Members) (map[string]string, error) {
 	}
 	for _, e := range aliased(new(Metadata)) {
 		if _, ok := aliases[e.name]; object.Has(e.name) && !ok {
-			return nil, fmt.Errorf("%s %s has the wrong type", member, e.name)
+			return aliases, fmt.Errorf("%s %s has the wrong type", member, e.name)
 		}
 	}
 	return aliases, nil
@@ -387,12 +390,13 @@ func parseAliases(members strictjson.Members) (map[string]string, error) {
 
 // validateMetadata checks what the rest relies on: that m is that of issuer,
 // byte for byte (OIDC Discovery 4.3), that it names the endpoints of the
-// authorization code flow, and that no endpoint is less protected than issuer.
-func validateMetadata(m *Metadata, issuer string) error {
+// authorization code flow, and that no endpoint is less protected than issuer. The
+// aliases concern only a client that has mtls.
+func validateMetadata(m *Metadata, issuer string, mtls bool) error {
 	if m.Issuer != issuer {
 		return fmt.Errorf("issuer is %q, not %q", clean(m.Issuer, 300), issuer)
 	}
-	for _, e := range endpoints(m) {
+	for _, e := range endpoints(m, mtls) {
 		if e.url == "" && !e.required {
 			continue
 		}
@@ -413,7 +417,7 @@ type endpoint struct {
 }
 
 // endpoints lists the endpoints of m that something may be sent to.
-func endpoints(m *Metadata) []endpoint {
+func endpoints(m *Metadata, mtls bool) []endpoint {
 	list := []endpoint{
 		{"authorization_endpoint", m.AuthorizationEndpoint, true},
 		{"token_endpoint", m.TokenEndpoint, true},
@@ -422,6 +426,9 @@ func endpoints(m *Metadata) []endpoint {
 		{"revocation_endpoint", m.RevocationEndpoint, false},
 		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, false},
 		{"end_session_endpoint", m.EndSessionEndpoint, false},
+	}
+	if !mtls {
+		return list
 	}
 	for _, e := range aliased(m) {
 		list = append(list, endpoint{"mtls_endpoint_aliases " + e.name, m.MTLSEndpointAliases[e.name], false})
