@@ -301,7 +301,7 @@ func TestParseMetadata_AWrongTypeMattersWhereItIsUsed(t *testing.T) {
 			if json.Unmarshal([]byte(value), reflect.New(fields.Field(i).Type).Interface()) == nil {
 				continue // it has the type
 			}
-			m, err := parseMetadata([]byte(`{"` + name + `":` + value + `}`), true)
+			m, err := parseMetadata([]byte(`{"`+name+`":`+value+`}`), true)
 			switch {
 			case !refused && (err != nil || !reflect.DeepEqual(m, new(Metadata))):
 				t.Errorf("%s %s: %+v, %v", name, value, m, err)

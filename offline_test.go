@@ -204,6 +204,7 @@ const (
 	APITokenLeft = apiTokenLeft
 
 	MaxTransactions = maxTransactions
+	PostedParameter = postedParameter
 )
 
 var (

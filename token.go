@@ -31,6 +31,9 @@ type flow struct {
 	now                 func() time.Time
 }
 
+// formPost reports whether responses come as a form, not in the query.
+func (f *flow) formPost() bool { return f.responseMode == "form_post" }
+
 // authenticated is the verified result of a login.
 type authenticated struct {
 	idToken  *idToken
@@ -74,6 +77,7 @@ type authenticationResponse struct {
 	state, code string
 	iss         string
 	hasIss      bool
+	posted      bool // in a form, not in the query
 	err         *ProviderError
 }
 
@@ -99,6 +103,7 @@ func readAuthenticationResponse(r *http.Request) (*authenticationResponse, error
 		code:   params.Get("code"),
 		iss:    params.Get("iss"),
 		hasIss: params.Has("iss"),
+		posted: r.Method == http.MethodPost,
 	}
 	if params.Has("error") {
 		response.err = newProviderError("authorization", 0,
