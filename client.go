@@ -90,7 +90,8 @@ func (c *Client) build(cfg *Config) {
 	c.flow = &flow{
 		provider: c.provider, registration: &cfg.Registration, clientID: cfg.ClientID,
 		scopes: cfg.Scopes, responseMode: cfg.ResponseMode,
-		userInfoTokenInBody: cfg.Provider.UserInfoTokenInBody, now: c.now,
+		userInfoTokenInBody: cfg.Provider.UserInfoTokenInBody, logoutTokenAlg: cfg.Provider.LogoutTokenSigningAlg,
+		now: c.now,
 		rules: &rules{
 			issuer: cfg.Issuer, clientID: cfg.ClientID, trusted: cfg.Provider.TrustedAudiences,
 			skew: cfg.Provider.ClockSkew, signedWith: cfg.Registration.IDTokenSignedResponseAlg, now: c.now,

@@ -431,6 +431,7 @@ func checkAlgs(cfg *Config, f *findings) {
 	for _, field := range []struct{ name, alg string }{
 		{"Registration.IDTokenSignedResponseAlg", r.IDTokenSignedResponseAlg},
 		{"Registration.UserInfoSignedResponseAlg", r.UserInfoSignedResponseAlg},
+		{"Provider.LogoutTokenSigningAlg", cfg.Provider.LogoutTokenSigningAlg},
 	} {
 		if field.alg != "" && !josekit.Supported(field.alg) {
 			f.add(field.name, "%q is not supported", field.alg)

@@ -185,6 +185,8 @@ var wrongConfigs = []struct {
 		c.ClientSecret, c.Registration.TokenEndpointAuthMethod, c.Registration.UserInfoEncryptedResponseAlg = "", "none", "dir"
 	}},
 
+	{`Provider.LogoutTokenSigningAlg "none" is not supported`,
+		func(c *oidcrp.Config) { c.Provider.LogoutTokenSigningAlg = "none" }},
 	{"Provider.ClockSkew -1s must be between 0 and 5 minutes", func(c *oidcrp.Config) { c.Provider.ClockSkew = -time.Second }},
 	{"Provider.ClockSkew 5m0.000000001s must be between 0 and 5 minutes",
 		func(c *oidcrp.Config) { c.Provider.ClockSkew = 5*time.Minute + 1 }},

@@ -134,6 +134,12 @@ type Provider struct {
 	// TrustedAudiences are further values that the aud of a token may hold
 	// beside ClientID (OIDC Core 3.1.3.7 rule 3). If nil, none.
 	TrustedAudiences []string
+	// LogoutTokenSigningAlg is the only algorithm accepted for Logout Tokens, for a
+	// provider that signs them otherwise than ID Tokens. If empty, it is that of
+	// Registration.IDTokenSignedResponseAlg; if that is empty too, those of the ID
+	// Tokens that this process has verified, and until then those that the provider
+	// advertises for them (Back-Channel Logout 2.6).
+	LogoutTokenSigningAlg string
 	// UserInfoTokenInBody sends the access token to the UserInfo endpoint as a
 	// form parameter (RFC 6750 section 2.2), for a provider that does not accept
 	// the header. If false, in the header.

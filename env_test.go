@@ -86,6 +86,7 @@ func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string 
 		"OIDC_RESPONSE_MODE":                   "form_post",
 		"OIDC_CLIENT_CERT_FILE":                tempFile(t, selfSigned(t)),
 		"OIDC_USERINFO_TOKEN_IN_BODY":          "1",
+		"OIDC_LOGOUT_TOKEN_SIGNING_ALG":        "ES384",
 		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "ECDH-ES",
 		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM",
 		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir",
@@ -131,7 +132,7 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 		IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
 		UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
 	}
-	want.Provider.UserInfoTokenInBody = true
+	want.Provider.UserInfoTokenInBody, want.Provider.LogoutTokenSigningAlg = true, "ES384"
 	want.CookieKeys = oidcrp.Keys(testKey(1), testKey(2))
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the configuration is\n%+v\nwant\n%+v", got, want)

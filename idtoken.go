@@ -90,7 +90,7 @@ func (f *flow) verifyIDToken(
 	// again, turns every error into text, so that a provider that is down looks
 	// like a forged token, allows no clock skew, matches claim names in any case,
 	// and makes an exception for the issuer of one provider.
-	raw, payload, header, err := f.openIDToken(ctx, m, idTokenName, raw)
+	raw, payload, header, err := f.openIDToken(ctx, idTokenName, raw, f.rules.idTokenAlgs(m))
 	if err != nil {
 		return nil, fail("id_token", CodeTokenRefused, err)
 	}
@@ -105,6 +105,7 @@ func (f *flow) verifyIDToken(
 	if err := f.rules.checkIDToken(token, expected); err != nil {
 		return nil, fail("id_token", ruleCode(err), err)
 	}
+	f.seenAlgs.Store(token.alg, nil)
 	return token, nil
 }
 
@@ -126,16 +127,17 @@ func tokenType(typ string) string {
 }
 
 // openIDToken decrypts and verifies a token that is protected as an ID Token
-// is: rules 1 and 6 to 8. It returns the JWS, its payload and its header.
+// is: rules 1 and 6 to 8, with one of algs. It returns the JWS, its payload and its
+// header.
 func (f *flow) openIDToken(
-	ctx context.Context, m *Metadata, name, raw string,
+	ctx context.Context, name, raw string, algs []string,
 ) (jws string, payload []byte, header *josekit.Header, err error) {
 	r := f.registration
 	jws, err = f.provider.secrets.decrypt(name, raw, r.IDTokenEncryptedResponseAlg, r.IDTokenEncryptedResponseEnc)
 	if err != nil {
 		return "", nil, nil, err
 	}
-	payload, header, err = f.provider.keys.verify(ctx, name, jws, f.rules.idTokenAlgs(m))
+	payload, header, err = f.provider.keys.verify(ctx, name, jws, algs)
 	return jws, payload, header, err
 }
 

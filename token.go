@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -28,6 +29,8 @@ type flow struct {
 	scopes              []string
 	responseMode        string
 	userInfoTokenInBody bool
+	logoutTokenAlg      string   // the only one for Logout Tokens; may be empty
+	seenAlgs            sync.Map // the algorithms of the ID Tokens verified here, as keys
 	now                 func() time.Time
 }
 
