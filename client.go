@@ -22,8 +22,8 @@ type Client struct {
 	issuer, clientID string
 	base             *url.URL
 	paths            ownPaths
-	registration     *Registration
-	login            AuthOptions   // what every login asks for
+	registration     *registered
+	login            *loginDefaults
 	required         []Requirement // of every protected route
 	validate         func(...Requirement) error
 	demands          demands
@@ -40,6 +40,14 @@ type Client struct {
 	provider  *provider
 	cookies   *cookies
 }
+
+// registered and loginDefaults are behind two pointers: fmt calls no method of a
+// field of the Client, and follows one of them for some verbs. Private keys and an
+// ID Token as hint would show.
+type (
+	registered    struct{ *Registration }
+	loginDefaults struct{ *AuthOptions } // what every login asks for
+)
 
 // ownPaths are the paths that the middleware answers itself.
 type ownPaths struct {
@@ -65,9 +73,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, failf("config", CodeConfigInvalid, "CookieKeys: %w", err)
 	}
 	c := &Client{
-		issuer: cfg.Issuer, clientID: cfg.ClientID, base: base, registration: &cfg.Registration,
+		issuer: cfg.Issuer, clientID: cfg.ClientID, base: base, registration: &registered{&cfg.Registration},
 		paths: newPaths(cfg.PathPrefix, &cfg.Registration),
-		login: cfg.Login,
+		login: &loginDefaults{&cfg.Login},
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)
 		},
@@ -167,7 +175,7 @@ func (c *Client) Ready(ctx context.Context) error {
 // empty for a client without keys. Encoded as JSON it is client metadata (RFC
 // 7591 section 2).
 func (c *Client) Registration() Registration {
-	r := *c.registration
+	r := *c.registration.Registration
 	r.ClientKeys = slices.Clone(r.ClientKeys)
 	r.ClientCertificates = slices.Clone(r.ClientCertificates)
 	if !r.hasKeys() {
