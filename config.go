@@ -59,7 +59,8 @@ type Config struct {
 	// nil, "openid profile email".
 	Scopes []string
 	// ResponseMode is "query" or "form_post". If empty, the parameter is not
-	// sent, and the provider uses query (OAuth 2.0 Multiple Response Types 2.1).
+	// sent, and the provider uses query (OAuth 2.0 Multiple Response Types 2.1). A
+	// code that comes by the other mode is refused.
 	ResponseMode string
 	// Login is what every login adds to its authentication request. A login's
 	// own options take precedence.

@@ -55,7 +55,7 @@ func TestTokenResponse_RefusesTokensThatNoHeaderCarries(t *testing.T) {
 	t.Parallel()
 	for token, sound := range map[string][2]bool{ // as an access token, and as a refresh token
 		"abc-._~+/=": {true, true}, "a|b{}!,;%~": {true, true},
-		"two words": {false, true}, " a": {false, true}, // RFC 6749 appendix A.17 allows a space
+		"two words": {false, true}, " zz": {false, true}, // RFC 6749 appendix A.17 allows a space
 		`a\tb`: {false, false}, `a\r\nb`: {false, false}, `\u0000`: {false, false}, `a\u007f`: {false, false},
 		"jéton": {false, false}, `\u00a0a`: {false, false}, `\u2028`: {false, false},
 	} {
