@@ -48,7 +48,7 @@ type AuthOptions struct {
 	// every protected route requires them.
 	RequireACR []string
 	// Claims requests single claims (OIDC Core 5.5). An essential acr claim with
-	// value or values is checked like RequireACR.
+	// value or values is checked like RequireACR, on protected routes too.
 	Claims *ClaimsRequest
 	// LoginHint, IDTokenHint, Display and UILocales are those of the
 	// specification.
@@ -111,6 +111,9 @@ func (o *AuthOptions) validate() (field string, err error) {
 				return list.field, fmt.Errorf("holds %q: give each value by itself, without spaces", clean(acr, 100))
 			}
 		}
+	}
+	if slices.Contains(o.essentialACR(), "") {
+		return "Claims", errors.New("holds an essential acr with an empty value, which a session without acr would have")
 	}
 	if o.MaxAge != nil && *o.MaxAge < 0 {
 		return "MaxAge", fmt.Errorf("%v is negative", *o.MaxAge)
@@ -216,11 +219,11 @@ func (c *ClaimsRequest) over(base *ClaimsRequest) *ClaimsRequest {
 // replaces those of base that contradict it.
 func (o *AuthOptions) acrOver(base *AuthOptions) {
 	essential := o.essentialACR() != nil
-	if o.ACRValues != nil || o.RequireACR != nil {
+	// A login that a route of the app starts repeats what base requires.
+	same := o.RequireACR == nil || slices.Equal(o.RequireACR, base.acceptedACR())
+	if o.ACRValues != nil || !same {
 		base.dropEssentialACR()
 	}
-	// A login that a route of the app starts repeats what base requires.
-	same := o.RequireACR == nil || slices.Equal(o.RequireACR, base.RequireACR)
 	if !essential && o.ACRValues == nil && same {
 		o.ACRValues = base.ACRValues
 	}
@@ -240,11 +243,8 @@ type acrWish struct {
 
 // acr returns what o wishes from a provider with metadata m.
 func (o *AuthOptions) acr(m *Metadata) acrWish {
-	accept := o.RequireACR
+	accept := o.acceptedACR()
 	if values := o.essentialACR(); values != nil {
-		if len(accept) == 0 {
-			accept = values
-		}
 		return acrWish{ask: values, accept: accept, essential: true}
 	}
 	if len(accept) == 0 || len(o.ACRValues) > 0 {
@@ -257,6 +257,15 @@ func (o *AuthOptions) acr(m *Metadata) acrWish {
 		ask = accept
 	}
 	return acrWish{ask: ask, accept: accept, essential: m.ClaimsParameterSupported}
+}
+
+// acceptedACR returns the acr values of which the ID Token must name one: those
+// of RequireACR, else those of an essential acr claim.
+func (o *AuthOptions) acceptedACR() []string {
+	if values := o.essentialACR(); len(o.RequireACR) == 0 && values != nil {
+		return values
+	}
+	return o.RequireACR
 }
 
 // claims returns the claims parameter of a request that wishes w.

@@ -86,6 +86,8 @@ func TestAuthOptions_OneWayToAskForAnACRDisplacesTheOther(t *testing.T) {
 			acr(`"2"`) + "," + amr, []string{"2"}, []string{"2"}},
 		{"the login's ACRValues over the client's claim", AuthOptions{Claims: essential("1")}, AuthOptions{ACRValues: []string{"2"}},
 			amr, []string{"2"}, nil},
+		{"what a route repeats of the client's claim", AuthOptions{Claims: essential("1", "2")}, AuthOptions{RequireACR: []string{"1", "2"}},
+			acr(`"1","2"`) + "," + amr, []string{"1", "2"}, []string{"1", "2"}},
 		{"the login's claim over the client's claim", AuthOptions{Claims: essential("1")}, AuthOptions{Claims: essential("2")},
 			acr(`"2"`) + "," + amr, []string{"2"}, []string{"2"}},
 		{"another claim leaves the client's", AuthOptions{Claims: essential("1")},

@@ -536,7 +536,7 @@ func TestRequireACR_OfTheConfigIsRequiredOnEveryProtectedRoute(t *testing.T) {
 				mux.HandleFunc("/lower/"+name, func(w http.ResponseWriter, r *http.Request) { c.Login(w, r, opts) })
 			}
 			mux.HandleFunc("/public", sayWho)
-			mux.Handle("/claim", c.Require(oidcrp.Claim("email"))(http.HandlerFunc(sayWho)))
+			mux.Handle("/claim", c.Require(oidcrp.HasClaim("email"))(http.HandlerFunc(sayWho)))
 			mux.HandleFunc("/check", func(w http.ResponseWriter, r *http.Request) {
 				_, err := c.Check(r)
 				fmt.Fprint(w, err)

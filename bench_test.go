@@ -302,7 +302,7 @@ func newBenchProvider(b *testing.B, alg string) string {
 	mux.Handle("/", op)
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"access_token":"access token","token_type":"Bearer","expires_in":60,"id_token":%q}`,
+		fmt.Fprintf(w, `{"access_token":"access-token","token_type":"Bearer","expires_in":60,"id_token":%q}`,
 			benchIDToken(alg, "http://"+r.Host, r.PostFormValue("code")))
 	})
 	mux.HandleFunc("/userinfo", respond(http.StatusOK, "application/json", benchUserInfo))

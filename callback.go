@@ -83,10 +83,15 @@ func (c *Client) recoverLogin(
 		return c.afterProviderError(w, r, pending, cause)
 	}
 	params, ticket := pending.response.params, pending.ticket
-	if r.Method == http.MethodPost && pending.ours {
+	if pending.response.posted && c.flow.formPost() && pending.ours {
 		// A post from the provider's site arrives without SameSite=Lax cookies.
 		// A page load has them, so repeat the response as one.
-		return c.absolute(c.paths.callback) + "?" + c.repeated(params).Encode(), nil
+		again, err := c.repeated(params)
+		if err != nil {
+			c.events.loginRefused(r.Context(), pending.id(), err)
+			return "", err
+		}
+		return c.absolute(c.paths.callback) + "?" + again.Encode(), nil
 	}
 	_, err := c.Session(r)
 	switch {
@@ -130,21 +135,27 @@ func (c *Client) afterProviderError(
 	return location, err // begin has reported the error
 }
 
-// repeated returns the parameters of a posted response that a page load repeats.
+// repeated returns the parameters of a posted response that a page load repeats,
+// with a mark that they were posted.
 // If the login's cookie is SameSite=None and still did not arrive, it is lost.
 // The code is then useless and is left out, because URLs are logged.
-func (c *Client) repeated(params url.Values) url.Values {
-	names := []string{"state", "iss", "error", "error_description"}
-	if c.logins.sameSite == http.SameSiteLaxMode {
-		names = append(names, "code")
-	}
+func (c *Client) repeated(params url.Values) (url.Values, error) {
 	again := make(url.Values)
-	for _, name := range names {
+	for _, name := range []string{"state", "iss", "error", "error_description"} {
 		if params.Has(name) {
 			again.Set(name, params.Get(name))
 		}
 	}
-	return again
+	if c.logins.sameSite != http.SameSiteLaxMode || !params.Has("code") {
+		return again, nil
+	}
+	mark, err := c.cookies.seal(c.logins.postedPurpose(), postedMark(params))
+	if err != nil {
+		return nil, fail("callback", CodeInternal, err)
+	}
+	again.Set("code", params.Get("code"))
+	again.Set(postedParameter, mark)
+	return again, nil
 }
 
 func (c *Client) handleCallback(w http.ResponseWriter, r *http.Request) {

@@ -352,6 +352,85 @@ func TestFormPost_WithoutItsCookiesEndsWell(t *testing.T) {
 	}
 }
 
+// The provider was asked for one response mode. A code that comes by the other one
+// did not come from it, or not on the way that the app has chosen.
+func TestCallback_AnotherResponseModeSignsInNobody(t *testing.T) {
+	t.Parallel()
+	byQuery := setup{provider: autoLogin, config: func(c *oidcrp.Config) { c.ResponseMode = "query" }}
+	byDefault := setup{provider: autoLogin}
+	for what, s := range map[string]setup{"query": byQuery, "none": byDefault} {
+		app := newTestApp(t, s)
+		browser := app.provider.Browser()
+		answer := comeBack(t, app, browser, "/tab/1").Query()
+		// Without the login's cookie, as from another site, it is not repeated as a GET.
+		res, err := noRedirects(app.provider.Browser()).PostForm(app.URL+"/auth/callback", answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readBody(t, res)
+		if location := res.Header.Get("Location"); strings.Contains(location, answer.Get("code")) {
+			t.Errorf("%s: a post without cookies leads to %s", what, location)
+		}
+		if res, err = browser.PostForm(app.URL+"/auth/callback", answer); err != nil {
+			t.Fatal(err)
+		}
+		checkRefused(t, app, browser, res, readBody(t, res), oidcrp.CodeInvalidRequest)
+	}
+	for what, mark := range map[string]func(t *testing.T, app *testApp, form url.Values){
+		"no mark":      func(*testing.T, *testApp, url.Values) {},
+		"a wrong mark": func(_ *testing.T, _ *testApp, form url.Values) { form.Set(oidcrp.PostedParameter, form.Get("state")) },
+		"the mark of another response": func(t *testing.T, app *testApp, form url.Values) {
+			other := comeBackByForm(t, app, app.provider.Browser(), "/tab/2")
+			form.Set(oidcrp.PostedParameter, markOf(t, app, other))
+		},
+		"the mark of another code": func(t *testing.T, app *testApp, form url.Values) {
+			other := url.Values{"state": form["state"], "code": {"x"}}
+			form.Set(oidcrp.PostedParameter, markOf(t, app, other))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, formPost)
+			browser := app.provider.Browser()
+			form := comeBackByForm(t, app, browser, "/tab/1")
+			mark(t, app, form)
+			res, page := get(t, browser, app.URL+"/auth/callback?"+form.Encode())
+			checkRefused(t, app, browser, res, page, oidcrp.CodeInvalidRequest)
+			if left := transactionCookies(app, browser); len(left) > 0 {
+				t.Errorf("the cookies left are %q", left)
+			}
+		})
+	}
+}
+
+// markOf returns the mark by which a page load repeats a posted response.
+func markOf(t *testing.T, app *testApp, form url.Values) string {
+	t.Helper()
+	res, err := noRedirects(app.provider.Browser()).PostForm(app.URL+"/auth/callback", form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readBody(t, res)
+	location, err := res.Location()
+	if err != nil || location.Query().Get(oidcrp.PostedParameter) == "" {
+		t.Fatalf("the post leads to %v, %v", location, err)
+	}
+	return location.Query().Get(oidcrp.PostedParameter)
+}
+
+// An error signs in nobody, and some providers send it in the query whatever they
+// were asked for.
+func TestFormPost_AnErrorInTheQueryIsExplained(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, formPost)
+	browser := app.provider.Browser()
+	form := comeBackByForm(t, app, browser, "/tab/1")
+	form.Del("code")
+	form.Set("error", "invalid_scope")
+	res, page := get(t, browser, app.URL+"/auth/callback?"+form.Encode())
+	checkRefused(t, app, browser, res, page, oidcrp.CodeClientRefused)
+}
+
 func TestFormPost_AnErrorWithoutItsCookiesIsExplained(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, formPost)

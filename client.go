@@ -26,8 +26,8 @@ type Client struct {
 	base             *url.URL
 	paths            ownPaths
 	crossOrigin      *http.CrossOriginProtection // of protected routes
-	registration     *Registration
-	login            AuthOptions   // what every login asks for
+	registration     *registered
+	login            *loginDefaults
 	required         []Requirement // of every protected route
 	validate         func(...Requirement) error
 	demands          demands
@@ -45,6 +45,14 @@ type Client struct {
 	provider  *provider
 	cookies   *cookies
 }
+
+// registered and loginDefaults are behind two pointers: fmt calls no method of a
+// field of the Client, and follows one of them for some verbs. Private keys and an
+// ID Token as hint would show.
+type (
+	registered    struct{ *Registration }
+	loginDefaults struct{ *AuthOptions } // what every login asks for
+)
 
 // ownPaths are the paths that the middleware answers itself.
 type ownPaths struct {
@@ -78,9 +86,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, failf("config", CodeConfigInvalid, "CookieKeys: %w", err)
 	}
 	c := &Client{
-		issuer: cfg.Issuer, clientID: cfg.ClientID, base: base, registration: &cfg.Registration,
+		issuer: cfg.Issuer, clientID: cfg.ClientID, base: base, registration: &registered{&cfg.Registration},
 		paths: newPaths(cfg.PathPrefix, &cfg.Registration), crossOrigin: crossOrigin,
-		login: cfg.Login,
+		login: &loginDefaults{&cfg.Login},
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)
 		},
@@ -89,8 +97,8 @@ func New(cfg Config) (*Client, error) {
 		now:     cfg.Now,
 		cookies: newCookies(keys, cfg.Issuer, cfg.ClientID, cfg.PathPrefix, base.Host, base.Scheme == "https"),
 	}
-	if len(cfg.Login.RequireACR) > 0 {
-		c.required = []Requirement{ACR(cfg.Login.RequireACR...)}
+	if acr := cfg.Login.acceptedACR(); len(acr) > 0 {
+		c.required = []Requirement{ACR(acr...)}
 	}
 	c.build(&cfg)
 	return c, nil
@@ -103,7 +111,8 @@ func (c *Client) build(cfg *Config) {
 	c.flow = &flow{
 		provider: c.provider, registration: &cfg.Registration, clientID: cfg.ClientID,
 		scopes: cfg.Scopes, responseMode: cfg.ResponseMode,
-		userInfoTokenInBody: cfg.Provider.UserInfoTokenInBody, now: c.now,
+		userInfoTokenInBody: cfg.Provider.UserInfoTokenInBody, logoutTokenAlg: cfg.Provider.LogoutTokenSigningAlg,
+		now: c.now,
 		rules: &rules{
 			issuer: cfg.Issuer, clientID: cfg.ClientID, trusted: cfg.Provider.TrustedAudiences,
 			skew: cfg.Provider.ClockSkew, signedWith: cfg.Registration.IDTokenSignedResponseAlg, now: c.now,
@@ -128,7 +137,7 @@ func (c *Client) build(cfg *Config) {
 	c.refresher = &refresher{
 		flow: c.flow, sessions: c.sessions, shared: shared, settings: cfg.Tokens,
 		timeout: 4 * cfg.Provider.Timeout, events: c.events, log: c.log, now: c.now,
-		failing: recently{delay: refreshPause},
+		failing: recently{delay: refreshPause}, rejecting: recently{delay: refreshPause},
 		running: once.Group[refreshed]{SizeOf: func(r refreshed, _ error) int { return r.session.size() }},
 	}
 	c.logins.results.Panicked = func(value any) { c.events.panicked("a login", value) }
@@ -184,7 +193,7 @@ func (c *Client) Ready(ctx context.Context) error {
 // empty for a client without keys. Encoded as JSON it is client metadata (RFC
 // 7591 section 2).
 func (c *Client) Registration() Registration {
-	r := *c.registration
+	r := *c.registration.Registration
 	r.ClientKeys = slices.Clone(r.ClientKeys)
 	r.ClientCertificates = slices.Clone(r.ClientCertificates)
 	if !r.hasKeys() {
@@ -221,9 +230,10 @@ func (c *Client) Session(r *http.Request) (*Session, error) {
 // It returns an [*Error]: [CodeNoSession]; [CodeLoginRequired] when there is no
 // refresh token ([Tokens.Keep] is off, or the provider issued none) or the
 // provider no longer accepts it; [CodeProviderUnavailable], after which the old
-// session is still good; or one of an outage. If the provider failed only after
-// it had issued new tokens, those are saved all the same, since the old refresh
-// token may be spent.
+// session is still good; [CodeTokenRefused], after which it is too; or one of an
+// outage. If the provider failed only after it had issued new tokens, those are
+// saved all the same, since the old refresh token may be spent. If the new ID Token
+// was refused, only the new refresh token is.
 func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, error) {
 	k, err := c.sessions.load(r)
 	if err != nil {

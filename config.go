@@ -67,7 +67,8 @@ type Config struct {
 	// nil, "openid profile email".
 	Scopes []string
 	// ResponseMode is "query" or "form_post". If empty, the parameter is not
-	// sent, and the provider uses query (OAuth 2.0 Multiple Response Types 2.1).
+	// sent, and the provider uses query (OAuth 2.0 Multiple Response Types 2.1). A
+	// code that comes by the other mode is refused.
 	ResponseMode string
 	// Login is what every login adds to its authentication request. A login's
 	// own options take precedence.
@@ -481,6 +482,7 @@ func checkAlgs(cfg *Config, f *findings) {
 	for _, field := range []struct{ name, alg string }{
 		{"Registration.IDTokenSignedResponseAlg", r.IDTokenSignedResponseAlg},
 		{"Registration.UserInfoSignedResponseAlg", r.UserInfoSignedResponseAlg},
+		{"Provider.LogoutTokenSigningAlg", cfg.Provider.LogoutTokenSigningAlg},
 	} {
 		if field.alg != "" && !josekit.Supported(field.alg) {
 			f.add(field.name, "%q is not supported", field.alg)
@@ -537,7 +539,7 @@ func checkProvider(cfg *Config, f *findings) {
 	}
 	if p.Metadata != nil {
 		p.Metadata = p.Metadata.clone()
-		if err := validateMetadata(p.Metadata, cfg.Issuer); err != nil {
+		if err := validateMetadata(p.Metadata, cfg.Issuer, len(cfg.Registration.ClientCertificates) > 0); err != nil {
 			f.add("Provider.Metadata", "cannot be used: %w", err)
 		}
 	}

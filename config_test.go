@@ -6,11 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -185,6 +187,8 @@ var wrongConfigs = []struct {
 		c.ClientSecret, c.Registration.TokenEndpointAuthMethod, c.Registration.UserInfoEncryptedResponseAlg = "", "none", "dir"
 	}},
 
+	{`Provider.LogoutTokenSigningAlg "none" is not supported`,
+		func(c *oidcrp.Config) { c.Provider.LogoutTokenSigningAlg = "none" }},
 	{"Provider.ClockSkew -1s must be between 0 and 5 minutes", func(c *oidcrp.Config) { c.Provider.ClockSkew = -time.Second }},
 	{"Provider.ClockSkew 5m0.000000001s must be between 0 and 5 minutes",
 		func(c *oidcrp.Config) { c.Provider.ClockSkew = 5*time.Minute + 1 }},
@@ -215,6 +219,14 @@ var wrongConfigs = []struct {
 		func(c *oidcrp.Config) { c.Login.Prompt = "logn" }},
 	{`Login.RequireACR holds "eidas2 eidas3": give each value by itself, without spaces`,
 		func(c *oidcrp.Config) { c.Login.RequireACR = []string{"eidas2 eidas3"} }},
+	{`Login.RequireACR holds "": give each value by itself, without spaces`,
+		func(c *oidcrp.Config) { c.Login.RequireACR = []string{"eidas2", ""} }},
+	{`Login.ACRValues holds "": give each value by itself, without spaces`,
+		func(c *oidcrp.Config) { c.Login.ACRValues = []string{""} }},
+	{`Login.Claims holds an essential acr with an empty value, which a session without acr would have`, func(c *oidcrp.Config) {
+		acr := &oidcrp.ClaimRequest{Essential: true, Values: []any{"eidas2", ""}}
+		c.Login.Claims = &oidcrp.ClaimsRequest{IDToken: map[string]*oidcrp.ClaimRequest{"acr": acr}}
+	}},
 	{`Login.Extra holds "nonce", which this package sends itself`, func(c *oidcrp.Config) {
 		c.Login.Extra = url.Values{"state": {"x"}, "nonce": {"x"}, "scope": {"x"}}
 	}},
@@ -647,4 +659,78 @@ func TestConfig_ShowsNoSecretInValidate(t *testing.T) {
 		t.Error("Validate was not called")
 	}
 	wantNoneOf(t, texts, secrets)
+}
+
+// shownFields are the fields of a Config whose text is shown: each other one, a new
+// one included, is taken for a secret by TestSecrets_NothingShowsOne.
+var shownFields = strings.Fields(`Issuer ClientID BaseURL PathPrefix Scopes ResponseMode TrustedOrigins
+	RedirectURI PostLogoutRedirectURI InitiateLoginURI BackchannelLogoutURI FrontchannelLogoutURI JWKSURI
+	TokenEndpointAuthMethod TokenEndpointAuthSigningAlg IDTokenSignedResponseAlg UserInfoSignedResponseAlg
+	IDTokenEncryptedResponseAlg IDTokenEncryptedResponseEnc UserInfoEncryptedResponseAlg UserInfoEncryptedResponseEnc`)
+
+// fillSecrets sets every text that v reaches to a secret, and returns the secrets by
+// their place.
+func fillSecrets(v reflect.Value, place string, secrets map[string][]byte) {
+	switch v.Kind() {
+	case reflect.String:
+		secret := "s3cr3t-" + hex.EncodeToString(randomKey()[:8])
+		secrets[place] = []byte(secret)
+		v.SetString(secret)
+	case reflect.Pointer:
+		if v.IsNil() && v.Type().Elem().PkgPath() == reflect.TypeFor[oidcrp.Config]().PkgPath() {
+			v.Set(reflect.New(v.Type().Elem()))
+			fillSecrets(v.Elem(), place, secrets)
+		}
+	case reflect.Slice:
+		if kind := v.Type().Elem().Kind(); kind == reflect.String {
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+			fillSecrets(v.Index(0), place, secrets)
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		element := reflect.New(v.Type().Elem()).Elem()
+		fillSecrets(element, place, secrets)
+		v.SetMapIndex(reflect.ValueOf("key"), element)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() && !slices.Contains(shownFields, f.Name) {
+				fillSecrets(v.Field(i), place+"."+f.Name, secrets)
+			}
+		}
+	}
+}
+
+// Everything that an app may print or log, with a secret wherever one fits. A new
+// field of the Config is filled without a word here.
+func TestSecrets_NothingShowsOne(t *testing.T) {
+	t.Parallel()
+	cfg, secrets := secretConfig(t)
+	fillSecrets(reflect.ValueOf(&cfg).Elem(), "Config", secrets)
+	if _, ok := secrets["Config.ClientSecret"]; !ok || len(secrets) < 20 {
+		t.Fatalf("the places filled are %q", slices.Sorted(maps.Keys(secrets)))
+	}
+	for _, v := range []any{cfg, &cfg, cfg.Registration, &cfg.Registration, cfg.CookieKeys} {
+		wantNoneOf(t, printed(t, v), secrets)
+	}
+
+	sound, clientSecrets := secretConfig(t)
+	sound.Login.IDTokenHint, sound.Login.Extra = "hint-that-is-an-id-token", url.Values{"x": {"extra-of-the-provider"}}
+	clientSecrets["the hint"], clientSecrets["an extra"] = []byte(sound.Login.IDTokenHint), []byte("extra-of-the-provider")
+	client, err := oidcrp.New(sound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNoneOf(t, printed(t, client), clientSecrets)
+	wantNoneOf(t, printed(t, client.Registration()), clientSecrets)
+
+	app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Tokens.Keep = true }})
+	s := app.sessionOf(t, app.signIn(t))
+	wantNoneOf(t, printed(t, s), map[string][]byte{
+		"the access token": []byte(s.Token().AccessToken), "the refresh token": []byte(s.Token().RefreshToken),
+		"the ID Token": []byte(s.IDToken()), "the ID Token's claims": s.IDTokenClaims(), "UserInfo": s.UserInfoClaims(),
+		"an address": []byte("alice@example.org"), "the sid": []byte(s.SID()),
+	})
+	sound.BaseURL = ""
+	_, err = oidcrp.New(sound)
+	wantNoneOf(t, printed(t, err), clientSecrets)
 }

@@ -137,6 +137,12 @@ type Provider struct {
 	// TrustedAudiences are further values that the aud of a token may hold
 	// beside ClientID (OIDC Core 3.1.3.7 rule 3). If nil, none.
 	TrustedAudiences []string
+	// LogoutTokenSigningAlg is the only algorithm accepted for Logout Tokens, for a
+	// provider that signs them otherwise than ID Tokens. If empty, it is that of
+	// Registration.IDTokenSignedResponseAlg; if that is empty too, those of the ID
+	// Tokens that this process has verified, and until then those that the provider
+	// advertises for them (Back-Channel Logout 2.6).
+	LogoutTokenSigningAlg string
 	// UserInfoTokenInBody sends the access token to the UserInfo endpoint as a
 	// form parameter (RFC 6750 section 2.2), for a provider that does not accept
 	// the header. If false, in the header.
@@ -167,7 +173,7 @@ func (p *Provider) transports(issuer string, certificates []tls.Certificate) (do
 	}
 	own := []string{issuer}
 	if p.Metadata != nil { // the app's, not from outside
-		for _, e := range endpoints(p.Metadata) {
+		for _, e := range endpoints(p.Metadata, len(certificates) > 0) {
 			own = append(own, e.url)
 		}
 	}
@@ -311,9 +317,9 @@ func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time
 		return nil, 0, failf("discovery", CodeProviderInvalid,
 			"%s answered with status %d", clean(wellKnown, maxShownURL), res.StatusCode)
 	}
-	m, err := parseMetadata(res.Body)
+	m, err := parseMetadata(res.Body, p.mtls)
 	if err == nil {
-		err = validateMetadata(m, p.issuer)
+		err = validateMetadata(m, p.issuer, p.mtls)
 	}
 	if err != nil {
 		return nil, 0, failf("discovery", CodeProviderInvalid, "the metadata at %s: %w", clean(wellKnown, maxShownURL), err)
@@ -364,8 +370,9 @@ var used = map[string]bool{
 }
 
 // parseMetadata reads metadata by exact member name and type. A member that is
-// null counts as left out; one with the wrong type is an error if it is used.
-func parseMetadata(body []byte) (*Metadata, error) {
+// null counts as left out; one with the wrong type is an error if it is used, the
+// aliases only by a client that has mtls.
+func parseMetadata(body []byte, mtls bool) (*Metadata, error) {
 	members, err := strictjson.Object(body)
 	if err != nil {
 		return nil, err
@@ -384,12 +391,14 @@ func parseMetadata(body []byte) (*Metadata, error) {
 			fields.Field(i).SetZero()
 		}
 	}
-	m.MTLSEndpointAliases, err = parseAliases(members)
-	return m, err
+	if m.MTLSEndpointAliases, err = parseAliases(members); err != nil && mtls {
+		return nil, err
+	}
+	return m, nil
 }
 
-// parseAliases reads the aliases that are strings. Others are an error where
-// this package would use them.
+// parseAliases reads the aliases that are strings. If another one is of an endpoint
+// that this package would use, it returns an error too.
 func parseAliases(members strictjson.Members) (map[string]string, error) {
 	const member = "mtls_endpoint_aliases"
 	if !members.Has(member) {
@@ -407,7 +416,7 @@ func parseAliases(members strictjson.Members) (map[string]string, error) {
 	}
 	for _, e := range aliased(new(Metadata)) {
 		if _, ok := aliases[e.name]; object.Has(e.name) && !ok {
-			return nil, fmt.Errorf("%s %s has the wrong type", member, e.name)
+			return aliases, fmt.Errorf("%s %s has the wrong type", member, e.name)
 		}
 	}
 	return aliases, nil
@@ -415,12 +424,13 @@ func parseAliases(members strictjson.Members) (map[string]string, error) {
 
 // validateMetadata checks what the rest relies on: that m is that of issuer,
 // byte for byte (OIDC Discovery 4.3), that it names the endpoints of the
-// authorization code flow, and that no endpoint is less protected than issuer.
-func validateMetadata(m *Metadata, issuer string) error {
+// authorization code flow, and that no endpoint is less protected than issuer. The
+// aliases concern only a client that has mtls.
+func validateMetadata(m *Metadata, issuer string, mtls bool) error {
 	if m.Issuer != issuer {
 		return fmt.Errorf("issuer is %q, not %q", clean(m.Issuer, 300), issuer)
 	}
-	for _, e := range endpoints(m) {
+	for _, e := range endpoints(m, mtls) {
 		if e.url == "" && !e.required {
 			continue
 		}
@@ -441,7 +451,7 @@ type endpoint struct {
 }
 
 // endpoints lists the endpoints of m that something may be sent to.
-func endpoints(m *Metadata) []endpoint {
+func endpoints(m *Metadata, mtls bool) []endpoint {
 	list := []endpoint{
 		{"authorization_endpoint", m.AuthorizationEndpoint, true},
 		{"token_endpoint", m.TokenEndpoint, true},
@@ -450,6 +460,9 @@ func endpoints(m *Metadata) []endpoint {
 		{"revocation_endpoint", m.RevocationEndpoint, false},
 		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, false},
 		{"end_session_endpoint", m.EndSessionEndpoint, false},
+	}
+	if !mtls {
+		return list
 	}
 	for _, e := range aliased(m) {
 		list = append(list, endpoint{"mtls_endpoint_aliases " + e.name, m.MTLSEndpointAliases[e.name], false})

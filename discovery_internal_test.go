@@ -193,12 +193,12 @@ func TestParseMetadata_OfRealProviders(t *testing.T) {
 			"https://fca.integ01.dev-agentconnect.fr/api/v2/session/end"},
 		{"conformance-suite.json", "https://localhost.emobix.co.uk:8443/test/a/oidcrp/", ""},
 	} {
-		m, err := parseMetadata(readTestdata(t, "metadata", row.file))
+		m, err := parseMetadata(readTestdata(t, "metadata", row.file), true)
 		if err != nil {
 			t.Errorf("%s: %v", row.file, err)
 			continue
 		}
-		if err := validateMetadata(m, row.issuer); err != nil {
+		if err := validateMetadata(m, row.issuer, true); err != nil {
 			t.Errorf("%s: %v", row.file, err)
 		}
 		if m.EndSessionEndpoint != row.endSession || len(m.IDTokenSigningAlgValuesSupported) < 3 {
@@ -232,7 +232,7 @@ func TestParseMetadata_EachNameReachesItsField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := parseMetadata(want)
+	m, err := parseMetadata(want, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestParseMetadata_IsStrict(t *testing.T) {
 		{`{"issuer":"a","mtls_endpoint_aliases":{"userinfo_endpoint":["x"]}}`, "mtls_endpoint_aliases userinfo_endpoint has the wrong type"},
 		{`{"issuer":"a","mtls_endpoint_aliases":{"token_endpoint":"x","token_endpoint":"y"}}`, "given twice"},
 	} {
-		m, err := parseMetadata([]byte(row.doc))
+		m, err := parseMetadata([]byte(row.doc), true)
 		if row.want == "" && (err != nil || m.Issuer != "a" || m.ClaimsSupported != nil) {
 			t.Errorf("%s: %+v, %v", row.doc, m, err)
 		} else if row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
@@ -301,7 +301,7 @@ func TestParseMetadata_AWrongTypeMattersWhereItIsUsed(t *testing.T) {
 			if json.Unmarshal([]byte(value), reflect.New(fields.Field(i).Type).Interface()) == nil {
 				continue // it has the type
 			}
-			m, err := parseMetadata([]byte(`{"` + name + `":` + value + `}`))
+			m, err := parseMetadata([]byte(`{"`+name+`":`+value+`}`), true)
 			switch {
 			case !refused && (err != nil || !reflect.DeepEqual(m, new(Metadata))):
 				t.Errorf("%s %s: %+v, %v", name, value, m, err)
@@ -362,7 +362,7 @@ func TestValidateMetadata(t *testing.T) {
 			ResponseTypesSupported: []string{"code"},
 		}
 		row.change(m)
-		err := validateMetadata(m, row.issuer)
+		err := validateMetadata(m, row.issuer, true)
 		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
 			t.Errorf("%+v: error %v, want %q", m, err, row.want)
 		}
@@ -668,14 +668,14 @@ func FuzzMetadata(f *testing.F) {
 	}
 	f.Add([]byte(`{"issuer":"https://op.example","mtls_endpoint_aliases":{"token_endpoint":null}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m, err := parseMetadata(body)
+		m, err := parseMetadata(body, true)
 		if err != nil {
 			return
 		}
-		if validateMetadata(m, "https://op.example") != nil {
+		if validateMetadata(m, "https://op.example", true) != nil {
 			return
 		}
-		for _, e := range endpoints(m) {
+		for _, e := range endpoints(m, true) {
 			if e.url != "" && !strings.HasPrefix(strings.ToLower(e.url), "https://") {
 				t.Fatalf("%s is %q", e.name, e.url)
 			}
@@ -684,8 +684,30 @@ func FuzzMetadata(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parseMetadata(again); err != nil {
+		if _, err := parseMetadata(again, true); err != nil {
 			t.Fatalf("does not read what it wrote: %v", err)
 		}
 	})
+}
+
+// Only a client with a certificate uses the aliases, so only its logins may fail for
+// what is wrong in them.
+func TestMetadata_WrongAliasesConcernOnlyAClientWithACertificate(t *testing.T) {
+	t.Parallel()
+	const sound = `"issuer":"https://op.example","authorization_endpoint":"https://op.example/a",` +
+		`"token_endpoint":"https://op.example/t","jwks_uri":"https://op.example/j"`
+	for _, aliases := range []string{
+		`[]`, `"x"`, `7`, `{"token_endpoint":7}`, `{"token_endpoint":"x"}`, `{"userinfo_endpoint":"http://op.example/u"}`,
+		`{"token_endpoint":"https://op.example/t#x","userinfo_endpoint":[]}`,
+	} {
+		for _, mtls := range []bool{false, true} {
+			m, err := parseMetadata([]byte(`{`+sound+`,"mtls_endpoint_aliases":`+aliases+`}`), mtls)
+			if err == nil {
+				err = validateMetadata(m, "https://op.example", mtls)
+			}
+			if refused := err != nil; refused != mtls {
+				t.Errorf("%s, a client with a certificate: %t: %v", aliases, mtls, err)
+			}
+		}
+	}
 }

@@ -58,8 +58,8 @@ responses, each step is a method too: [Client.BeginLogin], [Client.Callback],
 
 # Requirements
 
-[Client.Require] protects a route by [ACR], [MaxAge], [Claim] or a [Requirement] of
-your own. A person who does not meet it is sent to the provider once if another login
+[Client.Require] protects a route by [ACR], [MaxAge], [Claim], [HasClaim] or a
+[Requirement] of your own. A person who does not meet it is sent to the provider once if another login
 can help, and then gets the page or the reason for the refusal. RequireACR in
 [Config.Login] applies to every protected route. [Client.Check] decides without
 writing a response, and [Client.ServeError] responds to its error.

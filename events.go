@@ -255,6 +255,13 @@ func (e *events) keysRotated(ctx context.Context, ev FetchEvent) {
 	emitSafely(ctx, e, e.trace.KeysRotated, ev)
 }
 
+// expiresInIgnored warns that tokens will not be refreshed before they expire.
+func (e *events) expiresInIgnored(ctx context.Context, value string) {
+	e.log.LogAttrs(ctx, slog.LevelWarn,
+		"the provider's expires_in is not a number of seconds: the access token counts as one without expiry",
+		slog.String("issuer", e.issuer), slog.String("expires_in", value))
+}
+
 func (e *events) loginStarted(ctx context.Context, ev LoginEvent) {
 	ev.Issuer, ev.ReturnTo = e.issuer, clean(ev.ReturnTo, maxReturnTo)
 	e.log.LogAttrs(ctx, slog.LevelDebug, "login started", slog.String("login", ev.Login),

@@ -75,6 +75,7 @@ var refusals = []struct {
 	{"userinfo/*", oidcrp.CodeUserInfoRefused},
 
 	{"refresh/token/invalid-grant", oidcrp.CodeLoginRequired},
+	{"refresh/invalid-request", oidcrp.CodeLoginRequired},
 	{"refresh/token/server-error", oidcrp.CodeProviderUnavailable},
 	{"refresh/*", oidcrp.CodeTokenRefused},
 	{"refresh/*/*", oidcrp.CodeTokenRefused},

@@ -91,8 +91,11 @@ func (f *flow) verifyIDToken(
 	// again, turns every error into text, so that a provider that is down looks
 	// like a forged token, allows no clock skew, matches claim names in any case,
 	// and makes an exception for the issuer of one provider.
-	jws, payload, header, err := f.openIDToken(ctx, m, idTokenName, raw)
+	jws, payload, header, err := f.openIDToken(ctx, idTokenName, raw, f.rules.idTokenAlgs(m))
 	if err != nil {
+		return nil, fail("id_token", CodeTokenRefused, err)
+	}
+	if err := checkIDTokenType(header.Typ); err != nil {
 		return nil, fail("id_token", CodeTokenRefused, err)
 	}
 	token, err := readIDToken(payload)
@@ -103,20 +106,39 @@ func (f *flow) verifyIDToken(
 	if err := f.rules.checkIDToken(token, expected); err != nil {
 		return nil, fail("id_token", ruleCode(err), err)
 	}
+	f.seenAlgs.Store(token.alg, nil)
 	return token, nil
 }
 
+// checkIDTokenType refuses a token whose typ says that it is of another kind, such
+// as at+jwt, logout+jwt or secevent+jwt (RFC 8725 section 3.11). No typ is
+// registered for ID Tokens: most have JWT or none, and a value that names no kind
+// is ignored.
+func checkIDTokenType(typ string) error {
+	if strings.HasSuffix(tokenType(typ), "+jwt") {
+		return refuseToken(idTokenName, "typ", "JWT or none", typ)
+	}
+	return nil
+}
+
+// tokenType returns a typ as a media type in lower case without "application/",
+// which may be left out (RFC 7515 section 4.1.9).
+func tokenType(typ string) string {
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
+}
+
 // openIDToken decrypts and verifies a token that is protected as an ID Token
-// is: rules 1 and 6 to 8. It returns the JWS, its payload and its header.
+// is: rules 1 and 6 to 8, with one of algs. It returns the JWS, its payload and its
+// header.
 func (f *flow) openIDToken(
-	ctx context.Context, m *Metadata, name, raw string,
+	ctx context.Context, name, raw string, algs []string,
 ) (jws string, payload []byte, header *josekit.Header, err error) {
 	r := f.registration
 	jws, err = f.provider.secrets.decrypt(name, raw, r.IDTokenEncryptedResponseAlg, r.IDTokenEncryptedResponseEnc)
 	if err != nil {
 		return "", nil, nil, err
 	}
-	payload, header, err = f.provider.keys.verify(ctx, name, jws, f.rules.idTokenAlgs(m))
+	payload, header, err = f.provider.keys.verify(ctx, name, jws, algs)
 	return jws, payload, header, err
 }
 
@@ -182,8 +204,9 @@ func readIDToken(payload []byte) (*idToken, error) {
 	if t.audience, _, err = members.StringOrStrings("aud"); err != nil {
 		return nil, refuseToken(idTokenName, "aud", "a string or strings", "")
 	}
-	if t.amr, _, err = members.Strings("amr"); err != nil {
-		return nil, refuseToken(idTokenName, "amr", "strings", "")
+	// OIDC Core 2 wants an array, but some providers send a single method as a string.
+	if t.amr, _, err = members.StringOrStrings("amr"); err != nil {
+		return nil, refuseToken(idTokenName, "amr", "a string or strings", "")
 	}
 	return t, nil
 }

@@ -167,7 +167,9 @@ func TestReadIDToken_RefusesWrongTypes(t *testing.T) {
 		{"nonce of a wrong type", "nonce", []string{"the-nonce"}, "nonce"},
 		{"azp of a wrong type", "azp", []string{"client"}, "azp"},
 		{"acr of a wrong type", "acr", 2, "acr"},
-		{"amr of a wrong type", "amr", "pwd", "amr"},
+		{"amr as a string", "amr", "pwd", ""},
+		{"amr of a wrong type", "amr", 1, "amr"},
+		{"amr with a number", "amr", []any{"pwd", 1}, "amr"},
 		{"sid of a wrong type", "sid", 1, "sid"},
 		{"at_hash of a wrong type", "at_hash", 1, "at_hash"},
 	})
@@ -515,4 +517,22 @@ func FuzzIDTokenClaims(f *testing.F) {
 			t.Fatalf("the session reads auth_time as %v, the verifier as %v", s.AuthTime(), at)
 		}
 	})
+}
+
+// An explicit type keeps tokens of another kind from passing for an ID Token (RFC
+// 8725 section 3.11).
+func TestIDToken_RefusesTheTypesOfOtherTokens(t *testing.T) {
+	t.Parallel()
+	for typ, sound := range map[string]bool{
+		"": true, "JWT": true, "jwt": true, "application/jwt": true, "JWS": true, "JOSE": true, "odd": true,
+		"at+jwt": false, "AT+JWT": false, "application/at+jwt": false, "Application/AT+jwt": false,
+		"logout+jwt": false, "application/logout+jwt": false, "secevent+jwt": false, "application/secevent+jwt": false,
+		"dpop+jwt": false, "client-authentication+jwt": false,
+	} {
+		err := checkIDTokenType(typ)
+		var refused *TokenError
+		if sound && err != nil || !sound && (!errors.As(err, &refused) || refused.Check != "typ") {
+			t.Errorf("typ %q: %v", typ, err)
+		}
+	}
 }

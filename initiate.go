@@ -34,7 +34,7 @@ func (c *Client) beginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOp
 	if opts == nil {
 		opts = &AuthOptions{}
 	}
-	asked := opts.over(c.login)
+	asked := opts.over(*c.login.AuthOptions)
 	asked.ReturnTo = c.returnTo(asked.ReturnTo)
 	return c.logins.begin(w, r, &asked, restart)
 }

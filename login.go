@@ -7,10 +7,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -320,6 +322,9 @@ func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session,
 	if p.response.code == "" {
 		return nil, failf("callback", CodeInvalidRequest, "neither code nor error")
 	}
+	if err := p.checkResponseMode(); err != nil {
+		return nil, err
+	}
 	if l.onLogin != nil {
 		// OnLogin may run when the handler has returned, which ends r's own use.
 		r = r.Clone(context.WithoutCancel(r.Context()))
@@ -350,6 +355,39 @@ func loginSize(s *Session, err error) int {
 		return len(err.Error()) + len(deniedSubject(err))
 	}
 	return s.size()
+}
+
+// checkResponseMode refuses a code that came by another way than the provider was
+// asked for. An error may come by either: it signs in nobody.
+func (p *pendingLogin) checkResponseMode() error {
+	l, response := p.logins, p.response
+	switch asked := l.flow.formPost(); {
+	case asked == response.posted:
+		return nil
+	case !asked:
+		return failf("callback", CodeInvalidRequest, "a POST, but the response mode is query")
+	}
+	mark, err := l.cookies.open(l.postedPurpose(), response.params.Get(postedParameter))
+	if outage(err) {
+		return err
+	}
+	if err != nil || subtle.ConstantTimeCompare(mark, postedMark(response.params)) != 1 {
+		return failf("callback", CodeInvalidRequest, "a GET, but ResponseMode is form_post")
+	}
+	return nil
+}
+
+// postedParameter is the parameter by which a page load that repeats a posted
+// response (see [Client.RecoverLogin]) shows that the response was posted.
+const postedParameter = "oidcrp_posted"
+
+// postedPurpose is what the mark is sealed for. No cookie has it as its name.
+func (l *logins) postedPurpose() string { return l.cookies.transaction + "posted" }
+
+// postedMark binds a mark to one response.
+func postedMark(params url.Values) []byte {
+	sum := sha256.Sum256([]byte(params.Get("state") + "\x00" + params.Get("code")))
+	return sum[:]
 }
 
 // exchange exchanges the code and makes the session.

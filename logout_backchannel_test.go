@@ -280,6 +280,44 @@ func TestBackchannel_HeadersOfLogoutTokens(t *testing.T) {
 	}
 }
 
+// A provider may publish keys of several algorithms. A Logout Token is signed like
+// the ID Tokens of this client, or as the Config says.
+func TestBackchannel_TheAlgorithmIsThatOfTheIDTokens(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		what           string
+		idToken, pin   string // the registered algorithms; "" if none
+		signIn         bool
+		rs256IsRefused bool
+		es256IsRefused bool
+	}{
+		{"nothing registered, after a login with RS256", "", "", true, false, true},
+		{"nothing registered, before any login", "", "", false, false, false},
+		{"RS256 registered, before any login", "RS256", "", false, false, true},
+		{"a provider that signs Logout Tokens with ES256", "", "ES256", true, true, false},
+		{"the same, with RS256 registered for ID Tokens", "RS256", "ES256", true, true, false},
+	} {
+		a := newLogoutApp(t, setup{config: func(c *oidcrp.Config) {
+			c.Registration.IDTokenSignedResponseAlg, c.Provider.LogoutTokenSigningAlg = tt.idToken, tt.pin
+		}})
+		if tt.signIn {
+			a.signIn(t)
+		}
+		for alg, refused := range map[string]bool{"RS256": tt.rs256IsRefused, "ES256": tt.es256IsRefused} {
+			check := ""
+			if refused {
+				check = "alg"
+			}
+			a.wantVerdict(t, tt.what+": "+alg, a.provider.SignClaims(alg, a.claims(), nil), check)
+			const mend = "set Provider.LogoutTokenSigningAlg"
+			if err := a.received[0].Err; refused && strings.Contains(err.Error(), mend) != (tt.pin == "") {
+				t.Errorf("%s: %v, want the mend %q only where nothing is set", tt.what, err, mend)
+			}
+		}
+		a.wantVerdict(t, tt.what+": HS256", a.provider.SignClaims("HS256", a.claims(), nil), "alg")
+	}
+}
+
 func TestBackchannel_NewKeys(t *testing.T) {
 	t.Parallel()
 	a := newLogoutApp(t, setup{})

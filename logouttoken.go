@@ -6,9 +6,10 @@ package oidcrp
 import (
 	"context"
 	"errors"
-	"strings"
+	"slices"
 	"time"
 
+	josekit "github.com/oidcrp/oidcrp/internal/jose"
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
@@ -27,7 +28,7 @@ type logoutToken struct {
 }
 
 // verifyLogoutToken is Back-Channel Logout 2.6, with the keys, the algorithm
-// pin and, where ID Tokens are encrypted, the encryption of an ID Token.
+// and, where ID Tokens are encrypted, the encryption of an ID Token.
 func (f *flow) verifyLogoutToken(ctx context.Context, raw string) (logoutToken, error) {
 	refused := func(err error) (logoutToken, error) {
 		return logoutToken{}, fail("backchannel", CodeTokenRefused, err)
@@ -36,15 +37,17 @@ func (f *flow) verifyLogoutToken(ctx context.Context, raw string) (logoutToken, 
 	if err != nil {
 		return logoutToken{}, err
 	}
-	_, payload, header, err := f.openIDToken(ctx, m, logoutTokenName, raw)
+	_, payload, header, err := f.openIDToken(ctx, logoutTokenName, raw, f.logoutTokenAlgs(m))
 	if err != nil {
-		return refused(err)
+		return refused(f.nameAlgSetting(err))
 	}
 	// Explicit typing is recommended, but not required (Back-Channel Logout 2.4,
 	// 4.1). Many providers send the type JWT. The claims decide whether it is a
 	// Logout Token.
-	if typ := header.Typ; typ != "" && !strings.EqualFold(typ, "JWT") && typ != logoutTokenType {
-		return refused(refuseToken(logoutTokenName, "typ", logoutTokenType+", JWT or none", typ))
+	switch tokenType(header.Typ) {
+	case "", "jwt", logoutTokenType:
+	default:
+		return refused(refuseToken(logoutTokenName, "typ", logoutTokenType+", JWT or none", header.Typ))
 	}
 	claims, err := readIDToken(payload)
 	if err != nil {
@@ -55,6 +58,34 @@ func (f *flow) verifyLogoutToken(ctx context.Context, raw string) (logoutToken, 
 		return refused(renameToken(err))
 	}
 	return logoutToken{issuer: claims.issuer, subject: claims.subject, sid: claims.sid, jti: jti}, nil
+}
+
+// logoutTokenAlgs returns the algorithms that a Logout Token may be signed with
+// ("validated in the same manner as an ID Token", Back-Channel Logout 2.6). If none
+// is set, those of the ID Tokens verified here: a provider may publish keys of
+// several algorithms, but signs what is for one client with one.
+func (f *flow) logoutTokenAlgs(m *Metadata) []string {
+	if alg := f.logoutTokenAlg; alg != "" {
+		return []string{alg}
+	}
+	algs := f.rules.idTokenAlgs(m)
+	seen := slices.DeleteFunc(slices.Clone(algs), func(alg string) bool {
+		_, ok := f.seenAlgs.Load(alg)
+		return !ok
+	})
+	if len(seen) == 0 { // nobody has signed in here yet
+		return algs
+	}
+	return seen
+}
+
+// nameAlgSetting adds to a refusal for the algorithm what an operator can set.
+func (f *flow) nameAlgSetting(err error) error {
+	var refused *TokenError
+	if f.logoutTokenAlg == "" && errors.As(err, &refused) && refused.Check == "alg" && josekit.IsAsymmetric(refused.Got) {
+		refused.Expected += " (if the provider signs Logout Tokens otherwise than ID Tokens, set Provider.LogoutTokenSigningAlg)"
+	}
+	return err
 }
 
 // checkLogoutToken checks the claims of a Logout Token and returns its jti.

@@ -229,7 +229,7 @@ func TestMiddleware_WrapsAsRoutersExpect(t *testing.T) {
 	t.Parallel()
 	client := mustNew(t, nil)
 	var chain []func(http.Handler) http.Handler
-	chain = append(chain, client.Middleware, client.RequireLogin, client.Require(), client.Require(oidcrp.ACR("eidas1"), oidcrp.Claim("sub")))
+	chain = append(chain, client.Middleware, client.RequireLogin, client.Require(), client.Require(oidcrp.ACR("eidas1"), oidcrp.HasClaim("sub")))
 	handler := http.Handler(http.HandlerFunc(sayWho))
 	for _, wrap := range slices.Backward(chain) {
 		handler = wrap(handler)
@@ -852,15 +852,28 @@ func TestServeError_AnswersAnyError(t *testing.T) {
 	}
 }
 
-// Login.RequireACR is required wherever a login is.
+// Login.RequireACR is required wherever a login is, and so is an essential acr
+// claim.
 func TestRequireACR_HoldsOnEveryProtectedRoute(t *testing.T) {
 	t.Parallel()
-	client := mustNew(t, func(cfg *oidcrp.Config) { cfg.Login.RequireACR = []string{"eidas2", "eidas3"} })
+	requireACR := func(cfg *oidcrp.Config) { cfg.Login.RequireACR = []string{"eidas2", "eidas3"} }
+	essential := func(cfg *oidcrp.Config) {
+		acr := &oidcrp.ClaimRequest{Essential: true, Values: []any{"eidas2", "eidas3"}}
+		cfg.Login.Claims = &oidcrp.ClaimsRequest{IDToken: map[string]*oidcrp.ClaimRequest{"acr": acr}}
+	}
+	for what, configure := range map[string]func(*oidcrp.Config){"RequireACR": requireACR, "an essential acr": essential} {
+		t.Run(what, func(t *testing.T) { wantACROnEveryRoute(t, mustNew(t, configure)) })
+	}
+}
+
+// wantACROnEveryRoute checks that client lets in eidas2 and eidas3 only.
+func wantACROnEveryRoute(t *testing.T, client *oidcrp.Client) {
+	t.Helper()
 	for acr, met := range map[string]bool{"eidas1": false, "eidas2": true, "eidas3": true, "": false} {
 		s := oidcrp.NewSession(map[string]string{"sub": "alice", "acr": acr})
 		r := oidcrp.RequestWith().WithContext(oidcrp.ContextWithSession(t.Context(), s))
 		for what, wrap := range map[string]func(http.Handler) http.Handler{
-			"RequireLogin": client.RequireLogin, "Require": client.Require(oidcrp.Claim("sub")),
+			"RequireLogin": client.RequireLogin, "Require": client.Require(oidcrp.HasClaim("sub")),
 		} {
 			w := httptest.NewRecorder()
 			wrap(http.HandlerFunc(sayWho)).ServeHTTP(w, r)

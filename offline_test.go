@@ -205,6 +205,7 @@ const (
 	APITokenLeft = apiTokenLeft
 
 	MaxTransactions = maxTransactions
+	PostedParameter = postedParameter
 )
 
 var (

@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/oidcrp/oidcrp/internal/once"
+	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
 // Tokens says whether the access and refresh tokens are kept and refreshed. The
@@ -50,15 +52,17 @@ type refresher struct {
 	running   once.Group[refreshed]     // by the session's tokens
 	downUntil atomic.Pointer[time.Time] // no automatic refresh before this time; nil: any time
 	failing   recently                  // sessions that the provider would not refresh
+	rejecting recently                  // sessions whose refreshed ID Token was refused
 }
 
 // refreshed is the result of a refresh that brought new tokens.
 type refreshed struct {
-	session  *Session // with the new tokens
+	session  *Session // with the new tokens; if rejected is set, with the new refresh token only
 	userInfo bool     // its UserInfo claims are new too
 	unsaved  error    // why it is not in the Store; nil if it is
 	stale    error    // why its claims are still the old ones, if new ones were requested
 	refused  error    // why UserInfo cannot be used; the session keeps its old claims
+	rejected error    // why the ID Token cannot be used; the access token beside it is not used either
 }
 
 // settled reports whether nothing went wrong after the provider issued the
@@ -67,7 +71,7 @@ func (r refreshed) settled() bool { return r.err() == nil }
 
 // err returns what went wrong after the provider issued the tokens.
 func (r refreshed) err() error {
-	for _, err := range []error{r.unsaved, r.stale, r.refused} {
+	for _, err := range []error{r.rejected, r.unsaved, r.stale, r.refused} {
 		if err != nil {
 			return err
 		}
@@ -218,7 +222,7 @@ func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	case errors.Is(err, CodeProviderUnavailable):
 		next.stale = err
 	case err != nil:
-		return refreshed{}, err
+		return f.keepRotated(ctx, k, tokens, err)
 	default:
 		next.session = renewed
 	}
@@ -230,6 +234,41 @@ func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	}
 	next.unsaved = err
 	return next, nil
+}
+
+// keepRotated returns the result of a refresh of k whose ID Token was refused for
+// cause. The session stays what it was, but the old refresh token may be spent:
+// if the provider has issued another one, the next refresh needs that. One that came
+// with an ID Token about another person is not taken.
+func (f *refresher) keepRotated(ctx context.Context, k kept, got *tokenResponse, cause error) (refreshed, error) {
+	if got.refreshToken == k.session.tokens.RefreshToken || namesAnother(got.idToken, cause, k.session) {
+		return refreshed{}, cause
+	}
+	next := k.session.copy()
+	tokens := *next.tokens
+	tokens.RefreshToken = got.refreshToken
+	next.tokens, next.renewed = &tokens, f.sessions.renewal(next)
+	err := f.sessions.keeper.update(ctx, k, next)
+	if errors.Is(err, CodeNoSession) {
+		return refreshed{}, err
+	}
+	return refreshed{session: next, rejected: cause, unsaved: err}, nil
+}
+
+// namesAnother reports whether an ID Token that was refused for cause names another
+// person than s, as far as it can be read. It was not verified, which does not matter
+// here: it can only make the client stricter.
+func namesAnother(raw string, cause error, s *Session) bool {
+	var refused *TokenError
+	if errors.As(cause, &refused) && refused.Check == "sub" {
+		return true
+	}
+	members, err := strictjson.Object(splitJWS(raw).payload)
+	if err != nil {
+		return false
+	}
+	sub, _, _ := members.String("sub")
+	return sub != s.Subject()
 }
 
 // renewIDToken returns s with the ID Token of tokens in place of its own, or s if
@@ -280,14 +319,27 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 // no longer accepts, and any other error unchanged.
 func asLoginRequired(err error) error {
 	var refusal *ProviderError
-	if errors.As(err, &refusal) && refusal.ErrorCode == "invalid_grant" {
+	if errors.As(err, &refusal) && (refusal.ErrorCode == "invalid_grant" || blamesRefreshToken(refusal)) {
 		return &Error{Op: "refresh", Code: CodeLoginRequired, Err: refusal}
 	}
 	return err
 }
 
+// blamesRefreshToken reports whether an invalid_request says that the refresh token
+// is dead, which is invalid_grant by RFC 6749 section 5.2. Dex answers so.
+func blamesRefreshToken(e *ProviderError) bool {
+	text := strings.ReplaceAll(strings.ToLower(e.ErrorDescription), "_", " ")
+	return e.ErrorCode == "invalid_request" && strings.Contains(text, "refresh token") &&
+		slices.ContainsFunc([]string{"invalid", "claimed", "expired", "revoked", "already", "unknown", "not found"},
+			func(word string) bool { return strings.Contains(text, word) })
+}
+
 // checkSameLogin is OIDC Core 12.2: a refreshed ID Token continues the login
 // that the session came from. Its iss and aud have been checked already.
+//
+// A later auth_time is accepted within the same session of the provider, although
+// the specification has the first one repeated: the person has authenticated again
+// there, for another app perhaps.
 func checkSameLogin(token *idToken, s *Session) error {
 	first, err := readIDToken(s.idToken.payload)
 	if err != nil {
@@ -302,10 +354,20 @@ func checkSameLogin(token *idToken, s *Session) error {
 		return refuseToken(idTokenName, "aud", "the first ID Token's", fmt.Sprint(audience))
 	case token.azp != first.azp:
 		return refuseToken(idTokenName, "azp", "the first ID Token's", token.azp)
-	case !token.authTime.IsZero() && !first.authTime.IsZero() && !token.authTime.Equal(first.authTime):
+	case token.issuedAt.Before(first.issuedAt):
+		return refuseTokenTime(idTokenName, "iat", "that of the ID Token before it or later", token.issuedAt)
+	case !continuesAuthTime(token, first):
 		return refuseTokenTime(idTokenName, "auth_time", "the first ID Token's", token.authTime)
 	case token.nonce != "" && token.nonce != first.nonce:
 		return refuseToken(idTokenName, "nonce", "the first ID Token's or none", "")
 	}
 	return nil
+}
+
+func continuesAuthTime(token, first *idToken) bool {
+	switch {
+	case token.authTime.IsZero(), first.authTime.IsZero(), token.authTime.Equal(first.authTime):
+		return true
+	}
+	return token.authTime.After(first.authTime) && token.sid == first.sid
 }

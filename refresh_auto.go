@@ -19,8 +19,8 @@ type RefreshFailure int
 
 const (
 	// KeepSession keeps the session until the access token expires. Then, if the
-	// provider refused the refresh, the person signs in again; if the provider is
-	// down, protected routes answer 503.
+	// provider refused the refresh or its ID Token cannot be used, the person signs
+	// in again; if the provider is down, protected routes answer 503.
 	KeepSession RefreshFailure = iota
 	// SignInAgain ends the session as soon as the provider answers with an error.
 	// Status 500 counts as such: some providers send it when their own session is
@@ -30,17 +30,24 @@ const (
 	// FailRequest answers requests for protected routes with the error, and tries
 	// again ten seconds later. The session stays. When the provider issued new
 	// tokens and only UserInfo was refused, one request fails; the session then
-	// keeps its old claims until the next refresh.
+	// keeps its old claims until the next refresh. When the new ID Token was
+	// refused, one request fails every ten seconds, the others go on with the old
+	// access token, and after that has expired the person must sign in again.
 	FailRequest
 )
 
-// refreshPause is how long automatic refreshes pause when the provider is down.
+// refreshPause is how long automatic refreshes pause when the provider is down, or
+// its ID Token was refused.
 const refreshPause = 10 * time.Second
 
 // due reports whether the access token of s expires within d, or within half
-// its life if that is shorter: the provider chooses how long it lives.
+// its life if that is shorter: the provider chooses how long it lives. While the
+// access token is good, a refresh that was refused its ID Token waits for a moment.
 func (f *refresher) due(s *Session, d time.Duration) bool {
 	if s.tokens == nil || s.tokens.RefreshToken == "" || s.tokens.Expiry.IsZero() {
+		return false
+	}
+	if !f.tokenExpired(s) && f.rejecting.has(tokenKey(s), f.now()) {
 		return false
 	}
 	return s.tokens.Expiry.Sub(f.now()) <= min(d, s.tokens.Expiry.Sub(s.tokensAt)/2)
@@ -60,18 +67,18 @@ func (f *refresher) renew(w http.ResponseWriter, r *http.Request, found *request
 	}
 	k := kept{session: s, handle: found.handle}
 	next, err := f.unlessDown(r.Context(), k)
-	if err == nil && !f.tokenExpired(next.session) {
+	if err == nil && (next.rejected != nil || !f.tokenExpired(next.session)) {
 		// New tokens are good even if the claims are stale, and even if only this
-		// process has them for now.
+		// process has them for now. A new refresh token is needed in any case.
 		found.session.Store(next.session)
 		found.response.record(f.sessions.keeper.deliver(next.session))
-		if next.refused == nil {
+		if next.refused == nil && next.rejected == nil {
 			return
 		}
 		k.session = next.session
 	}
 	if err == nil {
-		err = next.err() // the new token has already expired, or UserInfo was refused
+		err = next.err() // the new token has already expired, or something was refused
 	}
 	if err != nil && r.Context().Err() == nil {
 		f.failed(w, r, found, k, err)
@@ -80,10 +87,12 @@ func (f *refresher) renew(w http.ResponseWriter, r *http.Request, found *request
 
 // failed applies Tokens.RefreshFailure to the session of a request.
 func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *requestSession, k kept, err error) {
-	refused := providerRefused(err)
+	refused, rejected := providerRefused(err), errors.Is(err, CodeTokenRefused)
 	switch {
 	case errors.Is(err, CodeNoSession):
 		found.lose(err)
+	case f.settings.RefreshFailure == FailRequest && rejected && f.tokenExpired(k.session):
+		found.blocked = &Error{Op: "refresh", Code: CodeLoginRequired, Err: err} // or it would go on for ever
 	case f.settings.RefreshFailure == FailRequest:
 		found.blocked = err
 	case f.settings.RefreshFailure == SignInAgain && refused:
@@ -91,6 +100,8 @@ func (f *refresher) failed(w http.ResponseWriter, r *http.Request, found *reques
 			f.log.WarnContext(r.Context(), "could not delete a stored session", "error", endErr)
 		}
 		found.lose(err)
+	case rejected && !f.tokenExpired(k.session):
+		// The access token is still good, and the next refresh may be.
 	case refused && !errors.Is(err, CodeProviderUnavailable):
 		f.endWithToken(r.Context(), found, k, err)
 	case f.tokenExpired(k.session):
@@ -139,19 +150,33 @@ func (f *refresher) endWithToken(ctx context.Context, found *requestSession, k k
 // the provider was down, or failed for this session, a moment ago.
 func (f *refresher) unlessDown(ctx context.Context, k kept) (refreshed, error) {
 	now, key := f.now(), tokenKey(k.session)
+	if f.rejecting.has(key, now) {
+		return refreshed{}, failf("refresh", CodeTokenRefused, "the refreshed ID Token was refused a moment ago")
+	}
 	if down := f.downUntil.Load(); down != nil && now.Before(*down) || f.failing.has(key, now) {
 		return refreshed{}, failf("refresh", CodeProviderUnavailable, "the provider failed a moment ago")
 	}
 	next, err := f.together(ctx, k, f.settings.RefreshUserInfo)
-	if err == nil || ctx.Err() != nil || !errors.Is(err, CodeProviderUnavailable) {
-		return next, err
-	}
-	if providerRefused(err) {
-		f.failing.add(key, now, f.failing.turn())
-	} else {
-		f.downUntil.Store(new(f.now().Add(refreshPause)))
+	if ctx.Err() == nil {
+		f.pause(k, next, err)
 	}
 	return next, err
+}
+
+// pause makes the next automatic refreshes wait if the refresh of k failed.
+func (f *refresher) pause(k kept, next refreshed, err error) {
+	now := f.now()
+	switch {
+	case err == nil && next.rejected != nil:
+		f.rejecting.add(tokenKey(next.session), now, f.rejecting.turn())
+	case errors.Is(err, CodeTokenRefused):
+		f.rejecting.add(tokenKey(k.session), now, f.rejecting.turn())
+	case !errors.Is(err, CodeProviderUnavailable): // it succeeded, or waiting does not help
+	case providerRefused(err):
+		f.failing.add(tokenKey(k.session), now, f.failing.turn())
+	default:
+		f.downUntil.Store(new(now.Add(refreshPause)))
+	}
 }
 
 // HTTPClient returns a client for calls to an API on the person's behalf: its
@@ -242,14 +267,20 @@ func (t *tokenTransport) token(ctx context.Context) (string, error) {
 		var next refreshed
 		if next, err = f.unlessDown(ctx, kept{session: s, handle: t.handle}); err == nil {
 			t.session.Store(next.session)
-			return next.session.tokens.AccessToken, nil
+			if next.rejected == nil {
+				return next.session.tokens.AccessToken, nil
+			}
+			s, err = next.session, next.rejected
 		}
 	}
 	if !f.tokenExpired(s) {
 		return s.tokens.AccessToken, nil
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return "", failf("token", CodeLoginRequired, "the access token has expired")
+	case errors.Is(err, CodeTokenRefused):
+		return "", &Error{Op: "token", Code: CodeLoginRequired, Err: err}
 	}
 	return "", fail("token", CodeProviderUnavailable, err)
 }

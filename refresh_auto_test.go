@@ -282,6 +282,100 @@ func (a *refreshApp) wantTokensAfterRefusal(t *testing.T, policy oidcrp.RefreshF
 	}
 }
 
+// The refresh brought an ID Token that is refused. The old refresh token is spent, so
+// the session needs the new one; until its access token expires, it goes on.
+func TestRefreshFailure_ARefusedIDTokenLosesNoRefreshToken(t *testing.T) {
+	t.Parallel()
+	for kept, keep := range oidcrp.KeptIn {
+		for policy, name := range map[oidcrp.RefreshFailure]string{oidcrp.KeepSession: "kept", oidcrp.FailRequest: "fail"} {
+			t.Run(name+" in "+kept, func(t *testing.T) {
+				t.Parallel()
+				app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+					keep(cfg)
+					cfg.Tokens.RefreshBefore, cfg.Tokens.RefreshFailure = 10*time.Minute, policy
+					cfg.Sessions.IdleTimeout = 12 * time.Hour
+				}})
+				browser := app.signIn(t)
+				before := app.session(t, browser)
+				app.provider.Misbehave(fault.RefreshBadSignature)
+				app.clock.Advance(51 * time.Minute)
+
+				first := http.StatusOK
+				if policy == oidcrp.FailRequest {
+					first = http.StatusBadGateway
+				}
+				for i, want := range []int{first, http.StatusOK, http.StatusOK} {
+					if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != want {
+						t.Errorf("request %d: %s, want %d\n%s", i+1, res.Status, want, body)
+					}
+				}
+				app.wantNoTokenTwice(t, 1)
+				after := app.session(t, browser)
+				if after.Access != before.Access || after.Refresh == before.Refresh || after.Refresh == "" || after.Ends != before.Ends {
+					t.Errorf("from %+v to %+v, want a new refresh token alone", before, after)
+				}
+
+				app.provider.Misbehave()
+				app.clock.Advance(oidcrp.RefreshPause)
+				if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != http.StatusOK {
+					t.Errorf("when the provider is well again: %s\n%s", res.Status, body)
+				}
+				app.wantNoTokenTwice(t, 2)
+				if got := app.session(t, browser); got.Access == before.Access || got.Refresh == after.Refresh {
+					t.Errorf("the tokens were not renewed: %+v", got)
+				}
+			})
+		}
+	}
+}
+
+// A provider whose ID Tokens are refused for good, such as one that signs otherwise
+// now, does not fail every page until the session ends.
+func TestRefreshFailure_ARefusedIDTokenEndsWithASignIn(t *testing.T) {
+	t.Parallel()
+	for kept, keep := range oidcrp.KeptIn {
+		for policy, name := range map[oidcrp.RefreshFailure]string{oidcrp.KeepSession: "kept", oidcrp.FailRequest: "fail"} {
+			for _, f := range []fault.Fault{fault.RefreshBadSignature, fault.RefreshOtherSub} {
+				t.Run(fmt.Sprintf("%s in %s, %s", name, kept, f.Name), func(t *testing.T) {
+					t.Parallel()
+					app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) {
+						keep(cfg)
+						cfg.Tokens.RefreshBefore, cfg.Tokens.RefreshFailure = 10*time.Minute, policy
+						cfg.Sessions.IdleTimeout = 12 * time.Hour
+					}})
+					browser := app.signIn(t)
+					app.provider.Misbehave(f)
+					app.clock.Advance(51 * time.Minute)
+					app.asks(t, browser, "GET", "/me")
+					if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != http.StatusOK {
+						t.Errorf("while the access token is good: %s\n%s", res.Status, body)
+					}
+					app.clock.Advance(10 * time.Minute)
+					for range 3 {
+						if res, body := app.asks(t, browser, "GET", "/me"); res.StatusCode != http.StatusUnauthorized {
+							t.Errorf("when it has expired: %s\n%s", res.Status, body)
+						}
+					}
+					if f.Name == fault.RefreshBadSignature.Name { // else there is none that may be used
+						app.wantNoTokenTwice(t, app.provider.Count(oidctest.EndpointToken)-1)
+					}
+					if got := app.session(t, browser); got.Sub == "mallory" || got.Code == "" && got.Sub != "alice" {
+						t.Errorf("the session is %+v", got)
+					}
+					app.provider.Misbehave()
+					res, err := app.provider.Visit(browser, app.URL+"/auth/login?return_to=/me", "alice")
+					if err != nil {
+						t.Fatal(err)
+					}
+					if body := readBody(t, res); res.StatusCode != http.StatusOK {
+						t.Errorf("a new login ends with %s\n%s", res.Status, body)
+					}
+				})
+			}
+		}
+	}
+}
+
 // A person who meets the error of FailRequest is there, and is not signed out as
 // idle while the provider is down.
 func TestRefreshFailure_ABlockedRequestCountsAsUse(t *testing.T) {
@@ -556,5 +650,75 @@ func TestMiddleware_ShortTokensAreNotRefreshedAtEveryRequest(t *testing.T) {
 	}
 	if n := app.provider.Count(oidctest.EndpointToken); n != 1 {
 		t.Errorf("%d refreshes in the second half of their life", n)
+	}
+}
+
+// Whoever reads the log learns why tokens are not refreshed.
+func TestMiddleware_AnExpiresInThatIsNoTimeIsLogged(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		fault   fault.Fault
+		expires bool
+	}{
+		{fault.TokenStringExpiresIn, true},
+		{fault.TokenFractionExpiresIn, true},
+		{fault.TokenExponentExpiresIn, true},
+		{fault.TokenNegativeExpiresIn, false},
+	} {
+		app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Tokens.Keep = true }})
+		app.provider.Misbehave(test.fault)
+		s := app.sessionOf(t, app.signIn(t))
+		if expires := !s.Token().Expiry.IsZero(); expires != test.expires {
+			t.Errorf("%s: the token expires: %t", test.fault.Name, expires)
+		}
+		const line = "the provider's expires_in is not a number of seconds"
+		if n := strings.Count(app.log.String(), line); n != map[bool]int{true: 0, false: 1}[test.expires] {
+			t.Errorf("%s: the log says so %d times:\n%s", test.fault.Name, n, app.log)
+		}
+	}
+}
+
+// An API is not called with the access token that came with a refused ID Token.
+func TestHTTPClient_ARefusedIDTokenLeavesTheOldToken(t *testing.T) {
+	t.Parallel()
+	api := newAPI(t)
+	for kept, keep := range oidcrp.KeptIn {
+		app := newRefreshApp(t, setup{config: func(cfg *oidcrp.Config) { keep(cfg); cfg.Sessions.IdleTimeout = 12 * time.Hour }})
+		browser := app.signIn(t)
+		cookies := app.cookiesOf(t, browser)
+		call := func() (answer string) {
+			_, cookies = oidcrp.Serves(app.client.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s, _ := oidcrp.SessionFromContext(r.Context())
+				res, err := s.HTTPClient(r.Context()).Get(api.URL)
+				if err != nil {
+					answer = err.Error()
+					return
+				}
+				answer = readBody(t, res)
+			})), cookies)
+			app.keepsCookies(t, browser, cookies)
+			return answer
+		}
+		first := app.session(t, browser)
+		app.provider.Misbehave(fault.RefreshBadSignature)
+		app.clock.Advance(time.Hour - oidcrp.APITokenLeft)
+		for range 2 {
+			if got := call(); got != "Bearer "+first.Access {
+				t.Errorf("in %s: the API got %q, want the old token", kept, got)
+			}
+		}
+		if got := app.session(t, browser); got.Refresh == first.Refresh || got.Access != first.Access {
+			t.Errorf("in %s: from %+v to %+v", kept, first, got)
+		}
+		app.clock.Advance(oidcrp.APITokenLeft)
+		if got := call(); !strings.Contains(got, string(oidcrp.CodeLoginRequired)) {
+			t.Errorf("in %s, with a token that has ended: %q", kept, got)
+		}
+		app.provider.Misbehave()
+		app.clock.Advance(oidcrp.RefreshPause)
+		if got := call(); !strings.HasPrefix(got, "Bearer ") || got == "Bearer "+first.Access {
+			t.Errorf("in %s, when the provider is well again: %q", kept, got)
+		}
+		app.wantNoTokenTwice(t, app.provider.Count(oidctest.EndpointToken)-1)
 	}
 }

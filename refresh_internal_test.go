@@ -66,7 +66,7 @@ func (s *tokenServer) newTokens(refreshToken string) string {
 	if s.idToken != "" {
 		idToken = fmt.Sprintf(`,"id_token":%q`, s.idToken)
 	}
-	return fmt.Sprintf(`{"access_token":"access %d","token_type":"Bearer","refresh_token":"refresh %d","expires_in":3600%s}`,
+	return fmt.Sprintf(`{"access_token":"access-%d","token_type":"Bearer","refresh_token":"refresh-%d","expires_in":3600%s}`,
 		s.refreshes, s.refreshes, idToken)
 }
 
@@ -150,7 +150,7 @@ func TestTogether_OneRefreshForAllCallers(t *testing.T) {
 			for range 10 {
 				wg.Go(func() {
 					next, err := rt.refresher.together(t.Context(), rt.held, true)
-					if err != nil || next.session.tokens.AccessToken != "access 1" || !next.userInfo || next.unsaved != nil || next.stale != nil {
+					if err != nil || next.session.tokens.AccessToken != "access-1" || !next.userInfo || next.unsaved != nil || next.stale != nil {
 						t.Errorf("refreshed: %+v, %v", next, err)
 					}
 				})
@@ -176,7 +176,7 @@ func TestTogether_WhatIsUnsavedIsNotRefreshedAgain(t *testing.T) {
 			rt.store.Fail(errors.New("disk full"), OpSet)
 			for i := range 3 {
 				next := rt.together(t, true)
-				if wantCode(t, next.unsaved, CodeStoreUnavailable); next.session.tokens.RefreshToken != "refresh 1" {
+				if wantCode(t, next.unsaved, CodeStoreUnavailable); next.session.tokens.RefreshToken != "refresh-1" {
 					t.Errorf("call %d: the tokens are %+v", i+1, next.session.tokens)
 				}
 			}
@@ -185,12 +185,12 @@ func TestTogether_WhatIsUnsavedIsNotRefreshedAgain(t *testing.T) {
 				t.Errorf("the events are %+v", rt.events)
 			}
 			rt.store.Before(nil)
-			if next := rt.together(t, false); next.unsaved != nil || next.session.tokens.AccessToken != "access 1" {
+			if next := rt.together(t, false); next.unsaved != nil || next.session.tokens.AccessToken != "access-1" {
 				t.Errorf("with the Store back: %+v", next)
 			}
 			rt.wantTook(t, "with the Store back", 0, 0)
 			newer, err := rt.sessions.keeper.updated(t.Context(), rt.held)
-			if err != nil || newer == nil || newer.tokens.AccessToken != "access 1" {
+			if err != nil || newer == nil || newer.tokens.AccessToken != "access-1" {
 				t.Errorf("the Store has %v, %v", newer, err)
 			}
 		})
@@ -231,7 +231,7 @@ func TestTogether_WhatIsStaleIsNotRefreshedAgain(t *testing.T) {
 				for i := range 3 {
 					next := rt.together(t, true)
 					wantCode(t, next.stale, CodeProviderUnavailable)
-					if next.unsaved != nil || next.userInfo || next.session.tokens.AccessToken != "access 1" || next.session.Subject() != "alice" {
+					if next.unsaved != nil || next.userInfo || next.session.tokens.AccessToken != "access-1" || next.session.Subject() != "alice" {
 						t.Errorf("call %d: %+v", i+1, next)
 					}
 				}
@@ -246,7 +246,7 @@ func TestTogether_WhatIsStaleIsNotRefreshedAgain(t *testing.T) {
 				_, err := rt.Refresh(w, requestWith(rt.cookies...))
 				if wantCode(t, err, CodeProviderUnavailable); in == "cookies" {
 					s := rt.wantSession(t, "afterwards", requestWith(cookiesAfter(rt.cookies, w)...))
-					if s.Token().AccessToken != "access 1" {
+					if s.Token().AccessToken != "access-1" {
 						t.Errorf("the browser has %+v", s.Token())
 					}
 				}
@@ -268,7 +268,7 @@ func TestTogether_ClaimsAfterTokens(t *testing.T) {
 			rt.wantTook(t, "the tokens alone", 1, 0)
 			for range 2 {
 				if next := rt.together(t, true); !next.userInfo || next.session.claim("email") != "alice1@example.org" ||
-					next.session.tokens.AccessToken != "access 1" {
+					next.session.tokens.AccessToken != "access-1" {
 					t.Errorf("with the claims: %+v", next)
 				}
 			}
@@ -308,7 +308,7 @@ func TestTogether_RefusedUserInfoLeavesTheOldClaims(t *testing.T) {
 		rt.server.fails("/userinfo", http.StatusBadRequest)
 		for range 2 {
 			next := rt.together(t, true)
-			if next.refused == nil || next.session.tokens.AccessToken != "access 1" || next.userInfo || next.session.userInfo != nil {
+			if next.refused == nil || next.session.tokens.AccessToken != "access-1" || next.userInfo || next.session.userInfo != nil {
 				t.Errorf("in %s: %+v", in, next)
 			}
 		}
@@ -358,7 +358,8 @@ func TestTogether_NeedsARefreshToken(t *testing.T) {
 
 func TestCheckSameLogin_ContinuesTheFirst(t *testing.T) {
 	t.Parallel()
-	const first = `{"iss":"https://op.example","sub":"alice","aud":["app","api"],"azp":"app","auth_time":1700000000,"nonce":"n"}`
+	const first = `{"iss":"https://op.example","sub":"alice","aud":["app","api"],"azp":"app","iat":1700000100,` +
+		`"auth_time":1700000000,"sid":"s","nonce":"n"}`
 	c := newOfflineClient(t, nil)
 	s := madeSession(c.Client, first, "")
 	for _, test := range []struct {
@@ -372,7 +373,12 @@ func TestCheckSameLogin_ContinuesTheFirst(t *testing.T) {
 		{"one audience less", strings.Replace(first, `,"api"`, ``, 1), "aud"},
 		{"one audience more", strings.Replace(first, `"api"`, `"api","other"`, 1), "aud"},
 		{"another azp", strings.Replace(first, `"azp":"app"`, `"azp":"api"`, 1), "azp"},
-		{"another auth_time", strings.Replace(first, `1700000000`, `1700000001`, 1), "auth_time"},
+		{"an earlier auth_time", strings.Replace(first, `1700000000`, `1699999999`, 1), "auth_time"},
+		{"a later auth_time in the same session of the provider", strings.Replace(first, `1700000000`, `1700000001`, 1), ""},
+		{"a later auth_time in another one", strings.NewReplacer(`1700000000`, `1700000001`, `"s"`, `"t"`).Replace(first), "auth_time"},
+		{"a later auth_time without sid", strings.NewReplacer(`1700000000`, `1700000001`, `"sid":"s",`, ``).Replace(first), "auth_time"},
+		{"a later iat", strings.Replace(first, `1700000100`, `1700000200`, 1), ""},
+		{"an earlier iat", strings.Replace(first, `1700000100`, `1700000099`, 1), "iat"},
 		{"another nonce", strings.Replace(first, `"n"}`, `"m"}`, 1), "nonce"},
 	} {
 		token, err := readIDToken([]byte(test.claims))
@@ -446,6 +452,30 @@ func TestEndWithToken_NeverProlongsASession(t *testing.T) {
 		got := found.session.Load()
 		if got == nil || !got.ExpiresAt().Equal(end) || got.tokens.RefreshToken != "" {
 			t.Errorf("in %s: the session is %v, and ends at %v, want %v", in, got, got.ExpiresAt(), end)
+		}
+	}
+}
+
+// Dex says invalid_request where RFC 6749 section 5.2 wants invalid_grant.
+func TestAsLoginRequired_KnowsADeadRefreshToken(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		code, description string
+		dead              bool
+	}{
+		{"invalid_grant", "", true},
+		{"invalid_request", "Refresh token is invalid or has already been claimed by another client.", true},
+		{"invalid_request", "Refresh token expired.", true},
+		{"invalid_request", "The refresh_token was revoked", true},
+		{"invalid_request", "Required param: grant_type.", false},
+		{"invalid_request", "refresh token grant is not enabled", false},
+		{"invalid_request", "the request is invalid", false},
+		{"invalid_client", "Refresh token expired.", false},
+		{"server_error", "Refresh token is invalid", false},
+	} {
+		err := fail("token", CodeProviderError, newProviderError("token", 400, test.code, test.description, ""))
+		if got := errors.Is(asLoginRequired(err), CodeLoginRequired); got != test.dead {
+			t.Errorf("%s, %s: a new login is required: %t", test.code, test.description, got)
 		}
 	}
 }

@@ -198,14 +198,21 @@ var refreshFaults = []struct {
 	{fault.AtRefresh(fault.TokenInvalidClient), oidcrp.CodeClientRefused, oidcrp.CodeLoginRequired},
 	{fault.AtRefresh(fault.TokenNoAccessToken), oidcrp.CodeProviderInvalid, oidcrp.CodeLoginRequired},
 	{fault.RefreshOtherSub, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-	{fault.RefreshWrongIss, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-	{fault.RefreshWrongAud, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-	{fault.RefreshBadSignature, oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-	{fault.AtRefresh(fault.IDTokenWrongAzp), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-	{fault.AtRefresh(fault.IDTokenOwnAzp), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-	{fault.AtRefresh(fault.IDTokenOldAuthTime), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-	{fault.AtRefresh(fault.IDTokenExpired), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
-	{fault.AtRefresh(fault.IDTokenWrongAtHash), oidcrp.CodeTokenRefused, oidcrp.CodeLoginRequired},
+	{fault.RefreshInvalidRequest, oidcrp.CodeLoginRequired, oidcrp.CodeLoginRequired},
+
+	// An ID Token that cannot be used: the new refresh token is kept, and the
+	// access token beside it is not.
+	{fault.RefreshWrongIss, oidcrp.CodeTokenRefused, ""},
+	{fault.RefreshWrongAud, oidcrp.CodeTokenRefused, ""},
+	{fault.RefreshBadSignature, oidcrp.CodeTokenRefused, ""},
+	{fault.AtRefresh(fault.IDTokenWrongAzp), oidcrp.CodeTokenRefused, ""},
+	{fault.AtRefresh(fault.IDTokenOwnAzp), oidcrp.CodeTokenRefused, ""},
+	{fault.AtRefresh(fault.IDTokenOldAuthTime), oidcrp.CodeTokenRefused, ""},
+	{fault.RefreshEarlierAuthTime, oidcrp.CodeTokenRefused, ""},
+	{fault.RefreshOlderIat, oidcrp.CodeTokenRefused, ""},
+	{fault.AtRefresh(fault.IDTokenTypAccessToken), oidcrp.CodeTokenRefused, ""},
+	{fault.AtRefresh(fault.IDTokenExpired), oidcrp.CodeTokenRefused, ""},
+	{fault.AtRefresh(fault.IDTokenWrongAtHash), oidcrp.CodeTokenRefused, ""},
 
 	{fault.RefreshNoIDToken, "", ""},
 	{fault.AtRefresh(fault.IDTokenMissingAuthTime), "", ""},
@@ -241,8 +248,12 @@ func TestRefresh_WhatCanGoWrong(t *testing.T) {
 				t.Errorf("the session is %+v", got)
 			}
 			after := app.session(t, browser)
-			if replaced := after.Access != before.Access; replaced != (test.again == "") {
-				t.Errorf("the session's tokens were replaced: %t", replaced)
+			usable := test.code == "" || test.fault.Endpoint == oidctest.EndpointUserInfo
+			if replaced := after.Access != before.Access; replaced != usable {
+				t.Errorf("the session's access token was replaced: %t", replaced)
+			}
+			if replaced := after.Refresh != before.Refresh; replaced != (test.again == "") {
+				t.Errorf("the session's refresh token was replaced: %t", replaced)
 			}
 			if after.Email != before.Email || after.Created != before.Created {
 				t.Errorf("the session changed from\n%+v to\n%+v", before, after)
@@ -255,6 +266,29 @@ func TestRefresh_WhatCanGoWrong(t *testing.T) {
 				t.Errorf("the next refresh says %q, want %q", got.Code, test.again)
 			}
 		})
+	}
+}
+
+// Keycloak sends a later auth_time after the person has authenticated again, for
+// another app of the same session at the provider.
+func TestRefresh_ALaterAuthenticationElsewhereIsAccepted(t *testing.T) {
+	t.Parallel()
+	for kept, keep := range oidcrp.KeptIn {
+		app := newRefreshApp(t, setup{config: keep})
+		browser := app.signIn(t)
+		before := app.sessionOf(t, browser)
+		app.provider.Misbehave(fault.RefreshLaterAuthTime)
+		for i := range 2 {
+			if got := app.refresh(t, browser); got.Code != "" || got.Sub != "alice" {
+				t.Errorf("in %s: refresh %d returned %+v\n%s", kept, i+1, got, app.log)
+			}
+			app.clock.Advance(time.Minute)
+		}
+		after := app.sessionOf(t, browser)
+		if !after.AuthTime().After(before.AuthTime()) || after.Token().AccessToken == before.Token().AccessToken {
+			t.Errorf("in %s: auth_time was %v and is %v", kept, before.AuthTime(), after.AuthTime())
+		}
+		app.wantNoTokenTwice(t, 2)
 	}
 }
 

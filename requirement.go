@@ -5,6 +5,7 @@ package oidcrp
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,9 +36,15 @@ type Requirement struct {
 
 // ACR requires the provider to attest one of these authentication context
 // classes. Values match exactly: name every one that is good enough, higher ones
-// included.
+// included. It panics on an empty value, which a session without acr would
+// meet, and on one with a space, which no request can ask for.
 func ACR(values ...string) Requirement {
 	values = append([]string{}, values...) // never nil: no value is not any value
+	for i, acr := range values {
+		if acr == "" || strings.Contains(acr, " ") {
+			panic(fmt.Sprintf("oidcrp: ACR: value %d is %q: give each acr value by itself, without spaces, and leave out empty ones", i+1, acr))
+		}
+	}
 	return Requirement{
 		Name: fmt.Sprintf("acr %q", values),
 		Met:  func(s *Session, _ time.Time) bool { return slices.Contains(values, s.ACR()) },
@@ -52,8 +59,14 @@ func ACR(values ...string) Requirement {
 }
 
 // MaxAge requires the person to have authenticated within the last d, by the ID
-// Token's auth_time. A session without auth_time does not meet it.
+// Token's auth_time. A session without auth_time does not meet it. It panics
+// unless d is positive, because no session would meet it for long enough to be
+// used: for a login that asks for the person's credentials in any case, use
+// [AuthOptions.MaxAge].
 func MaxAge(d time.Duration) Requirement {
+	if d <= 0 {
+		panic(fmt.Sprintf("oidcrp: MaxAge: %v is not positive: no session would meet it", d))
+	}
 	return Requirement{
 		Name: "max_age " + d.String(),
 		Met: func(s *Session, now time.Time) bool {
@@ -65,35 +78,69 @@ func MaxAge(d time.Duration) Requirement {
 }
 
 // Claim requires the claim of that name to be one of values, or to be an array
-// that holds one of them; without values, to be present and not empty. Providers
-// return only what they are asked for: see [Config.Scopes] and
-// [AuthOptions.Claims].
+// that holds one of them. A number or a boolean matches as it is written in JSON.
+// Without values, nobody meets it: an empty list in a configuration opens nothing.
+// It panics on an empty name or value: use [HasClaim] for a claim that must only
+// be present. Providers return only what they are asked for: see [Config.Scopes]
+// and [AuthOptions.Claims].
 func Claim(name string, values ...string) Requirement {
+	checkClaimName("Claim", name)
 	values = slices.Clone(values)
+	if i := slices.Index(values, ""); i >= 0 {
+		panic(fmt.Sprintf("oidcrp: Claim: value %d of %s is empty: leave it out, or use HasClaim for a claim that must be present", i+1, name))
+	}
 	return Requirement{
 		Name: fmt.Sprintf("claim %s %q", name, values),
-		Met: func(s *Session, _ time.Time) bool {
-			return claimHas(s.claim(name), values)
-		},
+		Met:  func(s *Session, _ time.Time) bool { return claimIs(s.claim(name), values) },
 	}
 }
 
-func claimHas(claim any, values []string) bool {
-	switch claim := claim.(type) {
-	case string:
-		return claim != "" && (len(values) == 0 || slices.Contains(values, claim))
-	case []any:
-		return slices.ContainsFunc(claim, func(v any) bool { return claimHas(v, values) })
-	case map[string]any:
-		return len(values) == 0 && len(claim) > 0
-	case bool:
-		if len(values) == 0 { // email_verified: false
-			return claim
-		}
-	case nil:
-		return false
+// HasClaim requires the claim of that name to be present, with a value that does
+// not say no: not null, false, 0, an empty string, array or object, nor one of the
+// strings "false", "0" and "no" in any case, which some providers send in place of
+// a boolean or number. An array must hold a value that is present. It panics on an
+// empty name. See [Claim] for certain values.
+func HasClaim(name string) Requirement {
+	checkClaimName("HasClaim", name)
+	return Requirement{
+		Name: "claim " + name,
+		Met:  func(s *Session, _ time.Time) bool { return claimPresent(s.claim(name)) },
 	}
-	return len(values) == 0 || slices.Contains(values, fmt.Sprint(claim))
+}
+
+func checkClaimName(maker, name string) {
+	if name == "" {
+		panic("oidcrp: " + maker + ": the name of the claim is empty")
+	}
+}
+
+// claimIs reports whether claim, or an element of it, is one of values.
+func claimIs(claim any, values []string) bool {
+	switch claim := claim.(type) {
+	case nil, map[string]any:
+		return false
+	case []any:
+		return slices.ContainsFunc(claim, func(v any) bool { return claimIs(v, values) })
+	}
+	return slices.Contains(values, fmt.Sprint(claim))
+}
+
+// claimPresent reports whether claim is there and does not say no.
+func claimPresent(claim any) bool {
+	switch claim := claim.(type) {
+	case bool:
+		return claim
+	case string:
+		return !slices.Contains([]string{"", "false", "0", "no"}, strings.ToLower(strings.TrimSpace(claim)))
+	case json.Number:
+		digits, _, _ := strings.Cut(strings.ToLower(claim.String()), "e")
+		return strings.ContainsAny(digits, "123456789") // 0, -0 and 0.0e9 do not
+	case []any:
+		return slices.ContainsFunc(claim, claimPresent)
+	case map[string]any:
+		return len(claim) > 0
+	}
+	return false
 }
 
 // A demand is all the requirements of one route.

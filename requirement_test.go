@@ -1,6 +1,7 @@
 package oidcrp
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -28,20 +29,20 @@ func TestRequirements_AreMetOrNot(t *testing.T) {
 		{MaxAge(time.Minute), true},
 		{MaxAge(time.Hour), true},
 		{MaxAge(59 * time.Second), false},
-		{Claim("email"), true},
+		{HasClaim("email"), true},
 		{Claim("email", "a@example.org", "b@example.org"), true},
 		{Claim("email", "b@example.org"), false},
-		{Claim("EMAIL"), false},
-		{Claim("missing"), false},
-		{Claim("empty"), false},
-		{Claim("nothing"), false},
-		{Claim("none"), false},
-		{Claim("no"), false},
+		{HasClaim("EMAIL"), false},
+		{HasClaim("missing"), false},
+		{HasClaim("empty"), false},
+		{HasClaim("nothing"), false},
+		{HasClaim("none"), false},
+		{HasClaim("no"), false},
 		{Claim("no", "false"), true},
-		{Claim("nos"), false},
-		{Claim("hollow"), false},
+		{HasClaim("nos"), false},
+		{HasClaim("hollow"), false},
 		{Claim("address", "map[a:b]"), false},
-		{Claim("email_verified"), true},
+		{HasClaim("email_verified"), true},
 		{Claim("email_verified", "true"), true},
 		{Claim("email_verified", "false"), false},
 		{Claim("count", "3"), true},
@@ -55,15 +56,19 @@ func TestRequirements_AreMetOrNot(t *testing.T) {
 		{Claim("id", "1.234567e+06"), false},
 		{Claim("ratio", "0.10"), true},
 		{Claim("big", "1e21"), true},
-		{Claim("org"), true},
-		{Claim("zero"), true},
+		{HasClaim("org"), true},
+		{HasClaim("zero"), false},
 		{Claim("zero", "0"), true},
-		{Claim("roles"), true},
+		{HasClaim("roles"), true},
 		{Claim("roles", "admin"), true},
 		{Claim("roles", "agent admin"), false},
-		{Claim("address"), true},
+		{HasClaim("address"), true},
 		{Claim("acr", "eidas2"), true},
 		{Claim("acr", "eidas3"), false},
+		// An empty list from a configuration opens nothing.
+		{Claim("roles"), false},
+		{Claim("roles", []string{}...), false},
+		{Claim("email_verified"), false},
 	} {
 		if met := test.requirement.Met(s, now); met != test.met {
 			t.Errorf("%s: met is %t, want %t", test.requirement.Name, met, test.met)
@@ -117,14 +122,14 @@ func TestDemand_AsksForWhatItNeeds(t *testing.T) {
 func TestDemand_KeyNamesTheRequirements(t *testing.T) {
 	t.Parallel()
 	key := func(requirements ...Requirement) string { return newDemand(requirements).key }
-	one, again := key(ACR("a"), Claim("b")), key(ACR("a"), Claim("b"))
+	one, again := key(ACR("a"), Claim("b", "c")), key(ACR("a"), Claim("b", "c"))
 	if one != again {
 		t.Errorf("the same requirements have the keys %s and %s", one, again)
 	}
 	keys := map[string]string{}
 	for what, k := range map[string]string{
 		"none": key(), "one": key(ACR("a")), "another": key(ACR("b")), "both": key(ACR("a", "b")),
-		"two": key(ACR("a"), Claim("b")), "two in another order": key(Claim("b"), ACR("a")),
+		"two": key(ACR("a"), Claim("b", "c")), "two in another order": key(Claim("b", "c"), ACR("a")),
 		"a name with a line break": key(Requirement{Name: "x\ny", Met: ACR("a").Met}),
 		"two names":                key(Requirement{Name: "x", Met: ACR("a").Met}, Requirement{Name: "y", Met: ACR("a").Met}),
 	} {
@@ -242,5 +247,53 @@ func TestDemands_AnUnknownOneIsTriedOnce(t *testing.T) {
 	e, ok := asDemand(d.check(s, time.Now()))
 	if !ok || !e.again {
 		t.Errorf("after its login: %+v", e)
+	}
+}
+
+// An empty value would let in a session that lacks the claim, or an acr: it panics
+// where the route is made, and the message says what to do instead.
+func TestRequirements_RefuseEmptyValues(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		what string
+		make func() Requirement
+		want string
+	}{
+		{"ACR", func() Requirement { return ACR("") }, `ACR: value 1 is "": give each acr value by itself`},
+		{"one of several", func() Requirement { return ACR("eidas2", "") }, `ACR: value 2 is ""`},
+		{"a list as one value", func() Requirement { return ACR("eidas2 eidas3") }, `ACR: value 1 is "eidas2 eidas3"`},
+		{"Claim", func() Requirement { return Claim("groups", "admin", "") }, "Claim: value 2 of groups is empty: leave it out, or use HasClaim"},
+		{"a claim without name", func() Requirement { return Claim("", "admin") }, "Claim: the name of the claim is empty"},
+		{"presence without name", func() Requirement { return HasClaim("") }, "HasClaim: the name of the claim is empty"},
+		{"no time", func() Requirement { return MaxAge(0) }, "MaxAge: 0s is not positive"},
+		{"a negative time", func() Requirement { return MaxAge(-time.Minute) }, "MaxAge: -1m0s is not positive"},
+	} {
+		func() {
+			defer func() {
+				if p := fmt.Sprint(recover()); !strings.HasPrefix(p, "oidcrp: "+test.want) {
+					t.Errorf("%s: the panic is %q, want %q", test.what, p, test.want)
+				}
+			}()
+			test.make()
+		}()
+	}
+}
+
+// HasClaim is about providers that write booleans as text or numbers.
+func TestHasClaim_RefusesWhatSaysNo(t *testing.T) {
+	t.Parallel()
+	for value, met := range map[string]bool{
+		`false`: false, `"false"`: false, `"False"`: false, `" FALSE "`: false, `"0"`: false, `"no"`: false, `"No"`: false,
+		`0`: false, `0.0`: false, `-0`: false, `0e9`: false, `""`: false, `" "`: false, `null`: false,
+		`[]`: false, `{}`: false, `[false,"no",0,null]`: false,
+		`true`: true, `"true"`: true, `"True"`: true, `1`: true, `0.5`: true, `1e-400`: true, `"1"`: true, `"yes"`: true,
+		`"north"`: true, `["no","yes"]`: true, `{"a":false}`: true,
+	} {
+		for _, name := range []string{"email_verified", "manager"} {
+			s := NewSession(json.RawMessage(`{"sub":"alice","` + name + `":` + value + `}`))
+			if got := HasClaim(name).Met(s, time.Now()); got != met {
+				t.Errorf("%s of %s: met is %t, want %t", name, value, got, met)
+			}
+		}
 	}
 }

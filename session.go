@@ -128,7 +128,7 @@ func (s *Session) decodeLater() {
 		f.ACR, _, _ = members.String("acr")
 		f.SID, _, _ = members.String("sid")
 		f.Nonce, _, _ = members.String("nonce")
-		f.AMR, _, _ = members.Strings("amr")
+		f.AMR, _, _ = members.StringOrStrings("amr")
 		f.AuthTime, _, _ = members.Time("auth_time")
 		return &f
 	})
@@ -255,7 +255,10 @@ func (s *Session) Token() *oauth2.Token {
 // map. The facts of the authentication (iss, sub, aud, azp, acr, amr,
 // auth_time, sid, nonce, and the token's own times) come from the ID Token
 // alone; every other claim comes from UserInfo or, failing that, from the ID
-// Token. Names match exactly: a field tagged "sub" is never filled by "SUB".
+// Token. email_verified comes from where email comes from, and
+// phone_number_verified from where phone_number does; both are booleans, also if the
+// provider wrote "true" or "false" as text. Names match exactly: a field tagged
+// "sub" is never filled by "SUB".
 // Otherwise it decodes as encoding/json does; json.Number keeps a number exact.
 //
 // Its error is an [*Error]: [CodeInternal] when a claim does not fit into v,
@@ -274,7 +277,7 @@ func (s *Session) Claims(v any) error {
 	return nil
 }
 
-// IDTokenClaims returns the ID Token's claims as JSON.
+// IDTokenClaims returns the ID Token's claims as JSON, as the provider wrote them.
 func (s *Session) IDTokenClaims() json.RawMessage {
 	if s == nil {
 		return nil
@@ -282,8 +285,8 @@ func (s *Session) IDTokenClaims() json.RawMessage {
 	return slices.Clone(s.idToken.payload)
 }
 
-// UserInfoClaims returns the UserInfo claims as JSON; nil when the provider has
-// no UserInfo endpoint.
+// UserInfoClaims returns the UserInfo claims as JSON, as the provider wrote them;
+// nil when the provider has no UserInfo endpoint.
 func (s *Session) UserInfoClaims() json.RawMessage {
 	if s == nil {
 		return nil
@@ -305,25 +308,67 @@ func (s *Session) claim(name string) any {
 	return value
 }
 
+// claimGroups are claims that say something together, so they come from one
+// source: the address of one and the verification of another would vouch for an
+// address that nobody verified. UserInfo is the source if it has the first.
+var claimGroups = [][]string{
+	{"email", "email_verified"},
+	{"phone_number", "phone_number_verified"},
+}
+
 // merged returns the one view of all claims.
 func (s *Session) merged() (strictjson.Members, error) {
 	fromToken, err := strictjson.Object(s.idToken.payload)
-	if err != nil || s.userInfo == nil {
-		return fromToken, err
-	}
-	merged, err := strictjson.Object(s.userInfo)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range authenticationFacts {
-		delete(merged, name)
-	}
-	for name, value := range fromToken {
-		if _, ok := merged[name]; !ok {
-			merged[name] = value
+	merged := fromToken
+	if s.userInfo != nil {
+		if merged, err = strictjson.Object(s.userInfo); err != nil {
+			return nil, err
 		}
+		mergeClaims(merged, fromToken)
+	}
+	for _, group := range claimGroups {
+		booleanClaim(merged, group[1])
 	}
 	return merged, nil
+}
+
+// mergeClaims completes the claims of UserInfo with those of the ID Token.
+func mergeClaims(userInfo, idToken strictjson.Members) {
+	for _, name := range authenticationFacts {
+		delete(userInfo, name)
+	}
+	for _, group := range claimGroups {
+		other := userInfo
+		if userInfo.Has(group[0]) {
+			other = idToken
+		}
+		for _, name := range group {
+			delete(other, name)
+		}
+	}
+	for name, value := range idToken {
+		if _, ok := userInfo[name]; !ok {
+			userInfo[name] = value
+		}
+	}
+}
+
+// booleanClaim makes a boolean of "true" and "false": email_verified and
+// phone_number_verified are booleans (OIDC Core 5.1), but some providers write
+// them as text.
+func booleanClaim(claims strictjson.Members, name string) {
+	text, _, err := claims.String(name)
+	if err != nil {
+		return
+	}
+	for _, value := range []string{"true", "false"} {
+		if strings.EqualFold(text, value) {
+			claims[name] = json.RawMessage(value)
+		}
+	}
 }
 
 // largestClaims names the claims that take the most room, for the error about

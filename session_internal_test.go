@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -62,6 +63,104 @@ func TestClaims_FactsComeFromTheIDTokenAlone(t *testing.T) {
 	}
 	if got := fmt.Sprint(who); got != "{alice new@example.org [a] }" {
 		t.Errorf("decoded into a struct: %s", got)
+	}
+}
+
+// An address and whether it was verified are one statement: those of one source
+// must not vouch for the address of the other.
+func TestClaims_AGroupComesFromOneSource(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	for _, test := range []struct{ what, idToken, userInfo, want string }{
+		{"the address of UserInfo, verification of the ID Token",
+			`"email":"a@op","email_verified":true`, `"email":"mallory@op"`, `email:mallory@op`},
+		{"both from UserInfo", `"email":"a@op","email_verified":true`, `"email":"b@op","email_verified":false`,
+			`email:b@op email_verified:false`},
+		{"verification of UserInfo, the address of the ID Token", `"email":"a@op"`, `"email_verified":true`, `email:a@op`},
+		{"both from the ID Token", `"email":"a@op","email_verified":false`, `"email_verified":true`,
+			`email:a@op email_verified:false`},
+		{"null counts as left out", `"email":"a@op","email_verified":false`, `"email":null,"email_verified":true`,
+			`email:a@op email_verified:false`},
+		{"an empty address is one", `"email":"a@op","email_verified":true`, `"email":""`, `email:`},
+		{"verification alone", ``, `"email_verified":true`, ``},
+		{"a telephone number", `"phone_number":"1","phone_number_verified":true`, `"phone_number":"2"`, `phone_number:2`},
+		{"each group by itself", `"email":"a@op","email_verified":true,"phone_number":"1","phone_number_verified":true`,
+			`"phone_number":"2","phone_number_verified":true`,
+			`email:a@op email_verified:true phone_number:2 phone_number_verified:true`},
+		{"an address, whole", `"address":{"locality":"Paris","country":"FR"}`, `"address":{"locality":"Oslo"}`,
+			`address:map[locality:Oslo]`},
+		{"the rest of both", `"locale":"fr"`, `"email":"b@op","name":"B"`, `email:b@op locale:fr name:B`},
+	} {
+		object := func(members string) string {
+			return strings.Replace(`{"sub":"alice",`+members+`}`, ",}", "}", 1)
+		}
+		s := madeSession(c.Client, object(test.idToken), object(test.userInfo))
+		var all map[string]any
+		if err := s.Claims(&all); err != nil {
+			t.Fatal(err)
+		}
+		delete(all, "sub")
+		if got, want := fmt.Sprint(all), "map["+test.want+"]"; got != want {
+			t.Errorf("%s: %s, want %s", test.what, got, want)
+		}
+		verified := strings.Contains(test.want, "email_verified:true")
+		if met := HasClaim("email_verified").Met(s, time.Now()); met != verified {
+			t.Errorf("%s: HasClaim is met: %t, want %t", test.what, met, verified)
+		}
+	}
+}
+
+// OIDC Core 5.1 makes booleans of them; some providers send text.
+func TestClaims_VerificationIsABoolean(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	for value, want := range map[string]bool{
+		`"true"`: true, `"True"`: true, `true`: true, `"false"`: false, `"False"`: false, `false`: false,
+	} {
+		members := `{"sub":"alice","email":"a@op","email_verified":` + value +
+			`,"phone_number":"1","phone_number_verified":` + value + `}`
+		for source, s := range map[string]*Session{
+			"the ID Token": madeSession(c.Client, members, ""),
+			"UserInfo":     madeSession(c.Client, `{"sub":"alice"}`, members),
+			"NewSession":   NewSession(json.RawMessage(members)),
+		} {
+			var claims struct {
+				Email bool `json:"email_verified"`
+				Phone bool `json:"phone_number_verified"`
+			}
+			if err := s.Claims(&claims); err != nil || claims.Email != want || claims.Phone != want {
+				t.Errorf("%s in %s: %+v, %v", value, source, claims, err)
+			}
+			for _, name := range []string{"email_verified", "phone_number_verified"} {
+				if Claim(name, "true").Met(s, time.Now()) != want || HasClaim(name).Met(s, time.Now()) != want ||
+					Claim(name, "false").Met(s, time.Now()) == want {
+					t.Errorf("%s in %s: the requirements of %s say otherwise", value, source, name)
+				}
+			}
+		}
+		s := madeSession(c.Client, `{"sub":"alice"}`, members)
+		if raw := string(s.UserInfoClaims()); raw != members {
+			t.Errorf("UserInfoClaims changed what the provider wrote: %s", raw)
+		}
+	}
+	// What is neither stays as it is, and does not fit a bool.
+	s := NewSession(map[string]string{"sub": "alice", "email_verified": "yes"})
+	if err := s.Claims(&struct {
+		V bool `json:"email_verified"`
+	}{}); err == nil {
+		t.Error(`"yes" was decoded into a bool`)
+	}
+}
+
+func TestSession_AMRMayBeOneString(t *testing.T) {
+	t.Parallel()
+	for claims, want := range map[string]string{
+		`{"sub":"alice","amr":"mfa"}`: `["mfa"]`, `{"sub":"alice","amr":["pwd","mfa"]}`: `["pwd" "mfa"]`, `{"sub":"alice"}`: `[]`,
+	} {
+		c := newOfflineClient(t, nil)
+		if got := fmt.Sprintf("%q", madeSession(c.Client, claims, "").AMR()); got != want {
+			t.Errorf("%s: %s, want %s", claims, got, want)
+		}
 	}
 }
 

@@ -532,7 +532,7 @@ func TestStoreKeeper_OneLookupForEachRequest(t *testing.T) {
 	store := NewHookStore(nil)
 	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = PlainStore(store) })
 	cookies := c.start(t)
-	route := c.Require(Claim("sub", "alice"))(c.Require(Claim("sub"))(http.HandlerFunc(saySubject)))
+	route := c.Require(Claim("sub", "alice"))(c.Require(HasClaim("sub"))(http.HandlerFunc(saySubject)))
 	var took []int
 	for range 2 { // a moment later, the marks need no second look
 		store.Took()

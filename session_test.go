@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/oidctest/fault"
 )
 
 // cookiesOf returns the cookies that browser sends to the app.
@@ -359,6 +360,30 @@ func TestSession_HTTPClientWithoutTokens(t *testing.T) {
 	} {
 		if _, err := s.HTTPClient(ctx).Get("http://127.0.0.1:1/"); !errors.Is(err, oidcrp.CodeLoginRequired) {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// A provider that writes email_verified as text signs people in all the same, and
+// after a refresh too.
+func TestSession_VerificationAsTextIsABoolean(t *testing.T) {
+	t.Parallel()
+	app := newRefreshApp(t, setup{})
+	app.provider.Misbehave(fault.UserInfoStringVerified)
+	browser := app.signIn(t)
+	for _, when := range []string{"after the login", "after a refresh"} {
+		s := app.sessionOf(t, browser)
+		var claims struct {
+			Verified bool `json:"email_verified"`
+		}
+		if err := s.Claims(&claims); err != nil || !claims.Verified {
+			t.Errorf("%s: %+v, %v", when, claims, err)
+		}
+		if !strings.Contains(string(s.UserInfoClaims()), `"email_verified":"True"`) {
+			t.Errorf("%s: the fault does not show in %s", when, s.UserInfoClaims())
+		}
+		if got := app.refresh(t, browser); got.Code != "" {
+			t.Errorf("the refresh says %s", got.Code)
 		}
 	}
 }

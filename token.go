@@ -5,11 +5,13 @@ package oidcrp
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -27,8 +29,13 @@ type flow struct {
 	scopes              []string
 	responseMode        string
 	userInfoTokenInBody bool
+	logoutTokenAlg      string   // the only one for Logout Tokens; may be empty
+	seenAlgs            sync.Map // the algorithms of the ID Tokens verified here, as keys
 	now                 func() time.Time
 }
+
+// formPost reports whether responses come as a form, not in the query.
+func (f *flow) formPost() bool { return f.responseMode == "form_post" }
 
 // authenticated is the verified result of a login.
 type authenticated struct {
@@ -73,6 +80,7 @@ type authenticationResponse struct {
 	state, code string
 	iss         string
 	hasIss      bool
+	posted      bool // in a form, not in the query
 	err         *ProviderError
 }
 
@@ -98,6 +106,7 @@ func readAuthenticationResponse(r *http.Request) (*authenticationResponse, error
 		code:   params.Get("code"),
 		iss:    params.Get("iss"),
 		hasIss: params.Has("iss"),
+		posted: r.Method == http.MethodPost,
 	}
 	if params.Has("error") {
 		response.err = newProviderError("authorization", 0,
@@ -159,6 +168,7 @@ func providerRefusal(refusal *ProviderError) error {
 type tokenResponse struct {
 	accessToken, refreshToken, idToken string
 	expiry                             time.Time // zero: not specified
+	oddExpiresIn                       string    // an expires_in that is no time; "" otherwise
 }
 
 // token returns t as an app gets it.
@@ -194,6 +204,9 @@ func (f *flow) requestTokens(ctx context.Context, m *Metadata, form url.Values) 
 	if err != nil {
 		return nil, fail("token", CodeProviderInvalid, err)
 	}
+	if t.oddExpiresIn != "" {
+		f.provider.events.expiresInIgnored(ctx, t.oddExpiresIn)
+	}
 	return t, nil
 }
 
@@ -215,12 +228,47 @@ func readTokenResponse(members strictjson.Members, now time.Time) (*tokenRespons
 	if t.accessToken == "" {
 		return nil, errors.New("the token response has no access_token")
 	}
+	if !isVisible(t.accessToken, '!') {
+		return nil, errors.New("the access_token has a space, a control character or one outside ASCII (RFC 6750 section 2.1)")
+	}
+	if !isVisible(t.refreshToken, ' ') {
+		return nil, errors.New("the refresh_token has a control character or one outside ASCII (RFC 6749 appendix A.17)")
+	}
 	if !strings.EqualFold(tokenType, "Bearer") { // RFC 6749 section 5.1: "case insensitive"
 		return nil, errors.New("the token response has a token_type other than Bearer")
 	}
-	// expires_in decides nothing, so a value that is not a number is ignored.
-	if n, err := strconv.ParseUint(string(members["expires_in"]), 10, 31); err == nil && n > 0 {
-		t.expiry = now.Add(time.Duration(n) * time.Second)
+	if members.Has("expires_in") {
+		life, ok := readSeconds(members["expires_in"])
+		if ok {
+			t.expiry = now.Add(life)
+		} else {
+			t.oddExpiresIn = clean(string(members["expires_in"]), 30)
+		}
 	}
 	return &t, nil
+}
+
+// isVisible reports whether s holds only printable ASCII characters from first on.
+// RFC 6750 section 2.1 allows fewer in an access token, but some providers send
+// others; a header and a form carry these.
+func isVisible(s string, first rune) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < first || r > '~' })
+}
+
+// maxExpiresIn bounds expires_in: 68 years.
+const maxExpiresIn = 1<<31 - 1
+
+// readSeconds reads expires_in: a number, with a fraction or an exponent too, or
+// the same as a string, which some providers send. It refuses what is not positive
+// or more than maxExpiresIn.
+func readSeconds(raw json.RawMessage) (time.Duration, bool) {
+	text := strings.Trim(string(raw), `"`)
+	if strings.Trim(text, "0123456789.eE+-") != "" { // ParseFloat knows more forms
+		return 0, false
+	}
+	seconds, err := strconv.ParseFloat(text, 64) // exact up to maxExpiresIn
+	if err != nil || seconds <= 0 || seconds > maxExpiresIn {
+		return 0, false
+	}
+	return time.Duration(seconds * float64(time.Second)).Round(time.Microsecond), true
 }

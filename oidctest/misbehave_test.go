@@ -74,21 +74,24 @@ var letThrough = []string{
 	"id_token/extra-aud", "id_token/future-iat", "id_token/invalid-utf8",
 	"id_token/json-serialization", "id_token/lower-acr", "id_token/missing-acr",
 	"id_token/missing-auth-time", "id_token/missing-iat", "id_token/old-auth-time",
-	"id_token/old-iat", "id_token/string-exp", "id_token/string-iat", "id_token/uppercase-sub",
+	"id_token/old-iat", "id_token/string-exp", "id_token/string-iat", "id_token/typ-access-token",
+	"id_token/typ-logout-token", "id_token/typ-security-event", "id_token/uppercase-sub",
 	"id_token/wrong-azp",
 	"jwks/only-enc", "jwks/transport-wrong-type",
 	"logout_token/no-iat", "logout_token/old-iat", "logout_token/wrong-typ",
-	"token/no-type", "token/transport-wrong-type",
+	"refresh/earlier-auth-time", "refresh/older-iat",
+	"token/control-in-refresh-token", "token/no-type", "token/transport-wrong-type",
 	"userinfo/duplicate-sub", "userinfo/plain-json", "userinfo/signed-expired",
 	"userinfo/signed-missing-aud", "userinfo/signed-missing-iss", "userinfo/signed-other-alg",
 	"userinfo/signed-wrong-aud", "userinfo/signed-wrong-iss", "userinfo/transport-wrong-type",
 	"userinfo/uppercase-sub",
 }
 
-// stumbledOver lists the allowed responses that go-oidc refuses: go-jose rejects a JWK
-// Set because of one bad key, and VerifyAccessToken requires at_hash.
+// stumbledOver lists the allowed responses that go-oidc and x/oauth2 refuse: go-jose
+// rejects a JWK Set because of one bad key, VerifyAccessToken requires at_hash, and
+// expires_in is read as an integer only.
 var stumbledOver = []string{"id_token/missing-at-hash", "jwks/malformed-key", "jwks/unnamed-keys",
-	"jwks/unusable-keys"}
+	"jwks/unusable-keys", "token/exponent-expires-in", "token/fraction-expires-in"}
 
 func TestMisbehave_AnotherRelyingPartyAgreesWithTheVerdicts(t *testing.T) {
 	t.Parallel()

@@ -29,6 +29,15 @@ var (
 	DiscoveryWrongListType = discovery("wrong-list-type", Either,
 		"id_token_signing_alg_values_supported is a string",
 		members(put("id_token_signing_alg_values_supported", "RS256")))
+	DiscoveryUnusedWrongType = discovery("unused-wrong-type", Accept,
+		"subject_types_supported is a string, which a login does not use",
+		members(put("subject_types_supported", "public")))
+	DiscoveryWrongAliases = discovery("wrong-aliases", Accept,
+		"mtls_endpoint_aliases is an array, which concerns only a client with a certificate",
+		members(put("mtls_endpoint_aliases", []string{"token_endpoint"})))
+	DiscoveryWrongAliasType = discovery("wrong-alias-type", Accept,
+		"a member of mtls_endpoint_aliases is a number, which concerns only a client with a certificate",
+		members(put("mtls_endpoint_aliases", map[string]any{"token_endpoint": 7, "userinfo_endpoint": "x"})))
 	DiscoveryScriptURL = discovery("script-url", Reject,
 		"authorization_endpoint is a javascript URL",
 		members(put("authorization_endpoint", "javascript:alert(1)")))

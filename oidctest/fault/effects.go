@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
@@ -118,6 +119,15 @@ func body(edit func([]byte) []byte) func(*wire.Response) {
 func appendMember(member string) func([]byte) []byte {
 	return func(b []byte) []byte {
 		return append(append(b[:len(b)-1:len(b)-1], ','), member+"}"...)
+	}
+}
+
+// replaceMember replaces a member's number or literal by text, which need not be how
+// Go writes it.
+func replaceMember(name, text string) func([]byte) []byte {
+	member := regexp.MustCompile(`"` + name + `":[^,}]*`)
+	return func(b []byte) []byte {
+		return member.ReplaceAllLiteral(b, []byte(`"`+name+`":`+text))
 	}
 }
 

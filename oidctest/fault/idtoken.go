@@ -46,6 +46,8 @@ var (
 		"azp is another client", set("azp", "another-client"))
 	IDTokenOwnAzp = idToken("own-azp", Accept,
 		"azp is the client_id", ownAzp)
+	IDTokenStringAMR = idToken("string-amr", Accept,
+		"amr is a string instead of an array", set("amr", "pwd"))
 	IDTokenUnknownData = idToken("unknown-claim", Accept,
 		"an unknown claim is present",
 		set("urn:example:claim", map[string]any{"a": []any{1}}))
@@ -135,6 +137,14 @@ var (
 		"the header has no kid", noHeader("kid"))
 	IDTokenTyp = idToken("typ", Accept,
 		"the header has typ JWT", header("typ", "JWT"))
+	IDTokenTypAccessToken = idToken("typ-access-token", Reject,
+		"the header has typ at+jwt, that of an access token (RFC 9068)", header("typ", "at+jwt"))
+	IDTokenTypLogoutToken = idToken("typ-logout-token", Reject,
+		"the header has typ application/Logout+JWT, that of a logout token",
+		header("typ", "application/Logout+JWT"))
+	IDTokenTypSecurityEvent = idToken("typ-security-event", Reject,
+		"the header has typ secevent+jwt, that of a security event token (RFC 8417)",
+		header("typ", "secevent+jwt"))
 	IDTokenCrit = idToken("crit", Reject,
 		"crit in the header lists an unknown extension", crit)
 	IDTokenJKU = idToken("jku", Reject,

@@ -39,6 +39,8 @@ var (
 		"jti is missing", drop("jti"))
 	LogoutTokenWrongTyp = logoutToken("wrong-typ", Reject,
 		"typ is at+jwt", header("typ", "at+jwt"))
+	LogoutTokenFullTyp = logoutToken("full-typ", Accept,
+		"typ is the whole media type, application/logout+jwt", header("typ", "application/logout+jwt"))
 	LogoutTokenNoTyp = logoutToken("no-typ", Accept,
 		"the header has no typ", noHeader("typ"))
 	LogoutTokenSubOnly = logoutToken("sub-only", Accept,

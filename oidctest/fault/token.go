@@ -16,6 +16,14 @@ var (
 		"id_token is the empty string", members(put("id_token", "")))
 	TokenNoAccessToken = tokenResponse("no-access-token", Reject,
 		"access_token is missing", members(remove("access_token")))
+	TokenSpaceInAccessToken = tokenResponse("space-in-access-token", Reject,
+		"access_token contains a space", members(put("access_token", "two words")))
+	TokenControlInAccessToken = tokenResponse("control-in-access-token", Reject,
+		"access_token contains a tab, a control character", members(put("access_token", "a\tb")))
+	TokenNonASCIIAccessToken = tokenResponse("non-ascii-access-token", Reject,
+		"access_token contains a character outside ASCII", members(put("access_token", "jéton")))
+	TokenControlInRefreshToken = tokenResponse("control-in-refresh-token", Reject,
+		"refresh_token contains a control character", members(put("refresh_token", "a\x00b")))
 	TokenLowercaseType = tokenResponse("lowercase-type", Accept,
 		"token_type is bearer", members(put("token_type", "bearer")))
 	TokenMACType = tokenResponse("mac-type", Reject,
@@ -26,6 +34,12 @@ var (
 		"expires_in is missing", members(remove("expires_in")))
 	TokenStringExpiresIn = tokenResponse("string-expires-in", Either,
 		"expires_in is a string", members(put("expires_in", "3600")))
+	TokenFractionExpiresIn = tokenResponse("fraction-expires-in", Accept,
+		"expires_in is written as 3600.0", body(replaceMember("expires_in", "3600.0")))
+	TokenExponentExpiresIn = tokenResponse("exponent-expires-in", Accept,
+		"expires_in is written as 3.6e3", body(replaceMember("expires_in", "3.6e3")))
+	TokenNegativeExpiresIn = tokenResponse("negative-expires-in", Either,
+		"expires_in is -1, which says nothing", members(put("expires_in", -1)))
 	TokenNoScope = tokenResponse("no-scope", Accept,
 		"scope is missing", members(remove("scope")))
 	TokenUnknownMember = tokenResponse("unknown-member", Accept,

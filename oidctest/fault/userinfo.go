@@ -23,6 +23,8 @@ var (
 		"a distributed claim refers to another endpoint (OIDC Core 5.6.2)", distributed)
 	UserInfoWithACR = userInfo("acr", Accept,
 		"acr is present, which only the ID Token can assert", set("acr", "eidas3"))
+	UserInfoStringVerified = userInfo("string-verified", Either,
+		"email_verified is the string True instead of a boolean", set("email_verified", "True"))
 	UserInfoDuplicateSub = jsonUserInfo("duplicate-sub", Reject,
 		"sub appears twice, the first one is mallory", body(prependSub))
 	UserInfoCharset = jsonUserInfo("charset", Accept,
