@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -234,7 +235,7 @@ func (s *soaker) junkCookies() (pairs []string) {
 		n = 200
 	}
 	for range n {
-		name := s.soak.cookies + pick(s.rand, "_s", "_s1", "_s2", "_s99999999", "_t_", "_t_AAAAAAAAAAA", "_o", "_x", "")
+		name := s.soak.cookies + pick(s.rand, "_s", "_s1", "_s2", "_s99999999", "_t_", "_t_"+strconv.Itoa(s.rand.IntN(1000)), "_o", "_x", "")
 		value := pick(s.rand, "", "9", "99999999", "3AAAA", "-1", "0", `"`, "a.b.c", "%00", s.cookieText())
 		if s.oneIn(50) {
 			value = longText[:s.rand.IntN(4000)]

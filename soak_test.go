@@ -41,9 +41,10 @@ const (
 	// maxSoakGrowth is how much more heap may be in use at the end than after the
 	// first third. Results of callbacks stay for a minute, whatever the number of
 	// requests.
-	maxSoakGrowth = 8 << 20
-	maxSoakBody   = 64 << 10
-	maxSoakLine   = 16 << 10 // of the log
+	maxSoakGrowth  = 8 << 20
+	maxSoakBody    = 64 << 10
+	maxSoakLine    = 16 << 10 // of the log
+	maxSoakCookies = 50
 )
 
 func TestSoak_RandomRequestsDoNoHarm(t *testing.T) { // not parallel: it counts goroutines
@@ -232,6 +233,9 @@ func (s *soaker) faults(a attempt, w *httptest.ResponseRecorder) (faults []strin
 				fail("%s has a control character: %q", name, value)
 			}
 		}
+	}
+	if n := len(w.Header()["Set-Cookie"]); n > maxSoakCookies {
+		fail("%d cookies are set", n)
 	}
 	for _, cookie := range w.Result().Cookies() {
 		if !strings.HasPrefix(cookie.Name, s.soak.cookies) {
