@@ -206,16 +206,51 @@ func (k *cookieKeys) seal(plain, associated []byte) (string, error) {
 // open returns what seal was given. An unknown key may be one that another
 // replica has already read, so it is looked for in the source.
 func (k *cookieKeys) open(text string, associated []byte) ([]byte, error) {
+	return k.openWith(func(ring *seal.Ring) ([]byte, error) { return ring.OpenString(text, associated) })
+}
+
+func (k *cookieKeys) openWith(open func(*seal.Ring) ([]byte, error)) ([]byte, error) {
 	ring, err := k.ring()
 	if err != nil {
 		return nil, err
 	}
-	plain, err := ring.OpenString(text, associated)
+	plain, err := open(ring)
 	if k.source == nil || !errors.Is(err, seal.ErrUnknownKey) {
 		return plain, err
 	}
 	k.read()
-	return k.current.Load().ring.OpenString(text, associated)
+	return open(k.current.Load().ring)
+}
+
+// sealUnder is seal with keys that secret is a part of, as bytes.
+func (k *cookieKeys) sealUnder(secret string, plain, associated []byte) ([]byte, error) {
+	ring, err := k.ring()
+	if err != nil {
+		return nil, err
+	}
+	if ring, err = derived(ring, secret); err != nil {
+		return nil, err
+	}
+	return ring.Seal(plain, associated), nil
+}
+
+// openUnder returns what sealUnder was given.
+func (k *cookieKeys) openUnder(secret string, sealed, associated []byte) ([]byte, error) {
+	return k.openWith(func(ring *seal.Ring) ([]byte, error) {
+		ring, err := derived(ring, secret)
+		if err != nil {
+			return nil, err
+		}
+		return ring.Open(sealed, associated)
+	})
+}
+
+func derived(ring *seal.Ring, secret string) (*seal.Ring, error) {
+	ring, err := ring.Derive([]byte(secret), "oidcrp stored session")
+	if err != nil {
+		return nil, fail("session", CodeInternal, err)
+	}
+	return ring, nil
 }
 
 // ring returns the keys in use. When they are old, it starts a read in the

@@ -68,9 +68,10 @@ writing a response, and [Client.ServeError] responds to its error.
 
 By default, a session is one sealed cookie (AES-256-GCM), and the server stores
 nothing. With [Config.Store], the cookie holds a random handle, and the store holds
-the session, sealed with a key derived from the handle. [NewMemoryStore] is for one
-process; package scsstore adapts the stores of alexedwards/scs; the module redisstore
-is for Redis and Valkey; package storetest tests a store of your own. A session lasts
+the session, sealed with keys made from the handle and the cookie keys.
+[NewMemoryStore] is for one process; package scsstore adapts the stores of
+alexedwards/scs; the module redisstore is for Redis and Valkey; package storetest
+tests a store of your own. A session lasts
 12 hours, or 1 hour without use: see [Sessions]. A store that fails, or does not
 answer within [Sessions.StoreTimeout], gives 503 on protected routes and signs nobody
 out.

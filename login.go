@@ -29,6 +29,9 @@ const (
 	// on another site could otherwise make this app's cookies larger than servers
 	// and proxies accept, which is often 8 KiB.
 	maxTransactionsSize = 6 << 10
+	// maxTransactionsSeen is how many of them one request is searched for, which
+	// bounds what its response deletes.
+	maxTransactionsSeen = 30
 	// ticketLifetime is how old a state may be and still restart a lost login:
 	// the provider's page may have stayed open over a weekend.
 	ticketLifetime = 7 * 24 * time.Hour
@@ -197,13 +200,16 @@ func (l *logins) remember(w http.ResponseWriter, r *http.Request, name string, t
 	return nil
 }
 
-// pending returns the pending logins of this browser by cookie name. One that
+// pending returns pending logins of this browser by cookie name. One that
 // cannot be opened is zero, and therefore too old.
 func (l *logins) pending(r *http.Request) map[string]*transaction {
 	pending := make(map[string]*transaction)
 	for _, cookie := range r.Cookies() {
 		if !strings.HasPrefix(cookie.Name, l.cookies.transaction) {
 			continue
+		}
+		if len(pending) == maxTransactionsSeen {
+			break
 		}
 		t, err := l.openTransaction(cookie.Name, cookie.Value)
 		if err != nil {

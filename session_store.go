@@ -13,15 +13,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/oidcrp/oidcrp/internal/seal"
 )
 
 // maxStored bounds a stored session in bytes. It is read at every request.
 const maxStored = 256 << 10
 
 // storeKeeper keeps sessions in a Store. The browser has a handle; its hash is
-// the key, and the value is sealed under it.
+// the key. The handle and the cookie keys together seal the value: a party that
+// reads the Store lacks the handle, and one that writes to it the cookie keys.
 type storeKeeper struct {
 	*sessions
 	store *storage
@@ -72,19 +71,6 @@ func (k *storeKeeper) key(handle string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:23])
 }
 
-// handleRing returns the key that seals the session of handle.
-func handleRing(handle string) (*seal.Ring, error) {
-	key, err := seal.Derive([]byte(handle), "oidcrp stored session")
-	if err != nil {
-		return nil, fail("session", CodeInternal, err)
-	}
-	ring, err := seal.NewRing(key)
-	if err != nil {
-		return nil, fail("session", CodeInternal, err)
-	}
-	return ring, nil
-}
-
 func (k *storeKeeper) start(w http.ResponseWriter, r *http.Request, s *Session) error {
 	b := make([]byte, 32)
 	rand.Read(b)
@@ -107,16 +93,16 @@ func checkStored(s *Session, size int) error {
 }
 
 func (k *storeKeeper) put(ctx context.Context, s *Session, handle string) error {
-	ring, err := handleRing(handle)
-	if err != nil {
-		return err
-	}
 	plain := s.marshal()
 	if err := checkStored(s, len(plain)); err != nil {
 		return err
 	}
 	key := k.key(handle)
-	return k.store.set(ctx, key, ring.Seal(plain, k.cookies.associated(key)), k.idleFor(s))
+	value, err := k.cookies.keys.sealUnder(handle, plain, k.cookies.associated(key))
+	if err != nil {
+		return err
+	}
+	return k.store.set(ctx, key, value, k.idleFor(s))
 }
 
 func (k *storeKeeper) setHandle(w http.ResponseWriter, handle string, s *Session) {
@@ -177,11 +163,10 @@ func (k *storeKeeper) get(ctx context.Context, handle string) (*Session, error) 
 
 // open reads what put wrote for handle; nil when it cannot be used.
 func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (*Session, error) {
-	ring, err := handleRing(handle)
-	if err != nil {
+	plain, err := k.cookies.keys.openUnder(handle, value, k.cookies.associated(k.key(handle)))
+	if outage(err) { // there are no cookie keys yet
 		return nil, err
 	}
-	plain, err := ring.Open(value, k.cookies.associated(k.key(handle)))
 	if err == nil {
 		var s *Session
 		if s, err = k.unmarshal(plain); err == nil {

@@ -132,12 +132,24 @@ func TestStoreKeeper_AValueIsGoodForItsHandleOnly(t *testing.T) {
 	// A value that is of this handle, and in a form of another version.
 	third := c.start(t)
 	handle := handleOf(t, third[0])
-	ring, err := handleRing(handle)
+	value, err := c.cookies.keys.sealUnder(handle, []byte{99}, c.cookies.associated(k.key(handle)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = store.Set(t.Context(), k.stored(handle), ring.Seal([]byte{99}, c.cookies.associated(k.key(handle))), time.Hour)
+	_ = store.Set(t.Context(), k.stored(handle), value, time.Hour)
 	c.wantRefusal(t, requestWith(third...), reasonMalformed)
+}
+
+// A party that can write to the Store, and knows everything but the cookie keys,
+// cannot make a session, not even for a handle of its own.
+func TestStoreKeeper_AForgedValueIsNoSession(t *testing.T) {
+	t.Parallel()
+	store := newMemoryStore(0, time.Now)
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store = store })
+	thief := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.CookieKeys = store, Keys(testKey(9)) })
+	forged := thief.startSession(t, madeSession(thief.Client, `{"iss":"https://op.example","sub":"admin","aud":"app"}`, ""))
+	thief.wantSession(t, "the thief's own client", requestWith(forged...))
+	c.wantRefusal(t, requestWith(forged...), reasonUnknownKey)
 }
 
 // Two Clients that share a Store share no sessions, even when a browser gives one

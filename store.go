@@ -18,8 +18,9 @@ import (
 var ErrNotFound = errors.New("oidcrp: not found")
 
 // A Store keeps sessions on the server. A key is the hash of a secret that only the
-// browser holds, and the value is sealed with that secret: reading a Store reveals
-// nothing about the people in it and does not let the reader sign in as any of them.
+// browser holds, and the value is sealed with that secret and the cookie keys: reading
+// a Store reveals nothing about the people in it and does not let the reader sign in as
+// any of them, and writing to it makes no session.
 //
 // Keys are at most 43 characters of A-Z, a-z, 0-9, "-", "_" and ".", and are
 // case-sensitive. The first 12 characters are a hash of the issuer, 11 characters, and

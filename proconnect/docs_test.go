@@ -224,7 +224,7 @@ func TestDocs_TroubleshootingHasEveryCode(t *testing.T) {
 
 func TestDocs_LinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	for _, name := range append(everyDoc(t), "../README.md", "conformance.md") {
+	for _, name := range append(everyDoc(t), "../README.md", "conformance.md", "security.md") {
 		d := readDoc(t, name)
 		for _, m := range link.FindAllStringSubmatch(d.prose, -1) {
 			target, err := url.Parse(m[1])

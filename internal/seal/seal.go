@@ -21,6 +21,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -49,8 +50,9 @@ type Ring struct {
 }
 
 type key struct {
-	id   [keyIDSize]byte
-	aead cipher.AEAD
+	id     [keyIDSize]byte
+	aead   cipher.AEAD
+	secret []byte
 }
 
 // NewRing makes a Ring of keys, newest first, KeySize bytes each.
@@ -73,7 +75,7 @@ func NewRing(keys ...[]byte) (*Ring, error) {
 		}
 		// The id is a hash: it distinguishes the keys of a ring and reveals nothing.
 		sum := sha256.Sum256(append([]byte("oidcrp key id\x00"), k...))
-		r.keys[i] = key{id: [keyIDSize]byte(sum[:keyIDSize]), aead: aead}
+		r.keys[i] = key{id: [keyIDSize]byte(sum[:keyIDSize]), aead: aead, secret: slices.Clone(k)}
 	}
 	return r, nil
 }
@@ -134,9 +136,16 @@ func (r *Ring) OpenString(text string, associated []byte) ([]byte, error) {
 	return r.Open(sealed, associated)
 }
 
-// Derive returns a key of KeySize bytes for the purpose named by label, made
-// from secret by HKDF-SHA-256 (RFC 5869). secret must be random and at least
-// KeySize bytes long.
-func Derive(secret []byte, label string) ([]byte, error) {
-	return hkdf.Key(sha256.New, secret, nil, label, KeySize)
+// Derive returns a Ring whose keys are made by HKDF-SHA-256 (RFC 5869) from those of r,
+// and from secret, for the purpose named by label. Who does not know both can neither
+// open nor seal.
+func (r *Ring) Derive(secret []byte, label string) (*Ring, error) {
+	derived := make([][]byte, len(r.keys))
+	for i, k := range r.keys {
+		var err error
+		if derived[i], err = hkdf.Key(sha256.New, slices.Concat(k.secret, secret), nil, label, KeySize); err != nil {
+			return nil, err
+		}
+	}
+	return NewRing(derived...)
 }

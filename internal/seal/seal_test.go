@@ -126,14 +126,31 @@ func TestNewRingRefusesKeysOfAnotherLength(t *testing.T) {
 	}
 }
 
-func TestDeriveSeparatesPurposes(t *testing.T) {
+func TestDeriveNeedsTheKeyTheSecretAndTheLabel(t *testing.T) {
 	t.Parallel()
-	secret := randomKey(t)
-	a, _ := Derive(secret, "a")
-	again, _ := Derive(secret, "a")
-	b, _ := Derive(secret, "b")
-	if !bytes.Equal(a, again) || bytes.Equal(a, b) || len(a) != KeySize {
-		t.Error("Derive must give one key for each label, the same each time")
+	old, key := randomKey(t), randomKey(t)
+	derive := func(secret, label string, keys ...[]byte) *Ring {
+		r, err := newRing(t, keys...).Derive([]byte(secret), label)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	sealed := derive("secret", "a", key).Seal([]byte("plain"), nil)
+	for what, r := range map[string]*Ring{
+		"the same": derive("secret", "a", key), "a ring with a newer key": derive("secret", "a", old, key),
+	} {
+		if plain, err := r.Open(sealed, nil); err != nil || string(plain) != "plain" {
+			t.Errorf("%s opened %q, %v", what, plain, err)
+		}
+	}
+	for what, r := range map[string]*Ring{
+		"another secret": derive("secreT", "a", key), "another label": derive("secret", "b", key),
+		"another key": derive("secret", "a", old), "the key itself": newRing(t, key), "no secret": derive("", "a", key),
+	} {
+		if _, err := r.Open(sealed, nil); err == nil {
+			t.Errorf("%s opened it", what)
+		}
 	}
 }
 
