@@ -220,9 +220,14 @@ func (c *Client) absolute(local string) string {
 }
 
 // callerPage returns the page of this app that made a request in the
-// background, by the named header or the Referer; "" if it is another site's.
+// background, by the named header or the Referer; "" if it is another site's, or a
+// script: that of a service worker becomes the Referer of what it sends.
 func (c *Client) callerPage(r *http.Request, header string) string {
-	return c.ownPage(cmp.Or(r.Header.Get(header), r.Header.Get("Referer")))
+	page := c.ownPage(cmp.Or(r.Header.Get(header), r.Header.Get("Referer")))
+	if p := urlPath(page); strings.HasSuffix(p, ".js") || strings.HasSuffix(p, ".mjs") {
+		return ""
+	}
+	return page
 }
 
 // ownPage returns the path and query of an absolute URL on this app's origin,

@@ -27,7 +27,7 @@ func kindOf(r *http.Request) requestKind {
 		return htmx
 	case h.Get("Upgrade") != "" || r.Method == http.MethodHead || isPrefetch(r) || isForeignFrame(h):
 		return script
-	case mode != "" && mode != "navigate":
+	case mode != "" && mode != "navigate" && !isResent(h):
 		return script
 	case mode == "" && (!html || h.Get("X-Requested-With") != ""):
 		return script
@@ -35,6 +35,18 @@ func kindOf(r *http.Request) requestKind {
 		return navigation
 	}
 	return submission
+}
+
+// isResent reports whether a service worker of the app sends a page load again in
+// the mode same-origin: Firefox always does so, other browsers do if the worker
+// changes the request (Fetch section 5.4). A fetch has neither
+// Upgrade-Insecure-Requests nor the Accept of a page load, unless a script sets them,
+// and browsers send this mode for scripts of the app's own origin only.
+func isResent(h http.Header) bool {
+	accept := h.Get("Accept")
+	return h.Get("Sec-Fetch-Mode") == "same-origin" && h.Get("Sec-Fetch-Dest") == "empty" &&
+		strings.Contains(accept, "text/html") && h.Get("X-Requested-With") == "" &&
+		(h.Get("Upgrade-Insecure-Requests") == "1" || strings.Contains(accept, "application/xhtml+xml"))
 }
 
 // isPartOfPage reports whether the response is an image, a style and the like. Apps
