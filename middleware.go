@@ -71,7 +71,8 @@ func (c *Client) owns(path string) bool { return c.ownHandler(path) != nil }
 //
 // The app must be wrapped with [Client.Middleware] too, which handles the browser's
 // return from the provider. Caches may not store the response of next, unless it
-// sets its own Cache-Control.
+// sets its own Cache-Control. If that lacks no-store, browsers keep the page in their
+// back/forward cache: after a logout, the back button shows it again.
 func (c *Client) RequireLogin(next http.Handler) http.Handler { return c.Require()(next) }
 
 // Require is RequireLogin with requirements. A session that does not meet one

@@ -97,6 +97,11 @@ func (f *firefox) stranger(t testing.TB) (engine, error) {
 	if err := f.call("browser.createUserContext", bidiParams{}, &created); err != nil {
 		return nil, err
 	}
+	t.Cleanup(func() {
+		if err := f.call("browser.removeUserContext", bidiParams{"userContext": created.UserContext}, nil); err != nil {
+			t.Error(err)
+		}
+	})
 	return (&firefox{bidi: f.bidi, user: created.UserContext}).another()
 }
 

@@ -80,17 +80,29 @@ func (a *secureApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.handler.ServeHTTP(w, r)
 }
 
-// last returns the newest request for a path.
-func (a *secureApp) last(t testing.TB, path string) *http.Request {
-	t.Helper()
+// requests returns those of this browser, oldest first.
+func (a *secureApp) requests(b *tab) (some []*http.Request) {
+	b.t.Helper()
+	agent := b.eval("navigator.userAgent")
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, r := range slices.Backward(a.seen) {
+	for _, r := range a.seen {
+		if r.UserAgent() == agent {
+			some = append(some, r)
+		}
+	}
+	return some
+}
+
+// last returns the newest request of this browser for a path.
+func (a *secureApp) last(b *tab, path string) *http.Request {
+	b.t.Helper()
+	for _, r := range slices.Backward(a.requests(b)) {
 		if r.URL.Path == path {
 			return r
 		}
 	}
-	t.Fatalf("no request for %s", path)
+	b.t.Fatalf("no request for %s", path)
 	return nil
 }
 
