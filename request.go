@@ -40,8 +40,8 @@ func kindOf(r *http.Request) requestKind {
 // isResent reports whether a service worker of the app sends a page load again in
 // the mode same-origin: Firefox always does so, other browsers do if the worker
 // changes the request (Fetch section 5.4). A fetch has neither
-// Upgrade-Insecure-Requests nor the Accept of a page load, unless a script sets them,
-// and browsers send this mode for scripts of the app's own origin only.
+// Upgrade-Insecure-Requests nor the Accept of a page load, unless a script sets them:
+// one of the app's own, since browsers send this mode within an origin only.
 func isResent(h http.Header) bool {
 	accept := h.Get("Accept")
 	return h.Get("Sec-Fetch-Mode") == "same-origin" && h.Get("Sec-Fetch-Dest") == "empty" &&
@@ -56,6 +56,8 @@ func isPartOfPage(h http.Header) bool {
 	switch h.Get("Sec-Fetch-Dest") {
 	case "audio", "font", "image", "manifest", "script", "style", "track", "video":
 		return true
+	case "empty": // behind a service worker that changes requests
+		return h.Get("Sec-Fetch-Mode") == "no-cors"
 	}
 	return false
 }
