@@ -2,7 +2,9 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -60,8 +62,16 @@ func (c *chromium) do(actions ...chromedp.Action[chromedp.Void]) error {
 	return chromedp.Do(ctx, actions...)
 }
 
-func (c *chromium) load(address string) error   { return c.do(chromedp.Navigate(address)) }
-func (c *chromium) press(selector string) error { return c.do(chromedp.Click(chromedp.CSS(selector))) }
+func (c *chromium) load(address string) error { return c.do(chromedp.Navigate(address)) }
+
+func (c *chromium) press(selector string) (err error) {
+	late := eventually("the page keeps changing", func() bool {
+		err = c.do(chromedp.Click(chromedp.CSS(selector)))
+		// The page was replaced after the element was found in it.
+		return err == nil || !strings.Contains(err.Error(), "Could not find node with given id")
+	})
+	return errors.Join(late, err)
+}
 
 func (c *chromium) resize(width int) error {
 	return c.do(chromedp.EmulateViewport(int64(width), 640))
