@@ -42,7 +42,7 @@ func newFirefox(t testing.TB) *tab {
 	if err != nil {
 		t.Fatalf("this test needs Firefox: %v; `bash interop/run` or `apt-get install firefox-esr`", err)
 	}
-	home := t.TempDir()
+	home := newHome(t)
 	if err := os.WriteFile(filepath.Join(home, "user.js"), []byte(firefoxSettings), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +74,22 @@ func newFirefox(t testing.TB) *tab {
 		t.Fatal(err)
 	}
 	return &tab{t, first}
+}
+
+// newHome makes a folder for a browser. Unlike t.TempDir, it waits for the browser's helpers to
+// stop writing to it.
+func newHome(t testing.TB) string {
+	t.Helper()
+	home, err := os.MkdirTemp("", "browser")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := eventually(home+" is still in use", func() bool { return os.RemoveAll(home) == nil }); err != nil {
+			t.Error(err)
+		}
+	})
+	return home
 }
 
 // atHome is the environment of a browser that keeps all its files in one folder.

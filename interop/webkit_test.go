@@ -38,7 +38,7 @@ func newWebKit(t testing.TB) *tab {
 	if err != nil {
 		t.Fatalf("this test needs WebKitGTK: %v; `bash interop/run` or `apt-get install webkit2gtk-driver`", err)
 	}
-	home, port := t.TempDir(), freePort(t)
+	home, port := newHome(t), freePort(t)
 	style := filepath.Join(home, "gtk-3.0", "gtk.css") // below XDG_CONFIG_HOME
 	if err := errors.Join(os.Mkdir(filepath.Dir(style), 0o700), os.WriteFile(style, []byte(smallButtons), 0o600)); err != nil {
 		t.Fatal(err)
