@@ -229,13 +229,14 @@ type chunkError struct{ reason, text string }
 
 func (e *chunkError) Error() string { return e.text }
 
-// dropSession deletes every session cookie that r carries.
+// dropSession deletes every session cookie that r carries or w has set. A request
+// without one may be another site's, from which the browser withheld them.
 func (c *cookies) dropSession(w http.ResponseWriter, r *http.Request) {
 	for i := range maxChunks {
 		name := c.chunkName(i)
 		set := slices.ContainsFunc(w.Header()["Set-Cookie"], func(v string) bool { return strings.HasPrefix(v, name+"=") })
-		if i == 0 || set || c.has(r, name) {
-			c.drop(w, c.chunkName(i), 0)
+		if set || c.has(r, name) {
+			c.drop(w, name, 0)
 		}
 	}
 }

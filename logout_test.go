@@ -533,3 +533,53 @@ func TestRevoke_RefusesWhatNamesNothing(t *testing.T) {
 		t.Errorf("a session that does not exist: %v", err)
 	}
 }
+
+// Another site's form carries no cookie that is SameSite=Lax, and a service worker of the
+// app may send it again as same-origin: a claim that proves nothing.
+func TestLogout_WithoutASessionCookieDeletesNothing(t *testing.T) {
+	t.Parallel()
+	for _, store := range []oidcrp.Store{nil, oidcrp.NewMemoryStore(0)} {
+		app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = store }})
+		browser := app.signIn(t)
+		withheld := *browser
+		withheld.Jar = nil
+		for method, headers := range map[string][]string{
+			"POST": {acceptHTML, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: same-origin", "Sec-Fetch-Dest: empty",
+				"Origin: APP", "Referer: https://evil.example/", "Upgrade-Insecure-Requests: 1"},
+			"GET": {acceptHTML, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"},
+		} {
+			res, _ := app.asks(t, &withheld, method, "/auth/logout", headers...)
+			for _, cookie := range res.Cookies() {
+				t.Errorf("%s: the logout sets %s", method, cookie)
+			}
+			if browser.Jar.SetCookies(res.Request.URL, res.Cookies()); app.who(t, browser, "/").Sub != "alice" {
+				t.Errorf("%s: the person is signed out", method)
+			}
+		}
+		if res, _ := app.logsOut(t, browser, "/auth/logout"); app.who(t, browser, "/").Sub != "" {
+			t.Errorf("%s: still signed in after their own logout", res.Status)
+		}
+	}
+}
+
+// The cookie of a session that cannot be read is still the person's, and goes.
+func TestLogout_DeletesACookieThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for _, store := range []oidcrp.Store{nil, oidcrp.NewMemoryStore(0)} {
+		app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Store = store }})
+		browser := app.signIn(t)
+		handler := newTestClient(t, app, func(cfg *oidcrp.Config) {
+			cfg.Store, cfg.CookieKeys = store, oidcrp.Keys(testKey(9))
+		}).Middleware(http.NotFoundHandler())
+		r := httptest.NewRequestWithContext(t.Context(), "POST", app.URL+"/auth/logout", nil)
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		for _, cookie := range browser.Jar.Cookies(r.URL) {
+			r.AddCookie(cookie)
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if browser.Jar.SetCookies(r.URL, w.Result().Cookies()); app.who(t, browser, "/").Sub != "" {
+			t.Errorf("%d: the cookie is still there after %v", w.Code, w.Result().Cookies())
+		}
+	}
+}

@@ -110,7 +110,8 @@ func (c *Client) owns(path string) bool { return c.ownHandler(path) != nil }
 //
 // The app must be wrapped with [Client.Middleware] too, which handles the browser's
 // return from the provider. Caches may not store the response of next, unless it
-// sets its own Cache-Control.
+// sets its own Cache-Control. If that lacks no-store, browsers keep the page in their
+// back/forward cache: after a logout, the back button shows it again.
 func (c *Client) RequireLogin(next http.Handler) http.Handler { return c.Require()(next) }
 
 // Require is RequireLogin with requirements. A session that does not meet one
@@ -301,9 +302,14 @@ func (c *Client) absolute(local string) string {
 }
 
 // callerPage returns the page of this app that made a request in the
-// background, by the named header or the Referer; "" if it is another site's.
+// background, by the named header or the Referer; "" if it is another site's, or a
+// script: that of a service worker becomes the Referer of what it sends.
 func (c *Client) callerPage(r *http.Request, header string) string {
-	return c.ownPage(cmp.Or(r.Header.Get(header), r.Header.Get("Referer")))
+	page := c.ownPage(cmp.Or(r.Header.Get(header), r.Header.Get("Referer")))
+	if p := urlPath(page); strings.HasSuffix(p, ".js") || strings.HasSuffix(p, ".mjs") {
+		return ""
+	}
+	return page
 }
 
 // ownPage returns the path and query of an absolute URL on this app's origin,

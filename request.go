@@ -27,7 +27,7 @@ func kindOf(r *http.Request) requestKind {
 		return htmx
 	case h.Get("Upgrade") != "" || r.Method == http.MethodHead || isPrefetch(r) || isForeignFrame(h):
 		return script
-	case mode != "" && mode != "navigate":
+	case mode != "" && mode != "navigate" && !isResent(h):
 		return script
 	case mode == "" && (!html || h.Get("X-Requested-With") != ""):
 		return script
@@ -43,6 +43,18 @@ func isBoosted(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("HX-Request") == "true" && r.Header.Get("HX-Boosted") == "true"
 }
 
+// isResent reports whether a service worker of the app sends a page load again in
+// the mode same-origin: Firefox always does so, other browsers do if the worker
+// changes the request (Fetch section 5.4). A fetch has neither
+// Upgrade-Insecure-Requests nor the Accept of a page load, unless a script sets them:
+// one of the app's own, since browsers send this mode within an origin only.
+func isResent(h http.Header) bool {
+	accept := h.Get("Accept")
+	return h.Get("Sec-Fetch-Mode") == "same-origin" && h.Get("Sec-Fetch-Dest") == "empty" &&
+		strings.Contains(accept, "text/html") && h.Get("X-Requested-With") == "" &&
+		(h.Get("Upgrade-Insecure-Requests") == "1" || strings.Contains(accept, "application/xhtml+xml"))
+}
+
 // isPartOfPage reports whether the response is an image, a style and the like. Apps
 // let shared caches store those, and a cache that stores a session's cookie with
 // one of them would send it to other people.
@@ -50,6 +62,8 @@ func isPartOfPage(h http.Header) bool {
 	switch h.Get("Sec-Fetch-Dest") {
 	case "audio", "font", "image", "manifest", "script", "style", "track", "video":
 		return true
+	case "empty": // behind a service worker that changes requests
+		return h.Get("Sec-Fetch-Mode") == "no-cors"
 	}
 	return false
 }

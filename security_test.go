@@ -456,13 +456,17 @@ func TestAttack_EndlessBodiesAreNotRead(t *testing.T) {
 func TestAttack_AnEventStreamOrWebSocketOfNobodyDoesNotStart(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
-	for _, headers := range [][]string{
-		{"Upgrade: websocket", "Connection: Upgrade", "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: websocket"},
-		{"Accept: text/event-stream", "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors"},
+	for _, test := range []struct {
+		status  int
+		headers []string
+	}{
+		{403, []string{"Upgrade: websocket", "Connection: Upgrade", "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: websocket"}},
+		{401, []string{"Upgrade: websocket", "Connection: Upgrade", "Origin: " + app.URL, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: websocket"}},
+		{401, []string{"Accept: text/event-stream", "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors"}},
 	} {
-		res, body := app.asks(t, app.provider.Browser(), "GET", "/tab/socket", headers...)
-		if res.StatusCode != http.StatusUnauthorized || len(res.Cookies()) > 0 {
-			t.Errorf("%q: %s with %v\n%s", headers, res.Status, res.Header, body)
+		res, body := app.asks(t, app.provider.Browser(), "GET", "/tab/socket", test.headers...)
+		if res.StatusCode != test.status || len(res.Cookies()) > 0 {
+			t.Errorf("%q: %s with %v\n%s", test.headers, res.Status, res.Header, body)
 		}
 	}
 }

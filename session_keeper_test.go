@@ -456,6 +456,11 @@ func TestSessions_AnAnswerThatWritesOneIsNotForSharedCaches(t *testing.T) {
 			}
 		}
 	}
+	// A service worker that changes requests sends them without their destination.
+	w, _ = serves(public, cookies, "Sec-Fetch-Dest: empty", "Sec-Fetch-Mode: no-cors")
+	if set := w.Result().Cookies(); len(set) > 0 {
+		t.Errorf("an image behind a service worker gets the cookies %v", set)
+	}
 }
 
 func TestSessions_ReturnToIsNotKept(t *testing.T) {

@@ -49,7 +49,7 @@ func (b *tab) runAxe() axeReport {
 		b.t.Fatal(err)
 	}
 	b.eval("if (typeof axe === 'undefined') {" + string(engine) + "\n}''")
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.chromium(), patience)
 	defer cancel()
 	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](judge, chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -163,7 +163,7 @@ func (b *tab) screenshot(name string) {
 	if folder == "" {
 		return
 	}
-	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	picture, err := chromedp.Run(b.chromium(), chromedp.FullScreenshot(100))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -1,9 +1,7 @@
 package interop
 
 import (
-	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -11,78 +9,64 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// tab is one of a real Chromium.
+// tab is one of a real browser.
 type tab struct {
-	t   testing.TB
-	ctx context.Context
+	t testing.TB
+	engine
 }
 
-// newChromium starts a browser with a fresh profile and returns its first tab.
-func newChromium(t testing.TB) *tab {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatalf("this test needs Chromium: %v; `bash interop/run` or `apt-get install chromium`", err)
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox, // the tests may run as root
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.WSURLReadTimeout(patience),
-	)
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
-	// The first call has no deadline of its own: it would become the browser's.
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return &tab{t, ctx}
+// engine drives one tab of a browser.
+type engine interface {
+	// load opens an address and returns when a page is loaded, of that address or of where it leads.
+	load(address string) error
+	// press clicks the element with the mouse as soon as it is there.
+	press(selector string) error
+	// value returns the value of an expression, which must be a string.
+	value(expression string) (string, error)
+	// another opens another tab of the same browser, stranger one that shares nothing with the others.
+	another() (engine, error)
+	stranger(t testing.TB) (engine, error)
+	// resize makes the page that wide, in CSS pixels.
+	resize(width int) error
 }
 
 // newTab opens another tab of the same browser.
 func (b *tab) newTab() *tab {
 	b.t.Helper()
-	ctx, cancel := chromedp.NewContext(b.ctx)
-	b.t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
+	other, err := b.another()
+	if err != nil {
 		b.t.Fatal(err)
 	}
-	return &tab{b.t, ctx}
+	return &tab{b.t, other}
 }
 
 // profile opens a tab of the same browser that shares nothing with the others, for another test.
 func (b *tab) profile(t testing.TB) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
+	other, err := b.stranger(t)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return &tab{t, ctx}
+	return &tab{t, other}
 }
 
-func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+func (b *tab) open(address string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		b.t.Fatalf("%v, on %s", err, b.address())
+	if err := b.load(address); err != nil {
+		b.t.Fatalf("open %s: %v", address, err)
 	}
 }
 
-func (b *tab) open(address string)   { b.t.Helper(); b.do(chromedp.Navigate(address)) }
-func (b *tab) click(selector string) { b.t.Helper(); b.do(chromedp.Click(chromedp.CSS(selector))) }
+func (b *tab) click(selector string) {
+	b.t.Helper()
+	if err := b.press(selector); err != nil {
+		b.t.Fatalf("click %s: %v, on %s\n%s", selector, err, b.address(), b.text())
+	}
+}
 
 // eval returns the value of an expression, "" while a navigation is under way.
 func (b *tab) eval(expression string) string {
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[string](expression))
+	value, err := b.value(expression)
 	if err != nil {
 		return ""
 	}
@@ -102,6 +86,8 @@ func (b *tab) arrive(prefix string) {
 func (b *tab) wait(what string, right func(address string) bool) {
 	b.t.Helper()
 	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		address := b.eval("document.readyState === 'complete' ? location.href : ''")
 		if address != "" && right(address) {
@@ -110,7 +96,7 @@ func (b *tab) wait(what string, right func(address string) bool) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("waiting %s, still on %s\n%s", what, b.address(), b.text())
 		}
-		b.do(chromedp.Sleep(20 * time.Millisecond))
+		<-tick.C
 	}
 }
 
@@ -118,7 +104,7 @@ func (b *tab) wait(what string, right func(address string) bool) {
 // history with that address, or for where that address leads to now.
 func (b *tab) backTo(address string) {
 	b.t.Helper()
-	history, err := chromedp.Run(b.ctx, chromedp.NavigationEntries())
+	history, err := chromedp.Run(b.chromium(), chromedp.NavigationEntries())
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -1,9 +1,10 @@
 // Package interop contains tests only. They run examples/webapp and examples/proconnect as separate
-// programs against OpenID Providers and a browser that are developed elsewhere, check the pages with
+// programs against OpenID Providers and browsers that are developed elsewhere, check the pages with
 // axe-core, run three replicas of webapp with one redis-server, and put Apache in front of an app as a
 // shared cache.
 //
-// The providers are npm and Debian packages (see providers/README.md), so Node.js is required; the
-// browser is Chromium. `bash interop/run` installs what is missing and runs everything. If
-// SCREENSHOTS names a folder, the tests write pictures of the pages to it.
+// The providers are npm and Debian packages (see providers/README.md), so Node.js is required. The
+// browsers are Chromium, and for [TestEngines] Firefox and WebKitGTK. `bash interop/run` installs
+// what is missing and runs everything. If SCREENSHOTS names a folder, the tests write pictures of the
+// pages to it.
 package interop

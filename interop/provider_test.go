@@ -76,6 +76,7 @@ type settings struct {
 	Port     int              `json:"port"`
 	Clients  []map[string]any `json:"clients"`
 	Accounts []account        `json:"accounts"`
+	Origin   string           `json:"origin,omitempty"` // behind a proxy, see newSecureWorld
 
 	// Only the modern one reads these.
 	RotateRefreshToken                 bool `json:"rotateRefreshToken"`

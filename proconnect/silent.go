@@ -108,8 +108,25 @@ func setSilentState(w http.ResponseWriter, value string) {
 // loadsDocument reports whether r is a page load of a person, by its Fetch Metadata.
 // Scripts, frames, prefetches and programs that send none of it are not.
 func loadsDocument(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") == "document" &&
-		r.Header.Get("Sec-Fetch-Mode") == "navigate" && !strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
+	h := r.Header
+	if r.Method != http.MethodGet || strings.Contains(h.Get("Sec-Purpose"), "prefetch") {
+		return false
+	}
+	return h.Get("Sec-Fetch-Dest") == "document" && h.Get("Sec-Fetch-Mode") == "navigate" || isResent(h)
+}
+
+// isResent reports whether a service worker of the service sends a page load again: the
+// destination is then empty. No script can send the mode navigate with it. Some browsers
+// send same-origin, as fetch may, but with the Accept of a page load. Frames look the
+// same then.
+func isResent(h http.Header) bool {
+	if h.Get("Sec-Fetch-Dest") != "empty" {
+		return false
+	}
+	accept := h.Get("Accept")
+	return h.Get("Sec-Fetch-Mode") == "navigate" ||
+		h.Get("Sec-Fetch-Mode") == "same-origin" && h.Get("X-Requested-With") == "" &&
+			strings.Contains(accept, "text/html") && strings.Contains(accept, "application/xhtml+xml")
 }
 
 // silentlyRefused returns the page to return to if p is about a silent sign-in that

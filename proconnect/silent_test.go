@@ -42,13 +42,21 @@ func newSilentService(t *testing.T, changes ...func(*oidcrp.Config)) *service {
 // load opens a page as a browser that says what it loads, unless dest is empty.
 func (s *service) load(t *testing.T, browser *http.Client, path, dest string) string {
 	t.Helper()
+	if dest == "" {
+		return s.loadAs(t, browser, path, nil)
+	}
+	return s.loadAs(t, browser, path, map[string]string{"Sec-Fetch-Dest": dest, "Sec-Fetch-Mode": "navigate"})
+}
+
+// loadAs opens a page as a browser that sends these headers.
+func (s *service) loadAs(t *testing.T, browser *http.Client, path string, headers map[string]string) string {
+	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if dest != "" {
-		r.Header.Set("Sec-Fetch-Dest", dest)
-		r.Header.Set("Sec-Fetch-Mode", "navigate")
+	for name, value := range headers {
+		r.Header.Set(name, value)
 	}
 	res, err := browser.Do(r)
 	if err != nil {
@@ -115,13 +123,52 @@ func TestSignInSilently_WithoutASessionTriesOnce(t *testing.T) {
 func TestSignInSilently_OnPageLoadsOnly(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
-	for _, dest := range []string{"", "iframe", "image", "empty"} {
-		if got := s.load(t, s.provider.Browser(), "/news", dest); got != "nobody" {
-			t.Errorf("%q: the page is shown to %q", dest, got)
+	const accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	for _, headers := range []map[string]string{
+		nil,
+		{"Accept": accept, "Upgrade-Insecure-Requests": "1"},
+		{"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate"},
+		{"Sec-Fetch-Dest": "image", "Sec-Fetch-Mode": "navigate"},
+		{"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Purpose": "prefetch"},
+		{"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "navigate", "Sec-Purpose": "prefetch"},
+		{"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors", "Accept": accept, "Upgrade-Insecure-Requests": "1"},
+		{"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "same-origin", "Accept": "*/*"},
+		{"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "same-origin", "Accept": "text/html"},
+		{"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "same-origin", "Accept": accept, "X-Requested-With": "XMLHttpRequest"},
+	} {
+		browser := s.provider.Browser()
+		for range 3 {
+			if got := s.loadAs(t, browser, "/news", headers); got != "nobody" {
+				t.Errorf("%v: the page is shown to %q", headers, got)
+			}
 		}
 	}
 	if got := s.provider.Count(oidctest.EndpointAuthorization); got != 0 {
 		t.Errorf("%d authentication requests, want 0", got)
+	}
+}
+
+// Behind a service worker that passes requests through, browsers send page loads in
+// these ways: see request_test.go of package oidcrp.
+func TestSignInSilently_BehindAServiceWorker(t *testing.T) {
+	t.Parallel()
+	s := newSilentService(t)
+	const accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	for what, headers := range map[string]map[string]string{
+		"Firefox":           {"Sec-Fetch-Mode": "same-origin", "Upgrade-Insecure-Requests": "1"},
+		"Chromium":          {"Sec-Fetch-Mode": "navigate", "Upgrade-Insecure-Requests": "1"},
+		"WebKit":            {"Sec-Fetch-Mode": "navigate"},
+		"WebKit, a changed": {"Sec-Fetch-Mode": "same-origin"},
+	} {
+		headers["Accept"], headers["Sec-Fetch-Dest"], headers["Sec-Fetch-Site"] = accept, "empty", "same-origin"
+		before := s.provider.Count(oidctest.EndpointAuthorization)
+		browser := s.provider.Browser()
+		for range 3 {
+			s.loadAs(t, browser, "/news", headers)
+		}
+		if got := s.provider.Count(oidctest.EndpointAuthorization) - before; got != 1 {
+			t.Errorf("%s: %d authentication requests, want 1", what, got)
+		}
 	}
 }
 

@@ -124,6 +124,7 @@ async function interaction(provider, req, res) {
 
 serve(config, (origin) => {
   const provider = new Provider(origin, configuration);
+  provider.proxy = origin.startsWith('https:'); // reads X-Forwarded-Proto
   const record = recorder();
   provider.use(record.middleware);
   provider.on('server_error', (ctx, err) => console.error(err));

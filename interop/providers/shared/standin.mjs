@@ -8,6 +8,7 @@ import { generateKeyPairSync } from 'node:crypto';
 //   port      on 127.0.0.1; 0 or absent picks a free one
 //   clients   client metadata by its registered names
 //   accounts  [{ sub, acr, amr, claims }], offered on the login page in this order
+//   origin    what browsers see instead of http://127.0.0.1:port, behind a proxy for https
 // The stand-ins add members of their own, named where they read them.
 export function settings() {
   const { port = 0, clients = [], accounts = [], ...rest } = JSON.parse(
@@ -36,11 +37,11 @@ export function signingKeys() {
 
 // serve listens first, so that the issuer can name the port, then calls build(origin) for the
 // request handler and prints the issuer: the one line on standard output that says "ready".
-export function serve({ port }, build) {
+export function serve({ port, origin: seen }, build) {
   const server = createServer((req, res) => handler(req, res));
   let handler;
   server.listen(port, '127.0.0.1', async () => {
-    const origin = `http://127.0.0.1:${server.address().port}`;
+    const origin = seen ?? `http://127.0.0.1:${server.address().port}`;
     const built = await build(origin);
     handler = built.handler;
     console.log(built.issuer);
