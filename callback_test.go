@@ -988,7 +988,7 @@ func TestStartSession_ASessionThatIsTooLargeIsReportedOnce(t *testing.T) {
 	t.Parallel()
 	app := newHandApp(t, nil)
 	app.provider.Handle(oidctest.EndpointUserInfo,
-		respond(200, "application/json", `{"sub":"alice","email":"`+strings.Repeat("x", 30<<10)+`"}`))
+		respond(200, "application/json", `{"sub":"alice","email":"`+oidcrp.RandomText(30<<10)+`"}`))
 	browser := app.provider.Browser()
 	res, body := get(t, browser, comeBack(t, app.testApp, browser, "/oidc/start").String())
 	app.wantReported(t, res, body, oidcrp.CodeSessionTooLarge)

@@ -243,6 +243,8 @@ func defaults(cfg *Config) {
 	p.Timeout = cmp.Or(p.Timeout, 10*time.Second)
 	s.Lifetime = cmp.Or(s.Lifetime, defaultLifetime)
 	s.IdleTimeout = cmp.Or(s.IdleTimeout, defaultIdleTimeout)
+	s.KeepClaims = slices.Clone(s.KeepClaims)
+	s.MaxCookieBytes = cmp.Or(s.MaxCookieBytes, defaultMaxCookieBytes)
 	s.StoreTimeout = cmp.Or(s.StoreTimeout, 2*time.Second)
 	s.RevocationDelay = cmp.Or(s.RevocationDelay, time.Second)
 	if cfg.Logger == nil {
@@ -579,6 +581,12 @@ func checkSessions(cfg *Config, f *findings) {
 		if field.d < 0 {
 			f.add(field.name, "%v is negative", field.d)
 		}
+	}
+	if n := cfg.Sessions.MaxCookieBytes; n < minMaxCookieBytes || n > maxSessionBytes {
+		f.add("Sessions.MaxCookieBytes", "%d must be between %d and %d", n, minMaxCookieBytes, maxSessionBytes)
+	}
+	if slices.Contains(cfg.Sessions.KeepClaims, "") {
+		f.add("Sessions.KeepClaims", "has an empty name")
 	}
 }
 

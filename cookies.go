@@ -18,11 +18,11 @@ const (
 	// maxCookie bounds one cookie with its name and attributes; browsers drop
 	// cookies over 4096 bytes (RFC 6265 section 6.1).
 	maxCookie = 3800
-	// maxSessionText bounds a sealed session; servers commonly refuse requests
-	// with more than 16 to 32 KiB of headers.
-	maxSessionText = 16 << 10
+	// maxSessionBytes bounds the cookies of a session; servers commonly refuse
+	// requests with more than 16 to 32 KiB of headers.
+	maxSessionBytes = 16 << 10
 	// maxChunks is how many cookies that makes, at most.
-	maxChunks = maxSessionText/maxCookie + 2
+	maxChunks = maxSessionBytes/maxCookie + 2
 )
 
 // cookies owns the cookies of one client: its names carry a short hash of
@@ -164,12 +164,24 @@ func setsCookie(h http.Header, prefix string) bool {
 	return slices.ContainsFunc(h["Set-Cookie"], func(v string) bool { return strings.HasPrefix(v, prefix) })
 }
 
-// putChunks sets as many session cookies as text needs; text is at most
-// maxSessionText bytes. The first value starts with their number, since a browser
+// sessionAttributes are the bytes of a session's cookie beside its name and value.
+const sessionAttributes = len("=; Path=/; HttpOnly; Secure; SameSite=Lax")
+
+// chunkRoom is how many bytes of text one session cookie holds.
+func (c *cookies) chunkRoom() int { return maxCookie - len(c.chunkName(maxChunks)) - sessionAttributes }
+
+// sessionSize returns the bytes of the cookies that putChunks sets for so much text.
+func (c *cookies) sessionSize(text int) int {
+	text++ // the number of chunks
+	chunks := (text + c.chunkRoom() - 1) / c.chunkRoom()
+	return text + chunks*(len(c.chunkName(maxChunks))+sessionAttributes)
+}
+
+// putChunks sets as many session cookies as text needs; they have at most
+// maxSessionBytes. The first value starts with their number, since a browser
 // may still have more of them. Those that r has beyond that number are deleted.
 func (c *cookies) putChunks(w http.ResponseWriter, r *http.Request, text string) {
-	const attributes = len("=; Path=/; HttpOnly; Secure; SameSite=Lax")
-	room := maxCookie - len(c.chunkName(maxChunks)) - attributes
+	room := c.chunkRoom()
 	chunks := (1 + len(text) + room - 1) / room
 	text = strconv.Itoa(chunks) + text
 	for i := range chunks {

@@ -187,7 +187,7 @@ func TestPutChunks_SplitsWhatIsTooLongForOneCookie(t *testing.T) {
 	t.Parallel()
 	c := usualCookies(t)
 	var cookies []*http.Cookie
-	for _, size := range []int{0, 1, 3000, 3600, 3601, 3700, 3800, 4096, 8000, 12000, maxSessionText, 4096, 10} {
+	for _, size := range []int{0, 1, 3000, 3600, 3601, 3700, 3800, 4096, 8000, 12000, maxSessionBytes, 4096, 10} {
 		text := strings.Repeat("x", size)
 		w := httptest.NewRecorder()
 		c.putChunks(w, requestWith(cookies...), text)

@@ -524,7 +524,7 @@ func TestTrace_ASessionThatIsTooLargeIsNotASuccess(t *testing.T) {
 	t.Parallel()
 	events := new(everyEvent)
 	alice := oidctest.DefaultPersonas()[0]
-	alice.Claims["email"] = strings.Repeat("x", 30<<10)
+	alice.Claims["email"] = oidcrp.RandomText(30 << 10)
 	app := newTestApp(t, setup{
 		provider: oidctest.Config{Personas: []oidctest.Persona{alice}},
 		config:   func(c *oidcrp.Config) { c.Trace = events.trace() },
@@ -537,7 +537,7 @@ func TestTrace_ASessionThatIsTooLargeIsNotASuccess(t *testing.T) {
 	page := readBody(t, res)
 	started := events.last(t, "LoginStarted", 1).(oidcrp.LoginEvent)
 	refused := events.last(t, "LoginRefused", 1).(oidcrp.LoginEvent)
-	if res.StatusCode != http.StatusInternalServerError || refused.Code != oidcrp.CodeSessionTooLarge || refused.Login != started.Login {
+	if res.StatusCode != http.StatusUnprocessableEntity || refused.Code != oidcrp.CodeSessionTooLarge || refused.Login != started.Login {
 		t.Errorf("%s, the event is %+v\n%s", res.Status, refused, page)
 	}
 	if len(events.seen["LoginSucceeded"]) > 0 || app.who(t, browser, "/").Sub != "" {

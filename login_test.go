@@ -243,7 +243,7 @@ func TestLogins_SessionsThatCannotBeSavedAreNotKept(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if page := readBody(t, res); res.StatusCode != http.StatusInternalServerError {
+					if page := readBody(t, res); res.StatusCode != http.StatusUnprocessableEntity {
 						t.Fatalf("the answer is %s\n%s", res.Status, page)
 					}
 				}

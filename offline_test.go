@@ -44,6 +44,7 @@ func newOfflineClient(t testing.TB, change func(*Config)) *offlineClient {
 			c.refused = append(c.refused, ev)
 		}
 		cfg.Now = c.clock.Now
+		cfg.Sessions.MaxCookieBytes = maxSessionBytes
 		if change != nil {
 			change(cfg)
 		}
@@ -160,9 +161,14 @@ func madeSession(c *Client, idTokenClaims, userInfo string) *Session {
 
 // bigClaims returns about n bytes of UserInfo that do not compress.
 func bigClaims(n int) string {
-	random := make([]byte, n*3/4)
+	return `{"sub":"alice","small":"s","picture":"` + RandomText(n) + `"}`
+}
+
+// RandomText returns text that is about n bytes when it is compressed.
+func RandomText(n int) string {
+	random := make([]byte, n)
 	rand.Read(random)
-	return `{"sub":"alice","small":"s","picture":"` + base64.RawURLEncoding.EncodeToString(random) + `"}`
+	return base64.RawURLEncoding.EncodeToString(random)
 }
 
 // requestWith returns a request by script that carries cookies.
@@ -237,3 +243,6 @@ func HeldLogins(c *Client) (results, bytes int) { return c.logins.results.Held()
 
 // HeldRefreshes is HeldLogins for refreshes.
 func HeldRefreshes(c *Client) (results, bytes int) { return c.refresher.running.Held() }
+
+// UserClaims returns the claims that s keeps of UserInfo beside those of its ID Token.
+func UserClaims(s *Session) string { return string(s.user.own) }

@@ -108,6 +108,8 @@ func statusOf(code Code) int {
 		return http.StatusUnauthorized
 	case CodeRequirementUnmet, CodeProviderError, CodeLoginRefused, CodeCrossOrigin:
 		return http.StatusForbidden
+	case CodeSessionTooLarge:
+		return http.StatusUnprocessableEntity
 	case CodeInvalidRequest, CodeTransactionLost, CodeIssuerMismatch:
 		return http.StatusBadRequest
 	case CodeProviderUnavailable, CodeStoreUnavailable, CodeCookieKeysUnavailable:
@@ -133,7 +135,7 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 	kind := kindOf(r)
 	p.Script = kind == script || kind == htmx
 	p.Incident = randomText()[:12]
-	if code == CodeCrossOrigin { // signing in again does not help
+	if code == CodeCrossOrigin || code == CodeSessionTooLarge { // signing in again does not help
 		p.Action, p.HomeURL = p.HomeURL, ""
 	} else {
 		p.LoginURL = c.LoginURL(c.tryAgainPath(r))

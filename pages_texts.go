@@ -63,6 +63,11 @@ var builtinTexts = map[string]map[string]string{
 		"requirement_unmet.next":   "Sign in with another account or a stronger method, or contact the support of this service.",
 		"requirement_unmet.button": "Sign in differently",
 
+		"session_too_large.title":  "Your account has too much data for this service",
+		"session_too_large.what":   "The sign-in service sent more about you than this service can keep in your browser.",
+		"session_too_large.next":   "Trying again does not help. Contact the support of this service, who can change it.",
+		"session_too_large.button": "Home page",
+
 		"login_refused.title":  "You cannot sign in to this service",
 		"login_refused.what":   "Your account was recognised, but it has no access to this service.",
 		"login_refused.next":   "Sign in with another account, or contact the support of this service.",
@@ -138,6 +143,11 @@ var builtinTexts = map[string]map[string]string{
 		"requirement_unmet.what":   "Votre compte, ou la façon dont vous vous êtes connecté, ne répond pas aux exigences de cette page.",
 		"requirement_unmet.next":   "Connectez-vous avec un autre compte ou une méthode plus sûre, ou contactez le support de ce service.",
 		"requirement_unmet.button": "Se connecter autrement",
+
+		"session_too_large.title":  "Votre compte contient trop de données pour ce service",
+		"session_too_large.what":   "Le service de connexion a transmis sur vous plus de données que ce service ne peut en conserver dans votre navigateur.",
+		"session_too_large.next":   "Réessayer n’y changera rien. Contactez le support de ce service, qui peut y remédier.",
+		"session_too_large.button": "Page d’accueil",
 
 		"login_refused.title":  "Vous ne pouvez pas vous connecter à ce service",
 		"login_refused.what":   "Votre compte a été reconnu, mais il n’a pas accès à ce service.",

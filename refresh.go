@@ -305,7 +305,7 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 		return next, nil
 	}
 	renewed := next.session.copy()
-	renewed.userInfo, renewed.renewed = userInfo, f.sessions.renewal(renewed)
+	renewed.user, renewed.renewed = f.sessions.userClaims(renewed, userInfo), f.sessions.renewal(renewed)
 	if err := f.sessions.keeper.update(ctx, k, renewed); errors.Is(err, CodeNoSession) {
 		return refreshed{}, err
 	} else if err != nil {

@@ -3,13 +3,11 @@ package oidcrp
 // This file holds the Session that an app sees.
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,8 +38,9 @@ type Session struct {
 	renewed  uint64     // when a refresh last changed the session, in milliseconds; 0: never
 
 	idToken   storedJWS
-	encrypted bool   // the ID Token came encrypted
-	userInfo  []byte // compact JSON; nil when the provider has no UserInfo
+	encrypted bool // the ID Token came encrypted
+	user      userClaims
+	keep      []string // the claims that the app sees; nil: all
 	tokens    *oauth2.Token
 	tokensAt  time.Time // when they arrived
 
@@ -67,13 +66,6 @@ type facts struct {
 	Issuer, Subject, ACR, SID, Nonce string
 	AMR                              []string
 	AuthTime                         time.Time
-}
-
-// authenticationFacts come from the ID Token alone, whatever UserInfo says:
-// they describe the login, not the person, or belong to the token itself.
-var authenticationFacts = []string{
-	"iss", "sub", "aud", "azp", "acr", "amr", "auth_time", "sid", "nonce",
-	"exp", "iat", "nbf", "jti", "at_hash", "c_hash", "session_expiry",
 }
 
 // NewSession returns a session with these claims, for tests of an app's
@@ -234,7 +226,7 @@ func (s *Session) ReturnTo() string {
 // id_token_hint. Do not use it as an access token. It is empty if the ID Token came
 // encrypted: what only this client may read must not travel in a URL.
 func (s *Session) IDToken() string {
-	if s == nil || s.idToken.header == nil || s.encrypted {
+	if s == nil || len(s.idToken.header) == 0 || s.encrypted {
 		return ""
 	}
 	return s.idToken.String()
@@ -251,148 +243,6 @@ func (s *Session) Token() *oauth2.Token {
 	return &t
 }
 
-// Claims decodes the claims about the person into v, a pointer to a struct or a
-// map. The facts of the authentication (iss, sub, aud, azp, acr, amr,
-// auth_time, sid, nonce, and the token's own times) come from the ID Token
-// alone; every other claim comes from UserInfo or, failing that, from the ID
-// Token. email_verified comes from where email comes from, and
-// phone_number_verified from where phone_number does; both are booleans, also if the
-// provider wrote "true" or "false" as text. Names match exactly: a field tagged
-// "sub" is never filled by "SUB".
-// Otherwise it decodes as encoding/json does; json.Number keeps a number exact.
-//
-// Its error is an [*Error]: [CodeInternal] when a claim does not fit into v,
-// [CodeNoSession] for a nil Session.
-func (s *Session) Claims(v any) error {
-	if s == nil {
-		return &Error{Op: "claims", Code: CodeNoSession}
-	}
-	merged, err := s.merged()
-	if err == nil {
-		err = strictjson.Decode(merged, v)
-	}
-	if err != nil {
-		return fail("claims", CodeInternal, err)
-	}
-	return nil
-}
-
-// IDTokenClaims returns the ID Token's claims as JSON, as the provider wrote them.
-func (s *Session) IDTokenClaims() json.RawMessage {
-	if s == nil {
-		return nil
-	}
-	return slices.Clone(s.idToken.payload)
-}
-
-// UserInfoClaims returns the UserInfo claims as JSON, as the provider wrote them;
-// nil when the provider has no UserInfo endpoint.
-func (s *Session) UserInfoClaims() json.RawMessage {
-	if s == nil {
-		return nil
-	}
-	return slices.Clone(s.userInfo)
-}
-
-// claim decodes one of the claims that Claims knows; nil when it is missing. A
-// number stays as it was written: a float64 would change large ones.
-func (s *Session) claim(name string) any {
-	merged, err := s.merged()
-	if err != nil || !merged.Has(name) {
-		return nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(merged[name]))
-	decoder.UseNumber()
-	var value any
-	_ = decoder.Decode(&value) // valid, or merged had failed
-	return value
-}
-
-// claimGroups are claims that say something together, so they come from one
-// source: the address of one and the verification of another would vouch for an
-// address that nobody verified. UserInfo is the source if it has the first.
-var claimGroups = [][]string{
-	{"email", "email_verified"},
-	{"phone_number", "phone_number_verified"},
-}
-
-// merged returns the one view of all claims.
-func (s *Session) merged() (strictjson.Members, error) {
-	fromToken, err := strictjson.Object(s.idToken.payload)
-	if err != nil {
-		return nil, err
-	}
-	merged := fromToken
-	if s.userInfo != nil {
-		if merged, err = strictjson.Object(s.userInfo); err != nil {
-			return nil, err
-		}
-		mergeClaims(merged, fromToken)
-	}
-	for _, group := range claimGroups {
-		booleanClaim(merged, group[1])
-	}
-	return merged, nil
-}
-
-// mergeClaims completes the claims of UserInfo with those of the ID Token.
-func mergeClaims(userInfo, idToken strictjson.Members) {
-	for _, name := range authenticationFacts {
-		delete(userInfo, name)
-	}
-	for _, group := range claimGroups {
-		other := userInfo
-		if userInfo.Has(group[0]) {
-			other = idToken
-		}
-		for _, name := range group {
-			delete(other, name)
-		}
-	}
-	for name, value := range idToken {
-		if _, ok := userInfo[name]; !ok {
-			userInfo[name] = value
-		}
-	}
-}
-
-// booleanClaim makes a boolean of "true" and "false": email_verified and
-// phone_number_verified are booleans (OIDC Core 5.1), but some providers write
-// them as text.
-func booleanClaim(claims strictjson.Members, name string) {
-	text, _, err := claims.String(name)
-	if err != nil {
-		return
-	}
-	for _, value := range []string{"true", "false"} {
-		if strings.EqualFold(text, value) {
-			claims[name] = json.RawMessage(value)
-		}
-	}
-}
-
-// largestClaims names the claims that take the most room, for the error about
-// a session that is too large.
-func (s *Session) largestClaims() []string {
-	sizes := make(map[string]int)
-	for _, object := range [][]byte{s.idToken.payload, s.userInfo} {
-		members, _ := strictjson.Object(object)
-		for name, value := range members {
-			sizes[name] += len(value)
-		}
-	}
-	if s.tokens != nil {
-		sizes["(access token)"] = len(s.tokens.AccessToken)
-		sizes["(refresh token)"] = len(s.tokens.RefreshToken)
-	}
-	names := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int { return sizes[b] - sizes[a] })
-	names = names[:min(len(names), 3)]
-	for i, name := range names {
-		names[i] = clean(name, 100)
-	}
-	return names
-}
-
 // size is about how many bytes s takes in memory, 0 for nil.
 func (s *Session) size() int {
 	if s == nil {
@@ -400,7 +250,7 @@ func (s *Session) size() int {
 	}
 	const fixed = 1024 // its fields, and those of its login
 	size := fixed + len(s.idToken.header) + len(s.idToken.payload) + len(s.idToken.signature) +
-		len(s.userInfo) + len(s.stepUp) + len(s.returnTo)
+		len(s.user.own) + len(s.stepUp) + len(s.returnTo)
 	// The facts are decoded from the payload, here and in the login's event.
 	size += 2 * (len(s.idToken.payload) + 24*len(s.facts().AMR))
 	if s.tokens != nil {

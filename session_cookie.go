@@ -49,23 +49,40 @@ func (k *cookieKeeper) read(r *http.Request) (*Session, error) {
 }
 
 func (k *cookieKeeper) fits(s *Session) error {
-	return checkSessionText(s, seal.StringSize(len(s.marshal())))
+	_, err := k.marshal(s)
+	return err
 }
 
-// checkSessionText returns an error if size bytes of text are too many for cookies.
-func checkSessionText(s *Session, size int) error {
-	if size > maxSessionText {
-		return s.tooLarge(size, maxSessionText, "cookies can hold", "request fewer claims, or set Config.Store")
+// marshal returns the fullest stored form of s that fits into the cookies: with the
+// claims compressed only where it must be, and without the ID Token's signature only
+// where that is not enough.
+func (k *cookieKeeper) marshal(s *Session) ([]byte, error) {
+	size := 0
+	for _, form := range []struct {
+		marshal func() []byte
+		most    int
+	}{
+		{s.marshal, min(defaultMaxCookieBytes, k.settings.MaxCookieBytes)},
+		{s.marshalCompressed, k.settings.MaxCookieBytes},
+		{func() []byte { return s.lean().marshalCompressed() }, k.settings.MaxCookieBytes},
+	} {
+		plain := form.marshal()
+		if size = k.cookies.sessionSize(seal.StringSize(len(plain))); size <= form.most {
+			return plain, nil
+		}
 	}
-	return nil
+	return nil, s.tooLarge(size, k.settings.MaxCookieBytes, "its cookies may have",
+		"keep fewer claims (Sessions.KeepClaims), keep sessions on the server (Config.Store), "+
+			"or allow larger cookies (Sessions.MaxCookieBytes)")
 }
 
 func (k *cookieKeeper) start(w http.ResponseWriter, r *http.Request, s *Session) error {
-	text, err := k.cookies.seal(k.cookies.session, s.marshal())
+	plain, err := k.marshal(s)
 	if err != nil {
 		return err
 	}
-	if err := checkSessionText(s, len(text)); err != nil {
+	text, err := k.cookies.seal(k.cookies.session, plain)
+	if err != nil {
 		return err
 	}
 	k.cookies.putChunks(w, r, text)

@@ -3,8 +3,11 @@ package oidcrp
 // This file holds the stored form of a session.
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"errors"
+	"io"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -19,12 +22,49 @@ const sessionFormat = 3
 const (
 	withTokens = 1 << iota
 	withEncryptedIDToken
+	withCompressedClaims
 )
 
 // marshal returns the stored form of s: a version byte, then numbers as
 // uvarints and byte strings with their length in front.
-func (s *Session) marshal() []byte {
-	b := make([]byte, 0, 256+len(s.idToken.payload)+len(s.userInfo)+len(s.idToken.signature))
+func (s *Session) marshal() []byte { return s.marshalWith(s.claimsBlock(), 0) }
+
+// marshalCompressed is marshal with the claims compressed. Tokens and signatures are
+// not: they do not get shorter, and the length of what is compressed together with
+// them would say something about them. Very large claims are left as they are.
+func (s *Session) marshalCompressed() []byte {
+	claims := s.claimsBlock()
+	if len(claims) > maxClaimsBlock {
+		return s.marshalWith(claims, 0)
+	}
+	return s.marshalWith(deflated(claims), withCompressedClaims)
+}
+
+func deflated(data []byte) []byte {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, flate.BestCompression) // the level exists
+	_, _ = w.Write(data)                               // to memory
+	_ = w.Close()
+	return b.Bytes()
+}
+
+// claimsBlock returns the claims of s in their stored form.
+func (s *Session) claimsBlock() []byte {
+	b := make([]byte, 0, 64+len(s.idToken.payload)+len(s.user.own))
+	b = appendBytes(b, s.idToken.payload)
+	b = appendBytes(b, s.user.own)
+	for _, name := range s.user.same {
+		b = appendBytes(b, []byte(name))
+	}
+	return b
+}
+
+func appendBytes(b, v []byte) []byte { return append(binary.AppendUvarint(b, uint64(len(v))), v...) }
+
+// marshalWith returns the stored form with a block of claims; with says how it is
+// stored.
+func (s *Session) marshalWith(claims []byte, with byte) []byte {
+	b := make([]byte, 0, 512+len(claims)+len(s.idToken.signature))
 	b = append(b, sessionFormat)
 	b = append(b, s.issuer[:]...)
 	b = binary.AppendUvarint(b, uint64(max(s.created.UnixMilli(), 0)))
@@ -37,16 +77,11 @@ func (s *Session) marshal() []byte {
 	for _, at := range []uint64{s.before[0], s.before[1], s.renewed} {
 		b = binary.AppendUvarint(b, at)
 	}
-	put := func(v []byte) {
-		b = binary.AppendUvarint(b, uint64(len(v)))
-		b = append(b, v...)
-	}
 	for _, v := range [][]byte{
-		[]byte(s.id), []byte(s.lineIfOther()), []byte(s.stepUp), s.idToken.header, s.idToken.payload, s.idToken.signature, s.userInfo,
+		[]byte(s.id), []byte(s.lineIfOther()), []byte(s.stepUp), s.idToken.header, s.idToken.signature, claims,
 	} {
-		put(v)
+		b = appendBytes(b, v)
 	}
-	var with byte
 	if s.encrypted {
 		with |= withEncryptedIDToken
 	}
@@ -54,8 +89,8 @@ func (s *Session) marshal() []byte {
 		return append(b, with)
 	}
 	b = append(b, with|withTokens)
-	put([]byte(s.tokens.AccessToken))
-	put([]byte(s.tokens.RefreshToken))
+	b = appendBytes(b, []byte(s.tokens.AccessToken))
+	b = appendBytes(b, []byte(s.tokens.RefreshToken))
 	b = binary.AppendUvarint(b, unixOrZero(s.tokens.Expiry))
 	return binary.AppendUvarint(b, unixOrZero(s.tokensAt))
 }
@@ -98,10 +133,8 @@ func unmarshalSession(b []byte, lifetime time.Duration) (*Session, error) {
 	if s.line == "" {
 		s.line = s.id
 	}
-	s.idToken = storedJWS{header: d.bytes(), payload: d.bytes(), signature: d.bytes()}
-	if s.userInfo = d.bytes(); len(s.userInfo) == 0 {
-		s.userInfo = nil
-	}
+	s.idToken = storedJWS{header: d.bytes(), signature: d.bytes()}
+	claims := d.bytes()
 	with := d.byte()
 	s.encrypted = with&withEncryptedIDToken != 0
 	if with&withTokens != 0 {
@@ -110,11 +143,36 @@ func unmarshalSession(b []byte, lifetime time.Duration) (*Session, error) {
 		}
 		s.tokensAt = d.time()
 	}
-	if with&^(withTokens|withEncryptedIDToken) != 0 || d.failed || len(d.rest) > 0 {
+	if with&^(withTokens|withEncryptedIDToken|withCompressedClaims) != 0 || d.failed || len(d.rest) > 0 ||
+		!s.readClaims(claims, with&withCompressedClaims != 0) {
 		return nil, errSessionFormat
 	}
 	s.decodeLater()
 	return s, nil
+}
+
+// maxClaimsBlock bounds claims that are compressed, in bytes before that: every request
+// takes them apart again.
+const maxClaimsBlock = 64 << 10
+
+// readClaims reads what claimsBlock wrote, and reports whether it can be read.
+func (s *Session) readClaims(block []byte, compressed bool) bool {
+	if compressed {
+		var err error
+		block, err = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(block)), maxClaimsBlock+1))
+		if err != nil || len(block) > maxClaimsBlock {
+			return false
+		}
+	}
+	d := sessionDecoder{rest: block}
+	s.idToken.payload = d.bytes()
+	if s.user.own = d.bytes(); len(s.user.own) == 0 {
+		s.user.own = nil
+	}
+	for len(d.rest) > 0 {
+		s.user.same = append(s.user.same, string(d.bytes()))
+	}
+	return !d.failed
 }
 
 // sessionDecoder reads from rest until a value does not fit.

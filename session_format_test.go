@@ -17,7 +17,7 @@ func fullSession() *Session {
 		renewed: 1700000050003, encrypted: true, created: time.Unix(1700000000, 0), seen: time.Unix(1700000060, 0),
 		ceiling: time.Unix(1700001000, 0), tokenEnd: time.Unix(1700000900, 0), stepUp: "demand", lifetime: 12 * time.Hour,
 		marks:   [2]markKey{subjectMark("i", "alice"), sessionMark("i", "s")},
-		idToken: splitJWS(madeJWS(aliceClaims)), userInfo: []byte(`{"sub":"alice"}`),
+		idToken: splitJWS(madeJWS(aliceClaims)), user: userClaims{own: []byte(`{"email":"a@example.org"}`), same: []string{"given_name", "uid"}},
 		tokens:   &oauth2.Token{AccessToken: "a", TokenType: "Bearer", RefreshToken: "r", Expiry: time.Unix(1700003600, 0)},
 		tokensAt: time.Unix(1700000050, 0),
 	}
@@ -29,7 +29,7 @@ func fullSession() *Session {
 func stored(s *Session) string {
 	text := fmt.Sprintln(s.id, s.line, s.issuer, s.before, s.renewed, s.encrypted,
 		s.created.UnixMilli(), s.seen.Unix(), s.ceiling, s.tokenEnd, s.stepUp, s.lifetime,
-		s.marks, s.idToken, s.userInfo == nil, len(s.userInfo))
+		s.marks, s.idToken, string(s.user.own), s.user.same)
 	if s.tokens != nil {
 		text += fmt.Sprintln(s.tokens.AccessToken, s.tokens.RefreshToken, s.tokens.TokenType, s.tokens.Expiry, s.tokensAt)
 	}
@@ -45,13 +45,13 @@ func TestSessionFormat_ReadsBackWhatItWrote(t *testing.T) {
 		{"everything", func(*Session) {}},
 		{"no tokens", func(s *Session) { s.tokens, s.tokensAt = nil, time.Time{} }},
 		{"no refresh token and no expiry", func(s *Session) { s.tokens = &oauth2.Token{AccessToken: "a", TokenType: "Bearer"} }},
-		{"no UserInfo", func(s *Session) { s.userInfo = nil }},
+		{"no UserInfo", func(s *Session) { s.user = userClaims{} }},
 		{"no ceiling", func(s *Session) { s.ceiling = time.Time{} }},
 		{"a ceiling of 1970", func(s *Session) { s.ceiling = time.Unix(1, 0) }},
 		{"no ID Token's end", func(s *Session) { s.tokenEnd = time.Time{} }},
 		{"no marks", func(s *Session) { s.marks = [2]markKey{} }},
 		{"milliseconds", func(s *Session) { s.created = s.created.Add(999 * time.Millisecond) }},
-		{"UserInfo of a megabyte", func(s *Session) { s.userInfo = bytes.Repeat([]byte("x"), 1<<20) }},
+		{"UserInfo of a megabyte", func(s *Session) { s.user.own = bytes.Repeat([]byte("x"), 1<<20) }},
 		{"an empty id", func(s *Session) { s.id = "" }},
 		{"the first of its line", func(s *Session) { s.line = s.id }},
 		{"no mark before it and no refresh", func(s *Session) { s.before, s.renewed = [2]uint64{}, 0 }},

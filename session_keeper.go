@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/oidcrp/oidcrp/internal/seal"
+	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
 // Sessions says how long sessions last and where they are kept. With the zero
@@ -35,6 +36,18 @@ type Sessions struct {
 	// look again for that long. If zero, 1 second; if negative, it looks at every
 	// request.
 	RevocationDelay time.Duration
+	// KeepClaims names the claims about the person that are kept. If nil, all are.
+	// Fewer claims make smaller cookies. Those about the authentication, such as
+	// sub, acr and auth_time, are always kept.
+	KeepClaims []string
+	// MaxCookieBytes bounds the cookies of one session, with their names and
+	// attributes. If zero, 3,000 bytes: the response that ends a login then has less
+	// than 4 KiB of headers, which every proxy accepts. At most 16,384; more than
+	// about 7,000 needs proxies and servers that accept larger requests than usual.
+	// A session that is too large is compressed, and loses the ID Token's signature,
+	// so that it is no hint at the logout. If it still does not fit, the login fails
+	// with [CodeSessionTooLarge].
+	MaxCookieBytes int
 	// EndWithIDToken ends a session when its ID Token expires, or the one that
 	// arrived with the last refresh. If false, the ID Token's exp only limits
 	// its use for a login.
@@ -42,8 +55,10 @@ type Sessions struct {
 }
 
 const (
-	defaultLifetime    = 12 * time.Hour
-	defaultIdleTimeout = time.Hour
+	defaultLifetime       = 12 * time.Hour
+	defaultIdleTimeout    = time.Hour
+	defaultMaxCookieBytes = 3000
+	minMaxCookieBytes     = 1000
 )
 
 // sessions owns the sessions: how long they last, what ends them, and the
@@ -174,12 +189,13 @@ func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 		returnTo: returnTo,
 		lifetime: m.settings.Lifetime,
 		idToken:  splitJWS(token.raw),
-		userInfo: a.userInfo,
+		keep:     m.settings.KeepClaims,
 		ceiling:  token.sessionExpiry,
 		marks:    accountMarks(token.issuer, token.subject, token.sid),
 
 		encrypted: token.encrypted,
 	}
+	s.user = m.userClaims(s, a.userInfo)
 	if m.settings.EndWithIDToken {
 		s.tokenEnd = token.expiry
 	}
@@ -223,9 +239,19 @@ func (m *sessions) previous(ctx context.Context, r *http.Request, s *Session) *S
 	return previous
 }
 
+// userClaims returns what s keeps of a UserInfo response, which may be nil.
+func (m *sessions) userClaims(s *Session, userInfo []byte) userClaims {
+	idToken, _ := strictjson.Object(s.idToken.payload) // checked already, as UserInfo is
+	members, _ := strictjson.Object(userInfo)
+	return newUserClaims(idToken, members, m.settings.KeepClaims)
+}
+
 // withIDToken returns s with the ID Token of a refresh.
 func (m *sessions) withIDToken(s *Session, token *idToken) *Session {
 	next := s.copy()
+	before, _ := strictjson.Object(s.idToken.payload) // checked, as the next one is
+	after, _ := strictjson.Object(token.payload)
+	next.user = newUserClaims(after, s.user.members(before), m.settings.KeepClaims)
 	next.idToken, next.encrypted = splitJWS(token.raw), token.encrypted
 	if token.sid != "" { // a logout by the provider will name this sid
 		next.marks[1] = sessionMark(token.issuer, token.sid)
@@ -293,10 +319,14 @@ func (m *sessions) newest(ctx context.Context, k kept) (kept, error) {
 // issuer already; the session must be of the same one all the same.
 func (m *sessions) unmarshal(plain []byte) (*Session, error) {
 	s, err := unmarshalSession(plain, m.settings.Lifetime)
-	if err == nil && s.issuer != m.issuer {
+	if err != nil {
+		return nil, err
+	}
+	if s.issuer != m.issuer {
 		return nil, errOtherIssuer
 	}
-	return s, err
+	s.keep = m.settings.KeepClaims
+	return s, nil
 }
 
 // ended returns why s can no longer be used now, "" if it can.
