@@ -234,15 +234,18 @@ func (k *cookieKeys) sealUnder(secret string, plain, associated []byte) ([]byte,
 	return ring.Seal(plain, associated), nil
 }
 
-// openUnder returns what sealUnder was given.
-func (k *cookieKeys) openUnder(secret string, sealed, associated []byte) ([]byte, error) {
-	return k.openWith(func(ring *seal.Ring) ([]byte, error) {
+// openUnder returns what sealUnder was given, and whether it was sealed with the newest
+// key.
+func (k *cookieKeys) openUnder(secret string, sealed, associated []byte) (plain []byte, newest bool, err error) {
+	plain, err = k.openWith(func(ring *seal.Ring) ([]byte, error) {
 		ring, err := derived(ring, secret)
 		if err != nil {
 			return nil, err
 		}
+		newest = ring.Newest(sealed)
 		return ring.Open(sealed, associated)
 	})
+	return plain, newest, err
 }
 
 func derived(ring *seal.Ring, secret string) (*seal.Ring, error) {

@@ -20,6 +20,7 @@ type requestSession struct {
 	handle  string // of a session in the Store
 	none    error  // why there is no session
 	newer   bool   // than what the request's cookie holds
+	oldKey  bool   // the session is sealed with another key than the newest
 	blocked error  // an outage: protected routes must fail, since there may be a session
 
 	refresher *refresher    // of the Client that looked it up; nil for ContextWithSession
@@ -129,7 +130,7 @@ func (f *refresher) attach(
 		}
 		f.renew(w, r, found)
 		if s := found.session.Load(); s != nil {
-			response.record(f.sessions.keeper.touch(r, kept{session: s, handle: found.handle}))
+			response.record(f.sessions.keeper.touch(r, kept{session: s, handle: found.handle, oldKey: found.oldKey}))
 			found.renews = !f.sessions.keeper.onServer()
 		}
 	}
@@ -139,7 +140,7 @@ func (f *refresher) attach(
 // lookUp looks up r's session.
 func (f *refresher) lookUp(r *http.Request) *requestSession {
 	k, err := f.sessions.load(r)
-	found := &requestSession{refresher: f, handle: k.handle, newer: k.newer, none: err}
+	found := &requestSession{refresher: f, handle: k.handle, newer: k.newer, oldKey: k.oldKey, none: err}
 	if err != nil && !errors.Is(err, CodeNoSession) {
 		found.blocked = err // the person may be signed in
 	}

@@ -170,6 +170,7 @@ type kept struct {
 	handle  string // in a Store
 	lookup  lookup // the marks that were read with it, if any
 	newer   bool   // than what the cookie holds
+	oldKey  bool   // sealed with another key than the newest
 }
 
 // create makes the session of a login. stepUp and returnTo are those of the login.

@@ -127,8 +127,8 @@ func (k *storeKeeper) load(r *http.Request) (kept, error) {
 	if err != nil || value == nil {
 		return kept{}, err
 	}
-	s, err := k.open(ctx, value, cookie.handle)
-	return kept{session: s, handle: cookie.handle, lookup: lookup}, err
+	s, newest, err := k.open(ctx, value, cookie.handle)
+	return kept{session: s, handle: cookie.handle, lookup: lookup, oldKey: !newest}, err
 }
 
 // handle reads r's cookie, and reports a cookie that holds no handle.
@@ -158,33 +158,49 @@ func (k *storeKeeper) get(ctx context.Context, handle string) (*Session, error) 
 	if err != nil {
 		return nil, err
 	}
-	return k.open(ctx, value, handle)
+	s, _, err := k.open(ctx, value, handle)
+	return s, err
 }
 
-// open reads what put wrote for handle; nil when it cannot be used.
-func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (*Session, error) {
-	plain, err := k.cookies.keys.openUnder(handle, value, k.cookies.associated(k.key(handle)))
+// open reads what put wrote for handle; nil when it cannot be used. newest says whether
+// it is sealed with the newest key.
+func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (s *Session, newest bool, err error) {
+	plain, newest, err := k.cookies.keys.openUnder(handle, value, k.cookies.associated(k.key(handle)))
 	if outage(err) { // there are no cookie keys yet
-		return nil, err
+		return nil, false, err
 	}
 	if err == nil {
-		var s *Session
 		if s, err = k.unmarshal(plain); err == nil {
-			return s, nil
+			return s, newest, nil
 		}
 	}
 	k.refuseCookie(ctx, err)
-	return nil, nil
+	return nil, false, nil
+}
+
+// reseal writes the entry of a session in use again, which is sealed with an older key:
+// that may be removed soon. It does not undo a refresh that was saved meanwhile.
+func (k *storeKeeper) reseal(ctx context.Context, held kept) error {
+	current, err := k.get(ctx, held.handle)
+	if err != nil || current == nil || current.renewed != held.session.renewed {
+		return err
+	}
+	return k.put(ctx, held.session, held.handle)
 }
 
 // touch extends the expiry of a session in use, at most once every touchInterval
 // by the time in its cookie.
 func (k *storeKeeper) touch(r *http.Request, held kept) *delivery {
 	cookie, _ := parseHandle(k.cookies.read(r, k.cookies.session))
+	ctx, s := r.Context(), held.session
+	if held.oldKey {
+		if err := k.reseal(ctx, held); err != nil {
+			k.log.WarnContext(ctx, "could not seal a session with the newest key", "error", err)
+		}
+	}
 	if since := k.now().Sub(cookie.touched); since >= 0 && since < k.settings.touchInterval() {
 		return nil
 	}
-	ctx, s := r.Context(), held.session
 	touched, err := k.store.touch(ctx, k.key(held.handle), k.idleFor(s))
 	if !touched {
 		err = k.put(ctx, s, held.handle)

@@ -558,3 +558,46 @@ func TestStoreKeeper_OneLookupForEachRequest(t *testing.T) {
 		t.Errorf("%d lookups, want %d", took, want)
 	}
 }
+
+// A session in use survives the removal of the key that it was first sealed with, as
+// one in a cookie does.
+func TestStoreKeeper_AnEntryMovesToTheNewestKey(t *testing.T) {
+	t.Parallel()
+	keys := [][]byte{testKey(1)}
+	source := keySourceFunc(func(context.Context) ([][]byte, error) { return keys, nil })
+	c := newOfflineClient(t, func(cfg *Config) {
+		cfg.Store, cfg.CookieKeys, cfg.Tokens.Keep = newMemoryStore(0, cfg.Now), source, true
+	})
+	handler := c.Middleware(http.HandlerFunc(saySubject))
+	rotate := func(next ...[]byte) {
+		t.Helper()
+		keys = next
+		c.clock.Advance(2 * keyPause)
+		if err := c.cookies.keys.read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	used, unused := c.start(t), c.start(t)
+	rotate(testKey(2), testKey(1))
+	serves(handler, used)
+	rotate(testKey(2))
+	c.wantSession(t, "a session in use", requestWith(used...))
+	c.wantRefusal(t, requestWith(unused...), reasonUnknownKey)
+
+	// What another request saved meanwhile is not undone.
+	rotate(testKey(3), testKey(2))
+	k := c.sessions.keeper.(*storeKeeper)
+	held, err := c.sessions.load(requestWith(used...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.update(t.Context(), held, refreshedFrom(held.session)); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.reseal(t.Context(), held); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.wantSession(t, "after a refresh", requestWith(used...)); got.tokens.AccessToken != "new access" {
+		t.Errorf("the tokens are %+v", got.tokens)
+	}
+}

@@ -114,6 +114,11 @@ func (r *Ring) Open(sealed, associated []byte) ([]byte, error) {
 	return nil, err
 }
 
+// Newest reports whether sealed, which Open has opened, was sealed with the newest key.
+func (r *Ring) Newest(sealed []byte) bool {
+	return len(sealed) >= headerSize && [keyIDSize]byte(sealed[1:headerSize]) == r.keys[0].id
+}
+
 // SealString is Seal as base64url text.
 func (r *Ring) SealString(plaintext, associated []byte) string {
 	return base64.RawURLEncoding.EncodeToString(r.Seal(plaintext, associated))
