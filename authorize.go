@@ -65,6 +65,7 @@ type AuthOptions struct {
 	Extra url.Values
 
 	stepUp string // the requirements that this login is to meet
+	byPage bool   // a protected page asks for this login
 }
 
 // ClaimsRequest is the claims parameter (OIDC Core 5.5). A nil [ClaimRequest]

@@ -120,10 +120,10 @@ func (c *Client) afterProviderError(
 ) (string, error) {
 	t := pending.transaction
 	var refusal *ProviderError
-	if pending.response.err == nil || !errors.As(cause, &refusal) {
+	if t == nil || pending.response.err == nil || !errors.As(cause, &refusal) {
 		return "", cause
 	}
-	if s, err := c.Session(r); err == nil && c.demands.metBy(s, t.StepUp, c.now()) {
+	if s, err := c.Session(r); err == nil && c.settles(s, t) {
 		c.log.InfoContext(r.Context(), "the provider refused a login; the person is signed in", "error", cause)
 		return c.absolute(c.returnTo(t.ReturnTo)), nil
 	}
@@ -133,6 +133,16 @@ func (c *Client) afterProviderError(
 	c.log.InfoContext(r.Context(), "the provider's page had expired; the login starts again", "error", cause)
 	location, err := c.beginLogin(w, r, t.options(), true)
 	return location, err // begin has reported the error
+}
+
+// settles reports whether s makes the login t unnecessary. A session from before a login
+// that a page asked for does not: the page had found it wanting, and would do so again,
+// without end.
+func (c *Client) settles(s *Session, t *transaction) bool {
+	if t.Asked && s.created.Unix() < t.Started {
+		return false
+	}
+	return c.demands.metBy(s, t.StepUp, c.now())
 }
 
 // repeated returns the parameters of a posted response that a page load repeats,

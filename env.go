@@ -118,9 +118,12 @@ func ConfigFromEnv() (Config, error) {
 		}
 		variable, ok := envVars[name]
 		if !ok {
+			if serviceLink.MatchString(name) {
+				continue
+			}
 			if near := nearVariable(name); near != "" {
 				problems = append(problems, fmt.Errorf("%s is not known: do you mean %s?", name, near))
-			} else if !serviceLink.MatchString(name) {
+			} else {
 				cfg.unknownVars = append(cfg.unknownVars, name)
 			}
 			continue

@@ -364,6 +364,7 @@ func TestConfigFromEnv_VariablesThatItDoesNotKnow(t *testing.T) {
 		"OIDC_PORT": "tcp://10.0.0.1:80", "OIDC_SERVICE_HOST": "10.0.0.1", "OIDC_SERVICE_PORT": "80", "OIDC_SERVICE_PORT_HTTPS": "443",
 		"OIDC_PORT_80_TCP": "x", "OIDC_PORT_80_TCP_PROTO": "tcp", "OIDC_PORT_443_UDP_ADDR": "x", "OIDC_PROVIDER_PORT_80_TCP": "x",
 		"OIDC_PROVIDER_SERVICE_HOST": "x", "OIDC_MY_PROVIDER_2_PORT_80_TCP_PORT": "80", "OIDC_OPERATOR_MODE": "x", "OIDC_PORTAL": "x",
+		"OIDC_ISSUER_PORT": "tcp://10.0.0.1:443", "OIDC_ISSUER_SERVICE_HOST": "x", // of a Service named oidc-issuer
 	}
 	setEnv(t, soundEnv(links))
 	cfg, err := oidcrp.ConfigFromEnv()

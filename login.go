@@ -63,13 +63,14 @@ type transaction struct {
 	MaxAge   *int64   `json:"m,omitempty"` // seconds
 	Issuer   string   `json:"i"`
 	StepUp   string   `json:"u,omitempty"`
-	Started  int64    `json:"t"` // Unix seconds
+	Started  int64    `json:"t"`           // Unix seconds
+	Asked    bool     `json:"q,omitempty"` // a protected page asked for it
 	size     int      // of the cookie's value
 }
 
 // options are those of a login that replaces this one.
 func (t *transaction) options() *AuthOptions {
-	o := &AuthOptions{ReturnTo: t.ReturnTo, RequireACR: t.ACR, stepUp: t.StepUp}
+	o := &AuthOptions{ReturnTo: t.ReturnTo, RequireACR: t.ACR, stepUp: t.StepUp, byPage: t.Asked}
 	if t.MaxAge != nil {
 		o.MaxAge = new(time.Duration(*t.MaxAge) * time.Second)
 	}
@@ -114,6 +115,7 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 		MaxAge:   request.maxAge(),
 		Issuer:   l.flow.rules.issuer,
 		StepUp:   asked.stepUp,
+		Asked:    asked.byPage,
 		Started:  l.now().Unix(),
 	}
 	state, err := l.newState(t, restart)

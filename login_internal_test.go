@@ -2,6 +2,9 @@ package oidcrp
 
 import (
 	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -30,4 +33,36 @@ func TestLogins_TheStateHidesWhatItHolds(t *testing.T) {
 	if _, ok := elsewhere.logins.openState(state); ok {
 		t.Error("another host opens the state")
 	}
+}
+
+// RecoverLogin reads the login again; by then it may be lost.
+func TestRecoverLogin_OfALoginThatIsLostByNow(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Provider.Metadata = soundMetadata(nil) })
+	signedIn := c.start(t)
+	w := httptest.NewRecorder()
+	location, err := c.BeginLogin(w, requestWith(signedIn...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, _ := url.Parse(location)
+	var r *http.Request
+	alive := signedIn
+	for range 2 { // the person uses the app in another tab
+		c.clock.Advance(30 * time.Minute)
+		_, alive = serves(c.Middleware(http.HandlerFunc(saySubject)), alive)
+	}
+	r = requestWith(cookiesAfter(alive, w)...)
+	r.URL.RawQuery = url.Values{"error": {"access_denied"}, "state": {u.Query().Get("state")}, "iss": {"https://op.example"}}.Encode()
+	_, err = c.Callback(t.Context(), r)
+	t.Log(err)
+	c.clock.Advance(time.Second)
+	defer func() {
+		if p := recover(); p != nil {
+			t.Errorf("RecoverLogin panicked: %v", p)
+		}
+	}()
+	r2 := r
+	_, err = c.RecoverLogin(httptest.NewRecorder(), r2, err)
+	t.Log(err)
 }

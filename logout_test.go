@@ -489,7 +489,7 @@ func TestLogout_AnEndSessionEndpointKeepsItsQuery(t *testing.T) {
 		})
 	})
 	location := client.BeginLogout(httptest.NewRecorder(), signedInRequest(t, client), "")
-	if !strings.HasPrefix(location, "https://op.example/logout?tenant=a%20b&client_id=app&id_token_hint=") {
+	if !strings.HasPrefix(location, "https://op.example/logout?tenant=a%20b&client_id=app&post_logout_redirect_uri=") {
 		t.Errorf("the URL is %s", location)
 	}
 }

@@ -479,3 +479,46 @@ func TestAsLoginRequired_KnowsADeadRefreshToken(t *testing.T) {
 		}
 	}
 }
+
+// The provider refuses the refresh token and every new login (the account is disabled).
+// The session's cookie stays although the middleware says that nobody is signed in.
+func TestRefreshFailure_ADisabledPersonIsNotSentRoundForEver(t *testing.T) {
+	t.Parallel()
+	for in := range keptIn {
+		t.Run(in, func(t *testing.T) {
+			rt := newRefreshTest(t, in, func(cfg *Config) {
+				cfg.Tokens.RefreshBefore, cfg.Sessions.IdleTimeout = time.Minute, 12*time.Hour
+			})
+			app := rt.Middleware(rt.RequireLogin(http.HandlerFunc(saySubject)))
+			rt.server.fails("/token", http.StatusBadRequest)
+			rt.clock.Advance(61 * time.Minute)
+			cookies := rt.cookies
+			visit := func(target string) string {
+				r := httptest.NewRequest(http.MethodGet, target, nil)
+				r.Header.Set("Sec-Fetch-Mode", "navigate")
+				r.Header.Set("Sec-Fetch-Dest", "document")
+				for _, c := range cookies {
+					r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+				}
+				w := httptest.NewRecorder()
+				app.ServeHTTP(w, r)
+				cookies = cookiesAfter(cookies, w)
+				return w.Result().Header.Get("Location")
+			}
+			rounds := 0
+			for next := "https://app.example/me"; next != "" && rounds < 20; rounds++ {
+				at := visit(next)
+				u, err := url.Parse(at)
+				if err != nil || u.Host != "op.example" {
+					t.Fatalf("%s leads to %q", next, at)
+				}
+				back := url.Values{"error": {"access_denied"}, "state": {u.Query().Get("state")}, "iss": {"https://op.example"}}
+				next = visit(u.Query().Get("redirect_uri") + "?" + back.Encode())
+				rt.clock.Advance(time.Second)
+			}
+			if rounds == 20 {
+				t.Errorf("the browser went round between the app and the provider %d times and was never told", rounds)
+			}
+		})
+	}
+}

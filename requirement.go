@@ -276,7 +276,7 @@ func (d demand) unmet(s *Session, now time.Time) *Requirement {
 // that routes with contradicting requirements do not send the browser to the
 // provider again and again.
 func (d demand) options(previous *Session, now time.Time) *AuthOptions {
-	o := &AuthOptions{stepUp: d.key}
+	o := &AuthOptions{stepUp: d.key, byPage: true}
 	for _, requirement := range d.requirements {
 		if requirement.Ask != nil {
 			requirement.Ask(o)

@@ -5,7 +5,6 @@ package oidcrp
 import (
 	"context"
 	"errors"
-	"math"
 	"net/http"
 	"time"
 
@@ -123,13 +122,18 @@ func (k *cookieKeeper) end(r *http.Request, next *Session) error {
 	switch {
 	case outage(err):
 		return err
-	case err != nil || s == nil || k.ended(s) != "":
+	case err != nil || s == nil:
+		return nil
+	case !k.now().Before(s.created.Add(s.lifetime)): // no copy can live on; an idle one's may
 		return nil
 	case next != nil && next.line == s.line:
 		if next.id == s.id { // the same response from the provider, a second time
 			return nil
 		}
-		return k.marks.supersede(r.Context(), s, math.MaxInt64, k.settings.Lifetime)
+		if err := k.marks.supersede(r.Context(), s, replaced, k.settings.Lifetime); !errors.Is(err, CodeNoSession) {
+			return err
+		}
+		return nil // by another login of this line already
 	}
 	// A copy may have been refreshed, and then lasts longer than this session.
 	return k.revoke(r.Context(), s.markKeys().session(), markKey{})
@@ -142,6 +146,10 @@ func (k *cookieKeeper) update(ctx context.Context, held kept, next *Session) err
 	if k.shared == nil {
 		return nil
 	}
+	// First: if a later login has replaced the session, its refresh must not count.
+	if err := k.marks.supersede(ctx, held.session, next.renewed, k.settings.Lifetime); err != nil {
+		return err
+	}
 	name := handoverName(held.session)
 	sealed, err := k.cookies.seal(name, next.marshal())
 	if err != nil {
@@ -150,10 +158,7 @@ func (k *cookieKeeper) update(ctx context.Context, held kept, next *Session) err
 	// The response with the new cookie may not arrive, and the one to an earlier
 	// request may set the old cookie again.
 	keep := max(once.Memory, k.settings.IdleTimeout, next.tokens.Expiry.Sub(k.now()))
-	if err := k.shared.set(ctx, name, []byte(sealed), min(keep, k.settings.Lifetime)); err != nil {
-		return err
-	}
-	return k.marks.supersede(ctx, held.session, next.renewed, k.settings.Lifetime)
+	return k.shared.set(ctx, name, []byte(sealed), min(keep, k.settings.Lifetime))
 }
 
 func (k *cookieKeeper) updated(ctx context.Context, held kept) (*Session, error) {

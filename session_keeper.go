@@ -233,8 +233,10 @@ func (m *sessions) previous(ctx context.Context, r *http.Request, s *Session) *S
 	if err != nil || previous == nil || previous.marks[0] != s.marks[0] || m.ended(previous) != "" {
 		return nil
 	}
-	// Of a line that has ended, s would be over at once.
-	if read, err := m.marks.look(ctx, previous); err != nil || m.marks.verdict(previous, read.values) != "" {
+	read, err := m.marks.look(ctx, previous)
+	// Of a line that has ended, s would be over at once. A superseded session's line goes
+	// on: another tab may have signed in a moment ago.
+	if err != nil || m.marks.verdict(previous, read.values) == reasonLoggedOut {
 		return nil
 	}
 	return previous

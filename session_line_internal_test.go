@@ -217,3 +217,126 @@ func TestMarks_OfALogoutDuringTheLoginCount(t *testing.T) {
 		}
 	}
 }
+
+// The provider ends the sessions of two persons that have one sid, one after the other:
+// the accounts of one browser.
+func TestMarks_ALogoutOfOnePersonDoesNotReviveAnother(t *testing.T) {
+	t.Parallel()
+	for in, keep := range keptIn {
+		c := newOfflineClient(t, keep)
+		who := func(sub string) *Session {
+			return madeSession(c.Client, `{"iss":"https://op.example","sub":"`+sub+`","aud":"app","sid":"s1"}`, "")
+		}
+		alice, bruno := c.startSession(t, who("alice")), c.startSession(t, who("bruno"))
+		c.clock.Advance(2 * time.Second)
+		for _, sub := range []string{"alice", "bruno"} {
+			if err := c.endSessions(t.Context(), logoutToken{issuer: "https://op.example", subject: sub, sid: "s1", jti: randomText()}); err != nil {
+				t.Fatal(err)
+			}
+			c.clock.Advance(2 * time.Second)
+		}
+		c.wantNoSession(t, in+": bruno", requestWith(bruno...))
+		c.wantNoSession(t, in+": alice, whose session had ended", requestWith(alice...))
+	}
+}
+
+// The same after a Logout Token of the sid alone, which ended everybody's.
+func TestMarks_ALogoutOfOnePersonDoesNotNarrowThatOfTheSid(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	alice := c.startSession(t, madeSession(c.Client, `{"iss":"https://op.example","sub":"alice","aud":"app","sid":"s1"}`, ""))
+	c.clock.Advance(2 * time.Second)
+	for _, sub := range []string{"", "bruno"} {
+		if err := c.endSessions(t.Context(), logoutToken{issuer: "https://op.example", subject: sub, sid: "s1", jti: randomText()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.wantNoSession(t, "alice", requestWith(alice...))
+}
+
+// A login replaced the session while a request refreshed its tokens: the refresh's mark
+// takes the place of the login's, and the replaced session is good again.
+func TestSessions_ARefreshDoesNotReviveAReplacedSession(t *testing.T) {
+	t.Parallel()
+	rt := newRefreshTest(t, "cookies beside a store", nil)
+	w := httptest.NewRecorder()
+	rt.server.before = func() { // during the request to the token endpoint
+		rt.server.before = nil
+		rt.clock.Advance(time.Second)
+		if err := rt.StartSession(httptest.NewRecorder(), requestWith(rt.cookies...), madeSession(rt.Client, aliceClaims, "")); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := rt.Refresh(w, requestWith(rt.cookies...))
+	rt.clock.Advance(2 * time.Second)
+	t.Log("Refresh:", err)
+	rt.wantNoSession(t, "the refreshed form of a session that a login had replaced", requestWith(cookiesAfter(rt.cookies, w)...))
+}
+
+// A thief uses a copy of the cookie; the person comes back after lunch and signs out.
+func TestSessions_ALogoutWithAnIdleCookieEndsItsCopies(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{"cookies", "cookies beside a store"} {
+		c := newOfflineClient(t, keptIn[in])
+		mine := c.start(t)
+		c.clock.Advance(50 * time.Minute)
+		_, copied := serves(c.Middleware(http.HandlerFunc(saySubject)), mine)
+		c.clock.Advance(15 * time.Minute)
+		c.wantSession(t, "the copy before", requestWith(copied...))
+		c.BeginLogout(httptest.NewRecorder(), requestWith(mine...), "")
+		c.clock.Advance(2 * time.Second)
+		c.wantNoSession(t, in+": the copy after the logout", requestWith(copied...))
+	}
+}
+
+// The same when the person signs in again.
+func TestSessions_ALoginWithAnIdleCookieEndsItsCopies(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, keptIn["cookies beside a store"])
+	mine := c.start(t)
+	c.clock.Advance(50 * time.Minute)
+	_, copied := serves(c.Middleware(http.HandlerFunc(saySubject)), mine)
+	c.clock.Advance(15 * time.Minute)
+	c.start(t, mine...)
+	c.clock.Advance(2 * time.Second)
+	c.wantNoSession(t, "the copy after the login", requestWith(copied...))
+}
+
+// Two tabs of one session step up at once. The answers may arrive in either order.
+func TestSessions_StepUpsInTwoTabsLeaveTheBrowserSignedIn(t *testing.T) {
+	t.Parallel()
+	for in, keep := range keptIn {
+		c := newOfflineClient(t, keep)
+		first := c.start(t)
+		c.clock.Advance(time.Minute)
+		finish := func() []*http.Cookie { // a callback that left the browser with the first cookies
+			r := requestWith(first...)
+			s := madeSession(c.Client, aliceClaims, "")
+			if err := c.sessions.place(t.Context(), r, s); err != nil {
+				t.Fatal(err)
+			}
+			s.login = &freshLogin{forget: func(http.ResponseWriter) {}}
+			return c.startSession(t, s, first...)
+		}
+		one := finish()
+		c.clock.Advance(10 * time.Millisecond)
+		two := finish()
+		c.clock.Advance(2 * time.Second)
+		c.wantSession(t, in+": the second", requestWith(two...))
+		c.wantSession(t, in+": the first", requestWith(one...))
+	}
+}
+
+// StartSession twice, the second time by a request that has the session already.
+func TestSessions_StartingASessionAgainKeepsIt(t *testing.T) {
+	t.Parallel()
+	for in, keep := range keptIn {
+		c := newOfflineClient(t, keep)
+		s := madeSession(c.Client, aliceClaims, "")
+		cookies := c.startSession(t, s)
+		c.clock.Advance(time.Second)
+		cookies = c.startSession(t, s, cookies...)
+		c.clock.Advance(2 * time.Second)
+		c.wantSession(t, in, requestWith(cookies...))
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -102,6 +104,16 @@ func (mk mark) bytes() []byte {
 // not zero, that is so only for that person's. The mark stays for ttl, the longest
 // that such a session can last.
 func (m *marks) set(ctx context.Context, key, subject markKey, ttl time.Duration) error {
+	if subject != (markKey{}) && key != subject {
+		// A mark of the same key for somebody else must not come to an end.
+		old, ok, err := m.get(ctx, key)
+		if err != nil {
+			return err
+		}
+		if ok && old.subject != subject {
+			subject = markKey{}
+		}
+	}
 	return m.put(ctx, key, mark{at: m.millis(), subject: subject}, ttl)
 }
 
@@ -112,12 +124,39 @@ func (m *marks) millis() uint64 { return uint64(max(m.now().UnixMilli(), 0)) }
 // only.
 func (m *marks) supersedes() bool { return m.inCookie && !m.local }
 
-// supersede marks the copies of s that were refreshed before at as over.
+// supersede marks the copies of s that were refreshed before at as over. Its error is
+// [CodeNoSession] if a later login has replaced s altogether: then the mark stays.
 func (m *marks) supersede(ctx context.Context, s *Session, at uint64, ttl time.Duration) error {
 	if !m.supersedes() {
 		return nil
 	}
-	return m.put(ctx, supersededMark(s), mark{at: at}, ttl)
+	key := supersededMark(s)
+	old, ok, err := m.get(ctx, key)
+	switch {
+	case err != nil:
+		return err
+	case !ok || old.at <= at:
+		return m.put(ctx, key, mark{at: at}, ttl)
+	case old.at == replaced:
+		return failf("session", CodeNoSession, "replaced by a later login")
+	}
+	return nil // a later refresh has superseded more
+}
+
+// replaced is the time that supersedes every copy of a session.
+const replaced = math.MaxInt64
+
+// get returns the mark of key; ok is false if there is none.
+func (m *marks) get(ctx context.Context, key markKey) (mk mark, ok bool, err error) {
+	value, err := m.store.get(ctx, key.String())
+	if errors.Is(err, ErrNotFound) {
+		return mark{}, false, nil
+	}
+	if err != nil {
+		return mark{}, false, err
+	}
+	mk, ok = readMark(value)
+	return mk, ok, nil
 }
 
 func (m *marks) put(ctx context.Context, key markKey, mk mark, ttl time.Duration) error {
@@ -244,7 +283,10 @@ func (m *marks) earlier(ctx context.Context, s *Session) (before [2]uint64, err 
 	read, err := m.look(ctx, s)
 	for i := range min(len(before), len(read.values)) {
 		mk, ok := readMark(read.values[i])
-		if during := uint64(s.created.UnixMilli()) <= mk.at && mk.at <= m.millis(); ok && !during {
+		if !ok {
+			continue
+		}
+		if during := uint64(s.created.UnixMilli()) <= mk.at && mk.at <= m.millis(); !during {
 			before[i] = mk.at
 		}
 	}

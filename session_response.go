@@ -66,6 +66,9 @@ func (w *sessionWriter) begin(status int) {
 	}
 	if w.cookies.setsAny(h) {
 		unshare(h)
+		if len(directivesOf(h["Cache-Control"])) == 0 { // a cache may store it all the same
+			h.Set("Cache-Control", "private")
+		}
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -266,5 +268,41 @@ func TestSessionWriter_NeedsNoMemoryOfItsOwn(t *testing.T) {
 		response.finish()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// The handler sets a cookie of the Client and then answers so that net/http, or it
+// itself, removes Cache-Control.
+func TestSessionWriter_ACookieBesideNoCacheControlIsPrivate(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a.txt")
+	os.WriteFile(file, []byte("text"), 0o600)
+	for what, answer := range map[string]http.HandlerFunc{
+		"ServeFile of no file": func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file+".no") },
+		"a range too far": func(w http.ResponseWriter, r *http.Request) {
+			r.Header.Set("Range", "bytes=100-200")
+			http.ServeFile(w, r, file)
+		},
+		"Del and Expires": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Del("Cache-Control")
+			w.Header().Set("Expires", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+			w.Write([]byte("page"))
+		},
+		"an empty one": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "")
+			w.Write([]byte("page"))
+		},
+	} {
+		c := newOfflineClient(t, nil)
+		w, _ := serves(c.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := c.StartSession(w, r, madeSession(c.Client, aliceClaims, "")); err != nil {
+				t.Error(err)
+			}
+			answer(w, r)
+		})), nil)
+		got := w.Result()
+		if len(got.Cookies()) == 0 || !strings.Contains(got.Header.Get("Cache-Control"), "private") {
+			t.Errorf("%s: %d, %d cookies and Cache-Control %q", what, got.StatusCode, len(got.Cookies()), got.Header.Get("Cache-Control"))
+		}
 	}
 }

@@ -218,14 +218,14 @@ func (k *storeKeeper) touch(r *http.Request, held kept) *delivery {
 
 // end deletes the stored session that r carries, if there is one. The mark ends it
 // even if a concurrent request stores it again.
-func (k *storeKeeper) end(r *http.Request, _ *Session) error {
+func (k *storeKeeper) end(r *http.Request, next *Session) error {
 	cookie, ok := parseHandle(k.cookies.read(r, k.cookies.session))
 	if !ok {
 		return nil
 	}
 	ctx := r.Context()
 	s, err := k.get(ctx, cookie.handle)
-	if err == nil && s != nil {
+	if err == nil && s != nil && (next == nil || next.id != s.id) { // else the same one, kept anew
 		err = k.revoke(ctx, s.markKeys().session(), markKey{})
 	}
 	if err != nil {
