@@ -39,16 +39,17 @@ type userClaims struct {
 // authentication, and only the claims that keep names, if it is not nil.
 func newUserClaims(idToken, userInfo strictjson.Members, keep []string) userClaims {
 	var c userClaims
-	own := make(strictjson.Members)
-	for _, name := range slices.Sorted(maps.Keys(userInfo)) {
+	own := make(strictjson.Members, len(userInfo))
+	for name, value := range userInfo {
 		switch {
 		case !userInfo.Has(name) || isFact(name) || !keeps(keep, name):
-		case bytes.Equal(compact(userInfo[name]), compact(idToken[name])):
+		case sameJSON(value, idToken[name]):
 			c.same = append(c.same, name)
 		default:
-			own[name] = userInfo[name]
+			own[name] = value
 		}
 	}
+	slices.Sort(c.same)
 	if len(own) > 0 {
 		c.own = encodeMembers(own)
 	}
@@ -77,24 +78,41 @@ func isFact(name string) bool { return slices.Contains(authenticationFacts, name
 // keeps reports whether a claim about the person is one of keep; nil means all.
 func keeps(keep []string, name string) bool { return keep == nil || slices.Contains(keep, name) }
 
-// compact returns JSON without insignificant space; nil stays nil.
-func compact(raw json.RawMessage) []byte {
-	var b bytes.Buffer
-	if raw == nil || json.Compact(&b, raw) != nil {
-		return nil
+// sameJSON reports whether a and b differ in insignificant space only; a missing value
+// is not the same as any.
+func sameJSON(a, b json.RawMessage) bool {
+	if a == nil || b == nil || bytes.Equal(a, b) {
+		return a != nil && b != nil
 	}
-	return b.Bytes()
+	var compactA, compactB bytes.Buffer
+	return bytes.ContainsAny(slices.Concat(a, b), " \t\r\n") &&
+		json.Compact(&compactA, a) == nil && json.Compact(&compactB, b) == nil && bytes.Equal(compactA.Bytes(), compactB.Bytes())
 }
 
-// encodeMembers returns an object as compact JSON, its names in order.
+// encodeMembers returns an object as JSON, its names in order.
 func encodeMembers(members strictjson.Members) []byte {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false) // it would be longer
-	if encoder.Encode(members) != nil {
-		return nil // a value that is no JSON, which Object has excluded
+	size := len("{}")
+	for name, value := range members {
+		size += len(`"":,`) + len(name) + len(value)
 	}
-	return bytes.TrimSpace(b.Bytes())
+	b := append(make([]byte, 0, size), '{')
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = appendQuoted(b, name)
+		b = append(append(b, ':'), members[name]...)
+	}
+	return append(b, '}')
+}
+
+// appendQuoted appends a name as a JSON string.
+func appendQuoted(b []byte, name string) []byte {
+	if !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' }) {
+		return append(append(append(b, '"'), name...), '"')
+	}
+	quoted, _ := json.Marshal(name) // a string
+	return append(b, quoted...)
 }
 
 // Claims decodes the claims about the person into v, a pointer to a struct or a

@@ -66,6 +66,7 @@ func TestSession_EveryFormHasTheSameClaims(t *testing.T) {
 		{"all the same", `{"sub":"a","email":"a@x","email_verified":true}`, `{"sub":"a","email":"a@x","email_verified":true}`, nil},
 		{"some are kept", `{"sub":"a","acr":"1","name":"n","roles":["r"]}`, `{"sub":"a","name":"m","phone":"1"}`, []string{"name"}},
 		{"none is kept", `{"sub":"a","acr":"1","name":"n"}`, `{"sub":"a","phone":"1"}`, []string{}},
+		{"names with signs", `{"sub":"a","a\"b\\":1,"é\u0001":2}`, `{"sub":"a","c\"d\\":3,"\u2028\n":4}`, nil},
 		{"a text with signs", `{"sub":"a","t":"<b>&é\u2028"}`, `{"sub":"a","u":"<b>&é\"\\"}`, nil},
 	} {
 		c := newOfflineClient(t, func(cfg *Config) { cfg.Sessions.KeepClaims = test.keep })
