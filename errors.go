@@ -3,6 +3,7 @@ package oidcrp
 // This file holds the codes and the error types.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -199,6 +200,29 @@ func asRefusal(err error) (*refusal, bool) {
 }
 
 func (r *refusal) Error() string { return "oidcrp: refused by OnLogin: " + clean(r.reason, 200) }
+
+// quote adds to err what the response that led to it said, if said is not nil. Nobody
+// has verified that it came from the provider: it is for the log alone, and errors.As
+// does not find it.
+func quote(err error, said *ProviderError) error {
+	var e *Error
+	if said == nil || !errors.As(err, &e) {
+		return err
+	}
+	return &Error{Op: e.Op, Code: e.Code, Err: &quotedError{err: cmp.Or[error](e.Err, e.Code), said: said.Error()}}
+}
+
+// A quotedError is an error, and what the response that led to it said.
+type quotedError struct {
+	err  error
+	said string
+}
+
+func (q *quotedError) Error() string {
+	return strings.TrimPrefix(q.err.Error(), "oidcrp: ") + "; unverified: " + strings.TrimPrefix(q.said, "oidcrp: ")
+}
+
+func (q *quotedError) Unwrap() error { return q.err }
 
 // ProviderError is an error that the provider reported: on the callback
 // (RFC 6749 section 4.1.2.1, OIDC Core 3.1.2.6), at the token endpoint (RFC

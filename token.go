@@ -95,24 +95,25 @@ func readAuthenticationResponse(r *http.Request) (*authenticationResponse, error
 	if err != nil {
 		return nil, err
 	}
+	var refusal *ProviderError
+	if params.Has("error") {
+		refusal = newProviderError("authorization", 0,
+			params.Get("error"), params.Get("error_description"), params.Get("error_uri"))
+	}
 	for _, name := range []string{"state", "code", "iss", "error", "error_description", "error_uri"} {
 		if len(params[name]) > 1 {
-			return nil, failf("callback", CodeInvalidRequest, "parameter %s given twice", name)
+			return nil, quote(failf("callback", CodeInvalidRequest, "parameter %s given twice", name), refusal)
 		}
 	}
-	response := &authenticationResponse{
+	return &authenticationResponse{
 		params: params,
 		state:  params.Get("state"),
 		code:   params.Get("code"),
 		iss:    params.Get("iss"),
 		hasIss: params.Has("iss"),
 		posted: r.Method == http.MethodPost,
-	}
-	if params.Has("error") {
-		response.err = newProviderError("authorization", 0,
-			params.Get("error"), params.Get("error_description"), params.Get("error_uri"))
-	}
-	return response, nil
+		err:    refusal,
+	}, nil
 }
 
 func callbackParameters(r *http.Request) (url.Values, error) {
