@@ -127,7 +127,7 @@ func TestCallback_ReadsItsParametersStrictly(t *testing.T) {
 		{"neither code nor error", drop("code"), oidcrp.CodeInvalidRequest},
 		{"an empty code", set("code", ""), oidcrp.CodeInvalidRequest},
 		{"an error beside the code", set("error", "access_denied"), oidcrp.CodeProviderError},
-		{"an empty error beside the code", set("error", ""), oidcrp.CodeProviderError},
+		{"an empty error beside the code", set("error", ""), oidcrp.CodeClientRefused},
 
 		{"login_required", set("error", "login_required"), oidcrp.CodeLoginRequired},
 		{"interaction_required", set("error", "interaction_required"), oidcrp.CodeLoginRequired},
@@ -195,7 +195,7 @@ func TestCallback_WhatTheProviderSaysOfAnErrorStaysOffThePage(t *testing.T) {
 			"error": {"oops" + description}, "error_description": {description}, "error_uri": {description},
 		}.Encode()
 		res, page := get(t, browser, callback.String())
-		checkRefused(t, app, browser, res, page, oidcrp.CodeProviderError)
+		checkRefused(t, app, browser, res, page, oidcrp.CodeClientRefused)
 		if strings.Contains(page, "oops") {
 			t.Errorf("the page holds the provider's error description:\n%s", page)
 		}

@@ -262,6 +262,13 @@ func (e *events) expiresInIgnored(ctx context.Context, value string) {
 		slog.String("issuer", e.issuer), slog.String("expires_in", value))
 }
 
+// noRefreshToken warns that sessions will not be refreshed. mend says what may help.
+func (e *events) noRefreshToken(ctx context.Context, mend string) {
+	e.log.LogAttrs(ctx, slog.LevelWarn,
+		"Tokens.RefreshBefore is set, but the provider issues no refresh token: sessions are not refreshed",
+		slog.String("issuer", e.issuer), slog.String("mend", mend))
+}
+
 func (e *events) loginStarted(ctx context.Context, ev LoginEvent) {
 	ev.Issuer, ev.ReturnTo = e.issuer, clean(ev.ReturnTo, maxReturnTo)
 	e.log.LogAttrs(ctx, slog.LevelDebug, "login started", slog.String("login", ev.Login),

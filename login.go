@@ -379,7 +379,7 @@ func (p *pendingLogin) checkResponseMode() error {
 		return err
 	}
 	if err != nil || subtle.ConstantTimeCompare(mark, postedMark(response.params)) != 1 {
-		return failf("callback", CodeInvalidRequest, "a GET, but ResponseMode is form_post")
+		return failf("callback", CodeInvalidRequest, "a GET, but the response mode is form_post")
 	}
 	return nil
 }

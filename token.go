@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +31,10 @@ type flow struct {
 	responseMode        string
 	userInfoTokenInBody bool
 	logoutTokenAlg      string   // the only one for Logout Tokens; may be empty
+	wantsRefresh        bool     // sessions are to be refreshed
+	setting             settingName
 	seenAlgs            sync.Map // the algorithms of the ID Tokens verified here, as keys
+	noRefreshToken      sync.Once
 	now                 func() time.Time
 }
 
@@ -181,12 +185,25 @@ func (t *tokenResponse) token() *oauth2.Token {
 
 // exchange redeems the code, once.
 func (f *flow) exchange(ctx context.Context, m *Metadata, code, verifier string) (*tokenResponse, error) {
-	return f.requestTokens(ctx, m, url.Values{
+	t, err := f.requestTokens(ctx, m, url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
 		"redirect_uri":  {f.registration.RedirectURI},
 		"code_verifier": {verifier},
 	})
+	if err == nil && t.refreshToken == "" && f.wantsRefresh {
+		f.noRefreshToken.Do(func() { f.provider.events.noRefreshToken(ctx, f.refreshMend(m)) })
+	}
+	return t, err
+}
+
+// refreshMend says what may bring a refresh token (OIDC Core 11).
+func (f *flow) refreshMend(m *Metadata) string {
+	const scope = "offline_access"
+	if slices.Contains(m.ScopesSupported, scope) && !slices.Contains(f.scopes, scope) {
+		return "add the scope " + scope + " to " + f.setting.name("Scopes")
+	}
+	return "have the grant type refresh_token registered for this client"
 }
 
 // requestTokens sends a request to the token endpoint.
