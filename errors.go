@@ -272,9 +272,9 @@ var passingErrors = map[string]bool{
 	"login_required": true, "interaction_required": true, "consent_required": true, // OIDC Core 3.1.2.6
 	"account_selection_required": true, "unmet_authentication_requirements": true,
 	"invalid_grant": true, "invalid_token": true, // of a code or a token that is too old
-	"invalid_request_uri":  true, // of a pushed request that is too old
-	"unauthorized":         true, // Auth0, for a person whom a rule refuses
-	"request_forbidden":    true, // Hydra, when its own cookie is lost
+	"invalid_request_uri":  true,                                   // of a pushed request that is too old
+	"unauthorized":         true,                                   // Auth0, for a person whom a rule refuses
+	"request_forbidden":    true,                                   // Hydra, when its own cookie is lost
 	"user_cancelled_login": true, "user_cancelled_authorize": true, // LinkedIn, Apple
 }
 

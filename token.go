@@ -30,8 +30,8 @@ type flow struct {
 	scopes              []string
 	responseMode        string
 	userInfoTokenInBody bool
-	logoutTokenAlg      string   // the only one for Logout Tokens; may be empty
-	wantsRefresh        bool     // sessions are to be refreshed
+	logoutTokenAlg      string // the only one for Logout Tokens; may be empty
+	wantsRefresh        bool   // sessions are to be refreshed
 	setting             settingName
 	seenAlgs            sync.Map // the algorithms of the ID Tokens verified here, as keys
 	noRefreshToken      sync.Once
