@@ -257,6 +257,13 @@ func (e *ProviderError) Error() string {
 	return b.String()
 }
 
+// isCancellation reports whether err is the person's own act at the provider.
+func isCancellation(err error) bool {
+	var e *ProviderError
+	return errors.As(err, &e) && e.Endpoint == "authorization" &&
+		(e.ErrorCode == "access_denied" || strings.HasPrefix(e.ErrorCode, "user_cancelled_"))
+}
+
 // expired reports whether the person's page at the provider had expired: Keycloak says
 // so in this way, also when another tab finished first.
 func (e *ProviderError) expired() bool {

@@ -20,8 +20,8 @@ import (
 // Clients, nest their middlewares.
 //
 // When next writes the header, Middleware adds the session's cookies: for a session
-// in use about once a minute, and for refreshed tokens. Shared caches must not store
-// them. If next sets a Cache-Control, or a field like CDN-Cache-Control (RFC 9213),
+// in use about once a minute, and for refreshed tokens. It deletes those of a session
+// that has ended or was changed by others. Shared caches must not store them. If next sets a Cache-Control, or a field like CDN-Cache-Control (RFC 9213),
 // that lets shared caches store the response, a cookie that can wait is left out. If
 // it cannot wait, or next itself calls a method of the Client that sets a cookie, the
 // response becomes private.
@@ -51,7 +51,7 @@ func (c *Client) Middleware(next http.Handler) http.Handler {
 
 // attach puts the session of r into its context: see [refresher.attach].
 func (c *Client) attach(w http.ResponseWriter, r *http.Request) (*http.Request, *requestSession, *sessionWriter) {
-	return c.refresher.attach(w, r, !isPartOfPage(r.Header))
+	return c.refresher.attach(w, r, !isPartOfPage(r.Header), kindOf(r) == navigation)
 }
 
 // ownPath returns which of the client's own paths r asks for, "" if none. The path that

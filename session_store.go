@@ -118,33 +118,33 @@ func (k *storeKeeper) idleFor(s *Session) time.Duration {
 // load returns the session whose handle r carries, and the marks that a Store
 // can read with it in one round trip.
 func (k *storeKeeper) load(r *http.Request) (kept, error) {
-	cookie, ok := k.handle(r)
-	if !ok {
-		return kept{}, nil
+	cookie, refused := k.handle(r)
+	if cookie.handle == "" {
+		return kept{refused: refused}, nil
 	}
 	ctx := r.Context()
 	value, lookup, err := k.marks.readWith(ctx, k.key(cookie.handle), cookie)
 	if err != nil || value == nil {
 		return kept{}, err
 	}
-	s, err := k.open(ctx, value, cookie.handle)
-	return kept{session: s, handle: cookie.handle, lookup: lookup}, err
+	s, refused, err := k.open(ctx, value, cookie.handle)
+	return kept{session: s, handle: cookie.handle, lookup: lookup, refused: refused}, err
 }
 
 // handle reads r's cookie, and reports a cookie that holds no handle.
-func (k *storeKeeper) handle(r *http.Request) (handleCookie, bool) {
+func (k *storeKeeper) handle(r *http.Request) (cookie handleCookie, refused string) {
 	value, _, err := k.cookies.lookUp(r, k.cookies.session)
 	if err != nil {
-		k.refuseCookie(r.Context(), err)
+		return handleCookie{}, k.refuseCookie(r.Context(), err)
 	}
 	if value == "" {
-		return handleCookie{}, false
+		return handleCookie{}, ""
 	}
 	cookie, ok := parseHandle(value)
 	if !ok {
-		k.refuseCookie(r.Context(), errNoHandle)
+		return handleCookie{}, k.refuseCookie(r.Context(), errNoHandle)
 	}
-	return cookie, ok
+	return cookie, ""
 }
 
 var errNoHandle = errors.New("the cookie holds no handle")
@@ -158,23 +158,22 @@ func (k *storeKeeper) get(ctx context.Context, handle string) (*Session, error) 
 	if err != nil {
 		return nil, err
 	}
-	return k.open(ctx, value, handle)
+	s, _, err := k.open(ctx, value, handle)
+	return s, err
 }
 
-// open reads what put wrote for handle; nil when it cannot be used.
-func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (*Session, error) {
+// open reads what put wrote for handle; nil when it cannot be used, and why.
+func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (s *Session, refused string, err error) {
 	plain, err := k.cookies.keys.openUnder(handle, value, k.cookies.associated(k.key(handle)))
 	if outage(err) { // there are no cookie keys yet
-		return nil, err
+		return nil, "", err
 	}
 	if err == nil {
-		var s *Session
 		if s, err = k.unmarshal(plain); err == nil {
-			return s, nil
+			return s, "", nil
 		}
 	}
-	k.refuseCookie(ctx, err)
-	return nil, nil
+	return nil, k.refuseCookie(ctx, err), nil
 }
 
 // touch extends the expiry of a session in use, at most once every touchInterval
