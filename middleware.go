@@ -116,8 +116,13 @@ func (c *Client) RequireLogin(next http.Handler) http.Handler { return c.Require
 
 // Require is RequireLogin with requirements. A session that does not meet one
 // leads to one new login that asks for it, and then to a page that says why
-// access is refused; it does not loop. A script gets 401 as long as a login may
-// help, and then 403, each with the requirement's name.
+// access is refused; it does not loop. That login also brings a role that the person
+// has been given meanwhile.
+//
+// A script gets 401 as long as a login that asks for more may help, as with [ACR] and
+// [MaxAge], and 403 at once for what no login asks for, as with [Claim]: a role. Both
+// responses name the requirement, so a single-page app sends the person to login_url
+// after 401 and says why after 403.
 //
 // It panics on requirements that cannot work: one without Name or Met, acr
 // values of which none meets them all, and what [Config.Validate] refuses.
@@ -212,10 +217,12 @@ func protect(w http.ResponseWriter) {
 // refuse answers a request that decide did not let through.
 func (c *Client) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e, ok := asDemand(err)
+	kind := kindOf(r)
+	alone := kind == script || kind == htmx && !isBoosted(r) // no person would see the login
 	switch {
-	case !ok || e.again:
+	case !ok || e.again || alone && e.lasting():
 		c.problem(w, r, err)
-	case kindOf(r) == navigation:
+	case kind == navigation:
 		c.noticeMounting(r)
 		options := e.demand.options(e.session, c.now())
 		options.ReturnTo = requestPath(r)

@@ -447,7 +447,7 @@ func TestProblemJSON_NamesTheRequirement(t *testing.T) {
 		t.Fatalf("%v in %s", err, w.Body)
 	}
 	want := map[string]any{
-		"type": "about:blank", "title": "Vous ne pouvez pas accéder à cette page", "status": 401.0, "detail": "badge, in fr",
+		"type": "about:blank", "title": "Vous ne pouvez pas accéder à cette page", "status": 403.0, "detail": "badge, in fr",
 		"code": "requirement_unmet", "requirement": "a badge", "login_url": problem["login_url"], "incident": problem["incident"],
 	}
 	if !reflect.DeepEqual(problem, want) || w.Header().Get("Content-Type") != "application/problem+json" {
