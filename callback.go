@@ -19,7 +19,7 @@ import (
 // wait: the exchange continues, because a reload may be waiting for it.
 //
 // It returns an [*Error]: [CodeTransactionLost] when this browser has no such
-// login, [CodeProviderError] with a [*ProviderError] when the provider refused,
+// login, [CodeProviderError] or [CodeClientRefused] with a [*ProviderError] when the provider refused,
 // [CodeTokenRefused] with a [*TokenError], [CodeProviderUnavailable] when the
 // provider failed during the exchange, [CodeLoginRefused] when OnLogin refused
 // the login, [CodeSessionTooLarge] when the session cannot be saved, and others.

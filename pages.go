@@ -358,7 +358,7 @@ var pageTemplate = sync.OnceValue(func() *template.Template {
 
 // DefaultPage answers with a page, or with an application/problem+json body (RFC
 // 9457) for a script that does not ask for HTML. Neither shows internal details;
-// both have the incident id.
+// both have the incident id, if there is one.
 func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
 	if p.Script {
 		writeProblemJSON(w, r, p)
