@@ -346,7 +346,7 @@ func (r *request) checkOffered() error {
 	modes := m.ResponseModesSupported
 	if mode := r.flow.responseMode; mode == "form_post" && len(modes) > 0 && !slices.Contains(modes, mode) {
 		return failf("login", CodeUnsupportedByProvider,
-			"ResponseMode %q is not in the provider's response_modes_supported %s", mode, quoteList(modes))
+			"%s %q is not in the provider's response_modes_supported %s", r.flow.setting.name("ResponseMode"), mode, quoteList(modes))
 	}
 	// A mistake is found here, before the browser goes to the provider.
 	_, err := r.flow.provider.auth.methodFor(m)

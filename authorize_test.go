@@ -425,9 +425,9 @@ func TestPAR_AFailureStartsNoLogin(t *testing.T) {
 		code   oidcrp.Code
 		error  string // of a ProviderError
 	}{
-		{"an error", jsonAnswer(400, `{"error":"invalid_request","error_description":"no\u0000pe"}`), oidcrp.CodeProviderError, "invalid_request"},
+		{"an error", jsonAnswer(400, `{"error":"invalid_request","error_description":"no\u0000pe"}`), oidcrp.CodeClientRefused, "invalid_request"},
 		{"an error with 401", jsonAnswer(401, `{"error":"invalid_client"}`), oidcrp.CodeClientRefused, "invalid_client"},
-		{"an error with 200", jsonAnswer(200, `{"error":"invalid_request"}`), oidcrp.CodeProviderError, "invalid_request"},
+		{"an error with 200", jsonAnswer(200, `{"error":"invalid_request"}`), oidcrp.CodeClientRefused, "invalid_request"},
 		{"an error in HTML", respond(400, "text/html", "<p>no"), oidcrp.CodeProviderInvalid, ""},
 		{"no request_uri", jsonAnswer(201, `{"expires_in":60}`), oidcrp.CodeProviderInvalid, ""},
 		{"an empty request_uri", jsonAnswer(201, `{"request_uri":""}`), oidcrp.CodeProviderInvalid, ""},

@@ -19,7 +19,7 @@ import (
 // wait: the exchange continues, because a reload may be waiting for it.
 //
 // It returns an [*Error]: [CodeTransactionLost] when this browser has no such
-// login, [CodeProviderError] with a [*ProviderError] when the provider refused,
+// login, [CodeProviderError] or [CodeClientRefused] with a [*ProviderError] when the provider refused,
 // [CodeTokenRefused] with a [*TokenError], [CodeProviderUnavailable] when the
 // provider failed during the exchange, [CodeLoginRefused] when OnLogin refused
 // the login, [CodeSessionTooLarge] when the session cannot be saved, and others.
@@ -96,12 +96,15 @@ func (c *Client) recoverLogin(
 	_, err := c.Session(r)
 	switch {
 	case err == nil:
-		if !pending.ours { // of another Client on the same paths, perhaps
+		switch {
+		case pending.response.err != nil:
+			c.log.InfoContext(r.Context(), "a lost login failed; the person is signed in", "error", cause)
+		case !pending.ours: // of another Client on the same paths, perhaps
 			c.log.InfoContext(r.Context(), "callback for a login that this client did not start")
 		}
 		return c.absolute(c.returnTo(ticket.ReturnTo)), nil
 	case outage(err):
-		cause = err
+		cause = quote(err, pending.response.err)
 	case pending.ours && !ticket.Restart && !params.Has("error"):
 		// The code is not used.
 		location, err := c.beginLogin(w, r, &AuthOptions{ReturnTo: ticket.ReturnTo}, true)

@@ -127,7 +127,7 @@ func TestCallback_ReadsItsParametersStrictly(t *testing.T) {
 		{"neither code nor error", drop("code"), oidcrp.CodeInvalidRequest},
 		{"an empty code", set("code", ""), oidcrp.CodeInvalidRequest},
 		{"an error beside the code", set("error", "access_denied"), oidcrp.CodeProviderError},
-		{"an empty error beside the code", set("error", ""), oidcrp.CodeProviderError},
+		{"an empty error beside the code", set("error", ""), oidcrp.CodeClientRefused},
 
 		{"login_required", set("error", "login_required"), oidcrp.CodeLoginRequired},
 		{"interaction_required", set("error", "interaction_required"), oidcrp.CodeLoginRequired},
@@ -195,7 +195,7 @@ func TestCallback_WhatTheProviderSaysOfAnErrorStaysOffThePage(t *testing.T) {
 			"error": {"oops" + description}, "error_description": {description}, "error_uri": {description},
 		}.Encode()
 		res, page := get(t, browser, callback.String())
-		checkRefused(t, app, browser, res, page, oidcrp.CodeProviderError)
+		checkRefused(t, app, browser, res, page, oidcrp.CodeClientRefused)
 		if strings.Contains(page, "oops") {
 			t.Errorf("the page holds the provider's error description:\n%s", page)
 		}
@@ -1224,5 +1224,112 @@ func TestCallback_AnExpiredPageOfTheProviderRestartsTheLoginOnce(t *testing.T) {
 		if _, page := get(t, browser, errorAt(app, callback, "temporarily_unavailable", "authentication_expired")); jsonMember(t, page, "Path") != path {
 			t.Errorf("%s: the restarted login leads to %s", path, page)
 		}
+	}
+}
+
+// linesWith returns the lines of the app's log that hold text.
+func (a *testApp) linesWith(text string) (lines []string) {
+	for line := range strings.Lines(a.log.String()) {
+		if strings.Contains(line, text) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func TestCallback_TheProvidersErrorIsLoggedWhateverElseIsWrong(t *testing.T) {
+	t.Parallel()
+	const said = "the-client-needs-consent"
+	drop := func(names ...string) func(url.Values) {
+		return func(v url.Values) {
+			for _, name := range names {
+				v.Del(name)
+			}
+		}
+	}
+	for _, row := range []struct {
+		name   string
+		signed bool // the person is signed in already
+		change func(url.Values)
+		want   oidcrp.Code // "": the person goes to their page
+	}{
+		{"no state", false, drop("state"), oidcrp.CodeTransactionLost},
+		{"no state, signed in", true, drop("state"), ""},
+		{"a state of nobody's", false, func(v url.Values) { v.Set("state", "x") }, oidcrp.CodeTransactionLost},
+		{"a state of nobody's, signed in", true, func(v url.Values) { v.Set("state", "x") }, ""},
+		{"no iss", false, drop("iss"), oidcrp.CodeIssuerMismatch},
+		{"no iss, signed in", true, drop("iss"), oidcrp.CodeIssuerMismatch},
+		{"neither", false, drop("state", "iss"), oidcrp.CodeTransactionLost},
+		{"another issuer", false, func(v url.Values) { v.Set("iss", "https://evil.example") }, oidcrp.CodeIssuerMismatch},
+		{"a state given twice", false, func(v url.Values) { v.Add("state", "x") }, oidcrp.CodeInvalidRequest},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			app := newTestApp(t, setup{provider: autoLogin})
+			browser := app.provider.Browser()
+			callback := comeBack(t, app, browser, "/tab/1")
+			if row.signed {
+				get(t, browser, callback.String())
+				callback = comeBack(t, app, browser, "/auth/login")
+			}
+			query := callback.Query()
+			query.Del("code")
+			query.Set("error", "interaction_required")
+			query.Set("error_description", said+"\n"+strings.Repeat("x", 5000))
+			row.change(query)
+			callback.RawQuery = query.Encode()
+			res, page := get(t, noRedirects(browser), callback.String())
+
+			lines := app.linesWith(said)
+			if len(lines) != 1 || !strings.Contains(lines[0], "interaction_required") || len(lines[0]) > 3000 {
+				t.Fatalf("%d log lines have what the provider said, want a bounded one\n%s", len(lines), app.log)
+			}
+			if strings.Contains(lines[0], `"level":"DEBUG"`) {
+				t.Errorf("the line is for debugging only: %s", lines[0])
+			}
+			if strings.Contains(page, said) {
+				t.Errorf("the page shows what the provider said:\n%s", page)
+			}
+			if row.want == "" {
+				if res.StatusCode != http.StatusFound {
+					t.Errorf("the answer is %s, want the person's page", res.Status)
+				}
+				return
+			}
+			incident := incidentOf.FindStringSubmatch(page)
+			if incident == nil || !strings.Contains(lines[0], incident[1]) || codeOfIncident(t, app.log, incident[1]) != row.want {
+				t.Errorf("the answer is %s, and its incident %q is not that of %s", res.Status, incident, lines[0])
+			}
+		})
+	}
+}
+
+func TestCallback_TheProvidersErrorIsLoggedInAnOutage(t *testing.T) {
+	t.Parallel()
+	const said = "the-client-needs-consent"
+	store := oidcrp.NewHookStore(nil)
+	app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) { c.Store = store }})
+	browser := app.signIn(t)
+	callback := comeBack(t, app, browser, "/auth/login")
+
+	// Nobody can tell whether the person is signed in.
+	store.Fail(errors.New("down"))
+	query := url.Values{"error": {"server_error"}, "error_description": {said}}
+	res, page := get(t, noRedirects(browser), app.URL+"/auth/callback?"+query.Encode())
+	if lines := app.linesWith(said); res.StatusCode != http.StatusServiceUnavailable || len(lines) != 1 {
+		t.Errorf("without the Store the answer is %s, and the log has %q", res.Status, lines)
+	} else if incident := incidentOf.FindStringSubmatch(page); incident == nil || !strings.Contains(lines[0], incident[1]) {
+		t.Errorf("the incident %q is not in %s", incident, lines[0])
+	}
+
+	// Nobody can tell which login it answers.
+	r := callbackRequest(t, app, browser, callback)
+	query.Set("state", callback.Query().Get("state"))
+	r.URL.RawQuery = query.Encode()
+	fresh := newTestClient(t, app, func(c *oidcrp.Config) { c.CookieKeys = new(keysLater) }).Middleware(http.NotFoundHandler())
+	w := httptest.NewRecorder()
+	fresh.ServeHTTP(w, r)
+	if lines := app.linesWith(said); w.Code != http.StatusServiceUnavailable || len(lines) != 2 {
+		t.Errorf("without keys the answer is %d, and the log has %q", w.Code, lines)
 	}
 }

@@ -106,13 +106,15 @@ func New(cfg Config) (*Client, error) {
 
 // build makes the owners, from the bottom up, each of its part of cfg.
 func (c *Client) build(cfg *Config) {
+	var setting settingName = (&findings{fromEnv: cfg.fromEnv}).name
 	c.provider = newProvider(
 		cfg.Issuer, cfg.ClientID, cfg.ClientSecret, &cfg.Registration, &cfg.Provider, c.events, c.now)
+	c.provider.auth.setting = setting
 	c.flow = &flow{
 		provider: c.provider, registration: &cfg.Registration, clientID: cfg.ClientID,
 		scopes: cfg.Scopes, responseMode: cfg.ResponseMode,
 		userInfoTokenInBody: cfg.Provider.UserInfoTokenInBody, logoutTokenAlg: cfg.Provider.LogoutTokenSigningAlg,
-		now: c.now,
+		wantsRefresh: cfg.Tokens.RefreshBefore > 0, setting: setting, now: c.now,
 		rules: &rules{
 			issuer: cfg.Issuer, clientID: cfg.ClientID, trusted: cfg.Provider.TrustedAudiences,
 			skew: cfg.Provider.ClockSkew, signedWith: cfg.Registration.IDTokenSignedResponseAlg, now: c.now,

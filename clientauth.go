@@ -5,6 +5,7 @@ package oidcrp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,6 +23,7 @@ import (
 type clientAuth struct {
 	issuer, clientID, secret string
 	method, alg              string // as registered; may be empty
+	setting                  settingName
 	keys                     []jose.JSONWebKey
 	now                      func() time.Time
 }
@@ -38,7 +40,7 @@ func (p *provider) post(
 		return nil, err
 	}
 	if answer.StatusCode != want && answer.StatusCode != http.StatusOK {
-		return nil, errorAnswer(name, answer)
+		return nil, p.auth.describe(m, errorAnswer(name, answer))
 	}
 	if answer.MediaType != "application/json" {
 		return nil, failf(name, CodeProviderInvalid,
@@ -49,7 +51,7 @@ func (p *provider) post(
 		return nil, fail(name, CodeProviderInvalid, err)
 	}
 	if code, _, _ := members.String("error"); code != "" { // some providers send errors with status 200
-		return nil, errorAnswer(name, answer)
+		return nil, p.auth.describe(m, errorAnswer(name, answer))
 	}
 	return members, nil
 }
@@ -91,6 +93,25 @@ func errorAnswer(name string, answer *fetch.Response) error {
 	refusal := newProviderError(name, answer.StatusCode,
 		answer.Hide(code), answer.Hide(description), answer.Hide(uri))
 	return fail(name, refusal.code(), refusal)
+}
+
+// authMethodField is the field of the method, as errors name it.
+const authMethodField = "Registration.TokenEndpointAuthMethod"
+
+// describe adds to an error that only the operator can correct as whom and how the
+// client authenticated: a wrong method and a wrong secret look the same otherwise.
+func (a *clientAuth) describe(m *Metadata, err error) error {
+	var e *Error
+	method, methodErr := a.methodFor(m)
+	if methodErr != nil || !errors.As(err, &e) || e.Code != CodeClientRefused {
+		return err
+	}
+	chosen := ""
+	if a.method == "" {
+		chosen = ", chosen because " + a.setting.name(authMethodField) + " is not set"
+	}
+	return &Error{Op: e.Op, Code: e.Code, Err: &notedError{err: e.Err, before: fmt.Sprintf(
+		"client_id %q, token_endpoint_auth_method %s%s: ", clean(a.clientID, 100), method, chosen)}}
 }
 
 // add adds the client's authentication to a request (OIDC Core 9, RFC 6749
@@ -139,7 +160,7 @@ func (a *clientAuth) methodFor(m *Metadata) (string, error) {
 		}
 	}
 	return "", failf("token", CodeUnsupportedByProvider,
-		"the provider supports %s: set Registration.TokenEndpointAuthMethod to the registered one", quoteList(offered))
+		"the provider supports %s: set %s to the registered one", quoteList(offered), a.setting.name(authMethodField))
 }
 
 // assertionLifetime is short: an assertion is used at once, and once.

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -34,7 +35,7 @@ const (
 // make the usual ones; a key service needs one of its own.
 //
 // Keys that can be guessed, such as a text, zeros or another pattern, are refused
-// unless BaseURL is on a loopback host: whoever has a key can make sessions.
+// unless BaseURL is on a loopback host, where the log has a warning: whoever has a key can make sessions.
 //
 // To rotate the keys without signing anybody out, add the new key behind the
 // others; when all replicas have it, move it to the front; and remove the old
@@ -167,10 +168,11 @@ type cookieKeys struct {
 	now    func() time.Time
 	log    *slog.Logger
 
-	current atomic.Pointer[keysRead]
-	reading chan struct{} // holds a token while the source is called
-	askedAt time.Time     // when it last was; guarded by reading
-	err     error         // why there are no keys yet; guarded by reading
+	current   atomic.Pointer[keysRead]
+	guessable sync.Once     // the warning about keys that can be guessed
+	reading   chan struct{} // holds a token while the source is called
+	askedAt   time.Time     // when it last was; guarded by reading
+	err       error         // why there are no keys yet; guarded by reading
 }
 
 // keysRead are the keys that were read at one time.
@@ -187,6 +189,9 @@ func newCookieKeys(source KeySource, public bool, now func() time.Time, log *slo
 	}
 	ring, err := seal.NewRing((*fixed.keys)...)
 	if err != nil {
+		return nil, err
+	}
+	if err := k.judge(*fixed.keys); err != nil {
 		return nil, err
 	}
 	k.source = nil
@@ -330,17 +335,27 @@ func (k *cookieKeys) ask(ctx context.Context) (*seal.Ring, error) {
 		return nil, err
 	}
 	ring, err := seal.NewRing(keys...)
-	if err != nil || !k.public {
-		return ring, err
+	if err == nil {
+		err = k.judge(keys)
 	}
+	return ring, err
+}
+
+// judge refuses keys that can be guessed. On a loopback host it warns of them once: the
+// same configuration does not start elsewhere.
+func (k *cookieKeys) judge(keys [][]byte) error {
 	var problems []error
 	for i, key := range keys {
 		problems = append(problems, checkGuessable(i, key)...)
 	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
+	err := errors.Join(problems...)
+	if err == nil || k.public {
+		return err
 	}
-	return ring, nil
+	k.guessable.Do(func() {
+		k.log.Warn("cookie keys that can be guessed are for loopback hosts only", "error", clean(err.Error(), maxErrorText))
+	})
+	return nil
 }
 
 // readFile reads a file that a setting names. The error does not repeat its

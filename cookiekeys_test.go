@@ -520,8 +520,14 @@ func TestCookieKeys_GuessableKeysAreRefusedOnAPublicHost(t *testing.T) {
 				}
 			}
 			for _, base := range []string{"http://localhost:8080", "http://127.0.0.1:8080", "https://app.localhost"} {
-				if _, err := New(soundConfig(func(c *Config) { c.BaseURL, c.CookieKeys = base, Keys(guess.key) })); err != nil {
+				log := new(testLog)
+				if _, err := New(soundConfig(func(c *Config) {
+					c.BaseURL, c.CookieKeys, c.Logger = base, Keys(guess.key), slog.New(slog.NewJSONHandler(log, nil))
+				})); err != nil {
 					t.Errorf("on %s: %v", base, err)
+				}
+				if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "WARN") || !strings.Contains(text, "key 1 can be guessed") {
+					t.Errorf("on %s the log has %q, want a warning", base, text)
 				}
 			}
 		})

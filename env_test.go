@@ -380,3 +380,41 @@ func TestConfigFromEnv_VariablesThatItDoesNotKnow(t *testing.T) {
 		t.Errorf("the log says\n%s", got)
 	}
 }
+
+// What an operator has set as a variable is named so when the provider does not take
+// it, too.
+func TestConfigFromEnv_ARefusalAtRunTimeNamesTheVariable(t *testing.T) {
+	for _, tt := range []struct {
+		provider oidctest.Config
+		set      map[string]string
+		want     string
+	}{
+		{oidctest.Config{AutoLogin: "alice"}, map[string]string{"OIDC_CLIENT_SECRET": "not-the-right-one-at-all-0123456789"},
+			"because OIDC_CLIENT_AUTH (Registration.TokenEndpointAuthMethod) is not set"},
+		{oidctest.Config{AutoLogin: "alice", NoRefreshToken: true}, nil, "add the scope offline_access to OIDC_SCOPES (Scopes)"},
+		{oidctest.Config{AutoLogin: "alice", Metadata: map[string]any{"response_modes_supported": []string{"query"}}},
+			map[string]string{"OIDC_RESPONSE_MODE": "form_post"}, "OIDC_RESPONSE_MODE (ResponseMode)"},
+		{oidctest.Config{AutoLogin: "alice", Metadata: map[string]any{"token_endpoint_auth_methods_supported": []string{"private_key_jwt"}}},
+			nil, "set OIDC_CLIENT_AUTH (Registration.TokenEndpointAuthMethod) to"},
+	} {
+		app := newTestApp(t, setup{provider: tt.provider, config: func(c *oidcrp.Config) {
+			vars := map[string]string{"OIDC_ISSUER": c.Issuer, "OIDC_CLIENT_ID": c.ClientID,
+				"OIDC_CLIENT_SECRET": c.ClientSecret, "OIDC_BASE_URL": c.BaseURL}
+			for name, value := range tt.set {
+				vars[name] = value
+			}
+			setEnv(t, vars)
+			cfg, err := oidcrp.ConfigFromEnv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.CookieKeys, cfg.Provider, cfg.Logger, cfg.Now = c.CookieKeys, c.Provider, c.Logger, c.Now
+			cfg.Tokens = oidcrp.Tokens{Keep: true, RefreshBefore: time.Minute}
+			*c = cfg
+		}})
+		get(t, app.provider.Browser(), app.URL+"/me")
+		if len(app.linesWith(tt.want)) != 1 {
+			t.Errorf("%v: the log does not have %q\n%s", tt.set, tt.want, app.log)
+		}
+	}
+}

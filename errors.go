@@ -3,6 +3,7 @@ package oidcrp
 // This file holds the codes and the error types.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,8 @@ const (
 	CodeProviderError Code = "provider_error"
 	// CodeClientRefused: the provider reported an error that only the operator can
 	// resolve: it does not accept this client, its secret, its scopes or its kind
-	// of request. The Config and the registration differ; see [ProviderError].
+	// of request. The Config and the registration differ; see [ProviderError]. It
+	// stands for every error that is not known to have another cause.
 	CodeClientRefused Code = "client_refused"
 	// CodeTokenRefused: an ID Token or a Logout Token failed a check; see
 	// [TokenError].
@@ -102,9 +104,9 @@ type Error struct {
 
 // maxErrorText bounds the text of an Error. What comes from outside is bounded where
 // it is quoted; this is for the errors of an app, a Store and other packages.
-const maxErrorText = 1200
+const maxErrorText = 1900
 
-// Error returns the step, the code and the cause on one line of at most 1,200 bytes.
+// Error returns the step, the code and the cause on one line of at most 1,900 bytes.
 // With CodeConfigInvalid it may be longer: it lists everything that is wrong.
 func (e *Error) Error() string {
 	if e.Err == nil {
@@ -200,6 +202,31 @@ func asRefusal(err error) (*refusal, bool) {
 
 func (r *refusal) Error() string { return "oidcrp: refused by OnLogin: " + clean(r.reason, 200) }
 
+// quote adds to err what the response that led to it said, if said is not nil. Nobody
+// has verified that it came from the provider: it is for the log alone, and errors.As
+// does not find it.
+func quote(err error, said *ProviderError) error {
+	var e *Error
+	if said == nil || !errors.As(err, &e) {
+		return err
+	}
+	after := "; unverified: " + strings.TrimPrefix(said.Error(), "oidcrp: ")
+	return &Error{Op: e.Op, Code: e.Code, Err: &notedError{err: cmp.Or[error](e.Err, e.Code), after: after}}
+}
+
+// A notedError is an error with more words for the log.
+type notedError struct {
+	before string
+	err    error
+	after  string
+}
+
+func (n *notedError) Error() string {
+	return n.before + strings.TrimPrefix(n.err.Error(), "oidcrp: ") + n.after
+}
+
+func (n *notedError) Unwrap() error { return n.err }
+
 // ProviderError is an error that the provider reported: on the callback
 // (RFC 6749 section 4.1.2.1, OIDC Core 3.1.2.6), at the token endpoint (RFC
 // 6749 section 5.2) or at the UserInfo endpoint (RFC 6750 section 3.1). Its
@@ -230,27 +257,51 @@ func (e *ProviderError) Error() string {
 	return b.String()
 }
 
+// isCancellation reports whether err is the person's own act at the provider.
+func isCancellation(err error) bool {
+	var e *ProviderError
+	return errors.As(err, &e) && e.Endpoint == "authorization" &&
+		(e.ErrorCode == "access_denied" || strings.HasPrefix(e.ErrorCode, "user_cancelled_"))
+}
+
 // expired reports whether the person's page at the provider had expired: Keycloak says
 // so in this way, also when another tab finished first.
 func (e *ProviderError) expired() bool {
 	return e.ErrorCode == "temporarily_unavailable" && e.ErrorDescription == "authentication_expired"
 }
 
-// clientErrors are the errors that a client gets until its configuration is
-// corrected (RFC 6749 sections 4.1.2.1 and 5.2, OIDC Core 3.1.2.6, RFC 8707).
-var clientErrors = map[string]bool{
-	"invalid_client": true, "unauthorized_client": true, "invalid_scope": true, "invalid_target": true,
-	"unsupported_response_type": true, "unsupported_response_mode": true, "unsupported_grant_type": true,
-	"request_not_supported": true, "request_uri_not_supported": true, "registration_not_supported": true,
+// passingErrors are the errors that a client with a correct configuration gets too: the
+// person cancelled or may not sign in, took too long, or the provider failed. Some
+// providers have their own. Any other error is one of the request or of the client,
+// which nobody but the operator can correct.
+var passingErrors = map[string]bool{
+	"access_denied": true, "server_error": true, "temporarily_unavailable": true, // RFC 6749 section 4.1.2.1
+	"login_required": true, "interaction_required": true, "consent_required": true, // OIDC Core 3.1.2.6
+	"account_selection_required": true, "unmet_authentication_requirements": true,
+	"invalid_grant": true, "invalid_token": true, // of a code or a token that is too old
+	"invalid_request_uri":  true,                                   // of a pushed request that is too old
+	"unauthorized":         true,                                   // Auth0, for a person whom a rule refuses
+	"request_forbidden":    true,                                   // Hydra, when its own cookie is lost
+	"user_cancelled_login": true, "user_cancelled_authorize": true, // LinkedIn, Apple
 }
 
 // code is CodeClientRefused for an error that only the operator can correct.
 func (e *ProviderError) code() Code {
-	if clientErrors[e.ErrorCode] {
-		return CodeClientRefused
+	if passingErrors[e.ErrorCode] || e.failedElsewhere() {
+		return CodeProviderError
 	}
-	return CodeProviderError
+	return CodeClientRefused
 }
+
+// failedElsewhere reports whether an identity provider behind this one failed, which
+// ProConnect reports as an invalid_request.
+func (e *ProviderError) failedElsewhere() bool {
+	return e.ErrorCode == "invalid_request" && strings.Contains(strings.ToLower(e.ErrorDescription), "technical error")
+}
+
+// maxDescription bounds an error_description, in bytes. Some providers say last what
+// must be done.
+const maxDescription = 1000
 
 // newProviderError bounds and cleans the provider's texts.
 func newProviderError(endpoint string, status int, code, description, uri string) *ProviderError {
@@ -258,7 +309,7 @@ func newProviderError(endpoint string, status int, code, description, uri string
 		Endpoint:         endpoint,
 		StatusCode:       status,
 		ErrorCode:        clean(code, 64),
-		ErrorDescription: clean(description, 300),
+		ErrorDescription: clean(description, maxDescription),
 		ErrorURI:         clean(uri, 300),
 	}
 }
@@ -306,6 +357,12 @@ func tooManyLogouts(limit int, span time.Duration) *TokenError {
 func isTooManyLogouts(err error) bool {
 	var refused *TokenError
 	return errors.As(err, &refused) && refused.Check == checkRate
+}
+
+// byClock adds this machine's time to what is expected of a claim that is a time, so
+// that an operator can see that a clock is wrong.
+func byClock(expected string, now time.Time) string {
+	return expected + " (this machine's time is " + now.UTC().Format(time.RFC3339) + ")"
 }
 
 // refuseTokenTime is refuseToken for a claim that is a time.

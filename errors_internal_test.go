@@ -58,6 +58,76 @@ func tokenOP(t testing.TB, h http.HandlerFunc) (*flow, *Metadata) {
 	return s.flow(t, nil)
 }
 
+func TestProviderError_IsTheOperatorsUnlessItMayPass(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		error, description string
+		want               Code
+	}{
+		{"access_denied", "", CodeProviderError},
+		{"server_error", "", CodeProviderError},
+		{"invalid_grant", "", CodeProviderError},
+		{"invalid_token", "", CodeProviderError},
+		{"invalid_request_uri", "", CodeProviderError},
+		{"user_cancelled_login", "", CodeProviderError},
+		{"invalid_request", "authentication aborted due to a Technical Error", CodeProviderError},
+
+		{"invalid_request", "", CodeClientRefused},
+		{"invalid_request", "Pushed Authorization Requests are required", CodeClientRefused},
+		{"invalid_scope", "", CodeClientRefused},
+		{"invalid_client", "", CodeClientRefused},
+		{"insufficient_scope", "", CodeClientRefused},
+		{"idp_hint_not_found", "", CodeClientRefused},
+		{"ACCESS_DENIED", "", CodeClientRefused},
+		{"", "", CodeClientRefused},
+	} {
+		if got := codeOf(providerRefusal(newProviderError("authorization", 0, tt.error, tt.description, ""))); got != tt.want {
+			t.Errorf("%q, %q: the code is %s, want %s", tt.error, tt.description, got, tt.want)
+		}
+	}
+}
+
+func TestProviderError_ADescriptionOf1000BytesIsInTheError(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat(`"é" `, 198)
+	text += strings.Repeat("x", 1000-len(text)-4) + "cure"
+	body, err := json.Marshal(map[string]string{"error": "invalid_client", "error_description": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, m := tokenOP(t, respond(401, "application/json", string(body)))
+	_, err = f.exchange(t.Context(), m, "code", "verifier")
+	if checkText(t, err); !strings.Contains(err.Error(), `cure"`) {
+		t.Errorf("the end of the description is not in %v", err)
+	}
+	var refusal *ProviderError
+	if !errors.As(err, &refusal) || refusal.ErrorDescription != text {
+		t.Errorf("the description is cut: %v", refusal)
+	}
+}
+
+func TestClientAuth_ARefusalNamesTheMethodAndTheClient(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		method, answer, want string
+	}{
+		{"client_secret_post", `{"error":"invalid_client"}`,
+			`client_id "app", token_endpoint_auth_method client_secret_post: the provider's token endpoint`},
+		{"", `{"error":"invalid_client"}`,
+			`client_id "app", token_endpoint_auth_method client_secret_basic, chosen because OIDC_CLIENT_AUTH is not set: the`},
+		{"", `{"error":"invalid_request"}`, `token_endpoint_auth_method client_secret_basic`},
+		{"", `{"error":"invalid_grant"}`, `oidcrp: token: provider_error: the provider's token endpoint answered "invalid_grant" (status 400)`},
+	} {
+		f, m := tokenOP(t, respond(400, "application/json", tt.answer))
+		f.provider.auth.method = tt.method
+		f.provider.auth.setting = func(string) string { return "OIDC_CLIENT_AUTH" }
+		_, err := f.exchange(t.Context(), m, "code", "verifier")
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q, %s: error is\n%v, want\n%s", tt.method, tt.answer, err, tt.want)
+		}
+	}
+}
+
 func TestErrors_FromOutsideKeepTheirType(t *testing.T) {
 	t.Parallel()
 	f, m := tokenOP(t, respond(503, "text/html", "down"))
@@ -95,7 +165,7 @@ func TestErrors_AreBoundedAndPrintable(t *testing.T) {
 		checkText(t, newProviderError("token", 400, text, text, text))
 		checkText(t, fail("id_token", CodeTokenRefused, refuseToken("ID Token", "sub", "x", text)))
 		checkText(t, fail("on_login", CodeLoginRefused, Refuse(text, nil)))
-		if e := newProviderError("token", 400, text, text, text); len(e.ErrorCode)+len(e.ErrorDescription)+len(e.ErrorURI) > 700 {
+		if e := newProviderError("token", 400, text, text, text); len(e.ErrorCode)+len(e.ErrorDescription)+len(e.ErrorURI) > 64+maxDescription+300+3*len("…") {
 			t.Errorf("%s: the provider's error is %d, %d and %d bytes long", what, len(e.ErrorCode), len(e.ErrorDescription), len(e.ErrorURI))
 		}
 		// The whole way from the token endpoint.

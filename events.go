@@ -38,7 +38,7 @@ type Trace struct {
 	// SessionRefreshed runs after each use of a refresh token.
 	SessionRefreshed func(context.Context, SessionEvent)
 	// SessionRefused runs when a request carried a session cookie that could
-	// not be used.
+	// not be used. The log has the same reason and session once a minute only.
 	SessionRefused func(context.Context, SessionEvent)
 	// LoggedOut runs when a session was ended in its own browser: by
 	// [Client.Logout], or by the provider's front-channel logout.
@@ -262,6 +262,13 @@ func (e *events) expiresInIgnored(ctx context.Context, value string) {
 		slog.String("issuer", e.issuer), slog.String("expires_in", value))
 }
 
+// noRefreshToken warns that sessions will not be refreshed. mend says what may help.
+func (e *events) noRefreshToken(ctx context.Context, mend string) {
+	e.log.LogAttrs(ctx, slog.LevelWarn,
+		"Tokens.RefreshBefore is set, but the provider issues no refresh token: sessions are not refreshed",
+		slog.String("issuer", e.issuer), slog.String("mend", mend))
+}
+
 func (e *events) loginStarted(ctx context.Context, ev LoginEvent) {
 	ev.Issuer, ev.ReturnTo = e.issuer, clean(ev.ReturnTo, maxReturnTo)
 	e.log.LogAttrs(ctx, slog.LevelDebug, "login started", slog.String("login", ev.Login),
@@ -301,11 +308,14 @@ func (e *events) sessionRefreshed(ctx context.Context, ev SessionEvent) {
 	emitSafely(ctx, e, e.trace.SessionRefreshed, ev)
 }
 
-// sessionRefused logs ev.Err too, which may say more than the reason.
-func (e *events) sessionRefused(ctx context.Context, ev SessionEvent) {
+// sessionRefused runs the hook, and logs if logged is true. It logs ev.Err too, which
+// may say more than the reason.
+func (e *events) sessionRefused(ctx context.Context, ev SessionEvent, logged bool) {
 	ev.Issuer = e.issuer
-	e.log.LogAttrs(ctx, slog.LevelInfo, "session refused", slog.String("reason", ev.Reason),
-		slog.String("session", ev.SessionID), slog.Any("error", ev.Err))
+	if logged {
+		e.log.LogAttrs(ctx, slog.LevelInfo, "session refused", slog.String("reason", ev.Reason),
+			slog.String("session", ev.SessionID), slog.Any("error", ev.Err))
+	}
 	emit(ctx, e.trace.SessionRefused, ev)
 }
 

@@ -17,7 +17,7 @@ func TestEvents_NoHookIsNeeded(t *testing.T) {
 	e.loginSucceeded(ctx, LoginEvent{})
 	e.loginRefused(ctx, "", CodeNoSession)
 	e.sessionRefreshed(ctx, SessionEvent{})
-	e.sessionRefused(ctx, SessionEvent{})
+	e.sessionRefused(ctx, SessionEvent{}, true)
 	e.loggedOut(ctx, SessionEvent{})
 	e.backChannelReceived(ctx, BackchannelEvent{})
 	e.tokenReplayed(ctx, BackchannelEvent{})

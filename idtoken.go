@@ -223,12 +223,26 @@ func (ru *rules) checkIssuer(t *idToken, _ *expectedIDToken) error {
 // Config does not trust.
 func (ru *rules) checkAudience(t *idToken, _ *expectedIDToken) error {
 	if !slices.Contains(t.audience, ru.clientID) {
-		return refuseToken(idTokenName, "aud", fmt.Sprintf("%q", ru.clientID), strings.Join(t.audience, " "))
+		return ru.refuseAudience(idTokenName, t.audience)
 	}
-	if i := slices.IndexFunc(t.audience, ru.untrusted); i >= 0 {
-		return refuseToken(idTokenName, "aud", "no untrusted audience", t.audience[i])
+	if slices.ContainsFunc(t.audience, ru.untrusted) {
+		return ru.refuseAudience(idTokenName, t.audience)
 	}
 	return nil
+}
+
+// refuseAudience says what is wrong with the audience of a token.
+func (ru *rules) refuseAudience(token string, audience []string) *TokenError {
+	i := slices.IndexFunc(audience, ru.untrusted)
+	switch got := strings.Join(audience, " "); {
+	case strings.TrimSpace(got) == "":
+		return refuseToken(token, "aud", fmt.Sprintf("%q, but it is empty", ru.clientID), "")
+	case !slices.Contains(audience, ru.clientID):
+		return refuseToken(token, "aud", fmt.Sprintf("%q", ru.clientID), got)
+	default:
+		return refuseToken(token, "aud",
+			"no untrusted audience (if this one may have the token too, add it to Provider.TrustedAudiences)", audience[i])
+	}
 }
 
 // untrusted reports whether aud is neither this client nor one that the Config
@@ -250,7 +264,7 @@ func (ru *rules) checkAuthorizedParty(t *idToken, _ *expectedIDToken) error {
 // may end a session.
 func (ru *rules) checkSessionExpiry(t *idToken, expected *expectedIDToken) error {
 	if expected.nonce != "" && !t.sessionExpiry.IsZero() && !ru.now().Before(t.sessionExpiry) {
-		return refuseTokenTime(idTokenName, "session_expiry", "a time to come", t.sessionExpiry)
+		return refuseTokenTime(idTokenName, "session_expiry", byClock("a time to come", ru.now()), t.sessionExpiry)
 	}
 	return nil
 }
@@ -262,13 +276,13 @@ func (ru *rules) checkTimes(t *idToken, _ *expectedIDToken) error {
 	case t.expiry.IsZero():
 		return refuseToken(idTokenName, "exp", "one", "")
 	case !now.Add(-skew).Before(t.expiry):
-		return refuseTokenTime(idTokenName, "exp", "a time to come", t.expiry)
+		return refuseTokenTime(idTokenName, "exp", byClock("a time to come", now), t.expiry)
 	case t.issuedAt.IsZero():
 		return refuseToken(idTokenName, "iat", "one", "")
 	case t.issuedAt.After(now.Add(skew)):
 		return refuseTokenTime(idTokenName, "iat", ru.notAfter(now), t.issuedAt)
 	case t.issuedAt.Before(now.Add(-maxTokenAge)):
-		return refuseTokenTime(idTokenName, "iat", "a time of the last day", t.issuedAt)
+		return refuseTokenTime(idTokenName, "iat", byClock("a time of the last day", now), t.issuedAt)
 	case t.notBefore.After(now.Add(skew)):
 		return refuseTokenTime(idTokenName, "nbf", ru.notAfter(now), t.notBefore)
 	}
@@ -323,7 +337,7 @@ func (ru *rules) checkAuthTime(t *idToken, expected *expectedIDToken) error {
 	case t.authTime.IsZero():
 		return refuseToken(idTokenName, "auth_time", "one, since max_age was sent", "")
 	case t.authTime.Before(oldest) || t.authTime.After(now.Add(skew)):
-		return refuseTokenTime(idTokenName, "auth_time", fmt.Sprintf("at most %d s ago", *expected.maxAge), t.authTime)
+		return refuseTokenTime(idTokenName, "auth_time", byClock(fmt.Sprintf("at most %d s ago", *expected.maxAge), now), t.authTime)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (c *Client) LoginURL(returnTo string) string {
 // It returns an [*Error]: [CodeConfigInvalid] for opts that cannot be sent,
 // [CodeProviderUnavailable] when the provider is down, [CodeProviderInvalid]
 // when its metadata cannot be used, [CodeUnsupportedByProvider] for a required acr value
-// that it does not list, [CodeProviderError] when it refuses a pushed request,
+// that it does not list, [CodeClientRefused] when it refuses a pushed request,
 // [CodeCookieKeysUnavailable], or [CodeCanceled]. No cookie has been set then.
 func (c *Client) BeginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOptions) (string, error) {
 	return c.beginLogin(w, r, opts, false)

@@ -257,6 +257,7 @@ func (l *logins) read(r *http.Request) (*pendingLogin, error) {
 	p := &pendingLogin{logins: l, response: response, cookie: l.cookieName(response.state)}
 	p.hasCookie = l.cookies.has(r, p.cookie)
 	p.transaction, p.lost = l.find(r, p.cookie)
+	p.lost = quote(p.lost, response.err)
 	if outage(p.lost) {
 		return nil, p.lost
 	}
@@ -322,7 +323,7 @@ func (p *pendingLogin) complete(ctx context.Context, r *http.Request) (*Session,
 		return nil, p.lost
 	}
 	if err := l.flow.checkResponseIssuer(ctx, p.response); err != nil {
-		return nil, err
+		return nil, quote(err, p.response.err)
 	}
 	if p.response.err != nil {
 		return nil, providerRefusal(p.response.err)
@@ -380,7 +381,7 @@ func (p *pendingLogin) checkResponseMode() error {
 		return err
 	}
 	if err != nil || subtle.ConstantTimeCompare(mark, postedMark(response.params)) != 1 {
-		return failf("callback", CodeInvalidRequest, "a GET, but ResponseMode is form_post")
+		return failf("callback", CodeInvalidRequest, "a GET, but the response mode is form_post")
 	}
 	return nil
 }

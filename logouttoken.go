@@ -83,7 +83,7 @@ func (f *flow) logoutTokenAlgs(m *Metadata) []string {
 func (f *flow) nameAlgSetting(err error) error {
 	var refused *TokenError
 	if f.logoutTokenAlg == "" && errors.As(err, &refused) && refused.Check == "alg" && josekit.IsAsymmetric(refused.Got) {
-		refused.Expected += " (if the provider signs Logout Tokens otherwise than ID Tokens, set Provider.LogoutTokenSigningAlg)"
+		refused.Expected += " (if the provider signs Logout Tokens otherwise than ID Tokens, set " + f.setting.name("Provider.LogoutTokenSigningAlg") + ")"
 	}
 	return err
 }
@@ -117,9 +117,9 @@ func (ru *rules) checkLogoutTimes(t *idToken, _ *expectedIDToken) error {
 	case t.issuedAt.IsZero():
 		return refuseToken(logoutTokenName, "iat", "one", "")
 	case t.issuedAt.After(now.Add(skew)), t.issuedAt.Before(now.Add(-maxLogoutTokenAge - skew)):
-		return refuseTokenTime(logoutTokenName, "iat", "a time of the last 10 minutes", t.issuedAt)
+		return refuseTokenTime(logoutTokenName, "iat", byClock("a time of the last 10 minutes", now), t.issuedAt)
 	case !t.expiry.IsZero() && !now.Add(-skew).Before(t.expiry):
-		return refuseTokenTime(logoutTokenName, "exp", "a time to come", t.expiry)
+		return refuseTokenTime(logoutTokenName, "exp", byClock("a time to come", now), t.expiry)
 	}
 	return nil
 }

@@ -20,8 +20,8 @@ import (
 // Clients, nest their middlewares.
 //
 // When next writes the header, Middleware adds the session's cookies: for a session
-// in use about once a minute, and for refreshed tokens. Shared caches must not store
-// them. If next sets a Cache-Control, or a field like CDN-Cache-Control (RFC 9213),
+// in use about once a minute, and for refreshed tokens. It deletes those of a session
+// that has ended or was changed by others. Shared caches must not store them. If next sets a Cache-Control, or a field like CDN-Cache-Control (RFC 9213),
 // that lets shared caches store the response, a cookie that can wait is left out. If
 // it cannot wait, or next itself calls a method of the Client that sets a cookie, the
 // response becomes private.
@@ -51,7 +51,7 @@ func (c *Client) Middleware(next http.Handler) http.Handler {
 
 // attach puts the session of r into its context: see [refresher.attach].
 func (c *Client) attach(w http.ResponseWriter, r *http.Request) (*http.Request, *requestSession, *sessionWriter) {
-	return c.refresher.attach(w, r, !isPartOfPage(r.Header))
+	return c.refresher.attach(w, r, !isPartOfPage(r.Header), kindOf(r) == navigation)
 }
 
 // ownPath returns which of the client's own paths r asks for, "" if none. The path that
@@ -116,8 +116,13 @@ func (c *Client) RequireLogin(next http.Handler) http.Handler { return c.Require
 
 // Require is RequireLogin with requirements. A session that does not meet one
 // leads to one new login that asks for it, and then to a page that says why
-// access is refused; it does not loop. A script gets 401 as long as a login may
-// help, and then 403, each with the requirement's name.
+// access is refused; it does not loop. That login also brings a role that the person
+// has been given meanwhile.
+//
+// A script gets 401 as long as a login that asks for more may help, as with [ACR] and
+// [MaxAge], and 403 at once for what no login asks for, as with [Claim]: a role. Both
+// responses name the requirement, so a single-page app sends the person to login_url
+// after 401 and says why after 403.
 //
 // It panics on requirements that cannot work: one without Name or Met, acr
 // values of which none meets them all, and what [Config.Validate] refuses.
@@ -212,10 +217,12 @@ func protect(w http.ResponseWriter) {
 // refuse answers a request that decide did not let through.
 func (c *Client) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e, ok := asDemand(err)
+	kind := kindOf(r)
+	alone := kind == script || kind == htmx && !isBoosted(r) // no person would see the login
 	switch {
-	case !ok || e.again:
+	case !ok || e.again || alone && e.lasting():
 		c.problem(w, r, err)
-	case kindOf(r) == navigation:
+	case kind == navigation:
 		c.noticeMounting(r)
 		options := e.demand.options(e.session, c.now())
 		options.ReturnTo = requestPath(r)

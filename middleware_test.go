@@ -614,7 +614,7 @@ var checkCases = []checkCase{
 		oidcrp.CodeNoSession, false, http.StatusUnauthorized},
 	{"alice", func(t *testing.T, client *oidcrp.Client, _ *oidcrp.HookStore) *http.Request {
 		return signedInRequest(t, client)
-	}, oidcrp.CodeRequirementUnmet, true, http.StatusUnauthorized},
+	}, oidcrp.CodeRequirementUnmet, true, http.StatusForbidden},
 	{"an admin", func(*testing.T, *oidcrp.Client, *oidcrp.HookStore) *http.Request {
 		s := oidcrp.NewSession(map[string]any{"sub": "alice", "roles": []string{"admin"}})
 		return oidcrp.RequestWith().WithContext(oidcrp.ContextWithSession(context.Background(), s))
@@ -736,9 +736,12 @@ func TestServeError_AScriptStepsUpByLoginURL(t *testing.T) {
 	}
 }
 
-// unmetDocument is a demand about one object that no login meets.
+// unmetDocument is a demand about one object that no login meets, although it asks for
+// something.
 func unmetDocument(id int) oidcrp.Requirement {
-	return oidcrp.Claim("documents", strconv.Itoa(id))
+	demand := oidcrp.Claim("documents", strconv.Itoa(id))
+	demand.Ask = func(o *oidcrp.AuthOptions) { o.UILocales = []string{"fr"} }
+	return demand
 }
 
 // wantOneStepUp fails the test unless a script at path is told to step up, and after
@@ -990,5 +993,65 @@ func TestMiddleware_BehindStripPrefix(t *testing.T) {
 		if who := app.who(t, app.provider.Browser(), base+"/page?a=b"); who.Sub != "alice" || who.Path != base+"/page?a=b" {
 			t.Errorf("below %q: %+v", prefix, who)
 		}
+	}
+}
+
+// A single-page app can tell what a login may help with from what it cannot.
+func TestRequire_AScriptLearnsWhetherALoginHelps(t *testing.T) {
+	t.Parallel()
+	role, level, age := oidcrp.Claim("roles", "admin"), oidcrp.ACR("eidas2"), oidcrp.MaxAge(time.Minute)
+	pages := map[string][]oidcrp.Requirement{
+		"/role": {role}, "/level": {level}, "/age": {age}, "/both": {level, role}, "/levels": {level, age},
+	}
+	app := newTestApp(t, setup{routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		for path, requirements := range pages {
+			mux.Handle(path, c.Require(requirements...)(http.HandlerFunc(sayWho)))
+			mux.HandleFunc("/check"+path, func(w http.ResponseWriter, r *http.Request) {
+				_, err := c.Check(r, requirements...)
+				c.ServeError(w, r, err)
+			})
+		}
+	}})
+	browser := app.signIn(t)
+	app.clock.Advance(10 * time.Minute)
+	const fetch, swap, load = "Sec-Fetch-Mode: cors", "HX-Request: true", "Sec-Fetch-Mode: navigate"
+	for _, test := range []struct {
+		path, header string
+		status       int
+		names        string
+		to           string // where htmx leads
+	}{
+		{"/role", fetch, 403, role.Name, ""},
+		{"/role", swap, 403, role.Name, ""},
+		{"/level", fetch, 401, level.Name, ""},
+		{"/level", swap, 401, level.Name, "/auth/login?"},
+		{"/age", fetch, 401, age.Name, ""},
+		{"/both", fetch, 403, role.Name, ""},
+		{"/levels", fetch, 401, level.Name, ""},
+		// A person may have been given the role meanwhile.
+		{"/role", load, 302, "", ""},
+		{"/both", load, 302, "", ""},
+	} {
+		for _, prefix := range []string{"", "/check"} {
+			res, body := app.asks(t, browser, "GET", prefix+test.path, test.header, acceptHTML)
+			if res.StatusCode != test.status {
+				t.Errorf("%s, %s: %s, want %d\n%s", prefix+test.path, test.header, res.Status, test.status, body)
+				continue
+			}
+			if to := res.Header.Get("HX-Redirect"); (to != "") != (test.to != "") || !strings.HasPrefix(to, test.to) {
+				t.Errorf("%s, %s: htmx goes to %q, want %q", prefix+test.path, test.header, to, test.to)
+			}
+			if test.status == 302 {
+				continue
+			}
+			if got := jsonMember(t, body, "requirement"); got != test.names || jsonMember(t, body, "code") != "requirement_unmet" {
+				t.Errorf("%s, %s: the answer names %q, want %q\n%s", prefix+test.path, test.header, got, test.names, body)
+			}
+		}
+	}
+	// By htmx in the browser's place, a page load remains one.
+	res, _ := app.asks(t, browser, "GET", "/role", swap, "HX-Boosted: true")
+	if to := res.Header.Get("HX-Redirect"); res.StatusCode != 401 || !strings.HasPrefix(to, "/auth/login?") {
+		t.Errorf("a boosted link gets %s to %q", res.Status, to)
 	}
 }

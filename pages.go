@@ -75,8 +75,9 @@ type Page struct {
 	// Code says what failed; it may be shown. It is empty, as are the fields that
 	// follow, unless Name is "error".
 	Code Code
-	// Incident is a random id that is also in the log, for a person to quote, and
-	// IncidentLabel goes before it.
+	// Incident is a random id that is also in the log, at the level Info or above, for
+	// a person to quote, and IncidentLabel goes before it. It is empty for a script
+	// without a session, which happens all the time: that is logged at Debug.
 	Incident, IncidentLabel string
 	// Err is the cause, for the log only.
 	Err error
@@ -172,8 +173,12 @@ func explain(err error, language string) string {
 // answer logs an error page and shows it.
 func (c *Client) answer(w http.ResponseWriter, r *http.Request, p *Page) {
 	level := slog.LevelWarn
-	if p.Code == CodeNoSession || p.Code == CodeCanceled {
-		level = slog.LevelDebug // these happen all the time
+	switch {
+	case p.Code == CodeCanceled, p.Code == CodeNoSession && p.Script:
+		// These happen all the time. Nobody gets to see the incident.
+		level, p.Incident = slog.LevelDebug, ""
+	case p.Code == CodeNoSession, isCancellation(p.Err):
+		level = slog.LevelInfo
 	}
 	attrs := []slog.Attr{
 		slog.String("code", string(p.Code)), slog.String("incident", p.Incident),
@@ -355,7 +360,7 @@ var pageTemplate = sync.OnceValue(func() *template.Template {
 
 // DefaultPage answers with a page, or with an application/problem+json body (RFC
 // 9457) for a script that does not ask for HTML. Neither shows internal details;
-// both have the incident id.
+// both have the incident id, if there is one.
 func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
 	if p.Script {
 		writeProblemJSON(w, r, p)
@@ -411,7 +416,7 @@ func writeProblemJSON(w http.ResponseWriter, r *http.Request, p *Page) {
 		Code        string `json:"code"`
 		Requirement string `json:"requirement,omitempty"`
 		LoginURL    string `json:"login_url,omitempty"`
-		Incident    string `json:"incident"`
+		Incident    string `json:"incident,omitempty"`
 	}{"about:blank", p.Title, p.Status, p.Detail, string(p.Code), p.Requirement, p.LoginURL, p.Incident})
 	w.Header().Set("Content-Type", "application/problem+json")
 	write(w, r, p.Status, body)

@@ -92,7 +92,11 @@ func TestPages_HandlerTakesTheirPlace(t *testing.T) {
 		}
 		p := problems[0]
 		login, _, _ := strings.Cut(p.LoginURL, "step_up=")
-		if p.Status != test.status || p.Code != test.code || len(p.Incident) != 12 || p.Err == nil ||
+		incident := 12
+		if test.code == oidcrp.CodeNoSession { // a script's, which is not logged for operators
+			incident = 0
+		}
+		if p.Status != test.status || p.Code != test.code || len(p.Incident) != incident || p.Err == nil ||
 			strings.TrimRight(login, "?&") != test.login {
 			t.Errorf("%s: %+v", test.path, p)
 		}
@@ -443,7 +447,7 @@ func TestProblemJSON_NamesTheRequirement(t *testing.T) {
 		t.Fatalf("%v in %s", err, w.Body)
 	}
 	want := map[string]any{
-		"type": "about:blank", "title": "Vous ne pouvez pas accéder à cette page", "status": 401.0, "detail": "badge, in fr",
+		"type": "about:blank", "title": "Vous ne pouvez pas accéder à cette page", "status": 403.0, "detail": "badge, in fr",
 		"code": "requirement_unmet", "requirement": "a badge", "login_url": problem["login_url"], "incident": problem["incident"],
 	}
 	if !reflect.DeepEqual(problem, want) || w.Header().Get("Content-Type") != "application/problem+json" {
@@ -452,5 +456,46 @@ func TestProblemJSON_NamesTheRequirement(t *testing.T) {
 	if p := app.pages[0]; p.Requirement != "a badge" || p.Detail != "badge, in fr" ||
 		p.Code != oidcrp.CodeRequirementUnmet || !slices.Equal(p.Paragraphs, []string{"badge, in fr"}) {
 		t.Errorf("the page is %+v", p)
+	}
+}
+
+// What an operator is told of an error depends on whose it is; whoever quotes an
+// incident finds it at a level that operators keep.
+func TestErrorPage_LevelsOfIncidents(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	browser := app.provider.Browser()
+	denied := comeBack(t, app, browser, "/tab/1")
+	scope := comeBack(t, app, browser, "/tab/1")
+	for _, test := range []struct {
+		what, method, url string
+		headers           []string
+		level             string
+	}{
+		{"a form of nobody's", "POST", "/tab/1", []string{acceptHTML}, "INFO"},
+		{"a cancelled login", "GET", strings.TrimPrefix(errorAt(app, denied, "access_denied", ""), app.URL), []string{acceptHTML}, "INFO"},
+		{"a refused scope", "GET", strings.TrimPrefix(errorAt(app, scope, "invalid_scope", ""), app.URL), []string{acceptHTML}, "WARN"},
+		{"a forged cancellation", "GET", "/auth/callback?error=access_denied", []string{acceptHTML}, "WARN"},
+	} {
+		_, page := app.asks(t, browser, test.method, test.url, test.headers...)
+		incident := incidentOf.FindStringSubmatch(page)
+		if incident == nil {
+			t.Errorf("%s: the page has no incident\n%s", test.what, page)
+			continue
+		}
+		lines := app.linesWith(incident[1])
+		if len(lines) != 1 || !strings.Contains(lines[0], `"level":"`+test.level+`"`) {
+			t.Errorf("%s: the log has %q, want one line of the level %s", test.what, lines, test.level)
+		}
+	}
+
+	before := len(app.linesWith("request refused"))
+	res, body := app.asks(t, browser, "GET", "/tab/1")
+	lines := app.linesWith("request refused")[before:]
+	if res.StatusCode != http.StatusUnauthorized || strings.Contains(body, "incident") {
+		t.Errorf("a script gets %s and %s", res.Status, body)
+	}
+	if len(lines) != 1 || !strings.Contains(lines[0], `"level":"DEBUG"`) {
+		t.Errorf("a script's request is logged as %q", lines)
 	}
 }

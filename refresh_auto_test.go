@@ -722,3 +722,37 @@ func TestHTTPClient_ARefusedIDTokenLeavesTheOldToken(t *testing.T) {
 		app.wantNoTokenTwice(t, app.provider.Count(oidctest.EndpointToken)-1)
 	}
 }
+
+// Many providers issue a refresh token only for a scope.
+func TestRefreshBefore_WithoutARefreshTokenIsOneWarning(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		provider oidctest.Config
+		config   func(*oidcrp.Config)
+		want     string // in the warning; "" for none
+	}{
+		{"the scope is missing", oidctest.Config{AutoLogin: "alice", NoRefreshToken: true}, func(*oidcrp.Config) {},
+			"add the scope offline_access to Scopes"},
+		{"the scope is there", oidctest.Config{AutoLogin: "alice", NoRefreshToken: true},
+			func(c *oidcrp.Config) { c.Scopes = []string{"openid", "offline_access"} }, "grant type refresh_token"},
+		{"there is a token", autoLogin, func(*oidcrp.Config) {}, ""},
+		{"nobody wants one", oidctest.Config{AutoLogin: "alice", NoRefreshToken: true},
+			func(c *oidcrp.Config) { c.Tokens.RefreshBefore = 0 }, ""},
+	} {
+		app := newTestApp(t, setup{provider: tt.provider, config: func(c *oidcrp.Config) {
+			c.Tokens = oidcrp.Tokens{Keep: true, RefreshBefore: time.Minute}
+			tt.config(c)
+		}})
+		for range 2 {
+			app.signIn(t)
+		}
+		lines := app.linesWith("issues no refresh token")
+		switch {
+		case tt.want == "" && len(lines) > 0:
+			t.Errorf("%s: the log has %s", tt.name, lines[0])
+		case tt.want != "" && (len(lines) != 1 || !strings.Contains(lines[0], tt.want) || !strings.Contains(lines[0], `"WARN"`)):
+			t.Errorf("%s: the log has %q, want one warning with %q", tt.name, lines, tt.want)
+		}
+	}
+}

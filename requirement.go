@@ -3,6 +3,7 @@ package oidcrp
 // This file decides whether a session meets what a route requires.
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -26,7 +27,8 @@ type Requirement struct {
 	// is required: Require panics without it.
 	Met func(s *Session, now time.Time) bool
 	// Ask adds to a login what may make it meet the requirement, such as
-	// [AuthOptions.RequireACR]. If nil, the login is an ordinary one.
+	// [AuthOptions.RequireACR]. If nil, as for a role, the login is an ordinary one, and
+	// a script gets 403 at once, not 401.
 	Ask func(*AuthOptions)
 	// Explain tells the person why access is refused and what to do, as plain
 	// text in the language of the page, such as "en" or "fr". If nil, the page
@@ -261,14 +263,20 @@ func (ds *demands) metBy(s *Session, stepUp string, now time.Time) bool {
 	return len(d.requirements) > 0 && d.unmet(s, now) == nil
 }
 
-// unmet returns the first requirement that s does not meet at the time now.
-func (d demand) unmet(s *Session, now time.Time) *Requirement {
+// unmet returns the requirement that s does not meet at the time now: the first for
+// which a login asks nothing, else the first.
+func (d demand) unmet(s *Session, now time.Time) (first *Requirement) {
 	for i := range d.requirements {
-		if !d.requirements[i].Met(s, now) {
-			return &d.requirements[i]
+		requirement := &d.requirements[i]
+		if requirement.Met(s, now) {
+			continue
 		}
+		if requirement.Ask == nil {
+			return requirement
+		}
+		first = cmp.Or(first, requirement)
 	}
-	return nil
+	return first
 }
 
 // options returns what a login asks for to meet the demand. previous is the
@@ -294,7 +302,7 @@ func (d demand) options(previous *Session, now time.Time) *AuthOptions {
 type demandError struct {
 	demand  demand
 	session *Session     // nil: nobody is signed in
-	unmet   *Requirement // the first one that the session does not meet
+	unmet   *Requirement // one that the session does not meet
 	again   bool         // a login that asked for it has already failed
 }
 
@@ -304,6 +312,10 @@ func (e *demandError) Error() string {
 	}
 	return "the session does not meet: " + clean(e.unmet.Name, 300)
 }
+
+// lasting reports whether a login asks for nothing that can make the session meet the
+// demand: it helps only if the provider says something else of the person by now.
+func (e *demandError) lasting() bool { return e.again || e.unmet != nil && e.unmet.Ask == nil }
 
 // asDemand returns the demandError in err's chain.
 func asDemand(err error) (*demandError, bool) {

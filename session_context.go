@@ -22,6 +22,7 @@ type requestSession struct {
 	newer   bool   // than what the request's cookie holds
 	oldKey  bool   // the session is sealed with another key than the newest
 	blocked error  // an outage: protected routes must fail, since there may be a session
+	refused string // why the session that the request carries cannot be used
 
 	refresher *refresher    // of the Client that looked it up; nil for ContextWithSession
 	response  sessionWriter // of the request
@@ -107,12 +108,14 @@ func (found *requestSession) in(ctx context.Context) context.Context {
 
 // attach looks up r's session, once for each request and Client, and returns r
 // with the result in its context. With touch, it refreshes the session if
-// necessary and records its use.
+// necessary and records its use, or deletes the cookies of one that is refused for good.
+//
+// The response to a pageLoad may delete more of the cookies of a refused session.
 //
 // The sessionWriter is for the next handler; the caller must finish it afterwards. It
 // is nil if the session was looked up before.
 func (f *refresher) attach(
-	w http.ResponseWriter, r *http.Request, touch bool,
+	w http.ResponseWriter, r *http.Request, touch, pageLoad bool,
 ) (*http.Request, *requestSession, *sessionWriter) {
 	ctx := r.Context()
 	if found, ok := f.found(ctx); ok {
@@ -134,13 +137,18 @@ func (f *refresher) attach(
 			found.renews = !f.sessions.keeper.onServer()
 		}
 	}
+	if touch {
+		response.record(f.sessions.stale(found.refused, pageLoad))
+	}
 	return r.WithContext(found.in(ctx)), found, response
 }
 
 // lookUp looks up r's session.
 func (f *refresher) lookUp(r *http.Request) *requestSession {
 	k, err := f.sessions.load(r)
-	found := &requestSession{refresher: f, handle: k.handle, newer: k.newer, oldKey: k.oldKey, none: err}
+	found := &requestSession{
+		refresher: f, handle: k.handle, newer: k.newer, oldKey: k.oldKey, none: err, refused: k.refused,
+	}
 	if err != nil && !errors.Is(err, CodeNoSession) {
 		found.blocked = err // the person may be signed in
 	}

@@ -29,7 +29,7 @@ func TestContextWithSession_AHandlerSeesIt(t *testing.T) {
 		{"RequireLogin", client.RequireLogin, http.StatusOK},
 		{"a requirement that is met", client.Require(oidcrp.ACR("eidas2")), http.StatusOK},
 		{"a requirement that is not", client.Require(oidcrp.ACR("eidas3")), http.StatusUnauthorized},
-		{"a requirement that only the cookie meets", client.Require(oidcrp.Claim("sub", "alice")), http.StatusUnauthorized},
+		{"a requirement that only the cookie meets", client.Require(oidcrp.Claim("sub", "alice")), http.StatusForbidden},
 	} {
 		// The request carries cookies of alice, which do not count.
 		for what, r := range map[string]*http.Request{"without cookies": oidcrp.RequestWith(), "with cookies": signedInRequest(t, client)} {

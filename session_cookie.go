@@ -28,8 +28,7 @@ func (k *cookieKeeper) load(r *http.Request) (kept, error) {
 		return kept{}, err
 	}
 	if err != nil {
-		k.refuseCookie(r.Context(), err)
-		return kept{}, nil
+		return kept{refused: k.refuseCookie(r.Context(), err)}, nil
 	}
 	return kept{session: s}, nil
 }

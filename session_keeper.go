@@ -68,6 +68,7 @@ type sessions struct {
 	marks      *marks
 	endings    *endings
 	limit      *markLimit
+	refusals   recently // that were logged
 	cookies    *cookies
 	settings   Sessions // with its defaults filled in
 	issuer     markKey
@@ -84,6 +85,7 @@ func newSessions(
 	m := &sessions{
 		cookies: c, settings: settings, issuer: issuerKey(ev.issuer), keepTokens: keepTokens, events: ev, now: now}
 	m.endings = &endings{log: ev.log}
+	m.refusals.delay = time.Minute
 	m.limit = &markLimit{max: maxProviderMarks, span: settings.Lifetime, now: now}
 	store := shared
 	if shared == nil { // for the marks alone
@@ -117,7 +119,8 @@ func (m *sessions) ready(ctx context.Context) error {
 // a cookie.
 type keeper interface {
 	// load returns the session that r carries; kept.session is nil when there is
-	// none that can be used. A refused cookie is an event and no error.
+	// none that can be used. A refused cookie is an event and no error; kept.refused
+	// says why.
 	load(r *http.Request) (kept, error)
 	// fits returns [CodeSessionTooLarge] if start cannot keep s for its size.
 	fits(s *Session) error
@@ -171,7 +174,38 @@ type kept struct {
 	lookup  lookup // the marks that were read with it, if any
 	newer   bool   // than what the cookie holds
 	oldKey  bool   // sealed with another key than the newest
+	refused string // why the request's session cannot be used; "" if it can, or has none
 }
+
+// stale returns the response's part about a session that is refused for good, nil for
+// any other: its cookies are deleted, so that the browser does not send them again.
+// Another replica may still read what this one cannot, and a session of the future, and
+// of two values one may be good. Nothing depends on it.
+//
+// Only a page load deletes a superseded copy: the browser may be about to get the newer
+// one, with the response to another request.
+func (m *sessions) stale(reason string, pageLoad bool) *delivery {
+	switch reason {
+	case reasonExpired, reasonIdle, reasonLoggedOut, reasonTampered, reasonIncomplete:
+	case reasonSuperseded:
+		if !pageLoad {
+			return nil
+		}
+	default:
+		return nil
+	}
+	refused := m.now()
+	return &delivery{put: func(w http.ResponseWriter, r *http.Request) error {
+		if m.now().Sub(refused) < staleDelay {
+			m.cookies.dropSession(w, r)
+		}
+		return nil
+	}}
+}
+
+// staleDelay is how late a response may still delete the cookies of a refused session:
+// the person may have signed in during the request.
+const staleDelay = 2 * time.Second
 
 // create makes the session of a login. stepUp and returnTo are those of the login.
 func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
@@ -276,7 +310,7 @@ func (m *sessions) load(r *http.Request) (kept, error) {
 		return kept{}, err
 	}
 	if k.session == nil {
-		return kept{}, &Error{Op: "session", Code: CodeNoSession}
+		return kept{refused: k.refused}, &Error{Op: "session", Code: CodeNoSession}
 	}
 	reason, err := m.over(r.Context(), k)
 	if reason == reasonSuperseded {
@@ -289,9 +323,8 @@ func (m *sessions) load(r *http.Request) (kept, error) {
 		return kept{}, err
 	}
 	if reason != "" {
-		m.events.sessionRefused(r.Context(), SessionEvent{
-			SessionID: k.session.ID(), Subject: k.session.Subject(), Reason: reason})
-		return kept{}, failf("session", CodeNoSession, "the session is %s", strings.ReplaceAll(reason, "_", " "))
+		m.refuse(r.Context(), SessionEvent{SessionID: k.session.ID(), Subject: k.session.Subject(), Reason: reason})
+		return kept{refused: reason}, failf("session", CodeNoSession, "the session is %s", strings.ReplaceAll(reason, "_", " "))
 	}
 	return k, nil
 }
@@ -384,9 +417,18 @@ func (m *sessions) revoke(ctx context.Context, key, subject markKey) error {
 // of the replicas are.
 func (m *sessions) renewal(s *Session) uint64 { return max(m.marks.millis(), s.renewed+1) }
 
-// refuseCookie reports a session cookie that cannot be used.
-func (m *sessions) refuseCookie(ctx context.Context, err error) {
-	m.events.sessionRefused(ctx, SessionEvent{Reason: refusalReason(err), Err: err})
+// refuseCookie reports a session cookie that cannot be used, and returns why.
+func (m *sessions) refuseCookie(ctx context.Context, err error) (reason string) {
+	reason = refusalReason(err)
+	m.refuse(ctx, SessionEvent{Reason: reason, Err: err})
+	return reason
+}
+
+// refuse reports a session that cannot be used. A browser repeats it at every request,
+// so the log has the same reason and session once a minute.
+func (m *sessions) refuse(ctx context.Context, ev SessionEvent) {
+	logged := m.refusals.first(newMarkKey("refused", ev.Reason, ev.SessionID), m.now())
+	m.events.sessionRefused(ctx, ev, logged)
 }
 
 // refusalReason names why a cookie or a stored value cannot be read.

@@ -3,9 +3,11 @@ package oidcrp
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -529,6 +531,174 @@ func TestSessionExpiry_RefusesLoginsOnly(t *testing.T) {
 		err := c.flow.rules.checkSessionExpiry(&idToken{sessionExpiry: tt.end}, tt.expected)
 		if (err != nil) != tt.refused {
 			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// deletes reports whether w deletes every session cookie in cookies.
+func (c *offlineClient) deletes(w *httptest.ResponseRecorder, cookies []*http.Cookie) bool {
+	return len(sessionCookies(c.Client, cookiesAfter(cookies, w))) == 0 && len(w.Result().Cookies()) == len(cookies)
+}
+
+func TestSessions_ACookieThatIsRefusedForGoodIsDeleted(t *testing.T) {
+	t.Parallel()
+	cut := func(cookies []*http.Cookie, i, n int) []*http.Cookie {
+		changed := *cookies[i]
+		changed.Value = changed.Value[:len(changed.Value)-n] + strings.Repeat("A", n)
+		return append(append([]*http.Cookie{&changed}, cookies[:i]...), cookies[i+1:]...)
+	}
+	for _, tt := range []struct {
+		what    string
+		stored  bool
+		spoil   func(t *testing.T, c *offlineClient, cookies []*http.Cookie) []*http.Cookie
+		reason  string
+		deleted bool
+	}{
+		{"expired", false, func(_ *testing.T, c *offlineClient, cookies []*http.Cookie) []*http.Cookie {
+			c.clock.Advance(13 * time.Hour)
+			return cookies
+		}, "expired", true},
+		{"idle", false, func(_ *testing.T, c *offlineClient, cookies []*http.Cookie) []*http.Cookie {
+			c.clock.Advance(2 * time.Hour)
+			return cookies
+		}, "idle", true},
+		{"logged out", false, func(t *testing.T, c *offlineClient, cookies []*http.Cookie) []*http.Cookie {
+			if err := c.EndSession(httptest.NewRecorder(), requestWith(cookies...)); err != nil {
+				t.Error(err)
+			}
+			return cookies
+		}, "logged_out", true},
+		{"tampered", false, func(_ *testing.T, _ *offlineClient, cookies []*http.Cookie) []*http.Cookie {
+			return cut(cookies, 0, 8)
+		}, "tampered", true},
+		{"tampered in the store", true, func(t *testing.T, c *offlineClient, cookies []*http.Cookie) []*http.Cookie {
+			k := c.sessions.keeper.(*storeKeeper)
+			handle, _ := parseHandle(cookies[0].Value)
+			value, err := k.store.get(t.Context(), k.key(handle.handle))
+			if err != nil {
+				t.Fatal(err)
+			}
+			value[len(value)-1] ^= 1
+			if err := k.store.set(t.Context(), k.key(handle.handle), value, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			return cookies
+		}, "tampered", true},
+		{"an older copy", false, nil, "superseded", true},
+
+		{"of an unknown key", false, func(t *testing.T, _ *offlineClient, _ []*http.Cookie) []*http.Cookie {
+			return newOfflineClient(t, func(cfg *Config) { cfg.CookieKeys = Keys(testKey(9)) }).start(t)
+		}, "unknown_key", false},
+		{"malformed", false, func(_ *testing.T, _ *offlineClient, cookies []*http.Cookie) []*http.Cookie {
+			return []*http.Cookie{{Name: cookies[0].Name, Value: "x"}}
+		}, "malformed", false},
+		{"no handle", true, func(_ *testing.T, _ *offlineClient, cookies []*http.Cookie) []*http.Cookie {
+			return []*http.Cookie{{Name: cookies[0].Name, Value: "x"}}
+		}, "malformed", false},
+		{"of the future", false, func(_ *testing.T, c *offlineClient, cookies []*http.Cookie) []*http.Cookie {
+			c.clock.Advance(-10 * time.Minute)
+			return cookies
+		}, "future", false},
+		{"two", false, func(_ *testing.T, _ *offlineClient, cookies []*http.Cookie) []*http.Cookie {
+			return append(cut(cookies, 0, 8), cookies[0])
+		}, "duplicate", false},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			t.Parallel()
+			c := newOfflineClient(t, func(cfg *Config) {
+				if tt.stored || tt.spoil == nil {
+					cfg.Store = NewMemoryStore(0)
+				}
+				cfg.Sessions.InCookies = tt.spoil == nil
+			})
+			cookies := c.start(t)
+			if tt.spoil == nil { // the person signs in once more
+				c.clock.Advance(time.Minute)
+				c.start(t, cookies...)
+			} else {
+				cookies = tt.spoil(t, c, cookies)
+			}
+			page := c.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a page") }))
+			c.refusals()
+			w, _ := serves(page, cookies, "Accept: text/html")
+			if reasons := c.refusals(); !slices.Equal(reasons, []string{tt.reason}) {
+				t.Errorf("refused for %q, want %s", reasons, tt.reason)
+			}
+			if got := w.Result().Cookies(); c.deletes(w, cookies) != tt.deleted || !tt.deleted && len(got) > 0 {
+				t.Errorf("the response sets %v; deletion wanted: %t", got, tt.deleted)
+			}
+			if cc := w.Header().Get("Cache-Control"); tt.deleted && cc != "private" {
+				t.Errorf("Cache-Control is %q", cc)
+			}
+			// A part of the page, and a page for shared caches, set nothing.
+			if w, _ := serves(page, cookies, "Sec-Fetch-Dest: image"); len(w.Result().Cookies()) > 0 {
+				t.Errorf("an image sets %v", w.Result().Cookies())
+			}
+			shared := c.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "public, max-age=600")
+			}))
+			w, _ = serves(shared, cookies, "Accept: text/html")
+			if cc := w.Header().Get("Cache-Control"); len(w.Result().Cookies()) > 0 || cc != "public, max-age=600" {
+				t.Errorf("a page for shared caches sets %v, and says %q", w.Result().Cookies(), cc)
+			}
+			// A protected route does the same, whatever the request.
+			w, _ = serves(c.RequireLogin(page), cookies)
+			if want := tt.deleted && tt.reason != "superseded"; c.deletes(w, cookies) != want || w.Code != http.StatusUnauthorized {
+				t.Errorf("a script gets %d with the cookies %v", w.Code, w.Result().Cookies())
+			}
+		})
+	}
+}
+
+func TestSessions_AnIncompleteSessionIsDeleted(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	cookies := c.startSession(t, madeSession(c.Client, aliceClaims, bigClaims(5000)))
+	if len(cookies) < 2 {
+		t.Fatalf("%d cookies", len(cookies))
+	}
+	w, _ := serves(c.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), cookies[:1])
+	if reasons := c.refusals(); !slices.Equal(reasons, []string{"incomplete"}) || !c.deletes(w, cookies[:1]) {
+		t.Errorf("refused for %q, and the response sets %v", reasons, w.Result().Cookies())
+	}
+}
+
+// In the meantime the person may have signed in: the new cookie has the same name.
+func TestSessions_ALateResponseDeletesNoCookie(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	cookies := c.start(t)
+	c.clock.Advance(2 * time.Hour)
+	w, _ := serves(c.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		c.clock.Advance(staleDelay)
+	})), cookies)
+	if got := w.Result().Cookies(); len(got) > 0 {
+		t.Errorf("the response sets %v", got)
+	}
+}
+
+func TestSessions_ARefusalIsLoggedOnceAMinuteAndTracedEachTime(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	alice, bob := c.start(t), c.start(t)
+	c.clock.Advance(2 * time.Hour)
+	page := c.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	rubbish := []*http.Cookie{{Name: alice[0].Name, Value: "x"}}
+	for _, tt := range []struct {
+		cookies       []*http.Cookie
+		after         time.Duration
+		events, lines int
+	}{
+		{alice, 0, 1, 1}, {alice, 0, 1, 0}, {alice, 59 * time.Second, 1, 0}, {bob, 0, 1, 1}, {alice, time.Second, 1, 1},
+		{rubbish, 0, 1, 1}, {rubbish, time.Second, 1, 0}, {rubbish, time.Minute, 1, 1},
+	} {
+		c.clock.Advance(tt.after)
+		c.refusals()
+		logged := strings.Count(c.log.String(), `"session refused"`)
+		serves(page, tt.cookies)
+		lines := strings.Count(c.log.String(), `"session refused"`) - logged
+		if events := len(c.refusals()); events != tt.events || lines != tt.lines {
+			t.Errorf("%d events and %d lines, want %d and %d", events, lines, tt.events, tt.lines)
 		}
 	}
 }

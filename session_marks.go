@@ -364,6 +364,15 @@ func (r *recently) has(key markKey, now time.Time) bool {
 	return ok && since >= 0 && since < r.delay
 }
 
+// first adds key, and reports whether it was not there.
+func (r *recently) first(key markKey, now time.Time) bool {
+	if r.has(key, now) {
+		return false
+	}
+	r.add(key, now, r.turn())
+	return true
+}
+
 // turn must be called before a lookup, and its result passed to add after it:
 // what was looked up before a mark was set here must not hide the mark.
 func (r *recently) turn() uint64 {

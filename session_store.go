@@ -118,33 +118,34 @@ func (k *storeKeeper) idleFor(s *Session) time.Duration {
 // load returns the session whose handle r carries, and the marks that a Store
 // can read with it in one round trip.
 func (k *storeKeeper) load(r *http.Request) (kept, error) {
-	cookie, ok := k.handle(r)
-	if !ok {
-		return kept{}, nil
+	cookie, refused := k.handle(r)
+	if cookie.handle == "" {
+		return kept{refused: refused}, nil
 	}
 	ctx := r.Context()
 	value, lookup, err := k.marks.readWith(ctx, k.key(cookie.handle), cookie)
 	if err != nil || value == nil {
 		return kept{}, err
 	}
-	s, newest, err := k.open(ctx, value, cookie.handle)
-	return kept{session: s, handle: cookie.handle, lookup: lookup, oldKey: !newest}, err
+	found, err := k.open(ctx, value, cookie.handle)
+	found.lookup = lookup
+	return found, err
 }
 
 // handle reads r's cookie, and reports a cookie that holds no handle.
-func (k *storeKeeper) handle(r *http.Request) (handleCookie, bool) {
+func (k *storeKeeper) handle(r *http.Request) (cookie handleCookie, refused string) {
 	value, _, err := k.cookies.lookUp(r, k.cookies.session)
 	if err != nil {
-		k.refuseCookie(r.Context(), err)
+		return handleCookie{}, k.refuseCookie(r.Context(), err)
 	}
 	if value == "" {
-		return handleCookie{}, false
+		return handleCookie{}, ""
 	}
 	cookie, ok := parseHandle(value)
 	if !ok {
-		k.refuseCookie(r.Context(), errNoHandle)
+		return handleCookie{}, k.refuseCookie(r.Context(), errNoHandle)
 	}
-	return cookie, ok
+	return cookie, ""
 }
 
 var errNoHandle = errors.New("the cookie holds no handle")
@@ -158,24 +159,23 @@ func (k *storeKeeper) get(ctx context.Context, handle string) (*Session, error) 
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := k.open(ctx, value, handle)
-	return s, err
+	found, err := k.open(ctx, value, handle)
+	return found.session, err
 }
 
-// open reads what put wrote for handle; nil when it cannot be used. newest says whether
-// it is sealed with the newest key.
-func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (s *Session, newest bool, err error) {
+// open reads what put wrote for handle. The session is nil when it cannot be used.
+func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (kept, error) {
 	plain, newest, err := k.cookies.keys.openUnder(handle, value, k.cookies.associated(k.key(handle)))
 	if outage(err) { // there are no cookie keys yet
-		return nil, false, err
+		return kept{}, err
 	}
 	if err == nil {
+		var s *Session
 		if s, err = k.unmarshal(plain); err == nil {
-			return s, newest, nil
+			return kept{session: s, handle: handle, oldKey: !newest}, nil
 		}
 	}
-	k.refuseCookie(ctx, err)
-	return nil, false, nil
+	return kept{handle: handle, refused: k.refuseCookie(ctx, err)}, nil
 }
 
 // reseal writes the entry of a session in use again, which is sealed with an older key:

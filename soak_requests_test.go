@@ -137,6 +137,7 @@ type attempt struct {
 	request      *http.Request
 	signedIn     bool // it carries a session as it was set
 	claimsOutage bool // its parameters say that the provider is down
+	claimsError  bool // its parameters have an error of which only the operator can be the cause
 }
 
 func (s *soaker) attempt() attempt {
@@ -160,6 +161,7 @@ func (s *soaker) attempt() attempt {
 	}
 	for _, value := range params["error"] {
 		a.claimsOutage = a.claimsOutage || value == "temporarily_unavailable" || value == "server_error"
+		a.claimsError = a.claimsError || value != "access_denied" && value != "login_required"
 	}
 	cookies, a.signedIn = s.withSession(cookies)
 	if line := strings.Join(append(cookies, s.junkCookies()...), "; "); line != "" {

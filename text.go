@@ -19,6 +19,17 @@ func randomText() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
+// A settingName returns how errors name a field of the Config: by the variable that
+// sets it, if the Config came from the environment. A nil one returns the field.
+type settingName func(field string) string
+
+func (s settingName) name(field string) string {
+	if s == nil {
+		return field
+	}
+	return s(field)
+}
+
 // quoteList returns a list from outside as bounded, clean text for an error.
 func quoteList(values []string) string {
 	const limit = 300

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,8 +30,11 @@ type flow struct {
 	scopes              []string
 	responseMode        string
 	userInfoTokenInBody bool
-	logoutTokenAlg      string   // the only one for Logout Tokens; may be empty
+	logoutTokenAlg      string // the only one for Logout Tokens; may be empty
+	wantsRefresh        bool   // sessions are to be refreshed
+	setting             settingName
 	seenAlgs            sync.Map // the algorithms of the ID Tokens verified here, as keys
+	noRefreshToken      sync.Once
 	now                 func() time.Time
 }
 
@@ -95,24 +99,25 @@ func readAuthenticationResponse(r *http.Request) (*authenticationResponse, error
 	if err != nil {
 		return nil, err
 	}
+	var refusal *ProviderError
+	if params.Has("error") {
+		refusal = newProviderError("authorization", 0,
+			params.Get("error"), params.Get("error_description"), params.Get("error_uri"))
+	}
 	for _, name := range []string{"state", "code", "iss", "error", "error_description", "error_uri"} {
 		if len(params[name]) > 1 {
-			return nil, failf("callback", CodeInvalidRequest, "parameter %s given twice", name)
+			return nil, quote(failf("callback", CodeInvalidRequest, "parameter %s given twice", name), refusal)
 		}
 	}
-	response := &authenticationResponse{
+	return &authenticationResponse{
 		params: params,
 		state:  params.Get("state"),
 		code:   params.Get("code"),
 		iss:    params.Get("iss"),
 		hasIss: params.Has("iss"),
 		posted: r.Method == http.MethodPost,
-	}
-	if params.Has("error") {
-		response.err = newProviderError("authorization", 0,
-			params.Get("error"), params.Get("error_description"), params.Get("error_uri"))
-	}
-	return response, nil
+		err:    refusal,
+	}, nil
 }
 
 func callbackParameters(r *http.Request) (url.Values, error) {
@@ -180,12 +185,25 @@ func (t *tokenResponse) token() *oauth2.Token {
 
 // exchange redeems the code, once.
 func (f *flow) exchange(ctx context.Context, m *Metadata, code, verifier string) (*tokenResponse, error) {
-	return f.requestTokens(ctx, m, url.Values{
+	t, err := f.requestTokens(ctx, m, url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
 		"redirect_uri":  {f.registration.RedirectURI},
 		"code_verifier": {verifier},
 	})
+	if err == nil && t.refreshToken == "" && f.wantsRefresh {
+		f.noRefreshToken.Do(func() { f.provider.events.noRefreshToken(ctx, f.refreshMend(m)) })
+	}
+	return t, err
+}
+
+// refreshMend says what may bring a refresh token (OIDC Core 11).
+func (f *flow) refreshMend(m *Metadata) string {
+	const scope = "offline_access"
+	if slices.Contains(m.ScopesSupported, scope) && !slices.Contains(f.scopes, scope) {
+		return "add the scope " + scope + " to " + f.setting.name("Scopes")
+	}
+	return "have the grant type refresh_token registered for this client"
 }
 
 // requestTokens sends a request to the token endpoint.

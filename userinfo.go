@@ -76,18 +76,19 @@ func (f *flow) userInfoAccept() string {
 // userInfoError reads an error response: from the WWW-Authenticate header (RFC 6750
 // section 3), or from the body as at the other endpoints.
 func userInfoError(answer *fetch.Response) error {
-	if code := bearerError(answer.Header); code != "" {
-		return fail("userinfo", CodeProviderError,
-			newProviderError("userinfo", answer.StatusCode, answer.Hide(code), "", ""))
+	if code := bearerParameter(answer.Header, "error"); code != "" {
+		refusal := newProviderError("userinfo", answer.StatusCode, answer.Hide(code),
+			answer.Hide(bearerParameter(answer.Header, "error_description")), "")
+		return fail("userinfo", refusal.code(), refusal)
 	}
 	return errorAnswer("userinfo", answer)
 }
 
-func bearerError(header http.Header) string {
+func bearerParameter(header http.Header, name string) string {
 	for _, challenge := range header.Values("WWW-Authenticate") {
-		if _, rest, ok := strings.Cut(challenge, `error="`); ok {
-			code, _, _ := strings.Cut(rest, `"`)
-			return code
+		if _, rest, ok := strings.Cut(challenge, name+`="`); ok {
+			value, _, _ := strings.Cut(rest, `"`)
+			return value
 		}
 	}
 	return ""
@@ -160,9 +161,9 @@ func (ru *rules) checkUserInfo(payload []byte) error {
 	case iss != ru.issuer:
 		return refuseToken(userInfoName, "iss", fmt.Sprintf("%q", ru.issuer), iss)
 	case !slices.Contains(aud, ru.clientID) || slices.ContainsFunc(aud, ru.untrusted):
-		return refuseToken(userInfoName, "aud", fmt.Sprintf("%q", ru.clientID), strings.Join(aud, " "))
+		return ru.refuseAudience(userInfoName, aud)
 	case hasExp && !ru.now().Add(-ru.skew).Before(exp):
-		return refuseTokenTime(userInfoName, "exp", "a time to come", exp)
+		return refuseTokenTime(userInfoName, "exp", byClock("a time to come", ru.now()), exp)
 	}
 	return nil
 }

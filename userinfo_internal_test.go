@@ -257,9 +257,9 @@ func TestUserInfo_Errors(t *testing.T) {
 		error     string // of the ProviderError
 	}{
 		{"401 with a challenge", 401, `Bearer realm="x", error="invalid_token", error_description="expired"`, "", CodeProviderError, "invalid_token"},
-		{"403 with a challenge", 403, `Bearer error="insufficient_scope"`, "", CodeProviderError, "insufficient_scope"},
+		{"403 with a challenge", 403, `Bearer error="insufficient_scope"`, "", CodeClientRefused, "insufficient_scope"},
 		{"401 with a body", 401, "", `{"error":"invalid_token"}`, CodeProviderError, "invalid_token"},
-		{"401 with a hostile challenge", 401, `Bearer error="` + strings.Repeat("\u202e\t", 500), "", CodeProviderError,
+		{"401 with a hostile challenge", 401, `Bearer error="` + strings.Repeat("\u202e\t", 500), "", CodeClientRefused,
 			strings.Repeat("..", 16) + "…"},
 		{"401 without a word", 401, "", "", CodeProviderInvalid, ""},
 		{"404", 404, "", "<p>", CodeProviderInvalid, ""},

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oidcrp/oidcrp/internal/printable"
@@ -43,7 +44,8 @@ type Error struct {
 	// RetryAfter is what the Retry-After header asks for, at most an hour; 0
 	// when there is none.
 	RetryAfter time.Duration
-	// Reason says what went wrong, without anything that the provider sent.
+	// Reason says what went wrong. Of what the provider sent, it holds at most a media
+	// type, bounded, printable and without secrets of the request.
 	Reason string
 	// Err is the cause, if any. It may quote what the provider sent, so it is
 	// for errors.Is and errors.As, not for a log.
@@ -112,6 +114,7 @@ func describe(err error) string {
 		verify *tls.CertificateVerificationError
 		host   x509.HostnameError
 		alert  tls.AlertError
+		record tls.RecordHeaderError
 	)
 	switch {
 	case errors.As(err, &verify):
@@ -126,8 +129,41 @@ func describe(err error) string {
 		return op.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection was closed too early"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "the server speaks plain http at this port, not https"
+	case errors.As(err, &record):
+		return "the server does not speak TLS at this port"
 	}
-	return "the exchange failed"
+	return "the exchange failed: " + known(err)
+}
+
+// knownTexts are the beginnings of the texts of errors without a type of their own.
+// They end before what is quoted of the answer.
+var knownTexts = []string{
+	"malformed HTTP response", "malformed HTTP status code", "malformed HTTP version", "malformed MIME header",
+	"invalid header", "malformed chunked encoding", "chunked line ends with bare LF", "header line too long",
+	"server response headers exceeded", "unsupported transfer encoding", "bad Content-Length", "gzip: invalid",
+	"TLS handshake timeout", "timeout awaiting response headers", "unsupported protocol version",
+	"server selected unsupported", "server closed idle connection", "http2: frame too large", "stream error",
+	"GOAWAY",
+}
+
+// known returns what may be shown of an error whose text may quote the answer: a text
+// of the standard library, that of a status with which a proxy refused the
+// connection, or else the type.
+func known(err error) string {
+	text := err.Error()
+	for _, phrase := range knownTexts {
+		if strings.Contains(text, phrase) {
+			return phrase
+		}
+	}
+	for status := http.StatusBadRequest; status < 600; status++ {
+		if text == http.StatusText(status) && text != "" {
+			return fmt.Sprintf("a proxy answered %q", text)
+		}
+	}
+	return fmt.Sprintf("an error of the type %T", err)
 }
 
 // maxURL and maxReason bound the texts of an Error, in bytes: a certificate may name

@@ -1,13 +1,14 @@
 // Package fetch is the only code that speaks HTTP to a provider. It limits how long
 // an answer may take, how large it may be, where it may redirect, and which media
-// type it may have. Its errors never hold a body, a query, a header value or a
-// token.
+// type it may have. Its errors never hold a body, a query, a token or a
+// header value other than a media type.
 package fetch
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
@@ -16,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/oidcrp/oidcrp/internal/printable"
 )
 
 // MaxBody is the largest body that is read, in bytes after decompression.
@@ -24,6 +27,7 @@ const MaxBody = 1 << 20
 const (
 	defaultTimeout = 10 * time.Second
 	maxRedirects   = 3
+	maxMediaType   = 60 // bytes of one in an error
 )
 
 // Client sends requests to a provider. It is safe for concurrent use.
@@ -172,7 +176,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	if res.StatusCode/100 == 3 {
 		return nil, invalid(u, res.StatusCode, "an unexpected redirect")
 	}
-	answer, err := read(res)
+	answer, err := read(res, secretsOf(r))
 	switch {
 	case failing(res.StatusCode):
 		return nil, statusError(u, res)
@@ -181,9 +185,8 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	case err != nil:
 		return nil, transportError(caller, ctx, u, err)
 	case res.StatusCode/100 == 2 && !acceptable(r.MediaTypes, answer.MediaType):
-		return nil, invalid(u, res.StatusCode, "an unexpected media type")
+		return nil, invalid(u, res.StatusCode, answer.unexpected(r.MediaTypes))
 	}
-	answer.secrets = secretsOf(r)
 	return answer, nil
 }
 
@@ -250,8 +253,18 @@ func redirects(r Request) func(*http.Request, []*http.Request) error {
 
 var errTooLarge = errors.New("the body is larger than 1 MiB")
 
-// read reads the body to its end, so that the connection can be used again.
-func read(res *http.Response) (*Response, error) {
+// unexpected says which media type r has in place of one of types.
+func (r *Response) unexpected(types []string) string {
+	if r.MediaType == "" {
+		return "an answer without a media type, not " + strings.Join(types, " or ")
+	}
+	return fmt.Sprintf("an answer of the media type %q, not %s",
+		printable.Text(r.Hide(r.MediaType), maxMediaType), strings.Join(types, " or "))
+}
+
+// read reads the body to its end, so that the connection can be used again. secrets
+// are what the request carried.
+func read(res *http.Response, secrets []string) (*Response, error) {
 	body, err := io.ReadAll(io.LimitReader(res.Body, MaxBody+1))
 	if err != nil {
 		return nil, err
@@ -264,6 +277,7 @@ func read(res *http.Response) (*Response, error) {
 		Header:     res.Header,
 		MediaType:  mediaType(res.Header),
 		Body:       body,
+		secrets:    secrets,
 	}, nil
 }
 

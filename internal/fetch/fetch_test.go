@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -178,6 +179,73 @@ func TestMediaTypes(t *testing.T) {
 		}
 	}
 }
+
+func TestMediaTypes_TheErrorNamesWhatCame(t *testing.T) {
+	t.Parallel()
+	c := New(nil, 0)
+	for _, row := range []struct{ contentType, reason string }{
+		{"text/html; charset=s3cret", `an answer of the media type "text/html", not application/json or +json`},
+		{"text/s3cret-s3cret", `an answer of the media type "text/[hidden]", not`},
+		{"text/" + strings.Repeat("x", 1000), `"text/` + strings.Repeat("x", 55) + `…", not`},
+		{"", "an answer without a media type, not application/json or +json"},
+	} {
+		u := serve(t, answer(200, row.contentType, `{}`))
+		_, err := c.Do(t.Context(), Request{URL: u, MediaTypes: []string{"application/json", "+json"},
+			Form: url.Values{"code": {"s3cret-s3cret"}}})
+		wantError(t, err, Invalid, row.reason)
+	}
+}
+
+func TestConnectionFailures_SayWhy(t *testing.T) {
+	t.Parallel()
+	plain := serve(t, answer(200, "text/plain", "s3cret"))
+	shy := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, _ := w.(http.Hijacker).Hijack()
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: s3cret\r\n\r\n")
+		conn.Close()
+	})
+	noTLS, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { noTLS.Close() })
+	go func() {
+		for {
+			conn, err := noTLS.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(conn, "220 s3cret ESMTP\r\n")
+			conn.Close()
+		}
+	}()
+	refuses := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) })
+	proxied := NewTransport()
+	proxied.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(refuses) }
+	own := roundTrip(func(*http.Request) (*http.Response, error) { return nil, ownError("s3cret") })
+
+	for _, row := range []struct {
+		transport   http.RoundTripper
+		url, reason string
+	}{
+		{nil, strings.Replace(plain, "http:", "https:", 1), "the server speaks plain http at this port, not https"},
+		{nil, "https://" + noTLS.Addr().String(), "the server does not speak TLS at this port"},
+		{nil, shy, "the exchange failed: unsupported transfer encoding"},
+		{proxied, "https://op.example/", `the exchange failed: a proxy answered "Proxy Authentication Required"`},
+		{own, "https://op.example/", "the exchange failed: an error of the type fetch.ownError"},
+	} {
+		_, err := New(row.transport, 0).Do(t.Context(), Request{URL: row.url})
+		wantError(t, err, Unavailable, row.reason)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+type ownError string
+
+func (e ownError) Error() string { return string(e) }
 
 func TestURLsThatAreRefused(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -151,7 +152,7 @@ func TestConfig_ReadsTheEnvironment(t *testing.T) {
 	if err != nil || cfg.BaseURL != origin || cfg.CookieKeys == nil || cfg.Store != nil {
 		t.Errorf("from an empty environment: %v, %v", cfg, err)
 	}
-	if want := (oidcrp.Sessions{}); cfg.Sessions != want {
+	if want := (oidcrp.Sessions{}); !reflect.DeepEqual(cfg.Sessions, want) {
 		t.Errorf("from an empty environment: %+v", cfg.Sessions)
 	}
 	if want := (oidcrp.Tokens{}); cfg.Tokens != want {
