@@ -167,7 +167,7 @@ func TestConfig_ReadsTheEnvironment(t *testing.T) {
 	if cfg, err = config(origin, nil); err != nil || cfg.BaseURL != "" || cfg.Store == nil {
 		t.Errorf("base URL %q, store %v, err = %v", cfg.BaseURL, cfg.Store, err)
 	}
-	if want := (oidcrp.Sessions{InCookies: true, IdleTimeout: 30 * time.Minute}); cfg.Sessions != want {
+	if want := (oidcrp.Sessions{InCookies: true, IdleTimeout: 30 * time.Minute}); !reflect.DeepEqual(cfg.Sessions, want) {
 		t.Errorf("sessions %+v, want %+v", cfg.Sessions, want)
 	}
 	if want := (oidcrp.Tokens{Keep: true, RefreshBefore: 90 * time.Second}); cfg.Tokens != want {
