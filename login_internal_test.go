@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +73,67 @@ func TestTransaction_ReadsNoMoreThanItsBound(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
+	b := bytes.NewBuffer([]byte{packed})
+	w, err := flate.NewWriter(b, flate.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(bytes.Repeat([]byte(" "), maxTransaction+(1<<20)))
+	w.Flush()
+	b.WriteString("\xff\xff\xff") // which is not reached
+	if _, err := unmarshalTransaction(b.Bytes()); err == nil || !strings.Contains(err.Error(), "unpacks to more than") {
+		t.Errorf("the error is %v", err)
+	}
 	if _, err := unmarshalTransaction(nil); err == nil {
 		t.Error("nothing is a transaction")
+	}
+}
+
+// Tabs that are restored together start logins that do not see each other's cookies, and
+// another host of the site can plant any.
+func TestLogins_DropOldCookiesWithinOneHeader(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Provider.Metadata = soundMetadata(nil) })
+	var cookies []*http.Cookie
+	for i := range 45 {
+		name := c.logins.cookieName(strconv.Itoa(i))
+		cookies = append(cookies, &http.Cookie{Name: name, Value: "old"})
+	}
+	for range 10 {
+		w := httptest.NewRecorder()
+		location, err := c.BeginLogin(w, requestWith(cookies...), &AuthOptions{ReturnTo: "/page"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var header strings.Builder
+		w.Header().Write(&header)
+		if size := header.Len() + len("Location: ") + len(location); size > maxAnswerHeader {
+			t.Errorf("%d bytes of header", size)
+		}
+		cookies = cookiesAfter(cookies, w)
+	}
+	if len(cookies) > maxTransactions {
+		t.Errorf("%d cookies are left", len(cookies))
+	}
+}
+
+func TestLogins_WhatDoesNotFitLeadsToTheStartPage(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) {
+		cfg.BaseURL, cfg.Provider.Metadata = "https://app.example/myapp", soundMetadata(nil)
+	})
+	w := httptest.NewRecorder()
+	// The app has used the header up itself.
+	w.Header().Set("Content-Security-Policy", strings.Repeat("x", 3000))
+	if _, err := c.BeginLogin(w, requestWith(), &AuthOptions{ReturnTo: "/myapp/" + strings.Repeat("ab", 500)}); err != nil {
+		t.Fatal(err)
+	}
+	cookie := w.Result().Cookies()[0]
+	pending, err := c.logins.openTransaction(cookie.Name, cookie.Value)
+	if err != nil || pending.ReturnTo != "/myapp/" {
+		t.Errorf("the login leads to %.60q, %v", pending.ReturnTo, err)
+	}
+	if !strings.Contains(c.log.String(), "a page to return to was dropped") {
+		t.Error("the log does not say so")
 	}
 }
