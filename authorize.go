@@ -25,7 +25,10 @@ import (
 // sent.
 type AuthOptions struct {
 	// ReturnTo is the page of this app to come back to: a path such as
-	// "/dossiers/12?tab=2". If empty or not a local path, the app's start page.
+	// "/dossiers/12?tab=2". If empty or not a local path, the app's start page. At
+	// most 4,000 bytes are carried, and of a path that hardly compresses fewer, about
+	// 2,000: the cookie must fit into a response header of 4 KiB, beyond which nginx
+	// answers 502 by default. What is dropped is logged.
 	ReturnTo string
 	// Prompt is "none", or a space-separated list of "login", "consent",
 	// "select_account" and "create".

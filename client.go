@@ -129,7 +129,7 @@ func (c *Client) build(cfg *Config) {
 	c.logins = &logins{
 		cookies: c.cookies, flow: c.flow, sessions: c.sessions, events: c.events, now: c.now,
 		onLogin: cfg.OnLogin, sameSite: http.SameSiteLaxMode, timeout: 4 * cfg.Provider.Timeout,
-		results: once.Group[*Session]{SizeOf: loginSize},
+		home: c.home(), results: once.Group[*Session]{SizeOf: loginSize},
 	}
 	if cfg.ResponseMode == "form_post" && c.cookies.secure {
 		// The response is a POST from the provider's site, which carries no Lax

@@ -4,6 +4,7 @@ package oidcrp
 // cookie.
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -21,6 +22,13 @@ const (
 	// maxSessionBytes bounds the cookies of a session; servers commonly refuse
 	// requests with more than 16 to 32 KiB of headers.
 	maxSessionBytes = 16 << 10
+	// maxAnswerHeader bounds the header of an answer that sets cookies where that can be
+	// chosen: nginx answers 502 in place of one that exceeds 4 KiB, unless
+	// proxy_buffer_size is set.
+	maxAnswerHeader = 4000
+	// answerFraming is about what a server adds to a header: the status line, Date,
+	// Connection, Content-Type and Content-Length.
+	answerFraming = 200
 	// maxChunks is how many cookies that makes, at most.
 	maxChunks = maxSessionBytes/maxCookie + 2
 )
@@ -81,19 +89,44 @@ func (c *cookies) open(purpose, text string) ([]byte, error) {
 // put sets a cookie with the attributes that all of them have. maxAge zero
 // means a cookie that ends with the browser's session; sameSite zero means Lax.
 func (c *cookies) put(w http.ResponseWriter, name, value string, maxAge time.Duration, sameSite http.SameSite) {
-	if sameSite == 0 {
-		sameSite = http.SameSiteLaxMode
-	}
 	keepPrivate(w)
 	// RFC 6265 section 4.1.1: at most one of a name in a response. The last one
 	// decides, as it does in a browser.
 	if set := w.Header()["Set-Cookie"]; len(set) > 0 {
 		w.Header()["Set-Cookie"] = slices.DeleteFunc(set, func(v string) bool { return strings.HasPrefix(v, name+"=") })
 	}
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, c.cookie(name, value, maxAge, sameSite))
+}
+
+func (c *cookies) cookie(name, value string, maxAge time.Duration, sameSite http.SameSite) *http.Cookie {
+	return &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: int(maxAge / time.Second),
-		HttpOnly: true, Secure: c.secure, SameSite: sameSite,
-	})
+		HttpOnly: true, Secure: c.secure, SameSite: cmp.Or(sameSite, http.SameSiteLaxMode),
+	}
+}
+
+// lineSize is how many bytes of an answer's header a cookie takes, at most; with an empty
+// value, its deletion.
+func (c *cookies) lineSize(name, value string, sameSite http.SameSite) int {
+	return headerLine("Set-Cookie", c.cookie(name, value, 24*time.Hour, sameSite).String())
+}
+
+// cookieSize is how many bytes of a request's Cookie header a cookie takes.
+func cookieSize(name, value string) int { return len(name) + len("=") + len(value) + len("; ") }
+
+// headerLine is how many bytes a field takes.
+func headerLine(name, value string) int { return len(name) + len(": ") + len(value) + len("\r\n") }
+
+// answerSize is about how many bytes the header of an answer with h takes that leads to
+// location.
+func answerSize(h http.Header, location string) int {
+	size := answerFraming + headerLine("Location", location)
+	for name, values := range h {
+		for _, value := range values {
+			size += headerLine(name, value)
+		}
+	}
+	return size
 }
 
 // drop deletes a cookie that was set with the same sameSite.

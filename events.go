@@ -276,6 +276,12 @@ func (e *events) loginStarted(ctx context.Context, ev LoginEvent) {
 	emit(ctx, e.trace.LoginStarted, ev)
 }
 
+// returnToDropped says that a login or a logout leads to another page than was asked for.
+func (e *events) returnToDropped(ctx context.Context, asked, reason string) {
+	e.log.LogAttrs(ctx, slog.LevelInfo, "a page to return to was dropped", slog.String("reason", reason),
+		slog.Int("bytes", len(asked)), slog.String("return_to", clean(cutQuery(asked), maxShown)))
+}
+
 func (e *events) loginSucceeded(ctx context.Context, ev LoginEvent) {
 	ev.Issuer, ev.ACR, ev.AMR = e.issuer, clean(ev.ACR, maxShown), cleanList(ev.AMR, maxEventList, maxShown)
 	e.log.LogAttrs(ctx, slog.LevelInfo, "login succeeded",

@@ -29,7 +29,7 @@ var rooms = []struct{ owner, files string }{
 		"logout logout_backchannel logout_frontchannel pages pages_texts"},
 	{"requirements", "requirement"},
 	{"refresher", "refresh refresh_auto refresh_lease session_context session_response"},
-	{"logins", "login"},
+	{"logins", "login transaction"},
 	{"sessions", "session session_claims session_format session_keeper session_cookie session_store session_marks session_retry session_limit"},
 	{"flow", "authorize token idtoken userinfo logouttoken"},
 	{"provider", "discovery jwks clientauth encryption registration"},

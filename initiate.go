@@ -9,13 +9,21 @@ import (
 
 // LoginURL returns the path that starts a login and leads back to returnTo, a
 // path of this app such as "/dossiers/12?tab=2". A returnTo that is not a local
-// path is ignored.
+// path, or too long for a request (see [AuthOptions.ReturnTo]), is ignored.
 func (c *Client) LoginURL(returnTo string) string {
 	if returnTo = localPath(returnTo); returnTo == c.home() {
 		returnTo = "" // the default
 	}
-	return withParameter(c.paths.login, "return_to", returnTo)
+	location := withParameter(c.paths.login, "return_to", returnTo)
+	if len(location) > maxRequestURL {
+		return c.paths.login
+	}
+	return location
 }
+
+// maxRequestURL bounds the URLs of this app that carry a return path: servers and
+// proxies often accept 8 KiB.
+const maxRequestURL = 7 << 10
 
 // BeginLogin sets the cookie of a new login on w and returns the URL of the
 // provider to send the browser to. opts may be nil; fields that it leaves empty
@@ -35,7 +43,7 @@ func (c *Client) beginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOp
 		opts = &AuthOptions{}
 	}
 	asked := opts.over(*c.login.AuthOptions)
-	asked.ReturnTo = c.returnTo(asked.ReturnTo)
+	asked.ReturnTo = c.wantedPage(r, asked.ReturnTo)
 	return c.logins.begin(w, r, &asked, restart)
 }
 

@@ -42,7 +42,7 @@ func TestInitiate_LeadsToThisAppAlone(t *testing.T) {
 		{"https://app.example/\t/evil.example", "/base/"},
 		{"https://app.example/%0d%0aSet-Cookie:a=b", "/base/"},
 		{"https://app.example/..//evil.example", "/base/"},
-		{"https://app.example/" + strings.Repeat("a", 2000), "/base/"},
+		{"https://app.example/" + strings.Repeat("a", maxReturnTo), "/base/"},
 		{"javascript://app.example/%0aalert(1)", "/base/"},
 		{"data:text/html,https://app.example/", "/base/"},
 		{"https://user:password@app.example/page", "/page"},

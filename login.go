@@ -4,16 +4,13 @@ package oidcrp
 // results of the codes that were exchanged.
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,10 +22,10 @@ import (
 const (
 	transactionLifetime = time.Hour
 	maxTransactions     = 5
-	// maxTransactionsSize bounds the values of all their cookies together. Links
-	// on another site could otherwise make this app's cookies larger than servers
-	// and proxies accept, which is often 8 KiB.
-	maxTransactionsSize = 6 << 10
+	// maxTransactionsSize bounds all their cookies together. Links on another site
+	// could otherwise make this app's cookies larger than servers and proxies accept,
+	// which is often 8 KiB for these and the session's.
+	maxTransactionsSize = 4 << 10
 	// maxTransactionsSeen is how many of them one request is searched for, which
 	// bounds what its response deletes.
 	maxTransactionsSeen = 30
@@ -49,6 +46,7 @@ type logins struct {
 	onLogin  func(context.Context, *http.Request, *Session) error // may be nil
 	sameSite http.SameSite                                        // of the transactions' cookies
 	timeout  time.Duration                                        // from the code to the session
+	home     string                                               // path of the app's start page
 
 	results once.Group[*Session] // by transaction cookie
 }
@@ -65,7 +63,7 @@ type transaction struct {
 	StepUp   string   `json:"u,omitempty"`
 	Started  int64    `json:"t"`           // Unix seconds
 	Asked    bool     `json:"q,omitempty"` // a protected page asked for it
-	size     int      // of the cookie's value
+	size     int      // of the cookie
 }
 
 // options are those of a login that replaces this one.
@@ -127,7 +125,7 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 		return "", err
 	}
 	name := l.cookieName(state)
-	if err := l.remember(w, r, name, t); err != nil {
+	if err := l.remember(w, r, name, t, location); err != nil {
 		return "", fail("login", CodeInternal, err)
 	}
 	l.events.loginStarted(ctx, LoginEvent{
@@ -172,36 +170,6 @@ func (l *logins) id(cookieName string) string {
 	return strings.TrimPrefix(cookieName, l.cookies.transaction)
 }
 
-// remember seals t into its cookie. It drops the oldest of the other cookies
-// beyond the limits, and those that can no longer be opened.
-func (l *logins) remember(w http.ResponseWriter, r *http.Request, name string, t *transaction) error {
-	plain, err := json.Marshal(t)
-	if err != nil {
-		return err
-	}
-	value, err := l.cookies.seal(name, plain)
-	if err != nil {
-		return err
-	}
-	pending := l.pending(r)
-	size := len(value)
-	for _, t := range pending {
-		size += t.size
-	}
-	for _, old := range slices.SortedFunc(maps.Keys(pending), func(a, b string) int {
-		return cmp.Compare(pending[a].Started, pending[b].Started)
-	}) {
-		if len(pending) >= maxTransactions || size > maxTransactionsSize ||
-			pending[old].age(l.now()) > transactionLifetime {
-			l.cookies.drop(w, old, l.sameSite)
-			size -= pending[old].size
-			delete(pending, old)
-		}
-	}
-	l.cookies.put(w, name, value, transactionLifetime, l.sameSite)
-	return nil
-}
-
 // pending returns pending logins of this browser by cookie name. One that
 // cannot be opened is zero, and therefore too old.
 func (l *logins) pending(r *http.Request) map[string]*transaction {
@@ -217,7 +185,7 @@ func (l *logins) pending(r *http.Request) map[string]*transaction {
 		if err != nil {
 			t = new(transaction)
 		}
-		t.size = len(cookie.Value)
+		t.size = cookieSize(cookie.Name, cookie.Value)
 		pending[cookie.Name] = t
 	}
 	return pending
@@ -228,11 +196,7 @@ func (l *logins) openTransaction(name, value string) (*transaction, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := new(transaction)
-	if err := json.Unmarshal(plain, t); err != nil {
-		return nil, err
-	}
-	return t, nil
+	return unmarshalTransaction(plain)
 }
 
 // A pendingLogin is a login together with the provider's response to it.

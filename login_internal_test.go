@@ -1,10 +1,14 @@
 package oidcrp
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,23 +50,118 @@ func TestRecoverLogin_OfALoginThatIsLostByNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	u, _ := url.Parse(location)
-	var r *http.Request
 	alive := signedIn
 	for range 2 { // the person uses the app in another tab
 		c.clock.Advance(30 * time.Minute)
 		_, alive = serves(c.Middleware(http.HandlerFunc(saySubject)), alive)
 	}
-	r = requestWith(cookiesAfter(alive, w)...)
+	r := requestWith(cookiesAfter(alive, w)...)
 	r.URL.RawQuery = url.Values{"error": {"access_denied"}, "state": {u.Query().Get("state")}, "iss": {"https://op.example"}}.Encode()
 	_, err = c.Callback(t.Context(), r)
-	t.Log(err)
+	wantCode(t, err, CodeProviderError)
 	c.clock.Advance(time.Second)
-	defer func() {
-		if p := recover(); p != nil {
-			t.Errorf("RecoverLogin panicked: %v", p)
+	location, err = c.RecoverLogin(httptest.NewRecorder(), r, err)
+	if wantCode(t, err, CodeProviderError); location != "" {
+		t.Errorf("it leads to %q", location)
+	}
+}
+
+func TestTransaction_ComesBackAsItWas(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"", "/", "/tab/?" + strings.Repeat("a&b=<é>", 400), strings.Repeat("/\"", maxReturnTo/2)} {
+		want := &transaction{Nonce: randomText(), Verifier: randomText(), ReturnTo: path, MaxAge: new(int64), Issuer: "https://op.example", Started: 1}
+		stored, err := want.marshal()
+		if err != nil || len(path) > maxTicketReturnTo && len(stored) > 700 {
+			t.Errorf("%.20s: %d bytes, %v", path, len(stored), err)
 		}
-	}()
-	r2 := r
-	_, err = c.RecoverLogin(httptest.NewRecorder(), r2, err)
-	t.Log(err)
+		if got, err := unmarshalTransaction(stored); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%.20s: %+v, %v", path, got, err)
+		}
+	}
+}
+
+func TestTransaction_ReadsNoMoreThanItsBound(t *testing.T) {
+	t.Parallel()
+	for name, plain := range map[string]string{
+		"too much":    `{"n":"` + strings.Repeat("a", 100<<20) + `"}`,
+		"not JSON":    "nothing",
+		"a cut end":   "",
+		"JSON beyond": "{}" + strings.Repeat(" ", maxTransaction),
+	} {
+		b := bytes.NewBuffer([]byte{packed})
+		w, err := flate.NewWriter(b, flate.BestSpeed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write([]byte(plain))
+		if w.Flush(); name != "a cut end" {
+			w.Close()
+		}
+		if got, err := unmarshalTransaction(b.Bytes()); err == nil {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	b := bytes.NewBuffer([]byte{packed})
+	w, err := flate.NewWriter(b, flate.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(bytes.Repeat([]byte(" "), maxTransaction+(1<<20)))
+	w.Flush()
+	b.WriteString("\xff\xff\xff") // which is not reached
+	if _, err := unmarshalTransaction(b.Bytes()); err == nil || !strings.Contains(err.Error(), "unpacks to more than") {
+		t.Errorf("the error is %v", err)
+	}
+	if _, err := unmarshalTransaction(nil); err == nil {
+		t.Error("nothing is a transaction")
+	}
+}
+
+// Tabs that are restored together start logins that do not see each other's cookies, and
+// another host of the site can plant any.
+func TestLogins_DropOldCookiesWithinOneHeader(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Provider.Metadata = soundMetadata(nil) })
+	var cookies []*http.Cookie
+	for i := range 45 {
+		name := c.logins.cookieName(strconv.Itoa(i))
+		cookies = append(cookies, &http.Cookie{Name: name, Value: "old"})
+	}
+	for range 10 {
+		w := httptest.NewRecorder()
+		location, err := c.BeginLogin(w, requestWith(cookies...), &AuthOptions{ReturnTo: "/page"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var header strings.Builder
+		w.Header().Write(&header)
+		if size := header.Len() + len("Location: ") + len(location); size > maxAnswerHeader {
+			t.Errorf("%d bytes of header", size)
+		}
+		cookies = cookiesAfter(cookies, w)
+	}
+	if len(cookies) > maxTransactions {
+		t.Errorf("%d cookies are left", len(cookies))
+	}
+}
+
+func TestLogins_WhatDoesNotFitLeadsToTheStartPage(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) {
+		cfg.BaseURL, cfg.Provider.Metadata = "https://app.example/myapp", soundMetadata(nil)
+	})
+	w := httptest.NewRecorder()
+	// The app has used the header up itself.
+	w.Header().Set("Content-Security-Policy", strings.Repeat("x", 3000))
+	if _, err := c.BeginLogin(w, requestWith(), &AuthOptions{ReturnTo: "/myapp/" + strings.Repeat("ab", 500)}); err != nil {
+		t.Fatal(err)
+	}
+	cookie := w.Result().Cookies()[0]
+	pending, err := c.logins.openTransaction(cookie.Name, cookie.Value)
+	if err != nil || pending.ReturnTo != "/myapp/" {
+		t.Errorf("the login leads to %.60q, %v", pending.ReturnTo, err)
+	}
+	if !strings.Contains(c.log.String(), "a page to return to was dropped") {
+		t.Error("the log does not say so")
+	}
 }

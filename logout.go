@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -19,6 +20,8 @@ const (
 	// logoutPatience bounds each request to the provider before the redirect: a
 	// logout does not wait for a provider that is down.
 	logoutPatience = 3 * time.Second
+	// maxLogoutReturnTo bounds the return path in the logout's cookie.
+	maxLogoutReturnTo = 1500
 )
 
 // A logoutState is what the return from the provider is checked against.
@@ -72,7 +75,7 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	}
 	state := logoutState{State: randomText(), Started: c.now().Unix(), Incomplete: endErr != nil}
 	if returnTo != "" {
-		state.ReturnTo = c.returnTo(returnTo)
+		state.ReturnTo = c.shortReturnTo(r, returnTo)
 	}
 	location := c.logoutAtProvider(ctx, s, state.State)
 	c.events.loggedOut(ctx, SessionEvent{
@@ -86,6 +89,15 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	}
 	c.keepLogoutState(w, state)
 	return location
+}
+
+// shortReturnTo is wantedPage for a page that the logout's cookie must have room for.
+func (c *Client) shortReturnTo(r *http.Request, returnTo string) string {
+	if localPath(returnTo) != "" && len(returnTo) > maxLogoutReturnTo {
+		c.events.returnToDropped(r.Context(), returnTo, "a logout carries "+strconv.Itoa(maxLogoutReturnTo)+" bytes")
+		return c.home()
+	}
+	return c.wantedPage(r, returnTo)
 }
 
 // afterLogout is where a logout ends that has nothing to say: at returnTo, or on the
@@ -172,7 +184,11 @@ func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) {
 		return
 	}
-	returnTo := localPath(formValue(r, "return_to"))
+	asked := formValue(r, "return_to")
+	returnTo := localPath(asked)
+	if asked != "" && returnTo == "" {
+		c.events.returnToDropped(r.Context(), asked, whyNoLocalPath(asked))
+	}
 	sure := isOwnNavigation(r.Header)
 	if r.Method == http.MethodPost {
 		sure = c.checkOrigin(r) == nil

@@ -273,14 +273,30 @@ func (c *Client) sendToLogin(w http.ResponseWriter, r *http.Request, stepUp stri
 	p.LoginURL = withParameter(p.LoginURL, "step_up", stepUp)
 	p.Action = p.LoginURL
 	if kindOf(r) == htmx {
-		w.Header().Set("HX-Redirect", p.LoginURL)
+		w.Header().Set("HX-Redirect", c.shortLoginURL(r, p.LoginURL, stepUp))
 	}
 	c.answer(w, r, p)
 }
 
-// redirect sends the browser to location, with GET.
+// shortLoginURL returns a login URL for a header, without its return path if that is too
+// long.
+func (c *Client) shortLoginURL(r *http.Request, loginURL, stepUp string) string {
+	const room = maxAnswerHeader - 1000 // for the other fields
+	if len(loginURL) <= room {
+		return loginURL
+	}
+	c.events.returnToDropped(r.Context(), c.tryAgainPath(r), "it does not fit into the header HX-Redirect")
+	return withParameter(c.paths.login, "step_up", stepUp)
+}
+
+// redirect sends the browser to location, with GET. Where that and the cookies together
+// are more than the header of an answer may have, a page leads on.
 func (c *Client) redirect(w http.ResponseWriter, r *http.Request, location string) {
 	w.Header().Set("Cache-Control", "no-store")
+	if answerSize(w.Header(), location) > maxAnswerHeader && len(location) > continuePageHeader {
+		c.continuePage(w, r, location)
+		return
+	}
 	status := http.StatusFound
 	if r.Method != http.MethodGet {
 		status = http.StatusSeeOther
@@ -297,6 +313,14 @@ func (c *Client) returnTo(p string) string {
 		return c.home()
 	}
 	return local
+}
+
+// wantedPage is returnTo of a page that r asks for. It logs what is dropped.
+func (c *Client) wantedPage(r *http.Request, p string) string {
+	if p != "" && localPath(p) == "" {
+		c.events.returnToDropped(r.Context(), p, whyNoLocalPath(p))
+	}
+	return c.returnTo(p)
 }
 
 // home is the path of the app's start page.

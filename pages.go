@@ -223,6 +223,55 @@ func (c *Client) tryAgainPath(r *http.Request) string {
 	return c.callerPage(r, "HX-Current-URL")
 }
 
+// continuePageHeader is about what continuePage adds to a header.
+const continuePageHeader = 250
+
+// continuePage leads to location without a Location header. It needs no script, and no
+// click unless the browser does not follow a refresh.
+func (c *Client) continuePage(w http.ResponseWriter, r *http.Request, location string) {
+	language := c.pages.language(r)
+	var body bytes.Buffer
+	err := continueTemplate().Execute(&body, struct{ Language, Location, Title, Button string }{
+		language, asciiURL(location), c.pages.text(language, "continue.title"), c.pages.text(language, "continue.button"),
+	})
+	if err != nil {
+		c.problem(w, r, fail("page", CodeInternal, err))
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
+	write(w, r, http.StatusOK, body.Bytes())
+}
+
+var continueTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("continue").Parse(`<!doctype html>
+<html lang="{{.Language}}">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}}</title>
+<meta http-equiv="refresh" content="0; url={{.Location}}">
+<main>
+<h1>{{.Title}}</h1>
+<p><a href="{{.Location}}">{{.Button}}</a></p>
+</main>
+`))
+})
+
+// asciiURL encodes the bytes of a URL that are not ASCII, as http.Redirect does.
+func asciiURL(u string) string {
+	var b strings.Builder
+	for i := range len(u) {
+		if u[i] < 0x80 {
+			b.WriteByte(u[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02x", u[i])
+		}
+	}
+	return b.String()
+}
+
 // confirmLogoutPage asks whether to sign out, since the request may come from
 // another site.
 func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, returnTo string) {

@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"maps"
 	"net/http"
@@ -286,5 +287,43 @@ func TestStatusOf_EveryCode(t *testing.T) {
 	}
 	if len(want) != len(allCodes) {
 		t.Errorf("there are %d codes, and %d are listed here", len(allCodes), len(want))
+	}
+}
+
+func TestContinuePage_LeadsToTheLocationAndNowhereElse(t *testing.T) {
+	t.Parallel()
+	c := mustNew(t, nil)
+	refresh := regexp.MustCompile(`<meta http-equiv="refresh" content="0; url=([^"]*)">`)
+	link := regexp.MustCompile(`<a href="([^"]*)">Continuer</a>`)
+	for path, want := range map[string]string{
+		"/tab/?a=b&c=d;e":            "/tab/?a=b&c=d;e",
+		`/tab/?"><script>alert(1)//`: `/tab/?"><script>alert(1)//`,
+		"/tab/?'0;url=//evil":        "/tab/?'0;url=//evil",
+		"/tab/café":                  "/tab/caf%c3%a9",
+		"/tab/?\xff":                 "/tab/?%ff",
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/auth/callback", nil)
+		r.Header.Set("Accept-Language", "fr")
+		w := httptest.NewRecorder()
+		w.Header().Set("Set-Cookie", strings.Repeat("x", maxAnswerHeader))
+		c.redirect(w, r, "https://app.example"+path+strings.Repeat("a", 300))
+		body := w.Body.String()
+		found := refresh.FindStringSubmatch(body)
+		if w.Code != 200 || found == nil || html.UnescapeString(found[1]) != "https://app.example"+want+strings.Repeat("a", 300) {
+			t.Errorf("%q: %d, %.100q\n%.500s", path, w.Code, found, body)
+		}
+		if !link.MatchString(body) || strings.Contains(body, "<script") || !strings.Contains(body, `lang="fr"`) {
+			t.Errorf("%q:\n%.500s", path, body)
+		}
+		h := w.Header()
+		if h.Get("Location") != "" || h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%q: the headers are %v", path, h)
+		}
+	}
+	// A short location costs less than the page.
+	w := httptest.NewRecorder()
+	w.Header().Set("Set-Cookie", strings.Repeat("x", maxAnswerHeader))
+	if c.redirect(w, requestWith(), "https://app.example/page"); w.Code != http.StatusFound {
+		t.Errorf("a short location: %d", w.Code)
 	}
 }

@@ -84,6 +84,9 @@ var builtinTexts = map[string]map[string]string{
 		"sign_out.button": "Sign out",
 		"sign_out.stay":   "Stay signed in",
 
+		"continue.title":  "You are being redirected",
+		"continue.button": "Continue",
+
 		"sign_out_incomplete.title":  "Signing out is not complete",
 		"sign_out_incomplete.what":   "This browser is signed out, but your session could not be ended on the server. If somebody has a copy of it, it may still work. The service keeps trying to end it for a few minutes.",
 		"sign_out_incomplete.next":   "Close the browser. If other people use this device, come back in a few minutes, sign in and sign out again.",
@@ -164,6 +167,9 @@ var builtinTexts = map[string]map[string]string{
 		"sign_out.next":   "",
 		"sign_out.button": "Se déconnecter",
 		"sign_out.stay":   "Conserver ma session",
+
+		"continue.title":  "Redirection en cours",
+		"continue.button": "Continuer",
 
 		"sign_out_incomplete.title":  "Votre déconnexion n’est pas terminée",
 		"sign_out_incomplete.what":   "Ce navigateur est déconnecté, mais votre session n’a pas pu être fermée sur le serveur. Si quelqu’un en possède une copie, elle peut encore fonctionner. Le service essaie encore de la fermer pendant quelques minutes.",

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// maxReturnTo bounds a return path in bytes: a cookie has to carry it.
-const maxReturnTo = 1500
+// maxReturnTo bounds a return path in bytes: a cookie has to carry it, compressed, and
+// it is part of URLs.
+const maxReturnTo = 4000
 
 // localPath returns p if it is a path on this host, with or without a query, that
 // no browser can misread; "" otherwise. Browsers treat a backslash as a slash,
@@ -37,6 +38,14 @@ func localPath(p string) string {
 		decoded = next
 	}
 	return "" // encoded too often
+}
+
+// whyNoLocalPath says for the log why localPath returned "" for p.
+func whyNoLocalPath(p string) string {
+	if len(p) > maxReturnTo {
+		return "it has more than " + strconv.Itoa(maxReturnTo) + " bytes"
+	}
+	return "it is not a path of this app"
 }
 
 // isPlainPath reports whether p neither names a host nor has dot segments, which a

@@ -87,7 +87,7 @@ var ReturnTos = []struct{ Asked, Want string }{
 
 	{"/" + strings.Repeat("a", maxReturnTo), "/"},
 	{"/tab/" + strings.Repeat("a", maxReturnTo-5), "/tab/" + strings.Repeat("a", maxReturnTo-5)},
-	{"/tab/" + strings.Repeat("%61", 1000), "/"},
+	{"/tab/" + strings.Repeat("%61", 1400), "/"},
 
 	{"/auth/login", "/"},
 	{"/auth/login?return_to=/tab/1", "/"},

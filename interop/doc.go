@@ -1,7 +1,7 @@
 // Package interop contains tests only. They run examples/webapp and examples/proconnect as separate
 // programs against OpenID Providers and browsers that are developed elsewhere, check the pages with
 // axe-core, run three replicas of webapp with one redis-server, and put Apache in front of an app as a
-// shared cache.
+// shared cache, and nginx with its default buffers.
 //
 // The providers are npm and Debian packages (see providers/README.md), so Node.js is required. The
 // browsers are Chromium, and for [TestEngines] Firefox and WebKitGTK. `bash interop/run` installs

@@ -15,8 +15,9 @@ import (
 
 // Browser returns a client that behaves like a browser between an application and the
 // provider: it keeps cookies, follows redirects, sends the Accept header of a browser
-// unless the request has one, submits the page of the form_post response mode, and loads
-// the frames of the front-channel logout page. It trusts the server's certificate. It
+// unless the request has one, submits the page of the form_post response mode, loads
+// the frames of the front-channel logout page, and follows a page that refreshes at once
+// (meta http-equiv="refresh"). It trusts the server's certificate. It
 // does not fill in the login page; see [Provider.Visit].
 func (p *Provider) Browser() *http.Client {
 	jar, err := cookiejar.New(nil)
@@ -82,6 +83,7 @@ var (
 	formTag     = regexp.MustCompile(`<form method="post" action="([^"]*)" data-oidctest="([a-z_]+)">`)
 	frameTag    = regexp.MustCompile(`<iframe hidden src="([^"]*)" data-oidctest="frame">`)
 	continueTag = regexp.MustCompile(`<a href="([^"]*)" data-oidctest="continue">`)
+	refreshTag  = regexp.MustCompile(`<meta http-equiv="refresh" content="0; ?url=([^"]*)">`)
 	inputTag    = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 )
 
@@ -162,10 +164,23 @@ func (t *browserTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	}
 	if next := continueTag.FindSubmatch(body); len(frames) > 0 && next != nil {
 		// The page's script would follow the link.
-		res.StatusCode, res.Status = http.StatusSeeOther, "303 See Other"
-		res.Header.Set("Location", html.UnescapeString(string(next[1])))
+		leadOn(res, next[1])
 	}
+	followRefresh(res, body)
 	return res, nil
+}
+
+// followRefresh makes a redirect of a page that leads on at once.
+func followRefresh(res *http.Response, body []byte) {
+	if next := refreshTag.FindSubmatch(body); next != nil && res.StatusCode == http.StatusOK {
+		leadOn(res, next[1])
+	}
+}
+
+// leadOn makes a redirect to an escaped URL of a page.
+func leadOn(res *http.Response, next []byte) {
+	res.StatusCode, res.Status = http.StatusSeeOther, "303 See Other"
+	res.Header.Set("Location", html.UnescapeString(string(next)))
 }
 
 // load loads a frame of a page with its cookies, and discards its content.
@@ -216,6 +231,11 @@ func (t *browserTransport) submit(page *http.Request, f *form) (*http.Response, 
 	}
 	t.jar.SetCookies(post.URL, res.Cookies())
 	res.Header.Del("Set-Cookie")
+	answer, err := readPage(res)
+	if err != nil {
+		return nil, err
+	}
+	followRefresh(res, answer)
 	if location, err := res.Location(); err == nil {
 		res.Header.Set("Location", location.String())
 	}

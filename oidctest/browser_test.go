@@ -98,3 +98,37 @@ func TestSignIn_AtTheLoginPage(t *testing.T) {
 		}
 	}
 }
+
+func TestBrowser_FollowsAPageThatRefreshesAtOnce(t *testing.T) {
+	t.Parallel()
+	p := oidctest.NewServer(t, oidctest.Config{})
+	pages := map[string]struct {
+		status int
+		delay  string
+	}{"/at-once": {200, "0"}, "/later": {200, "5"}, "/failed": {500, "0"}}
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page, ok := pages[r.URL.Path]
+		if !ok {
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(page.status)
+		fmt.Fprintf(w, `<meta http-equiv="refresh" content="%s; url=/end?a=1&amp;b=2">`, page.delay)
+	}))
+	t.Cleanup(app.Close)
+	for path, want := range map[string]string{"/at-once": "/end?a=1&b=2", "/later": "/later", "/failed": "/failed"} {
+		for method, visit := range map[string]func(string) (*http.Response, error){
+			"GET":  p.Browser().Get,
+			"POST": func(u string) (*http.Response, error) { return p.Browser().PostForm(u, nil) },
+		} {
+			res, err := visit(app.URL + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if got := res.Request.URL.RequestURI(); got != want {
+				t.Errorf("%s %s ended at %s, want %s", method, path, got, want)
+			}
+		}
+	}
+}

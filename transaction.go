@@ -1,0 +1,143 @@
+package oidcrp
+
+// This file holds the stored form of a transaction, and decides what the answer that
+// starts a login has room for.
+
+import (
+	"bytes"
+	"cmp"
+	"compress/flate"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+)
+
+const (
+	// packed is the first byte of a transaction that is compressed; that of JSON is "{".
+	packed = 'z'
+	// maxTransaction bounds the JSON of a transaction: JSON may write a byte of the
+	// return path as six.
+	maxTransaction = 6*maxReturnTo + 4<<10
+	// alwaysDropped is how many old transactions are dropped even where the answer has
+	// no room: more than each login adds.
+	alwaysDropped = 2
+)
+
+var packers = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(nil, flate.BestCompression) // the level is valid
+	return w
+}}
+
+// marshal returns the stored form of t: JSON, which is compressed if the return path is
+// long. The length reveals no secret to a site that chooses the path: the random values
+// are new in each transaction, so they cannot be guessed step by step.
+func (t *transaction) marshal() ([]byte, error) {
+	plain, err := json.Marshal(t)
+	if err != nil || len(t.ReturnTo) <= maxTicketReturnTo {
+		return plain, err
+	}
+	b := bytes.NewBuffer([]byte{packed})
+	w := packers.Get().(*flate.Writer)
+	defer packers.Put(w)
+	w.Reset(b)
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	if b.Len() >= len(plain) {
+		return plain, nil
+	}
+	return b.Bytes(), nil
+}
+
+// unmarshalTransaction reads what marshal wrote.
+func unmarshalTransaction(stored []byte) (*transaction, error) {
+	if len(stored) > 0 && stored[0] == packed {
+		r := io.LimitReader(flate.NewReader(bytes.NewReader(stored[1:])), maxTransaction+1)
+		plain, err := io.ReadAll(r)
+		if err != nil {
+			return nil, err
+		}
+		if len(plain) > maxTransaction {
+			return nil, fmt.Errorf("unpacks to more than %d bytes", maxTransaction)
+		}
+		stored = plain
+	}
+	t := new(transaction)
+	if err := json.Unmarshal(stored, t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (l *logins) sealTransaction(name string, t *transaction) (string, error) {
+	plain, err := t.marshal()
+	if err != nil {
+		return "", err
+	}
+	return l.cookies.seal(name, plain)
+}
+
+// remember seals t into its cookie, for an answer that leads to location. A long return
+// path that does not fit into the answer or into the cookie is replaced by the start page.
+// It drops the oldest of the other cookies beyond the limits, and those that can no
+// longer be opened.
+func (l *logins) remember(w http.ResponseWriter, r *http.Request, name string, t *transaction, location string) error {
+	value, err := l.sealTransaction(name, t)
+	if err != nil {
+		return err
+	}
+	pending := l.pending(r)
+	old := l.obsolete(pending, cookieSize(name, value))
+	room := maxAnswerHeader - answerSize(w.Header(), location)
+	drop := l.cookies.lineSize(name, "", l.sameSite)
+	fits := func() bool {
+		line := l.cookies.lineSize(name, value, l.sameSite)
+		return line <= maxCookie && line+min(len(old), alwaysDropped)*drop <= room
+	}
+	if len(t.ReturnTo) > maxTicketReturnTo && !fits() {
+		l.returnToDropped(r.Context(), t)
+		if value, err = l.sealTransaction(name, t); err != nil {
+			return err
+		}
+		old = l.obsolete(pending, cookieSize(name, value))
+	}
+	room -= l.cookies.lineSize(name, value, l.sameSite)
+	for _, name := range old[:min(len(old), max(alwaysDropped, room/drop))] {
+		l.cookies.drop(w, name, l.sameSite)
+	}
+	l.cookies.put(w, name, value, transactionLifetime, l.sameSite)
+	return nil
+}
+
+func (l *logins) returnToDropped(ctx context.Context, t *transaction) {
+	l.events.returnToDropped(ctx, t.ReturnTo, "it does not fit into the cookies of one answer")
+	t.ReturnTo = l.home
+}
+
+// obsolete returns the names of the pending logins that are to make room for a cookie of
+// size bytes, the oldest first.
+func (l *logins) obsolete(pending map[string]*transaction, size int) (names []string) {
+	for _, t := range pending {
+		size += t.size
+	}
+	left := len(pending)
+	for _, name := range slices.SortedFunc(maps.Keys(pending), func(a, b string) int {
+		return cmp.Compare(pending[a].Started, pending[b].Started)
+	}) {
+		t := pending[name]
+		if left >= maxTransactions || size > maxTransactionsSize || t.age(l.now()) > transactionLifetime {
+			names = append(names, name)
+			size -= t.size
+			left--
+		}
+	}
+	return names
+}
