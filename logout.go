@@ -30,6 +30,13 @@ type logoutState struct {
 	Incomplete bool `json:"i,omitempty"`
 }
 
+const (
+	// answerParameter says that a person answered the page that asks whether to sign out.
+	answerParameter = "confirm"
+	// answerLifetime is how long that page can be answered.
+	answerLifetime = 15 * time.Minute
+)
+
 // incompleteLogout is the logout cookie's value where no logoutState can be sealed. It
 // decides only which page the browser sees.
 const incompleteLogout = "incomplete"
@@ -44,8 +51,8 @@ func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string)
 // LogoutURL returns the path that logs out and then leads to returnTo. Use it as
 // the action of a form with method post. A link works too: a GET logs out at once if
 // the browser says, with Fetch Metadata, that a person follows it on a page of the
-// app. Any other GET, such as that of an image, a frame, a script or another site,
-// gets a page that asks first, and a prefetch gets an empty response.
+// app. Any other request, such as that of an image, a frame, a script, another site or
+// a service worker, gets a page that asks first, and a prefetch gets an empty response.
 func (c *Client) LogoutURL(returnTo string) string {
 	return withParameter(c.paths.logout, "return_to", localPath(returnTo))
 }
@@ -164,24 +171,51 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	}
 }
 
-// handleLogout logs out at once if the request certainly comes from the app: a
-// POST that is not cross-origin, or a GET that is a top-level navigation from the
-// same origin. Any other request gets a page with a button: it may be a link on
-// another site, or an image that another person put into a page of the app.
+// handleLogout logs out at once if the request certainly comes from the app. Any other
+// request gets a page with a button: it may be a link on another site, or an image that
+// another person put into a page of the app.
 func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) {
 		return
 	}
 	returnTo := localPath(formValue(r, "return_to"))
-	sure := isOwnNavigation(r.Header)
-	if r.Method == http.MethodPost {
-		sure = c.checkOrigin(r) == nil
-	}
-	if !sure {
+	if !c.isOwnLogout(r) {
 		c.confirmLogoutPage(w, r, returnTo)
 		return
 	}
 	c.Logout(w, r, returnTo)
+}
+
+// isOwnLogout reports whether r, a request to log out, certainly comes from the app: a
+// GET that is a top-level navigation from the same origin, a POST that is not
+// cross-origin, or the answer to the page that asked. The Origin of a page load that a
+// service worker sends again is the app's, whoever made it.
+func (c *Client) isOwnLogout(r *http.Request) bool {
+	if r.Method != http.MethodPost {
+		return isOwnNavigation(r.Header)
+	}
+	return c.answersQuestion(r) || !isResent(r.Header) && c.checkOrigin(r) == nil
+}
+
+// askQuestion returns a token for the button of the page that asks whether to sign out.
+// The browser gets it in a cookie too: another site can neither read it nor set it. It
+// needs no cookie keys, so that a logout works while they fail, and it does not depend
+// on an Origin, which the page's own button may not send (Fetch section 3.2) and a proxy
+// may change.
+func (c *Client) askQuestion(w http.ResponseWriter, r *http.Request) (token string) {
+	token = c.cookies.read(r, c.cookies.question)
+	if !isRandomText(token) { // else that of another tab
+		token = randomText()
+	}
+	c.cookies.put(w, c.cookies.question, token, answerLifetime, 0)
+	return token
+}
+
+// answersQuestion reports whether r carries the token of a page that asked.
+func (c *Client) answersQuestion(r *http.Request) bool {
+	token := c.cookies.read(r, c.cookies.question)
+	got := formValue(r, answerParameter)
+	return isRandomText(token) && subtle.ConstantTimeCompare([]byte(got), []byte(token)) == 1
 }
 
 // handleLogoutCallback handles the return from the provider. The session has

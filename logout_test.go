@@ -3,6 +3,7 @@ package oidcrp_test
 import (
 	"bytes"
 	"errors"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -33,6 +34,8 @@ func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 		{"a form of a sibling site", "POST", []string{sameSite, "Origin: http://sibling.example"}, false},
 		{"a form of another site in a browser without Fetch Metadata", "POST", []string{"Origin: https://evil.example"}, false},
 		{"a form of a sandboxed frame", "POST", []string{"Origin: null"}, false},
+		{"a form that a service worker sends again", "POST", []string{sameOrigin, "Origin: APP",
+			"Sec-Fetch-Mode: same-origin", "Sec-Fetch-Dest: empty", "Upgrade-Insecure-Requests: 1"}, false},
 		{"a form of a trusted origin", "POST", []string{sameSite, "Origin: https://www.example"}, true},
 		{"a link of the app", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1"}, true},
 		{"a link that a script of the app follows", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document"}, true},
@@ -70,8 +73,12 @@ func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 			if test.atOnce {
 				return
 			}
-			if res.StatusCode != 200 || len(res.Cookies()) > 0 || !strings.Contains(body, "Do you want to sign out") {
-				t.Errorf("no confirmation page: %s, cookies %v\n%s", res.Status, res.Cookies(), body)
+			if res.StatusCode != 200 || !strings.Contains(body, "Do you want to sign out") {
+				t.Errorf("no confirmation page: %s\n%s", res.Status, body)
+			}
+			if set := res.Cookies(); len(set) != 1 || !strings.HasSuffix(set[0].Name, "_q") || set[0].MaxAge != 15*60 ||
+				!set[0].HttpOnly || set[0].SameSite != http.SameSiteLaxMode || res.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("it sets the cookies %v and is %s", set, res.Header.Get("Cache-Control"))
 			}
 		})
 	}
@@ -114,6 +121,76 @@ func TestLogout_TheConfirmationPageLogsOut(t *testing.T) {
 	}
 	if got := app.who(t, browser, "/"); got.Sub != "" {
 		t.Errorf("still signed in: %+v", got)
+	}
+}
+
+// formAction returns where the form of a page posts to, "" if there is none.
+func formAction(body string) string {
+	action := postForm.FindStringSubmatch(body)
+	if action == nil {
+		return ""
+	}
+	return html.UnescapeString(action[1])
+}
+
+// The page's own button sends Origin: null, since the page has Referrer-Policy:
+// no-referrer; a browser without Fetch Metadata says nothing more.
+func TestLogout_TheAnswerToTheQuestionIsEnough(t *testing.T) {
+	t.Parallel()
+	for what, headers := range map[string][]string{
+		"no origin":                    {"Origin: null"},
+		"an origin that was rewritten": {"Origin: https://backend.internal:8080"},
+		"a service worker in Firefox": {"Origin: APP", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: same-origin",
+			"Sec-Fetch-Dest: empty", "Upgrade-Insecure-Requests: 1"},
+	} {
+		app := newTestApp(t, setup{})
+		browser := app.signIn(t)
+		headers = append(headers, acceptHTML)
+		res, body := app.asks(t, browser, "POST", "/auth/logout?return_to=/%3Fa%3Db", headers...)
+		first := formAction(body)
+		if res.StatusCode != 200 || first == "" || app.who(t, browser, "/").Sub != "alice" {
+			t.Fatalf("%s: %s\n%s", what, res.Status, body)
+		}
+		// Another tab that asks too spoils nothing.
+		_, other := app.asks(t, browser, "GET", "/auth/logout", acceptHTML)
+		if res, body = app.asks(t, browser, "POST", first, headers...); res.StatusCode != http.StatusSeeOther {
+			t.Fatalf("%s: the answer is answered by %s\n%s", what, res.Status, body)
+		}
+		if ended, _ := get(t, browser, res.Header.Get("Location")); ended.Request.URL.RequestURI() != "/?a=b" {
+			t.Errorf("%s: the logout ended at %s", what, ended.Request.URL)
+		}
+		if got := app.who(t, browser, "/"); got.Sub != "" {
+			t.Errorf("%s: still signed in: %+v", what, got)
+		}
+		if res, body = app.asks(t, browser, "POST", formAction(other), headers...); res.StatusCode != http.StatusSeeOther {
+			t.Errorf("%s: the answer in the other tab is answered by %s\n%s", what, res.Status, body)
+		}
+	}
+}
+
+// Another site knows how the answer looks, and may have asked in a browser of its own.
+func TestLogout_AnAnswerOfAnotherBrowserIsNone(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	foreign := []string{acceptHTML, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site"}
+	_, body := app.asks(t, app.provider.Browser(), "GET", "/auth/logout", acceptHTML)
+	stolen := formAction(body)
+	for _, asked := range []bool{false, true} { // the victim's browser has a question of its own, or none
+		browser := app.signIn(t)
+		if asked {
+			app.asks(t, browser, "GET", "/auth/logout", acceptHTML)
+		}
+		for _, path := range []string{stolen, "/auth/logout?confirm=", "/auth/logout?confirm=x", "/auth/logout"} {
+			res, body := app.asks(t, browser, "POST", path, foreign...)
+			if res.StatusCode != 200 || formAction(body) == "" || app.who(t, browser, "/").Sub != "alice" {
+				t.Errorf("%s: %s\n%s", path, res.Status, body)
+			}
+		}
+		// The answer counts in a form alone: a link may have been made by anybody.
+		_, body := app.asks(t, browser, "GET", "/auth/logout", acceptHTML)
+		if res, _ := app.asks(t, browser, "GET", formAction(body), acceptHTML); res.StatusCode != 200 {
+			t.Errorf("a GET with an answer is answered by %s", res.Status)
+		}
 	}
 }
 
@@ -550,7 +627,9 @@ func TestLogout_WithoutASessionCookieDeletesNothing(t *testing.T) {
 		} {
 			res, _ := app.asks(t, &withheld, method, "/auth/logout", headers...)
 			for _, cookie := range res.Cookies() {
-				t.Errorf("%s: the logout sets %s", method, cookie)
+				if cookie.MaxAge <= 0 || !strings.HasSuffix(cookie.Name, "_q") { // that of the question
+					t.Errorf("%s: the logout sets %s", method, cookie)
+				}
 			}
 			if browser.Jar.SetCookies(res.Request.URL, res.Cookies()); app.who(t, browser, "/").Sub != "alice" {
 				t.Errorf("%s: the person is signed out", method)

@@ -220,7 +220,7 @@ func (c *Client) tryAgainPath(r *http.Request) string {
 // another site.
 func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, returnTo string) {
 	p := c.pages.page(r, "sign_out", "sign_out")
-	p.Action, p.Post = c.LogoutURL(returnTo), true
+	p.Action, p.Post = withParameter(c.LogoutURL(returnTo), answerParameter, c.askQuestion(w, r)), true
 	p.HomeLabel = c.pages.text(p.Language, "sign_out.stay")
 	c.pages.show(w, r, p)
 }
