@@ -60,8 +60,14 @@ func (c *Client) LogoutURL(returnTo string) string {
 // BeginLogout ends the session that r carries, deletes its cookies on w, and
 // returns the URL to send the browser to: the provider's end_session_endpoint, so
 // that the person is signed out there too, or returnTo, a local path, if the
-// provider has none or there was no session. The browser itself must go there,
-// since the provider's session is in its cookies.
+// provider has none. The browser itself must go there, since the provider's session is
+// in its cookies.
+//
+// Without a session in r, the provider gets the client_id and no id_token_hint
+// (RP-Initiated Logout 1.0 section 2), and may ask the person: its session may outlive
+// the one here, and would sign them in again without a word. Call BeginLogout only for
+// requests that come from the app's own pages; a request without a session's cookie may
+// be another site's.
 //
 // The cookies are deleted even if the rest fails. A failure of the provider or of
 // the [Store] is logged and not returned. While the Store or the cookie keys fail, the
@@ -74,16 +80,15 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	if endErr != nil {
 		c.log.WarnContext(ctx, "could not delete a stored session", "error", endErr)
 	}
-	if err != nil && !outage(err) && endErr == nil {
-		return c.afterLogout(returnTo)
-	}
 	state := logoutState{State: randomText(), Started: c.now().Unix(), Incomplete: endErr != nil}
 	if returnTo != "" {
 		state.ReturnTo = c.returnTo(returnTo)
 	}
 	location := c.logoutAtProvider(ctx, s, state.State)
-	c.events.loggedOut(ctx, SessionEvent{
-		SessionID: s.ID(), Subject: s.Subject(), AtProvider: location != "", Err: endErr})
+	if err == nil || outage(err) || endErr != nil { // else there was no session
+		c.events.loggedOut(ctx, SessionEvent{
+			SessionID: s.ID(), Subject: s.Subject(), AtProvider: location != "", Err: endErr})
+	}
 	switch {
 	case location != "":
 	case state.Incomplete:
@@ -189,12 +194,21 @@ func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 // isOwnLogout reports whether r, a request to log out, certainly comes from the app: a
 // GET that is a top-level navigation from the same origin, a POST that is not
 // cross-origin, or the answer to the page that asked. The Origin of a page load that a
-// service worker sends again is the app's, whoever made it.
+// service worker sends again is the app's, whoever made it. A session's cookie comes
+// with no form of another site; without one, only a navigation that says so is the
+// app's, or what no browser sent.
 func (c *Client) isOwnLogout(r *http.Request) bool {
-	if r.Method != http.MethodPost {
-		return isOwnNavigation(r.Header)
+	h := r.Header
+	switch {
+	case r.Method != http.MethodPost:
+		return isOwnNavigation(h)
+	case c.answersQuestion(r):
+		return true
+	case isResent(h) || c.checkOrigin(r) != nil:
+		return false
 	}
-	return c.answersQuestion(r) || !isResent(r.Header) && c.checkOrigin(r) == nil
+	return c.cookies.has(r, c.cookies.session) || h.Get("Sec-Fetch-Mode") == "navigate" ||
+		h.Get("Sec-Fetch-Site") == "" && h.Get("Origin") == ""
 }
 
 // askQuestion returns a token for the button of the page that asks whether to sign out.

@@ -435,10 +435,10 @@ func TestLogout_WhileTheProviderIsDown(t *testing.T) {
 	}
 }
 
-func TestLogout_WithoutASession(t *testing.T) {
+func TestLogout_WithoutASessionGoesToTheProvider(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
-	browser := app.provider.Browser()
+	local := newTestClientOf(t, app, func(m *oidcrp.Metadata) { m.EndSessionEndpoint = "" })
 	for path, want := range map[string]string{
 		"/auth/logout":                                   "/auth/logout/callback",
 		"/auth/logout?return_to=/":                       "/",
@@ -452,13 +452,109 @@ func TestLogout_WithoutASession(t *testing.T) {
 		"/auth/logout?return_to=javascript:alert(1)":     "/auth/logout/callback",
 		"/auth/logout?return_to=/..//evil.example/tab/1": "/auth/logout/callback",
 	} {
+		browser := app.provider.Browser()
 		res, _ := app.logsOut(t, browser, path)
-		if got := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || got != app.URL+want {
-			t.Errorf("%s: %s to %s", path, res.Status, got)
+		location, err := res.Location()
+		if err != nil || res.StatusCode != http.StatusSeeOther {
+			t.Fatalf("%s: %s, %v", path, res.Status, err)
+		}
+		query := location.Query()
+		if got := strings.TrimSuffix(location.String(), "?"+location.RawQuery); got != app.provider.Endpoint(oidctest.EndpointEndSession) ||
+			len(query) != 3 || query.Get("client_id") != oidctest.ClientID || len(query.Get("state")) != 43 ||
+			query.Get("post_logout_redirect_uri") != app.URL+"/auth/logout/callback" {
+			t.Errorf("%s: it leads to %s", path, location)
+		}
+		back := follow(t, browser, location.String())
+		if back.Path != "/auth/logout/callback" {
+			t.Errorf("%s: the provider leads to %s", path, back)
+		}
+		res, body := app.asks(t, browser, "GET", back.RequestURI(), acceptHTML)
+		if want == "/auth/logout/callback" && (res.StatusCode != 200 || !strings.Contains(body, "You are signed out")) ||
+			want != "/auth/logout/callback" && res.Header.Get("Location") != app.URL+want {
+			t.Errorf("%s: it ended with %s to %s, want %s", path, res.Status, res.Header.Get("Location"), want)
+		}
+		// Where the provider has no such endpoint, the logout stays local.
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodPost, path, nil)
+		local.Middleware(nil).ServeHTTP(w, r)
+		if got := w.Header().Get("Location"); w.Code != http.StatusSeeOther || got != app.URL+want || len(w.Result().Cookies()) > 0 {
+			t.Errorf("%s: without the provider %d to %s, cookies %v", path, w.Code, got, w.Result().Cookies())
 		}
 	}
-	if n := app.provider.Count(oidctest.EndpointEndSession); n != 0 {
-		t.Errorf("%d requests to the end_session_endpoint", n)
+}
+
+// newTestClientOf returns a client of app, with a change made to the provider's
+// metadata.
+func newTestClientOf(t *testing.T, app *testApp, change func(*oidcrp.Metadata)) *oidcrp.Client {
+	t.Helper()
+	m, err := app.client.Metadata(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(m)
+	return newTestClient(t, app, func(cfg *oidcrp.Config) { cfg.Provider.Metadata = m })
+}
+
+// The session here is over, and that at the provider would sign the person in again
+// without asking.
+func TestLogout_AfterTheSessionIsOver(t *testing.T) {
+	t.Parallel()
+	for what, end := range map[string]func(*testApp, *http.Client){
+		"by time": func(app *testApp, _ *http.Client) { app.clock.Advance(2 * time.Hour) },
+		"by its cookie": func(app *testApp, browser *http.Client) {
+			home, _ := url.Parse(app.URL)
+			for _, cookie := range browser.Jar.Cookies(home) {
+				browser.Jar.SetCookies(home, []*http.Cookie{{Name: cookie.Name, Path: "/", MaxAge: -1}})
+			}
+		},
+		"by the app": func(app *testApp, browser *http.Client) {
+			if err := app.client.RevokeSession(t.Context(), app.sessionOf(t, browser).ID()); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		for _, link := range []bool{false, true} {
+			var events []oidcrp.SessionEvent
+			app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Trace.LoggedOut = collect(&events) }})
+			browser := app.signIn(t)
+			end(app, browser)
+			method := map[bool]string{false: "POST", true: "GET"}[link]
+			res, _ := app.asks(t, browser, method, "/auth/logout", acceptHTML, navigate, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Dest: document")
+			if _, body := get(t, browser, res.Header.Get("Location")); !strings.Contains(body, "You are signed out") {
+				t.Errorf("%s: the logout ended with\n%s", what, body)
+			}
+			if _, body := get(t, browser, app.URL+"/me"); !strings.Contains(body, "Who do you want to be?") {
+				t.Errorf("%s: the next login met\n%s", what, body)
+			}
+			if len(events) > 0 {
+				t.Errorf("%s: the events are %+v", what, events)
+			}
+		}
+	}
+}
+
+// Without a session's cookie, a POST may be the form of another site that a service
+// worker sends again, or one by a browser that says nothing of it.
+func TestLogout_WithoutASessionAsksWhereItIsNotCertain(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	for what, headers := range map[string][]string{
+		"a service worker": {"Origin: APP", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: same-origin", "Sec-Fetch-Dest: empty",
+			"Upgrade-Insecure-Requests: 1"},
+		"a service worker that makes a request of its own": {"Origin: APP", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors",
+			"Sec-Fetch-Dest: empty"},
+		"a browser without Fetch Metadata": {"Origin: APP"},
+		"another site":                     {"Origin: https://evil.example", "Sec-Fetch-Site: cross-site", navigate},
+	} {
+		browser := app.provider.Browser()
+		res, body := app.asks(t, browser, "POST", "/auth/logout", append(headers, acceptHTML)...)
+		if res.StatusCode != 200 || formAction(body) == "" {
+			t.Errorf("%s: %s\n%s", what, res.Status, body)
+		}
+		res, _ = app.asks(t, browser, "POST", formAction(body), append(headers, acceptHTML)...)
+		if location := res.Header.Get("Location"); !strings.HasPrefix(location, app.provider.Endpoint(oidctest.EndpointEndSession)+"?client_id=") {
+			t.Errorf("%s: the answer is answered by %s to %s", what, res.Status, location)
+		}
 	}
 }
 
@@ -627,7 +723,7 @@ func TestLogout_WithoutASessionCookieDeletesNothing(t *testing.T) {
 		} {
 			res, _ := app.asks(t, &withheld, method, "/auth/logout", headers...)
 			for _, cookie := range res.Cookies() {
-				if cookie.MaxAge <= 0 || !strings.HasSuffix(cookie.Name, "_q") { // that of the question
+				if cookie.MaxAge <= 0 || !strings.HasSuffix(cookie.Name, map[string]string{"POST": "_q", "GET": "_o"}[method]) {
 					t.Errorf("%s: the logout sets %s", method, cookie)
 				}
 			}
