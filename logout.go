@@ -65,9 +65,9 @@ func (c *Client) LogoutURL(returnTo string) string {
 //
 // Without a session in r, the provider gets the client_id and no id_token_hint
 // (RP-Initiated Logout 1.0 section 2), and may ask the person: its session may outlive
-// the one here, and would sign them in again without a word. Call BeginLogout only for
-// requests that come from the app's own pages; a request without a session's cookie may
-// be another site's.
+// the one here, and would sign them in again without asking. Call BeginLogout only for
+// requests that come from the app's own pages; one without a session's cookie may be
+// another site's.
 //
 // The cookies are deleted even if the rest fails. A failure of the provider or of
 // the [Store] is logged and not returned. While the Store or the cookie keys fail, the
