@@ -32,6 +32,7 @@ type Client struct {
 	validate         func(...Requirement) error
 	demands          demands
 	mounting         mounting
+	logoutRules      logoutRules
 	log              *slog.Logger
 	events           *events
 	now              func() time.Time
@@ -92,6 +93,8 @@ func New(cfg Config) (*Client, error) {
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)
 		},
+		logoutRules: logoutRules{withoutHint: cfg.Provider.LogoutWithoutHint},
+
 		log:     cfg.Logger,
 		events:  &events{issuer: cfg.Issuer, trace: cfg.Trace, log: cfg.Logger},
 		now:     cfg.Now,

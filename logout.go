@@ -21,6 +21,11 @@ const (
 	logoutPatience = 3 * time.Second
 )
 
+// logoutRules say how a logout goes on at the provider.
+type logoutRules struct {
+	withoutHint bool // it does not get the ID Token
+}
+
 // A logoutState is what the return from the provider is checked against.
 type logoutState struct {
 	State    string `json:"s"`
@@ -42,10 +47,17 @@ const (
 const incompleteLogout = "incomplete"
 
 // Logout signs the person out, here and at the provider, and sends the browser
-// on: see [Client.BeginLogout]. The logout path of the middleware is Logout with
+// on: see [Client.BeginLogout]. If the ID Token makes the provider's URL longer than
+// many servers accept, the response is a page whose form posts the same parameters
+// (RP-Initiated Logout 1.0 section 2). The logout path of the middleware is Logout with
 // return_to, for requests that certainly come from the app itself.
 func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
-	c.redirect(w, r, c.BeginLogout(w, r, returnTo))
+	out := c.beginLogout(w, r, returnTo)
+	if out.tooLong() {
+		c.leavePage(w, r, out)
+		return
+	}
+	c.redirect(w, r, out.url())
 }
 
 // LogoutURL returns the path that logs out and then leads to returnTo. Use it as
@@ -73,7 +85,18 @@ func (c *Client) LogoutURL(returnTo string) string {
 // the [Store] is logged and not returned. While the Store or the cookie keys fail, the
 // person is sent to the provider all the same, and comes back to a page that says that
 // the logout is not complete, with a link to returnTo; see [Client.EndSession].
+//
+// An ID Token that would make the URL longer than many servers accept is left out: see
+// [Client.Logout].
 func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo string) string {
+	out := c.beginLogout(w, r, returnTo)
+	if out.tooLong() {
+		out.params.Del(hintParameter)
+	}
+	return out.url()
+}
+
+func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo string) *wayOut {
 	ctx := r.Context()
 	s, err := c.Session(r)
 	endErr := c.EndSession(w, r)
@@ -84,21 +107,46 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	if returnTo != "" {
 		state.ReturnTo = c.returnTo(returnTo)
 	}
-	location := c.logoutAtProvider(ctx, s, state.State)
+	out := c.logoutAtProvider(ctx, s, state.State)
 	if err == nil || outage(err) || endErr != nil { // else there was no session
 		c.events.loggedOut(ctx, SessionEvent{
-			SessionID: s.ID(), Subject: s.Subject(), AtProvider: location != "", Err: endErr})
+			SessionID: s.ID(), Subject: s.Subject(), AtProvider: out != nil, Err: endErr})
 	}
 	switch {
-	case location != "":
+	case out != nil:
 	case state.Incomplete:
-		location = c.absolute(withParameter(c.paths.logoutCallback, "state", state.State))
+		out = &wayOut{location: c.absolute(withParameter(c.paths.logoutCallback, "state", state.State))}
 	default:
-		return c.afterLogout(returnTo)
+		return &wayOut{location: c.afterLogout(returnTo)}
 	}
 	c.keepLogoutState(w, state)
-	return location
+	return out
 }
+
+// A wayOut is where the browser goes when the session here is over.
+type wayOut struct {
+	location string
+	params   url.Values // to add to location; nil for none
+}
+
+// hintParameter is the one parameter whose length the provider decides.
+const hintParameter = "id_token_hint"
+
+// maxLogoutURL bounds the URL of a logout with an ID Token in bytes. nginx, for one,
+// answers 414 to a request line of more than 8 KiB, and the provider's session goes on.
+const maxLogoutURL = 2000
+
+// url returns the whole URL.
+func (o *wayOut) url() string {
+	endpoint, err := url.Parse(o.location)
+	if err != nil || o.params == nil {
+		return o.location
+	}
+	return withQuery(endpoint, o.params)
+}
+
+// tooLong reports whether the URL is better not loaded, and shorter without its hint.
+func (o *wayOut) tooLong() bool { return o.params.Has(hintParameter) && len(o.url()) > maxLogoutURL }
 
 // afterLogout is where a logout ends that has nothing to say: at returnTo, or on the
 // signed-out page.
@@ -109,37 +157,36 @@ func (c *Client) afterLogout(returnTo string) string {
 	return c.absolute(c.returnTo(returnTo))
 }
 
-// logoutAtProvider revokes the tokens of s and returns the URL that ends the provider's
-// session, "" if there is none. s is nil if it could not be read.
-func (c *Client) logoutAtProvider(ctx context.Context, s *Session, state string) string {
+// logoutAtProvider revokes the tokens of s and returns the way that ends the provider's
+// session, nil if there is none. s is nil if it could not be read.
+func (c *Client) logoutAtProvider(ctx context.Context, s *Session, state string) *wayOut {
 	bounded, cancel := context.WithTimeout(ctx, logoutPatience)
 	defer cancel()
 	m, err := c.provider.metadata(bounded)
 	if err != nil {
-		return ""
+		return nil
 	}
 	if s != nil {
 		c.revokeTokens(ctx, m, s)
 	}
-	return c.endSessionURL(m, s, state)
+	return c.endSession(m, s, state)
 }
 
-// endSessionURL is RP-Initiated Logout 2, "" if the provider has no
-// end_session_endpoint. Without a session, the provider asks the person.
-func (c *Client) endSessionURL(m *Metadata, s *Session, state string) string {
-	endpoint, err := url.Parse(m.EndSessionEndpoint)
-	if err != nil || m.EndSessionEndpoint == "" {
-		return ""
+// endSession is RP-Initiated Logout 2, nil if the provider has no end_session_endpoint.
+// Without a session, the provider asks the person.
+func (c *Client) endSession(m *Metadata, s *Session, state string) *wayOut {
+	if m.EndSessionEndpoint == "" {
+		return nil
 	}
-	query := url.Values{
+	params := url.Values{
 		"client_id":                {c.clientID},
 		"post_logout_redirect_uri": {c.registration.PostLogoutRedirectURI},
 		"state":                    {state},
 	}
-	if hint := s.IDToken(); hint != "" { // none if it came encrypted
-		query.Set("id_token_hint", hint)
+	if hint := s.IDToken(); hint != "" && !c.logoutRules.withoutHint { // none if it came encrypted
+		params.Set(hintParameter, hint)
 	}
-	return withQuery(endpoint, query)
+	return &wayOut{m.EndSessionEndpoint, params}
 }
 
 // keepLogoutState seals state in a cookie, to be compared when the browser comes back.

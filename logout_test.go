@@ -2,6 +2,8 @@ package oidcrp_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"html"
 	"io"
@@ -272,6 +274,121 @@ func (l *tokenListener) member(t *testing.T, name string) string {
 		t.Fatalf("the token endpoint answered no %s", name)
 	}
 	return value
+}
+
+// withLongIDToken makes ID Tokens of about 4 kB.
+func withLongIDToken(change func(*oidcrp.Config)) setup {
+	people := oidctest.DefaultPersonas()
+	people[0].Claims["picture"] = "https://app.example/" + strings.Repeat("a", 2000)
+	return setup{provider: oidctest.Config{Personas: people}, config: func(cfg *oidcrp.Config) {
+		cfg.Login.Claims = &oidcrp.ClaimsRequest{IDToken: map[string]*oidcrp.ClaimRequest{"picture": nil}}
+		if change != nil {
+			change(cfg)
+		}
+	}}
+}
+
+var scriptElement = regexp.MustCompile(`<script>(.*?)</script>`)
+
+// hiddenFields returns the hidden inputs of a page.
+func hiddenFields(page string) url.Values {
+	form := make(url.Values)
+	for _, input := range regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		form.Add(input[1], html.UnescapeString(input[2]))
+	}
+	return form
+}
+
+func TestLogout_ALongIDTokenIsPosted(t *testing.T) {
+	t.Parallel()
+	tokens := new(tokenListener)
+	app := newTestApp(t, withLongIDToken(func(cfg *oidcrp.Config) {
+		tokens.next, cfg.Provider.Transport = cfg.Provider.Transport, tokens
+	}))
+	for language, words := range map[string][2]string{"en": {"Signing you out", "Continue"}, "fr": {"Déconnexion en cours", "Continuer"}} {
+		browser := app.signIn(t)
+		hint := tokens.member(t, "id_token")
+		res, body := app.asks(t, browser, "POST", "/auth/logout?return_to=/%3Fa%3Db", acceptHTML, navigate,
+			"Sec-Fetch-Site: same-origin", "Origin: APP", "Accept-Language: "+language)
+		form := hiddenFields(body)
+		if res.StatusCode != 200 || formAction(body) != app.provider.Endpoint(oidctest.EndpointEndSession) || len(form) != 4 ||
+			form.Get("id_token_hint") != hint || form.Get("client_id") != oidctest.ClientID || len(form.Get("state")) != 43 ||
+			form.Get("post_logout_redirect_uri") != app.URL+"/auth/logout/callback" {
+			t.Fatalf("%s, to %q with %v\n%s", res.Status, formAction(body), form, body)
+		}
+		for _, text := range append(words[:], "<button ") {
+			if !strings.Contains(body, text) {
+				t.Errorf("in %s the page lacks %q:\n%s", language, text, body)
+			}
+		}
+		wantSubmits(t, res, body)
+		if got := app.who(t, browser, "/"); got.Sub != "" {
+			t.Errorf("still signed in: %+v", got)
+		}
+		posted, err := browser.PostForm(formAction(body), form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if readBody(t, posted); posted.Request.URL.RequestURI() != "/?a=b" {
+			t.Errorf("the logout ended at %s", posted.Request.URL)
+		}
+		if _, body := get(t, browser, app.URL+"/me"); !strings.Contains(body, "Who do you want to be?") {
+			t.Errorf("the next login met\n%s", body)
+		}
+	}
+}
+
+// wantSubmits checks that the page posts its form by a script that its policy allows,
+// and that no policy keeps the form from the provider, or from where that redirects to.
+func wantSubmits(t *testing.T, res *http.Response, body string) {
+	t.Helper()
+	policy, script := res.Header.Get("Content-Security-Policy"), scriptElement.FindStringSubmatch(body)
+	oidcrp.WantPolicy(t, "the page that posts", policy, body)
+	if script == nil || script[1] != "document.forms[0].submit()" {
+		t.Fatalf("the page has the script %q", script)
+	}
+	sum := sha256.Sum256([]byte(script[1]))
+	if !strings.HasSuffix(policy, "; script-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") ||
+		strings.Contains(policy, "form-action") || res.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("the policy is %s, and the page is %s", policy, res.Header.Get("Cache-Control"))
+	}
+}
+
+func TestBeginLogout_LeavesOutALongIDToken(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, withLongIDToken(nil))
+	browser := app.signIn(t)
+	location := app.client.BeginLogout(httptest.NewRecorder(), oidcrp.RequestWith(app.cookiesOf(t, browser)...), "")
+	query := mustQuery(t, location)
+	if len(location) > 2000 || query.Has("id_token_hint") || query.Get("client_id") != oidctest.ClientID || len(query) != 3 {
+		t.Errorf("it leads to %s", location)
+	}
+}
+
+func mustQuery(t *testing.T, location string) url.Values {
+	t.Helper()
+	u, err := url.Parse(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query()
+}
+
+func TestLogout_WithoutHint(t *testing.T) {
+	t.Parallel()
+	without := func(cfg *oidcrp.Config) { cfg.Provider.LogoutWithoutHint = true }
+	for what, s := range map[string]setup{"a long ID Token": withLongIDToken(without), "a short one": {config: without}} {
+		app := newTestApp(t, s)
+		browser := app.signIn(t)
+		res, _ := app.logsOut(t, browser, "/auth/logout")
+		location := res.Header.Get("Location")
+		if query := mustQuery(t, location); query.Has("id_token_hint") || query.Get("client_id") != oidctest.ClientID || len(query) != 3 {
+			t.Errorf("%s: %s to %s", what, res.Status, location)
+		}
+		if ended, _ := get(t, browser, location); ended.Request.URL.Path != "/auth/logout/callback" {
+			t.Errorf("%s: it ended at %s", what, ended.Request.URL)
+		}
+	}
 }
 
 func TestLogoutCallback_ChecksTheState(t *testing.T) {

@@ -84,6 +84,11 @@ var builtinTexts = map[string]map[string]string{
 		"sign_out_incomplete.next":   "Close the browser. If other people use this device, come back in a few minutes, sign in and sign out again.",
 		"sign_out_incomplete.button": "Continue",
 
+		"sign_out_at_provider.title":  "Signing you out",
+		"sign_out_at_provider.what":   "This browser is signed out of this service.",
+		"sign_out_at_provider.next":   "If nothing happens, press the button to sign out of the sign-in service too.",
+		"sign_out_at_provider.button": "Continue",
+
 		"signed_out.title":  "You are signed out",
 		"signed_out.what":   "You may close this window.",
 		"signed_out.next":   "",
@@ -159,6 +164,11 @@ var builtinTexts = map[string]map[string]string{
 		"sign_out_incomplete.what":   "Ce navigateur est déconnecté, mais votre session n’a pas pu être fermée sur le serveur. Si quelqu’un en possède une copie, elle peut encore fonctionner. Le service essaie encore de la fermer pendant quelques minutes.",
 		"sign_out_incomplete.next":   "Fermez le navigateur. Si d’autres personnes utilisent cet appareil, revenez dans quelques minutes, connectez-vous et déconnectez-vous à nouveau.",
 		"sign_out_incomplete.button": "Continuer",
+
+		"sign_out_at_provider.title":  "Déconnexion en cours",
+		"sign_out_at_provider.what":   "Votre session dans ce service est terminée.",
+		"sign_out_at_provider.next":   "Si cette page ne change pas, appuyez sur le bouton pour quitter également le service de connexion.",
+		"sign_out_at_provider.button": "Continuer",
 
 		"signed_out.title":  "Votre déconnexion est effectuée",
 		"signed_out.what":   "Vous pouvez fermer cette fenêtre.",
