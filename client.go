@@ -93,7 +93,7 @@ func New(cfg Config) (*Client, error) {
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)
 		},
-		logoutRules: logoutRules{withoutHint: cfg.Provider.LogoutWithoutHint},
+		logoutRules: logoutRules{withoutHint: cfg.Provider.LogoutWithoutHint, revoke: cfg.Tokens.RevokeAtLogout},
 
 		log:     cfg.Logger,
 		events:  &events{issuer: cfg.Issuer, trace: cfg.Trace, log: cfg.Logger},

@@ -566,6 +566,9 @@ func checkSessions(cfg *Config, f *findings) {
 	if cfg.Tokens.RefreshBefore > 0 && !cfg.Tokens.Keep {
 		f.add("Tokens.RefreshBefore", "needs Tokens.Keep")
 	}
+	if cfg.Tokens.RevokeAtLogout && !cfg.Tokens.Keep {
+		f.add("Tokens.RevokeAtLogout", "needs Tokens.Keep")
+	}
 	if cfg.Tokens.RefreshFailure < KeepSession || cfg.Tokens.RefreshFailure > FailRequest {
 		f.add("Tokens.RefreshFailure", "%d is not known", cfg.Tokens.RefreshFailure)
 	}

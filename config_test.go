@@ -212,6 +212,7 @@ var wrongConfigs = []struct {
 	{"Sessions.IdleTimeout -1ns is negative", func(c *oidcrp.Config) { c.Sessions.IdleTimeout = -1 }},
 	{"Sessions.StoreTimeout -1ns is negative", func(c *oidcrp.Config) { c.Sessions.StoreTimeout = -1 }},
 	{"Tokens.RefreshBefore -1s is negative", func(c *oidcrp.Config) { c.Tokens.RefreshBefore = -time.Second }},
+	{"Tokens.RevokeAtLogout needs Tokens.Keep", func(c *oidcrp.Config) { c.Tokens.RevokeAtLogout = true }},
 	{"Tokens.RefreshBefore needs Tokens.Keep", func(c *oidcrp.Config) { c.Tokens.RefreshBefore = time.Second }},
 	{"Tokens.RefreshFailure 7 is not known", func(c *oidcrp.Config) { c.Tokens.RefreshFailure = 7 }},
 

@@ -24,6 +24,7 @@ const (
 // logoutRules say how a logout goes on at the provider.
 type logoutRules struct {
 	withoutHint bool // it does not get the ID Token
+	revoke      bool // kept tokens are revoked even if it has an end_session_endpoint
 }
 
 // A logoutState is what the return from the provider is checked against.
@@ -157,8 +158,9 @@ func (c *Client) afterLogout(returnTo string) string {
 	return c.absolute(c.returnTo(returnTo))
 }
 
-// logoutAtProvider revokes the tokens of s and returns the way that ends the provider's
-// session, nil if there is none. s is nil if it could not be read.
+// logoutAtProvider returns the way that ends the provider's session, nil if there is
+// none. Without one, or if the Config asks for it, it revokes the tokens of s first. s is
+// nil if there was no session, or if it could not be read.
 func (c *Client) logoutAtProvider(ctx context.Context, s *Session, state string) *wayOut {
 	bounded, cancel := context.WithTimeout(ctx, logoutPatience)
 	defer cancel()
@@ -166,7 +168,7 @@ func (c *Client) logoutAtProvider(ctx context.Context, s *Session, state string)
 	if err != nil {
 		return nil
 	}
-	if s != nil {
+	if s != nil && (c.logoutRules.revoke || m.EndSessionEndpoint == "") {
 		c.revokeTokens(ctx, m, s)
 	}
 	return c.endSession(m, s, state)

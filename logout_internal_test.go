@@ -348,7 +348,7 @@ func TestBeginLogout_DoesNotWaitForAProviderThatNeverAnswers(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newOfflineClient(t, func(cfg *Config) {
-					cfg.Provider.Metadata, cfg.Tokens.Keep = test.metadata, true
+					cfg.Provider.Metadata, cfg.Tokens.Keep, cfg.Tokens.RevokeAtLogout = test.metadata, true, true
 					cfg.Provider.Transport = hangingTransport{}
 				})
 				cookies := c.start(t)

@@ -537,7 +537,7 @@ func TestLogout_WithoutHelpFromTheProvider(t *testing.T) {
 // there all the same, and the session here is over.
 func TestLogout_WhileTheProviderIsDown(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Tokens.Keep = true }})
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Tokens.Keep, cfg.Tokens.RevokeAtLogout = true, true }})
 	browser := app.signIn(t)
 	app.provider.SetDown(true)
 	res, _ := app.logsOut(t, browser, "/auth/logout")
@@ -678,19 +678,24 @@ func TestLogout_WithoutASessionAsksWhereItIsNotCertain(t *testing.T) {
 func TestLogout_RevokesTheTokensThatWereKept(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		what     string
-		keep     bool
-		provider oidctest.Config
-		hint     string // "" when nothing is revoked
+		what         string
+		keep, revoke bool
+		provider     oidctest.Config
+		hint         string // "" when nothing is revoked
 	}{
-		{"a refresh token", true, oidctest.Config{}, "refresh_token"},
-		{"an access token alone", true, oidctest.Config{NoRefreshToken: true}, "access_token"},
-		{"tokens that were not kept", false, oidctest.Config{}, ""},
-		{"a provider without revocation", true, oidctest.Config{NoRevocation: true}, ""},
+		{"a refresh token", true, true, oidctest.Config{}, "refresh_token"},
+		{"an access token alone", true, true, oidctest.Config{NoRefreshToken: true}, "access_token"},
+		{"a provider without end_session_endpoint", true, false, oidctest.Config{NoEndSession: true}, "refresh_token"},
+		{"the same, and an access token alone", true, false, oidctest.Config{NoEndSession: true, NoRefreshToken: true}, "access_token"},
+		{"a provider with end_session_endpoint", true, false, oidctest.Config{}, ""},
+		{"tokens that were not kept", false, false, oidctest.Config{NoEndSession: true}, ""},
+		{"a provider without revocation", true, true, oidctest.Config{NoRevocation: true}, ""},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			app := newTestApp(t, setup{provider: test.provider, config: func(cfg *oidcrp.Config) { cfg.Tokens.Keep = test.keep }})
+			app := newTestApp(t, setup{provider: test.provider, config: func(cfg *oidcrp.Config) {
+				cfg.Tokens.Keep, cfg.Tokens.RevokeAtLogout = test.keep, test.revoke
+			}})
 			browser := app.signIn(t)
 			s := app.sessionOf(t, browser)
 			app.logsOut(t, browser, "/auth/logout")
