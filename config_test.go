@@ -103,6 +103,13 @@ var wrongConfigs = []struct {
 		func(c *oidcrp.Config) { c.Registration.PostLogoutRedirectURI = "https://other.example/bye" }},
 	{`Registration.PostLogoutRedirectURI "https://app.example/auth/callback"` + wantPath,
 		func(c *oidcrp.Config) { c.Registration.PostLogoutRedirectURI = "https://app.example/auth/callback" }},
+	{`Registration.PostLogoutRedirectURI "https://app.example/pro/auth/logout/callback"` + wantPath, func(c *oidcrp.Config) { // its signed-out page
+		c.BaseURL, c.Registration.RedirectURI = "https://app.example/pro", "https://app.example/pro/auth/logout/callback"
+		c.Registration.PostLogoutRedirectURI = "none"
+	}},
+	{`Registration.PostLogoutRedirectURI "https://app.example/"` + wantPath, func(c *oidcrp.Config) { // another app's
+		c.BaseURL, c.Registration.PostLogoutRedirectURI = "https://app.example/pro", "https://app.example/"
+	}},
 	{`Registration.InitiateLoginURI "https://other.example/start"` + wantOrigin,
 		func(c *oidcrp.Config) { c.Registration.InitiateLoginURI = "https://other.example/start" }},
 	{`Registration.BackchannelLogoutURI "https://app.example/auth/initiate"` + wantPath,

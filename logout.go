@@ -87,6 +87,9 @@ func (c *Client) LogoutURL(returnTo string) string {
 // person is sent to the provider all the same, and comes back to a page that says that
 // the logout is not complete, with a link to returnTo; see [Client.EndSession].
 //
+// If [Registration.PostLogoutRedirectURI] is not the client's own page, the browser
+// comes back to neither returnTo nor that page.
+//
 // An ID Token that would make the URL longer than many servers accept is left out: see
 // [Client.Logout].
 func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo string) string {
@@ -120,7 +123,9 @@ func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	default:
 		return &wayOut{location: c.afterLogout(returnTo)}
 	}
-	c.keepLogoutState(w, state)
+	if out.params == nil || out.params.Has("state") {
+		c.keepLogoutState(w, state)
+	}
 	return out
 }
 
@@ -180,10 +185,12 @@ func (c *Client) endSession(m *Metadata, s *Session, state string) *wayOut {
 	if m.EndSessionEndpoint == "" {
 		return nil
 	}
-	params := url.Values{
-		"client_id":                {c.clientID},
-		"post_logout_redirect_uri": {c.registration.PostLogoutRedirectURI},
-		"state":                    {state},
+	params := url.Values{"client_id": {c.clientID}}
+	if back := c.registration.PostLogoutRedirectURI; back != noURI {
+		params.Set("post_logout_redirect_uri", back)
+		if !endsElsewhere(back, c.base) {
+			params.Set("state", state)
+		}
 	}
 	if hint := s.IDToken(); hint != "" && !c.logoutRules.withoutHint { // none if it came encrypted
 		params.Set(hintParameter, hint)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"html"
 	"io"
@@ -387,6 +388,99 @@ func TestLogout_WithoutHint(t *testing.T) {
 		}
 		if ended, _ := get(t, browser, location); ended.Request.URL.Path != "/auth/logout/callback" {
 			t.Errorf("%s: it ended at %s", what, ended.Request.URL)
+		}
+	}
+}
+
+// The provider's way back ends where the client has no page of its own: on the app's
+// start page, or nowhere.
+func TestLogout_ThatEndsElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ base, back, lands string }{
+		{"", "/", "/"}, {"", "", "/"}, {"/myapp", "/", "/myapp/"}, {"/myapp", "", "/myapp/"}, {"", "none", ""}, {"/myapp", "none", ""},
+	} {
+		var registered string
+		app := newTestApp(t, setup{
+			config: func(cfg *oidcrp.Config) {
+				cfg.BaseURL += test.base
+				if registered = cfg.BaseURL + test.back; test.back == "none" {
+					registered = "none"
+				}
+				cfg.Registration.PostLogoutRedirectURI = registered
+			},
+			routes: func(_ *oidcrp.Client, mux *http.ServeMux) { mux.HandleFunc("/myapp/", sayWho) },
+		})
+		browser := app.signIn(t)
+		res, _ := app.logsOut(t, browser, app.client.LogoutURL(test.base+"/tab/1"))
+		location := res.Header.Get("Location")
+		query := mustQuery(t, location)
+		want := url.Values{"client_id": {oidctest.ClientID}, "id_token_hint": query["id_token_hint"]}
+		if registered != "none" {
+			want.Set("post_logout_redirect_uri", registered)
+		}
+		if query.Encode() != want.Encode() || query.Get("id_token_hint") == "" {
+			t.Errorf("%s: it leads to %s", registered, location)
+		}
+		for _, cookie := range res.Cookies() {
+			if cookie.MaxAge >= 0 {
+				t.Errorf("%s: it sets %s", registered, cookie)
+			}
+		}
+		ended, body := get(t, browser, location)
+		if atApp := strings.HasPrefix(ended.Request.URL.String(), app.URL); atApp != (test.lands != "") || ended.StatusCode != 200 ||
+			atApp && ((ended.Request.URL.Path != test.lands && ended.Request.URL.Path != "") || !strings.Contains(body, `"Sub":""`)) {
+			t.Errorf("%s: it ended at %s with %s\n%s", registered, ended.Request.URL, ended.Status, body)
+		}
+		// A logout that stays here has a page here.
+		metadata, err := app.client.Metadata(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		metadata.EndSessionEndpoint = ""
+		local := newTestClient(t, app, func(cfg *oidcrp.Config) {
+			cfg.BaseURL, cfg.Registration.PostLogoutRedirectURI, cfg.Provider.Metadata = app.URL+test.base, registered, metadata
+		})
+		got := local.BeginLogout(httptest.NewRecorder(), oidcrp.RequestWith(), "")
+		if want := app.URL + test.base + "/auth/logout/callback"; got != want {
+			t.Errorf("%s: a local logout leads to %s", registered, got)
+		}
+		if _, body := get(t, browser, app.URL+test.base+"/auth/logout/callback"); !strings.Contains(body, "You are signed out") {
+			t.Errorf("%s: the signed-out page is\n%s", registered, body)
+		}
+		if r := app.client.Registration(); r.PostLogoutRedirectURI != registered ||
+			strings.Contains(string(mustJSON(t, r)), "post_logout") == (registered == "none") {
+			t.Errorf("the registration is %v", r)
+		}
+	}
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// The host has other apps, and "/" is one of them.
+func TestLogout_BelowABasePathTheStartPageIsTheApps(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin,
+		config: func(cfg *oidcrp.Config) { cfg.BaseURL += "/myapp" },
+		routes: func(_ *oidcrp.Client, mux *http.ServeMux) { mux.HandleFunc("/myapp/", sayWho) },
+	})
+	browser := app.provider.Browser()
+	for _, returnTo := range []string{"/", "/myapp/"} {
+		ended, body := get(t, browser, app.URL+app.client.LoginURL(returnTo))
+		if ended.Request.URL.RequestURI() != "/myapp/" || !strings.Contains(body, `"Sub":"alice"`) {
+			t.Errorf("a login with %q ended at %s\n%s", returnTo, ended.Request.URL, body)
+		}
+		res, _ := app.logsOut(t, browser, app.client.LogoutURL(returnTo))
+		ended, body = get(t, browser, res.Header.Get("Location"))
+		if n := app.provider.Count(oidctest.EndpointEndSession); n == 0 || ended.Request.URL.RequestURI() != "/myapp/" ||
+			!strings.Contains(body, `"Sub":""`) {
+			t.Errorf("a logout with %q ended at %s after %d requests to the provider\n%s", returnTo, ended.Request.URL, n, body)
 		}
 	}
 }
