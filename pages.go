@@ -62,7 +62,8 @@ type Page struct {
 	Title      string
 	Paragraphs []string
 	// Action is the path of the page's main button, and ActionLabel its text.
-	// With Post, the button posts a form.
+	// With Post, the button posts a form. Where the account has no access, it logs out
+	// here and at the provider, which would otherwise sign the same account in again.
 	Action, ActionLabel string
 	Post                bool
 	// Fields are the hidden fields of the form. Only "sign_out_at_provider" has some:
@@ -144,6 +145,12 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 		p.LoginURL = c.LoginURL(c.tryAgainPath(r))
 		p.Action = p.LoginURL
 	}
+	if needsOtherAccount(err) { // the provider would sign the same one in again
+		p.Action, p.Post = c.LogoutURL(c.tryAgainPath(r)), true
+		if code == CodeRequirementUnmet {
+			p.ActionLabel = c.pages.text(p.Language, "requirement_unmet.other")
+		}
+	}
 	if p.Status == http.StatusServiceUnavailable {
 		p.RetryAfter = retryAfter(err)
 	}
@@ -154,6 +161,19 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 		p.Paragraphs = []string{p.Detail}
 	}
 	return p
+}
+
+// needsOtherAccount reports whether a new login with the same account ends as the last
+// one did: OnLogin refused it, or it did not meet a requirement.
+func needsOtherAccount(err error) bool {
+	e, ok := asDemand(err)
+	switch codeOf(err) {
+	case CodeLoginRefused:
+		return true
+	case CodeRequirementUnmet:
+		return !ok || e.again
+	}
+	return false
 }
 
 // explain returns what the app has to say about err: about a requirement that is

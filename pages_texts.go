@@ -62,11 +62,12 @@ var builtinTexts = map[string]map[string]string{
 		"requirement_unmet.what":   "Your account, or the way you signed in, does not meet what this page requires.",
 		"requirement_unmet.next":   "Sign in with another account or a stronger method, or contact the support of this service.",
 		"requirement_unmet.button": "Sign in differently",
+		"requirement_unmet.other":  "Sign in with another account",
 
 		"login_refused.title":  "You cannot sign in to this service",
 		"login_refused.what":   "Your account was recognised, but it has no access to this service.",
 		"login_refused.next":   "Sign in with another account, or contact the support of this service.",
-		"login_refused.button": "Sign in differently",
+		"login_refused.button": "Sign in with another account",
 
 		"cross_origin.title":  "This request was refused",
 		"cross_origin.what":   "A page of another site sent it to this service in your name. Nothing was changed.",
@@ -143,11 +144,12 @@ var builtinTexts = map[string]map[string]string{
 		"requirement_unmet.what":   "Votre compte, ou la façon dont vous vous êtes connecté, ne répond pas aux exigences de cette page.",
 		"requirement_unmet.next":   "Connectez-vous avec un autre compte ou une méthode plus sûre, ou contactez le support de ce service.",
 		"requirement_unmet.button": "Se connecter autrement",
+		"requirement_unmet.other":  "Se connecter avec un autre compte",
 
 		"login_refused.title":  "Vous ne pouvez pas vous connecter à ce service",
 		"login_refused.what":   "Votre compte a été reconnu, mais il n’a pas accès à ce service.",
 		"login_refused.next":   "Connectez-vous avec un autre compte, ou contactez le support de ce service.",
-		"login_refused.button": "Se connecter autrement",
+		"login_refused.button": "Se connecter avec un autre compte",
 
 		"cross_origin.title":  "Cette demande a été refusée",
 		"cross_origin.what":   "Une page d’un autre site l’a envoyée à ce service en votre nom. Rien n’a été modifié.",
