@@ -51,6 +51,7 @@ func newFlood(t *testing.T, metadata map[string]any) *flood {
 		provider: oidctest.Config{Clients: []oidctest.Client{client}, Metadata: metadata, CacheControl: "max-age=60"},
 		config: func(c *oidcrp.Config) {
 			c.Tokens.Keep, c.Store, c.Trace = true, oidcrp.NewMemoryStoreAt(c.Now), f.trace()
+			c.Tokens.RevokeAtLogout = true
 		},
 		routes: func(c *oidcrp.Client, mux *http.ServeMux) {
 			mux.HandleFunc("POST /refresh", func(w http.ResponseWriter, r *http.Request) {

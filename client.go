@@ -32,6 +32,7 @@ type Client struct {
 	validate         func(...Requirement) error
 	demands          demands
 	mounting         mounting
+	logoutRules      logoutRules
 	log              *slog.Logger
 	events           *events
 	now              func() time.Time
@@ -87,11 +88,13 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		issuer: cfg.Issuer, clientID: cfg.ClientID, base: base, registration: &registered{&cfg.Registration},
-		paths: newPaths(cfg.PathPrefix, &cfg.Registration), crossOrigin: crossOrigin,
+		paths: newPaths(cfg.PathPrefix, base, &cfg.Registration), crossOrigin: crossOrigin,
 		login: &loginDefaults{&cfg.Login},
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)
 		},
+		logoutRules: logoutRules{withoutHint: cfg.Provider.LogoutWithoutHint, revoke: cfg.Tokens.RevokeAtLogout},
+
 		log:     cfg.Logger,
 		events:  &events{issuer: cfg.Issuer, trace: cfg.Trace, log: cfg.Logger},
 		now:     cfg.Now,
@@ -147,8 +150,8 @@ func (c *Client) build(cfg *Config) {
 	c.pages = newPages(cfg.Pages, c.home())
 }
 
-func newPaths(prefix string, r *Registration) ownPaths {
-	return ownPaths{
+func newPaths(prefix string, base *url.URL, r *Registration) ownPaths {
+	paths := ownPaths{
 		login:          prefix + "login",
 		callback:       urlPath(r.RedirectURI),
 		logout:         prefix + "logout",
@@ -158,6 +161,10 @@ func newPaths(prefix string, r *Registration) ownPaths {
 		initiate:       urlPath(r.InitiateLoginURI),
 		jwks:           urlPath(r.JWKSURI),
 	}
+	if endsElsewhere(r.PostLogoutRedirectURI, base) {
+		paths.logoutCallback = prefix + "logout/callback"
+	}
+	return paths
 }
 
 // Metadata returns a copy of the provider's metadata, and fetches it if

@@ -123,6 +123,7 @@ func TestClientAuth_ProvesTheClientAtEveryEndpoint(t *testing.T) {
 				provider: oidctest.Config{Clients: []oidctest.Client{tt.client}},
 				config: func(c *oidcrp.Config) {
 					c.Tokens.Keep, c.Registration.RequirePushedAuthorizationRequests = true, true
+					c.Tokens.RevokeAtLogout = true
 					if tt.config != nil {
 						tt.config(c)
 					}
@@ -329,7 +330,7 @@ func newMTLSApp(t *testing.T, client oidctest.Client, aliased []string, s setup)
 	s.config = func(c *oidcrp.Config) {
 		c.Provider.Transport.(*http.Transport).TLSClientConfig.RootCAs.AddCert(other.Certificate())
 		c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", client.TokenEndpointAuthMethod
-		c.Tokens.Keep = true
+		c.Tokens.Keep, c.Tokens.RevokeAtLogout = true, true
 		change(c)
 	}
 	app := &mtlsApp{testApp: newTestApp(t, s)}
@@ -493,6 +494,7 @@ func TestMutualTLS_ShowsTheCertificateOnlyWhereTheClientProvesItself(t *testing.
 			c.Provider.Transport.(*http.Transport).TLSClientConfig.RootCAs.AddCert(shown.server.Certificate())
 			c.ClientSecret, c.Registration.TokenEndpointAuthMethod = "", "tls_client_auth"
 			c.Registration.ClientCertificates, c.Tokens.Keep = []tls.Certificate{certificate}, true
+			c.Tokens.RevokeAtLogout = true
 		},
 	})
 	shown.next.Store(app.provider)

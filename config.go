@@ -326,19 +326,31 @@ func checkURLs(cfg *Config, f *findings) *url.URL {
 	// may be the app's home page or another's.
 	taken := []string{"", "/", base.Path, base.Path + "/", cfg.PathPrefix + "login", cfg.PathPrefix + "logout"}
 	for _, field := range registeredURIs(&cfg.Registration) {
-		*field.uri = cmp.Or(*field.uri, origin+cfg.PathPrefix+field.path)
-		u, err := url.Parse(*field.uri)
+		usual := origin + cfg.PathPrefix + field.path
+		*field.uri = cmp.Or(*field.uri, usual)
+		uri := *field.uri
+		if field.uri == &cfg.Registration.PostLogoutRedirectURI && endsElsewhere(uri, base) {
+			uri = usual // of the signed-out page
+		}
+		u, err := url.Parse(uri)
 		switch {
-		case err != nil || u.Scheme+"://"+u.Host != origin || u.User != nil || strings.Contains(*field.uri, "#"):
+		case err != nil || u.Scheme+"://"+u.Host != origin || u.User != nil || strings.Contains(uri, "#"):
 			f.add(field.name, "%q must be an absolute URL without user and fragment on BaseURL's origin, %s",
-				withoutUser(*field.uri), origin)
+				withoutUser(uri), origin)
 		case slices.Contains(taken, u.Path):
-			f.add(field.name, "%q has the path of another page: give it one of its own", *field.uri)
+			f.add(field.name, "%q has the path of another page: give it one of its own", uri)
 		default:
 			taken = append(taken, u.Path)
 		}
 	}
 	return base
+}
+
+// endsElsewhere reports whether a post-logout redirect URI is none, or the app's start
+// page, so that the client does not answer it.
+func endsElsewhere(uri string, base *url.URL) bool {
+	start := base.Scheme + "://" + base.Host + base.Path
+	return uri == noURI || uri == start || uri == start+"/"
 }
 
 // A registeredURI is a URI of the registration, and its path below PathPrefix
@@ -567,6 +579,9 @@ func checkCookieKeys(cfg *Config, base *url.URL, f *findings) {
 func checkSessions(cfg *Config, f *findings) {
 	if cfg.Tokens.RefreshBefore > 0 && !cfg.Tokens.Keep {
 		f.add("Tokens.RefreshBefore", "needs Tokens.Keep")
+	}
+	if cfg.Tokens.RevokeAtLogout && !cfg.Tokens.Keep {
+		f.add("Tokens.RevokeAtLogout", "needs Tokens.Keep")
 	}
 	if cfg.Tokens.RefreshFailure < KeepSession || cfg.Tokens.RefreshFailure > FailRequest {
 		f.add("Tokens.RefreshFailure", "%d is not known", cfg.Tokens.RefreshFailure)

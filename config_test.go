@@ -103,6 +103,13 @@ var wrongConfigs = []struct {
 		func(c *oidcrp.Config) { c.Registration.PostLogoutRedirectURI = "https://other.example/bye" }},
 	{`Registration.PostLogoutRedirectURI "https://app.example/auth/callback"` + wantPath,
 		func(c *oidcrp.Config) { c.Registration.PostLogoutRedirectURI = "https://app.example/auth/callback" }},
+	{`Registration.PostLogoutRedirectURI "https://app.example/pro/auth/logout/callback"` + wantPath, func(c *oidcrp.Config) { // its signed-out page
+		c.BaseURL, c.Registration.RedirectURI = "https://app.example/pro", "https://app.example/pro/auth/logout/callback"
+		c.Registration.PostLogoutRedirectURI = "none"
+	}},
+	{`Registration.PostLogoutRedirectURI "https://app.example/"` + wantPath, func(c *oidcrp.Config) { // another app's
+		c.BaseURL, c.Registration.PostLogoutRedirectURI = "https://app.example/pro", "https://app.example/"
+	}},
 	{`Registration.InitiateLoginURI "https://other.example/start"` + wantOrigin,
 		func(c *oidcrp.Config) { c.Registration.InitiateLoginURI = "https://other.example/start" }},
 	{`Registration.BackchannelLogoutURI "https://app.example/auth/initiate"` + wantPath,
@@ -212,6 +219,7 @@ var wrongConfigs = []struct {
 	{"Sessions.IdleTimeout -1ns is negative", func(c *oidcrp.Config) { c.Sessions.IdleTimeout = -1 }},
 	{"Sessions.StoreTimeout -1ns is negative", func(c *oidcrp.Config) { c.Sessions.StoreTimeout = -1 }},
 	{"Tokens.RefreshBefore -1s is negative", func(c *oidcrp.Config) { c.Tokens.RefreshBefore = -time.Second }},
+	{"Tokens.RevokeAtLogout needs Tokens.Keep", func(c *oidcrp.Config) { c.Tokens.RevokeAtLogout = true }},
 	{"Tokens.RefreshBefore needs Tokens.Keep", func(c *oidcrp.Config) { c.Tokens.RefreshBefore = time.Second }},
 	{"Tokens.RefreshFailure 7 is not known", func(c *oidcrp.Config) { c.Tokens.RefreshFailure = 7 }},
 

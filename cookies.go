@@ -44,6 +44,7 @@ type cookies struct {
 	session     string // name; followed by a number from the second cookie on
 	transaction string // name; followed by the hash of the state
 	logout      string // name
+	question    string // name; of the page that asks whether to sign out
 
 	sessionData []byte // associated(session), which every request needs
 }
@@ -59,7 +60,7 @@ func newCookies(keys *cookieKeys, issuer, clientID, pathPrefix, host string, sec
 	}
 	c := &cookies{
 		keys: keys, secure: secure, identity: client + "\x00" + host,
-		session: name + "_s", transaction: name + "_t_", logout: name + "_o",
+		session: name + "_s", transaction: name + "_t_", logout: name + "_o", question: name + "_q",
 	}
 	c.sessionData = c.associated(c.session)
 	return c

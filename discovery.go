@@ -143,6 +143,11 @@ type Provider struct {
 	// Tokens that this process has verified, and until then those that the provider
 	// advertises for them (Back-Channel Logout 2.6).
 	LogoutTokenSigningAlg string
+	// LogoutWithoutHint leaves the ID Token out of a logout, for a provider that
+	// refuses a long URL and does not take a POST in its place either, or forgets its
+	// session's cookie there. It may then ask the person. If false, the ID Token is the
+	// id_token_hint (RP-Initiated Logout 1.0 section 2).
+	LogoutWithoutHint bool
 	// UserInfoTokenInBody sends the access token to the UserInfo endpoint as a
 	// form parameter (RFC 6750 section 2.2), for a provider that does not accept
 	// the header. If false, in the header.

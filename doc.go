@@ -86,7 +86,7 @@ share one refresh, on all replicas that share the Store.
 # Logout
 
 A logout ends the session here first and then sends the browser to the provider's
-end_session_endpoint. It deletes the cookie from the browser, and records the session
+end_session_endpoint, even if the session here has ended before. It deletes the cookie from the browser, and records the session
 as ended, so that a copy of the cookie stops working too. With a Store, every
 replica sees the record within [Sessions.RevocationDelay]. Without one, the record is
 in the memory of the process that handled the logout: elsewhere, and there after a

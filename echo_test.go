@@ -30,6 +30,7 @@ func TestErrors_ShowNothingOfTheRequestThatAProviderRepeats(t *testing.T) {
 							ID: oidctest.ClientID, Secret: oidctest.ClientSecret, TokenEndpointAuthMethod: method}}},
 						config: func(c *oidcrp.Config) {
 							c.Registration.TokenEndpointAuthMethod, c.Tokens.Keep = method, true
+							c.Tokens.RevokeAtLogout = true
 							c.Provider.UserInfoTokenInBody = inBody
 							c.Trace.LoginRefused = func(_ context.Context, ev oidcrp.LoginEvent) { errs = append(errs, ev.Err) }
 							c.Trace.SessionRefreshed = func(_ context.Context, ev oidcrp.SessionEvent) { errs = append(errs, ev.Err) }

@@ -75,6 +75,7 @@ func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string 
 		"OIDC_RESPONSE_MODE":                   "form_post",
 		"OIDC_CLIENT_CERT_FILE":                tempFile(t, selfSigned(t)),
 		"OIDC_USERINFO_TOKEN_IN_BODY":          "1",
+		"OIDC_LOGOUT_WITHOUT_HINT":             "1",
 		"OIDC_ALLOW_PRIVATE_NETWORK":           "true",
 		"OIDC_LOGOUT_TOKEN_SIGNING_ALG":        "ES384",
 		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "ECDH-ES",
@@ -124,7 +125,7 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 		UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
 	}
 	want.Provider.UserInfoTokenInBody, want.Provider.AllowPrivateNetwork = true, true
-	want.Provider.LogoutTokenSigningAlg = "ES384"
+	want.Provider.LogoutTokenSigningAlg, want.Provider.LogoutWithoutHint = "ES384", true
 	want.CookieKeys = oidcrp.Keys(testKey(1), testKey(2))
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the configuration is\n%+v\nwant\n%+v", got, want)

@@ -169,7 +169,7 @@ const (
 // logsOut posts to the logout path as a form of the app's own does.
 func (a *testApp) logsOut(t testing.TB, browser *http.Client, path string) (*http.Response, string) {
 	t.Helper()
-	return a.asks(t, browser, "POST", path, acceptHTML, "Sec-Fetch-Site: same-origin", "Origin: APP")
+	return a.asks(t, browser, "POST", path, acceptHTML, navigate, "Sec-Fetch-Site: same-origin", "Origin: APP")
 }
 
 // jsonMember returns a member of an object that is text, "" if there is none.

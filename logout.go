@@ -24,6 +24,12 @@ const (
 	maxLogoutReturnTo = 1500
 )
 
+// logoutRules say how a logout goes on at the provider.
+type logoutRules struct {
+	withoutHint bool // it does not get the ID Token
+	revoke      bool // kept tokens are revoked even if it has an end_session_endpoint
+}
+
 // A logoutState is what the return from the provider is checked against.
 type logoutState struct {
 	State    string `json:"s"`
@@ -33,22 +39,36 @@ type logoutState struct {
 	Incomplete bool `json:"i,omitempty"`
 }
 
+const (
+	// answerParameter says that a person answered the page that asks whether to sign out.
+	answerParameter = "confirm"
+	// answerLifetime is how long that page can be answered.
+	answerLifetime = 15 * time.Minute
+)
+
 // incompleteLogout is the logout cookie's value where no logoutState can be sealed. It
 // decides only which page the browser sees.
 const incompleteLogout = "incomplete"
 
 // Logout signs the person out, here and at the provider, and sends the browser
-// on: see [Client.BeginLogout]. The logout path of the middleware is Logout with
+// on: see [Client.BeginLogout]. If the ID Token makes the provider's URL longer than
+// many servers accept, the response is a page whose form posts the same parameters
+// (RP-Initiated Logout 1.0 section 2). The logout path of the middleware is Logout with
 // return_to, for requests that certainly come from the app itself.
 func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
-	c.redirect(w, r, c.BeginLogout(w, r, returnTo))
+	out := c.beginLogout(w, r, returnTo)
+	if out.tooLong() {
+		c.leavePage(w, r, out)
+		return
+	}
+	c.redirect(w, r, out.url())
 }
 
 // LogoutURL returns the path that logs out and then leads to returnTo. Use it as
 // the action of a form with method post. A link works too: a GET logs out at once if
 // the browser says, with Fetch Metadata, that a person follows it on a page of the
-// app. Any other GET, such as that of an image, a frame, a script or another site,
-// gets a page that asks first, and a prefetch gets an empty response.
+// app. Any other request, such as that of an image, a frame, a script, another site or
+// a service worker, gets a page that asks first, and a prefetch gets an empty response.
 func (c *Client) LogoutURL(returnTo string) string {
 	return withParameter(c.paths.logout, "return_to", localPath(returnTo))
 }
@@ -56,39 +76,60 @@ func (c *Client) LogoutURL(returnTo string) string {
 // BeginLogout ends the session that r carries, deletes its cookies on w, and
 // returns the URL to send the browser to: the provider's end_session_endpoint, so
 // that the person is signed out there too, or returnTo, a local path, if the
-// provider has none or there was no session. The browser itself must go there,
-// since the provider's session is in its cookies.
+// provider has none. The browser itself must go there, since the provider's session is
+// in its cookies.
+//
+// Without a session in r, the provider gets the client_id and no id_token_hint
+// (RP-Initiated Logout 1.0 section 2), and may ask the person: its session may outlive
+// the one here, and would sign them in again without asking. Call BeginLogout only for
+// requests that come from the app's own pages; one without a session's cookie may be
+// another site's.
 //
 // The cookies are deleted even if the rest fails. A failure of the provider or of
 // the [Store] is logged and not returned. While the Store or the cookie keys fail, the
 // person is sent to the provider all the same, and comes back to a page that says that
 // the logout is not complete, with a link to returnTo; see [Client.EndSession].
+//
+// If [Registration.PostLogoutRedirectURI] is not the client's own page, the browser
+// comes back to neither returnTo nor that page.
+//
+// An ID Token that would make the URL longer than many servers accept is left out: see
+// [Client.Logout].
 func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo string) string {
+	out := c.beginLogout(w, r, returnTo)
+	if out.tooLong() {
+		out.params.Del(hintParameter)
+	}
+	return out.url()
+}
+
+func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo string) *wayOut {
 	ctx := r.Context()
 	s, err := c.Session(r)
 	endErr := c.EndSession(w, r)
 	if endErr != nil {
 		c.log.WarnContext(ctx, "could not delete a stored session", "error", endErr)
 	}
-	if err != nil && !outage(err) && endErr == nil {
-		return c.afterLogout(returnTo)
-	}
 	state := logoutState{State: randomText(), Started: c.now().Unix(), Incomplete: endErr != nil}
 	if returnTo != "" {
 		state.ReturnTo = c.shortReturnTo(r, returnTo)
 	}
-	location := c.logoutAtProvider(ctx, s, state.State)
-	c.events.loggedOut(ctx, SessionEvent{
-		SessionID: s.ID(), Subject: s.Subject(), AtProvider: location != "", Err: endErr})
-	switch {
-	case location != "":
-	case state.Incomplete:
-		location = c.absolute(withParameter(c.paths.logoutCallback, "state", state.State))
-	default:
-		return c.afterLogout(returnTo)
+	out := c.logoutAtProvider(ctx, s, state.State)
+	if err == nil || outage(err) || endErr != nil { // else there was no session
+		c.events.loggedOut(ctx, SessionEvent{
+			SessionID: s.ID(), Subject: s.Subject(), AtProvider: out != nil, Err: endErr})
 	}
-	c.keepLogoutState(w, state)
-	return location
+	switch {
+	case out != nil:
+	case state.Incomplete:
+		out = &wayOut{location: c.absolute(withParameter(c.paths.logoutCallback, "state", state.State))}
+	default:
+		return &wayOut{location: c.afterLogout(returnTo)}
+	}
+	if out.params == nil || out.params.Has("state") {
+		c.keepLogoutState(w, state)
+	}
+	return out
 }
 
 // shortReturnTo is wantedPage for a page that the logout's cookie must have room for.
@@ -100,6 +141,31 @@ func (c *Client) shortReturnTo(r *http.Request, returnTo string) string {
 	return c.wantedPage(r, returnTo)
 }
 
+// A wayOut is where the browser goes when the session here is over.
+type wayOut struct {
+	location string
+	params   url.Values // to add to location; nil for none
+}
+
+// hintParameter is the one parameter whose length the provider decides.
+const hintParameter = "id_token_hint"
+
+// maxLogoutURL bounds the URL of a logout with an ID Token in bytes. nginx, for one,
+// answers 414 to a request line of more than 8 KiB, and the provider's session goes on.
+const maxLogoutURL = 2000
+
+// url returns the whole URL.
+func (o *wayOut) url() string {
+	endpoint, err := url.Parse(o.location)
+	if err != nil || o.params == nil {
+		return o.location
+	}
+	return withQuery(endpoint, o.params)
+}
+
+// tooLong reports whether the URL is better not loaded, and shorter without its hint.
+func (o *wayOut) tooLong() bool { return o.params.Has(hintParameter) && len(o.url()) > maxLogoutURL }
+
 // afterLogout is where a logout ends that has nothing to say: at returnTo, or on the
 // signed-out page.
 func (c *Client) afterLogout(returnTo string) string {
@@ -109,37 +175,39 @@ func (c *Client) afterLogout(returnTo string) string {
 	return c.absolute(c.returnTo(returnTo))
 }
 
-// logoutAtProvider revokes the tokens of s and returns the URL that ends the provider's
-// session, "" if there is none. s is nil if it could not be read.
-func (c *Client) logoutAtProvider(ctx context.Context, s *Session, state string) string {
+// logoutAtProvider returns the way that ends the provider's session, nil if there is
+// none. Without one, or if the Config asks for it, it revokes the tokens of s first. s is
+// nil if there was no session, or if it could not be read.
+func (c *Client) logoutAtProvider(ctx context.Context, s *Session, state string) *wayOut {
 	bounded, cancel := context.WithTimeout(ctx, logoutPatience)
 	defer cancel()
 	m, err := c.provider.metadata(bounded)
 	if err != nil {
-		return ""
+		return nil
 	}
-	if s != nil {
+	if s != nil && (c.logoutRules.revoke || m.EndSessionEndpoint == "") {
 		c.revokeTokens(ctx, m, s)
 	}
-	return c.endSessionURL(m, s, state)
+	return c.endSession(m, s, state)
 }
 
-// endSessionURL is RP-Initiated Logout 2, "" if the provider has no
-// end_session_endpoint. Without a session, the provider asks the person.
-func (c *Client) endSessionURL(m *Metadata, s *Session, state string) string {
-	endpoint, err := url.Parse(m.EndSessionEndpoint)
-	if err != nil || m.EndSessionEndpoint == "" {
-		return ""
+// endSession is RP-Initiated Logout 2, nil if the provider has no end_session_endpoint.
+// Without a session, the provider asks the person.
+func (c *Client) endSession(m *Metadata, s *Session, state string) *wayOut {
+	if m.EndSessionEndpoint == "" {
+		return nil
 	}
-	query := url.Values{
-		"client_id":                {c.clientID},
-		"post_logout_redirect_uri": {c.registration.PostLogoutRedirectURI},
-		"state":                    {state},
+	params := url.Values{"client_id": {c.clientID}}
+	if back := c.registration.PostLogoutRedirectURI; back != noURI {
+		params.Set("post_logout_redirect_uri", back)
+		if !endsElsewhere(back, c.base) {
+			params.Set("state", state)
+		}
 	}
-	if hint := s.IDToken(); hint != "" { // none if it came encrypted
-		query.Set("id_token_hint", hint)
+	if hint := s.IDToken(); hint != "" && !c.logoutRules.withoutHint { // none if it came encrypted
+		params.Set(hintParameter, hint)
 	}
-	return withQuery(endpoint, query)
+	return &wayOut{m.EndSessionEndpoint, params}
 }
 
 // keepLogoutState seals state in a cookie, to be compared when the browser comes back.
@@ -176,10 +244,9 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	}
 }
 
-// handleLogout logs out at once if the request certainly comes from the app: a
-// POST that is not cross-origin, or a GET that is a top-level navigation from the
-// same origin. Any other request gets a page with a button: it may be a link on
-// another site, or an image that another person put into a page of the app.
+// handleLogout logs out at once if the request certainly comes from the app. Any other
+// request gets a page with a button: it may be a link on another site, or an image that
+// another person put into a page of the app.
 func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodPost) {
 		return
@@ -189,15 +256,52 @@ func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 	if asked != "" && returnTo == "" {
 		c.events.returnToDropped(r.Context(), asked, whyNoLocalPath(asked))
 	}
-	sure := isOwnNavigation(r.Header)
-	if r.Method == http.MethodPost {
-		sure = c.checkOrigin(r) == nil
-	}
-	if !sure {
+	if !c.isOwnLogout(r) {
 		c.confirmLogoutPage(w, r, returnTo)
 		return
 	}
 	c.Logout(w, r, returnTo)
+}
+
+// isOwnLogout reports whether r, a request to log out, certainly comes from the app: a
+// GET that is a top-level navigation from the same origin, a POST that is not
+// cross-origin, or the answer to the page that asked. The Origin of a page load that a
+// service worker sends again is the app's, whoever made it. A session's cookie comes
+// with no form of another site; without one, only a navigation that says so is the
+// app's, or what no browser sent.
+func (c *Client) isOwnLogout(r *http.Request) bool {
+	h := r.Header
+	switch {
+	case r.Method != http.MethodPost:
+		return isOwnNavigation(h)
+	case c.answersQuestion(r):
+		return true
+	case isResent(h) || c.checkOrigin(r) != nil:
+		return false
+	}
+	return c.cookies.has(r, c.cookies.session) || h.Get("Sec-Fetch-Mode") == "navigate" ||
+		h.Get("Sec-Fetch-Site") == "" && h.Get("Origin") == ""
+}
+
+// askQuestion returns a token for the button of the page that asks whether to sign out.
+// The browser gets it in a cookie too: another site can neither read it nor set it. It
+// needs no cookie keys, so that a logout works while they fail, and it does not depend
+// on an Origin, which the page's own button may not send (Fetch section 3.2) and a proxy
+// may change.
+func (c *Client) askQuestion(w http.ResponseWriter, r *http.Request) (token string) {
+	token = c.cookies.read(r, c.cookies.question)
+	if !isRandomText(token) { // else that of another tab
+		token = randomText()
+	}
+	c.cookies.put(w, c.cookies.question, token, answerLifetime, 0)
+	return token
+}
+
+// answersQuestion reports whether r carries the token of a page that asked.
+func (c *Client) answersQuestion(r *http.Request) bool {
+	token := c.cookies.read(r, c.cookies.question)
+	got := formValue(r, answerParameter)
+	return isRandomText(token) && subtle.ConstantTimeCompare([]byte(got), []byte(token)) == 1
 }
 
 // handleLogoutCallback handles the return from the provider. The session has

@@ -264,6 +264,33 @@ func TestBeginLogout_WithoutCookieKeys(t *testing.T) {
 	})
 }
 
+func TestLogout_TheQuestionCanBeAnsweredWithoutCookieKeys(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) {
+		cfg.CookieKeys = new(keysLater)
+		cfg.Provider.Metadata = soundMetadata(func(m *Metadata) { m.EndSessionEndpoint = "https://op.example/logout" })
+	})
+	post := func(path string, cookies ...*http.Cookie) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "https://app.example"+path, nil)
+		r.Header.Set("Origin", "null")
+		r.Header.Set("Accept", "text/html")
+		for _, cookie := range cookies {
+			r.AddCookie(cookie)
+		}
+		w := httptest.NewRecorder()
+		c.Middleware(nil).ServeHTTP(w, r)
+		return w
+	}
+	session := &http.Cookie{Name: c.cookies.session, Value: "1x"}
+	page := post("/auth/logout", session)
+	_, rest, _ := strings.Cut(page.Body.String(), `<form method="post" action="`)
+	action, _, _ := strings.Cut(rest, `"`)
+	w := post(action, append(page.Result().Cookies(), session)...)
+	if location := w.Header().Get("Location"); !strings.HasPrefix(location, "https://op.example/logout?client_id=app&") {
+		t.Errorf("the answer at %q is answered by %d to %q\n%s", action, w.Code, location, w.Body)
+	}
+}
+
 // The provider does not ask twice.
 func TestFrontchannel_WhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
@@ -321,7 +348,7 @@ func TestBeginLogout_DoesNotWaitForAProviderThatNeverAnswers(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newOfflineClient(t, func(cfg *Config) {
-					cfg.Provider.Metadata, cfg.Tokens.Keep = test.metadata, true
+					cfg.Provider.Metadata, cfg.Tokens.Keep, cfg.Tokens.RevokeAtLogout = test.metadata, true, true
 					cfg.Provider.Transport = hangingTransport{}
 				})
 				cookies := c.start(t)

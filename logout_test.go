@@ -2,7 +2,11 @@ package oidcrp_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -33,6 +37,8 @@ func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 		{"a form of a sibling site", "POST", []string{sameSite, "Origin: http://sibling.example"}, false},
 		{"a form of another site in a browser without Fetch Metadata", "POST", []string{"Origin: https://evil.example"}, false},
 		{"a form of a sandboxed frame", "POST", []string{"Origin: null"}, false},
+		{"a form that a service worker sends again", "POST", []string{sameOrigin, "Origin: APP",
+			"Sec-Fetch-Mode: same-origin", "Sec-Fetch-Dest: empty", "Upgrade-Insecure-Requests: 1"}, false},
 		{"a form of a trusted origin", "POST", []string{sameSite, "Origin: https://www.example"}, true},
 		{"a link of the app", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1"}, true},
 		{"a link that a script of the app follows", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document"}, true},
@@ -70,8 +76,12 @@ func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 			if test.atOnce {
 				return
 			}
-			if res.StatusCode != 200 || len(res.Cookies()) > 0 || !strings.Contains(body, "Do you want to sign out") {
-				t.Errorf("no confirmation page: %s, cookies %v\n%s", res.Status, res.Cookies(), body)
+			if res.StatusCode != 200 || !strings.Contains(body, "Do you want to sign out") {
+				t.Errorf("no confirmation page: %s\n%s", res.Status, body)
+			}
+			if set := res.Cookies(); len(set) != 1 || !strings.HasSuffix(set[0].Name, "_q") || set[0].MaxAge != 15*60 ||
+				!set[0].HttpOnly || set[0].SameSite != http.SameSiteLaxMode || res.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("it sets the cookies %v and is %s", set, res.Header.Get("Cache-Control"))
 			}
 		})
 	}
@@ -114,6 +124,76 @@ func TestLogout_TheConfirmationPageLogsOut(t *testing.T) {
 	}
 	if got := app.who(t, browser, "/"); got.Sub != "" {
 		t.Errorf("still signed in: %+v", got)
+	}
+}
+
+// formAction returns where the form of a page posts to, "" if there is none.
+func formAction(body string) string {
+	action := postForm.FindStringSubmatch(body)
+	if action == nil {
+		return ""
+	}
+	return html.UnescapeString(action[1])
+}
+
+// The page's own button sends Origin: null, since the page has Referrer-Policy:
+// no-referrer; a browser without Fetch Metadata says nothing more.
+func TestLogout_TheAnswerToTheQuestionIsEnough(t *testing.T) {
+	t.Parallel()
+	for what, headers := range map[string][]string{
+		"no origin":                    {"Origin: null"},
+		"an origin that was rewritten": {"Origin: https://backend.internal:8080"},
+		"a service worker in Firefox": {"Origin: APP", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: same-origin",
+			"Sec-Fetch-Dest: empty", "Upgrade-Insecure-Requests: 1"},
+	} {
+		app := newTestApp(t, setup{})
+		browser := app.signIn(t)
+		headers = append(headers, acceptHTML)
+		res, body := app.asks(t, browser, "POST", "/auth/logout?return_to=/%3Fa%3Db", headers...)
+		first := formAction(body)
+		if res.StatusCode != 200 || first == "" || app.who(t, browser, "/").Sub != "alice" {
+			t.Fatalf("%s: %s\n%s", what, res.Status, body)
+		}
+		// Another tab that asks too spoils nothing.
+		_, other := app.asks(t, browser, "GET", "/auth/logout", acceptHTML)
+		if res, body = app.asks(t, browser, "POST", first, headers...); res.StatusCode != http.StatusSeeOther {
+			t.Fatalf("%s: the answer is answered by %s\n%s", what, res.Status, body)
+		}
+		if ended, _ := get(t, browser, res.Header.Get("Location")); ended.Request.URL.RequestURI() != "/?a=b" {
+			t.Errorf("%s: the logout ended at %s", what, ended.Request.URL)
+		}
+		if got := app.who(t, browser, "/"); got.Sub != "" {
+			t.Errorf("%s: still signed in: %+v", what, got)
+		}
+		if res, body = app.asks(t, browser, "POST", formAction(other), headers...); res.StatusCode != http.StatusSeeOther {
+			t.Errorf("%s: the answer in the other tab is answered by %s\n%s", what, res.Status, body)
+		}
+	}
+}
+
+// Another site knows how the answer looks, and may have asked in a browser of its own.
+func TestLogout_AnAnswerOfAnotherBrowserIsNone(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	foreign := []string{acceptHTML, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site"}
+	_, body := app.asks(t, app.provider.Browser(), "GET", "/auth/logout", acceptHTML)
+	stolen := formAction(body)
+	for _, asked := range []bool{false, true} { // the victim's browser has a question of its own, or none
+		browser := app.signIn(t)
+		if asked {
+			app.asks(t, browser, "GET", "/auth/logout", acceptHTML)
+		}
+		for _, path := range []string{stolen, "/auth/logout?confirm=", "/auth/logout?confirm=x", "/auth/logout"} {
+			res, body := app.asks(t, browser, "POST", path, foreign...)
+			if res.StatusCode != 200 || formAction(body) == "" || app.who(t, browser, "/").Sub != "alice" {
+				t.Errorf("%s: %s\n%s", path, res.Status, body)
+			}
+		}
+		// The answer counts in a form alone: a link may have been made by anybody.
+		_, body := app.asks(t, browser, "GET", "/auth/logout", acceptHTML)
+		if res, _ := app.asks(t, browser, "GET", formAction(body), acceptHTML); res.StatusCode != 200 {
+			t.Errorf("a GET with an answer is answered by %s", res.Status)
+		}
 	}
 }
 
@@ -195,6 +275,214 @@ func (l *tokenListener) member(t *testing.T, name string) string {
 		t.Fatalf("the token endpoint answered no %s", name)
 	}
 	return value
+}
+
+// withLongIDToken makes ID Tokens of about 4 kB.
+func withLongIDToken(change func(*oidcrp.Config)) setup {
+	people := oidctest.DefaultPersonas()
+	people[0].Claims["picture"] = "https://app.example/" + strings.Repeat("a", 2000)
+	return setup{provider: oidctest.Config{Personas: people}, config: func(cfg *oidcrp.Config) {
+		cfg.Login.Claims = &oidcrp.ClaimsRequest{IDToken: map[string]*oidcrp.ClaimRequest{"picture": nil}}
+		if change != nil {
+			change(cfg)
+		}
+	}}
+}
+
+var scriptElement = regexp.MustCompile(`<script>(.*?)</script>`)
+
+// hiddenFields returns the hidden inputs of a page.
+func hiddenFields(page string) url.Values {
+	form := make(url.Values)
+	for _, input := range regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		form.Add(input[1], html.UnescapeString(input[2]))
+	}
+	return form
+}
+
+func TestLogout_ALongIDTokenIsPosted(t *testing.T) {
+	t.Parallel()
+	tokens := new(tokenListener)
+	app := newTestApp(t, withLongIDToken(func(cfg *oidcrp.Config) {
+		tokens.next, cfg.Provider.Transport = cfg.Provider.Transport, tokens
+	}))
+	for language, words := range map[string][2]string{"en": {"Signing you out", "Continue"}, "fr": {"Déconnexion en cours", "Continuer"}} {
+		browser := app.signIn(t)
+		hint := tokens.member(t, "id_token")
+		res, body := app.asks(t, browser, "POST", "/auth/logout?return_to=/%3Fa%3Db", acceptHTML, navigate,
+			"Sec-Fetch-Site: same-origin", "Origin: APP", "Accept-Language: "+language)
+		form := hiddenFields(body)
+		if res.StatusCode != 200 || formAction(body) != app.provider.Endpoint(oidctest.EndpointEndSession) || len(form) != 4 ||
+			form.Get("id_token_hint") != hint || form.Get("client_id") != oidctest.ClientID || len(form.Get("state")) != 43 ||
+			form.Get("post_logout_redirect_uri") != app.URL+"/auth/logout/callback" {
+			t.Fatalf("%s, to %q with %v\n%s", res.Status, formAction(body), form, body)
+		}
+		for _, text := range append(words[:], "<button ") {
+			if !strings.Contains(body, text) {
+				t.Errorf("in %s the page lacks %q:\n%s", language, text, body)
+			}
+		}
+		wantSubmits(t, res, body)
+		if got := app.who(t, browser, "/"); got.Sub != "" {
+			t.Errorf("still signed in: %+v", got)
+		}
+		posted, err := browser.PostForm(formAction(body), form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if readBody(t, posted); posted.Request.URL.RequestURI() != "/?a=b" {
+			t.Errorf("the logout ended at %s", posted.Request.URL)
+		}
+		if _, body := get(t, browser, app.URL+"/me"); !strings.Contains(body, "Who do you want to be?") {
+			t.Errorf("the next login met\n%s", body)
+		}
+	}
+}
+
+// wantSubmits checks that the page posts its form by a script that its policy allows,
+// and that no policy keeps the form from the provider, or from where that redirects to.
+func wantSubmits(t *testing.T, res *http.Response, body string) {
+	t.Helper()
+	policy, script := res.Header.Get("Content-Security-Policy"), scriptElement.FindStringSubmatch(body)
+	oidcrp.WantPolicy(t, "the page that posts", policy, body)
+	if script == nil || script[1] != "document.forms[0].submit()" {
+		t.Fatalf("the page has the script %q", script)
+	}
+	sum := sha256.Sum256([]byte(script[1]))
+	if !strings.HasSuffix(policy, "; script-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") ||
+		strings.Contains(policy, "form-action") || res.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("the policy is %s, and the page is %s", policy, res.Header.Get("Cache-Control"))
+	}
+}
+
+func TestBeginLogout_LeavesOutALongIDToken(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, withLongIDToken(nil))
+	browser := app.signIn(t)
+	location := app.client.BeginLogout(httptest.NewRecorder(), oidcrp.RequestWith(app.cookiesOf(t, browser)...), "")
+	query := mustQuery(t, location)
+	if len(location) > 2000 || query.Has("id_token_hint") || query.Get("client_id") != oidctest.ClientID || len(query) != 3 {
+		t.Errorf("it leads to %s", location)
+	}
+}
+
+func mustQuery(t *testing.T, location string) url.Values {
+	t.Helper()
+	u, err := url.Parse(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query()
+}
+
+func TestLogout_WithoutHint(t *testing.T) {
+	t.Parallel()
+	without := func(cfg *oidcrp.Config) { cfg.Provider.LogoutWithoutHint = true }
+	for what, s := range map[string]setup{"a long ID Token": withLongIDToken(without), "a short one": {config: without}} {
+		app := newTestApp(t, s)
+		browser := app.signIn(t)
+		res, _ := app.logsOut(t, browser, "/auth/logout")
+		location := res.Header.Get("Location")
+		if query := mustQuery(t, location); query.Has("id_token_hint") || query.Get("client_id") != oidctest.ClientID || len(query) != 3 {
+			t.Errorf("%s: %s to %s", what, res.Status, location)
+		}
+		if ended, _ := get(t, browser, location); ended.Request.URL.Path != "/auth/logout/callback" {
+			t.Errorf("%s: it ended at %s", what, ended.Request.URL)
+		}
+	}
+}
+
+// The provider's way back ends where the client has no page of its own: on the app's
+// start page, or nowhere.
+func TestLogout_ThatEndsElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ base, back, lands string }{
+		{"", "/", "/"}, {"", "", "/"}, {"/myapp", "/", "/myapp/"}, {"/myapp", "", "/myapp/"}, {"", "none", ""}, {"/myapp", "none", ""},
+	} {
+		var registered string
+		app := newTestApp(t, setup{
+			config: func(cfg *oidcrp.Config) {
+				cfg.BaseURL += test.base
+				if registered = cfg.BaseURL + test.back; test.back == "none" {
+					registered = "none"
+				}
+				cfg.Registration.PostLogoutRedirectURI = registered
+			},
+			routes: func(_ *oidcrp.Client, mux *http.ServeMux) { mux.HandleFunc("/myapp/", sayWho) },
+		})
+		browser := app.signIn(t)
+		res, _ := app.logsOut(t, browser, app.client.LogoutURL(test.base+"/tab/1"))
+		location := res.Header.Get("Location")
+		query := mustQuery(t, location)
+		want := url.Values{"client_id": {oidctest.ClientID}, "id_token_hint": query["id_token_hint"]}
+		if registered != "none" {
+			want.Set("post_logout_redirect_uri", registered)
+		}
+		if query.Encode() != want.Encode() || query.Get("id_token_hint") == "" {
+			t.Errorf("%s: it leads to %s", registered, location)
+		}
+		for _, cookie := range res.Cookies() {
+			if cookie.MaxAge >= 0 {
+				t.Errorf("%s: it sets %s", registered, cookie)
+			}
+		}
+		ended, body := get(t, browser, location)
+		if atApp := strings.HasPrefix(ended.Request.URL.String(), app.URL); atApp != (test.lands != "") || ended.StatusCode != 200 ||
+			atApp && ((ended.Request.URL.Path != test.lands && ended.Request.URL.Path != "") || !strings.Contains(body, `"Sub":""`)) {
+			t.Errorf("%s: it ended at %s with %s\n%s", registered, ended.Request.URL, ended.Status, body)
+		}
+		// A logout that stays here has a page here.
+		metadata, err := app.client.Metadata(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		metadata.EndSessionEndpoint = ""
+		local := newTestClient(t, app, func(cfg *oidcrp.Config) {
+			cfg.BaseURL, cfg.Registration.PostLogoutRedirectURI, cfg.Provider.Metadata = app.URL+test.base, registered, metadata
+		})
+		got := local.BeginLogout(httptest.NewRecorder(), oidcrp.RequestWith(), "")
+		if want := app.URL + test.base + "/auth/logout/callback"; got != want {
+			t.Errorf("%s: a local logout leads to %s", registered, got)
+		}
+		if _, body := get(t, browser, app.URL+test.base+"/auth/logout/callback"); !strings.Contains(body, "You are signed out") {
+			t.Errorf("%s: the signed-out page is\n%s", registered, body)
+		}
+		if r := app.client.Registration(); r.PostLogoutRedirectURI != registered ||
+			strings.Contains(string(mustJSON(t, r)), "post_logout") == (registered == "none") {
+			t.Errorf("the registration is %v", r)
+		}
+	}
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// The host has other apps, and "/" is one of them.
+func TestLogout_BelowABasePathTheStartPageIsTheApps(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin,
+		config: func(cfg *oidcrp.Config) { cfg.BaseURL += "/myapp" },
+		routes: func(_ *oidcrp.Client, mux *http.ServeMux) { mux.HandleFunc("/myapp/", sayWho) },
+	})
+	browser := app.provider.Browser()
+	for _, returnTo := range []string{"/", "/myapp/"} {
+		ended, body := get(t, browser, app.URL+app.client.LoginURL(returnTo))
+		if ended.Request.URL.RequestURI() != "/myapp/" || !strings.Contains(body, `"Sub":"alice"`) {
+			t.Errorf("a login with %q ended at %s\n%s", returnTo, ended.Request.URL, body)
+		}
+		res, _ := app.logsOut(t, browser, app.client.LogoutURL(returnTo))
+		ended, body = get(t, browser, res.Header.Get("Location"))
+		if n := app.provider.Count(oidctest.EndpointEndSession); n == 0 || ended.Request.URL.RequestURI() != "/myapp/" ||
+			!strings.Contains(body, `"Sub":""`) {
+			t.Errorf("a logout with %q ended at %s after %d requests to the provider\n%s", returnTo, ended.Request.URL, n, body)
+		}
+	}
 }
 
 func TestLogoutCallback_ChecksTheState(t *testing.T) {
@@ -343,7 +631,7 @@ func TestLogout_WithoutHelpFromTheProvider(t *testing.T) {
 // there all the same, and the session here is over.
 func TestLogout_WhileTheProviderIsDown(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Tokens.Keep = true }})
+	app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Tokens.Keep, cfg.Tokens.RevokeAtLogout = true, true }})
 	browser := app.signIn(t)
 	app.provider.SetDown(true)
 	res, _ := app.logsOut(t, browser, "/auth/logout")
@@ -358,10 +646,10 @@ func TestLogout_WhileTheProviderIsDown(t *testing.T) {
 	}
 }
 
-func TestLogout_WithoutASession(t *testing.T) {
+func TestLogout_WithoutASessionGoesToTheProvider(t *testing.T) {
 	t.Parallel()
 	app := newTestApp(t, setup{})
-	browser := app.provider.Browser()
+	local := newTestClientOf(t, app, func(m *oidcrp.Metadata) { m.EndSessionEndpoint = "" })
 	for path, want := range map[string]string{
 		"/auth/logout":                                   "/auth/logout/callback",
 		"/auth/logout?return_to=/":                       "/",
@@ -375,32 +663,133 @@ func TestLogout_WithoutASession(t *testing.T) {
 		"/auth/logout?return_to=javascript:alert(1)":     "/auth/logout/callback",
 		"/auth/logout?return_to=/..//evil.example/tab/1": "/auth/logout/callback",
 	} {
+		browser := app.provider.Browser()
 		res, _ := app.logsOut(t, browser, path)
-		if got := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || got != app.URL+want {
-			t.Errorf("%s: %s to %s", path, res.Status, got)
+		location, err := res.Location()
+		if err != nil || res.StatusCode != http.StatusSeeOther {
+			t.Fatalf("%s: %s, %v", path, res.Status, err)
+		}
+		query := location.Query()
+		if got := strings.TrimSuffix(location.String(), "?"+location.RawQuery); got != app.provider.Endpoint(oidctest.EndpointEndSession) ||
+			len(query) != 3 || query.Get("client_id") != oidctest.ClientID || len(query.Get("state")) != 43 ||
+			query.Get("post_logout_redirect_uri") != app.URL+"/auth/logout/callback" {
+			t.Errorf("%s: it leads to %s", path, location)
+		}
+		back := follow(t, browser, location.String())
+		if back.Path != "/auth/logout/callback" {
+			t.Errorf("%s: the provider leads to %s", path, back)
+		}
+		res, body := app.asks(t, browser, "GET", back.RequestURI(), acceptHTML)
+		if want == "/auth/logout/callback" && (res.StatusCode != 200 || !strings.Contains(body, "You are signed out")) ||
+			want != "/auth/logout/callback" && res.Header.Get("Location") != app.URL+want {
+			t.Errorf("%s: it ended with %s to %s, want %s", path, res.Status, res.Header.Get("Location"), want)
+		}
+		// Where the provider has no such endpoint, the logout stays local.
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodPost, path, nil)
+		local.Middleware(nil).ServeHTTP(w, r)
+		if got := w.Header().Get("Location"); w.Code != http.StatusSeeOther || got != app.URL+want || len(w.Result().Cookies()) > 0 {
+			t.Errorf("%s: without the provider %d to %s, cookies %v", path, w.Code, got, w.Result().Cookies())
 		}
 	}
-	if n := app.provider.Count(oidctest.EndpointEndSession); n != 0 {
-		t.Errorf("%d requests to the end_session_endpoint", n)
+}
+
+// newTestClientOf returns a client of app, with a change made to the provider's
+// metadata.
+func newTestClientOf(t *testing.T, app *testApp, change func(*oidcrp.Metadata)) *oidcrp.Client {
+	t.Helper()
+	m, err := app.client.Metadata(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(m)
+	return newTestClient(t, app, func(cfg *oidcrp.Config) { cfg.Provider.Metadata = m })
+}
+
+// The session here is over, and that at the provider would sign the person in again
+// without asking.
+func TestLogout_AfterTheSessionIsOver(t *testing.T) {
+	t.Parallel()
+	for what, end := range map[string]func(*testApp, *http.Client){
+		"by time": func(app *testApp, _ *http.Client) { app.clock.Advance(2 * time.Hour) },
+		"by its cookie": func(app *testApp, browser *http.Client) {
+			home, _ := url.Parse(app.URL)
+			for _, cookie := range browser.Jar.Cookies(home) {
+				browser.Jar.SetCookies(home, []*http.Cookie{{Name: cookie.Name, Path: "/", MaxAge: -1}})
+			}
+		},
+		"by the app": func(app *testApp, browser *http.Client) {
+			if err := app.client.RevokeSession(t.Context(), app.sessionOf(t, browser).ID()); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		for _, link := range []bool{false, true} {
+			var events []oidcrp.SessionEvent
+			app := newTestApp(t, setup{config: func(cfg *oidcrp.Config) { cfg.Trace.LoggedOut = collect(&events) }})
+			browser := app.signIn(t)
+			end(app, browser)
+			method := map[bool]string{false: "POST", true: "GET"}[link]
+			res, _ := app.asks(t, browser, method, "/auth/logout", acceptHTML, navigate, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Dest: document")
+			if _, body := get(t, browser, res.Header.Get("Location")); !strings.Contains(body, "You are signed out") {
+				t.Errorf("%s: the logout ended with\n%s", what, body)
+			}
+			if _, body := get(t, browser, app.URL+"/me"); !strings.Contains(body, "Who do you want to be?") {
+				t.Errorf("%s: the next login met\n%s", what, body)
+			}
+			if len(events) > 0 {
+				t.Errorf("%s: the events are %+v", what, events)
+			}
+		}
+	}
+}
+
+// Without a session's cookie, a POST may be the form of another site that a service
+// worker sends again, or one by a browser that says nothing of it.
+func TestLogout_WithoutASessionAsksWhereItIsNotCertain(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{})
+	for what, headers := range map[string][]string{
+		"a service worker": {"Origin: APP", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: same-origin", "Sec-Fetch-Dest: empty",
+			"Upgrade-Insecure-Requests: 1"},
+		"a service worker that makes a request of its own": {"Origin: APP", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors",
+			"Sec-Fetch-Dest: empty"},
+		"a browser without Fetch Metadata": {"Origin: APP"},
+		"another site":                     {"Origin: https://evil.example", "Sec-Fetch-Site: cross-site", navigate},
+	} {
+		browser := app.provider.Browser()
+		res, body := app.asks(t, browser, "POST", "/auth/logout", append(headers, acceptHTML)...)
+		if res.StatusCode != 200 || formAction(body) == "" {
+			t.Errorf("%s: %s\n%s", what, res.Status, body)
+		}
+		res, _ = app.asks(t, browser, "POST", formAction(body), append(headers, acceptHTML)...)
+		if location := res.Header.Get("Location"); !strings.HasPrefix(location, app.provider.Endpoint(oidctest.EndpointEndSession)+"?client_id=") {
+			t.Errorf("%s: the answer is answered by %s to %s", what, res.Status, location)
+		}
 	}
 }
 
 func TestLogout_RevokesTheTokensThatWereKept(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		what     string
-		keep     bool
-		provider oidctest.Config
-		hint     string // "" when nothing is revoked
+		what         string
+		keep, revoke bool
+		provider     oidctest.Config
+		hint         string // "" when nothing is revoked
 	}{
-		{"a refresh token", true, oidctest.Config{}, "refresh_token"},
-		{"an access token alone", true, oidctest.Config{NoRefreshToken: true}, "access_token"},
-		{"tokens that were not kept", false, oidctest.Config{}, ""},
-		{"a provider without revocation", true, oidctest.Config{NoRevocation: true}, ""},
+		{"a refresh token", true, true, oidctest.Config{}, "refresh_token"},
+		{"an access token alone", true, true, oidctest.Config{NoRefreshToken: true}, "access_token"},
+		{"a provider without end_session_endpoint", true, false, oidctest.Config{NoEndSession: true}, "refresh_token"},
+		{"the same, and an access token alone", true, false, oidctest.Config{NoEndSession: true, NoRefreshToken: true}, "access_token"},
+		{"a provider with end_session_endpoint", true, false, oidctest.Config{}, ""},
+		{"tokens that were not kept", false, false, oidctest.Config{NoEndSession: true}, ""},
+		{"a provider without revocation", true, true, oidctest.Config{NoRevocation: true}, ""},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			app := newTestApp(t, setup{provider: test.provider, config: func(cfg *oidcrp.Config) { cfg.Tokens.Keep = test.keep }})
+			app := newTestApp(t, setup{provider: test.provider, config: func(cfg *oidcrp.Config) {
+				cfg.Tokens.Keep, cfg.Tokens.RevokeAtLogout = test.keep, test.revoke
+			}})
 			browser := app.signIn(t)
 			s := app.sessionOf(t, browser)
 			app.logsOut(t, browser, "/auth/logout")
@@ -550,7 +939,9 @@ func TestLogout_WithoutASessionCookieDeletesNothing(t *testing.T) {
 		} {
 			res, _ := app.asks(t, &withheld, method, "/auth/logout", headers...)
 			for _, cookie := range res.Cookies() {
-				t.Errorf("%s: the logout sets %s", method, cookie)
+				if cookie.MaxAge <= 0 || !strings.HasSuffix(cookie.Name, map[string]string{"POST": "_q", "GET": "_o"}[method]) {
+					t.Errorf("%s: the logout sets %s", method, cookie)
+				}
 			}
 			if browser.Jar.SetCookies(res.Request.URL, res.Cookies()); app.who(t, browser, "/").Sub != "alice" {
 				t.Errorf("%s: the person is signed out", method)

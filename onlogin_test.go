@@ -223,3 +223,72 @@ func TestOnLogin_GetsTheRequestsOwnContext(t *testing.T) {
 		t.Errorf("OnLogin finds %v in the context, error %v", got, err)
 	}
 }
+
+// A login alone would sign the same account in again, and refuse it again.
+func TestOnLogin_ARefusedPersonCanSignInWithAnotherAccount(t *testing.T) {
+	t.Parallel()
+	for language, button := range map[string]string{"en": "Sign in with another account", "fr": "Se connecter avec un autre compte"} {
+		app := newTestApp(t, setup{config: func(c *oidcrp.Config) {
+			c.OnLogin = func(_ context.Context, _ *http.Request, s *oidcrp.Session) error {
+				if s.Subject() == "alice" {
+					return oidcrp.Refuse("not an agent", nil)
+				}
+				return nil
+			}
+		}})
+		browser := app.provider.Browser()
+		first, err := app.provider.Visit(browser, app.URL+"/tab/1?a=b", "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		readBody(t, first)
+		// The second time, the provider does not ask, and the person is where they were.
+		res, body := app.asks(t, browser, "GET", follow(t, browser, follow(t, browser, app.URL+"/tab/1?a=b").String()).RequestURI(),
+			acceptHTML, "Accept-Language: "+language)
+		if res.StatusCode != 403 || !strings.Contains(body, ">"+button+"</button>") {
+			t.Fatalf("%s\n%s", res.Status, body)
+		}
+		wantOtherAccount(t, app, browser, body, "/tab/1?a=b")
+	}
+}
+
+// wantOtherAccount presses the button of a page: the session at the provider ends, and
+// the page that the person wanted leads to the provider's question who they are.
+func wantOtherAccount(t *testing.T, app *testApp, browser *http.Client, page, want string) {
+	t.Helper()
+	action := formAction(page)
+	if !strings.HasPrefix(action, "/auth/logout?return_to=") {
+		t.Fatalf("the button leads to %q", action)
+	}
+	// The page sends no Origin, and the browser says whose it is.
+	res, body := app.asks(t, browser, "POST", action, acceptHTML, navigate, "Sec-Fetch-Site: same-origin", "Origin: null")
+	if res.StatusCode != http.StatusSeeOther {
+		t.Fatalf("the button is answered by %s\n%s", res.Status, body)
+	}
+	back := follow(t, browser, res.Header.Get("Location"))
+	if page := follow(t, browser, back.String()); page.RequestURI() != want {
+		t.Errorf("the logout leads to %s", page)
+	}
+	if _, body := get(t, browser, app.URL+want); !strings.Contains(body, "Who do you want to be?") {
+		t.Errorf("the next login met\n%s", body)
+	}
+}
+
+func TestRequire_ARefusedPersonCanSignInWithAnotherAccount(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.Handle("/agents", c.Require(oidcrp.Claim("role", "agent"))(http.HandlerFunc(sayWho)))
+	}})
+	browser := app.signIn(t)
+	res, body := get(t, browser, app.URL+"/agents")
+	if res.StatusCode != 403 || !strings.Contains(body, ">Sign in with another account</button>") {
+		t.Fatalf("%s\n%s", res.Status, body)
+	}
+	wantOtherAccount(t, app, browser, body, "/agents")
+	// As long as a login may help, the page offers that.
+	browser = app.signIn(t)
+	_, body = app.asks(t, browser, "POST", "/agents", acceptHTML, navigate, "Sec-Fetch-Site: same-origin", "Origin: APP")
+	if !strings.Contains(body, `<a class="button" href="/auth/login?`) || strings.Contains(body, "another account</button>") {
+		t.Errorf("a form post is answered with\n%s", body)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,9 +50,9 @@ type Pages struct {
 
 // A Page is the content of a page of this package.
 type Page struct {
-	// Name is "error", "sign_out" (which asks whether to sign out), "signed_out" or
+	// Name is "error", "sign_out" (which asks whether to sign out), "signed_out",
 	// "sign_out_incomplete" (the session could not be ended yet; Action, if any, leads
-	// on).
+	// on) or "sign_out_at_provider" (whose form ends the session at the provider).
 	Name string
 	// Status is the HTTP status to answer with.
 	Status int
@@ -61,11 +62,16 @@ type Page struct {
 	Title      string
 	Paragraphs []string
 	// Action is the path of the page's main button, and ActionLabel its text.
-	// With Post, the button posts a form.
+	// With Post, the button posts a form. Where the account has no access, it logs out
+	// here and at the provider, which would otherwise sign the same account in again.
 	Action, ActionLabel string
 	Post                bool
+	// Fields are the hidden fields of the form. Only "sign_out_at_provider" has some:
+	// Action is then a URL of the provider, and [DefaultPage] posts the form by a script,
+	// so that the button is for browsers without scripts.
+	Fields url.Values
 	// HomeURL is the path of the app's start page, and HomeLabel the text of a
-	// link to it. HomeURL is empty if the button leads there.
+	// link to it. HomeURL is empty if the button leads there, or must come first.
 	HomeURL, HomeLabel string
 	// AppName, Contact and Stylesheet are those of [Pages].
 	AppName, Contact, Stylesheet string
@@ -142,6 +148,12 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 		p.LoginURL = c.LoginURL(c.tryAgainPath(r))
 		p.Action = p.LoginURL
 	}
+	if needsOtherAccount(err) { // the provider would sign the same one in again
+		p.Action, p.Post = c.LogoutURL(c.tryAgainPath(r)), true
+		if code == CodeRequirementUnmet {
+			p.ActionLabel = c.pages.text(p.Language, "requirement_unmet.other")
+		}
+	}
 	if p.Status == http.StatusServiceUnavailable {
 		p.RetryAfter = retryAfter(err)
 	}
@@ -152,6 +164,19 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 		p.Paragraphs = []string{p.Detail}
 	}
 	return p
+}
+
+// needsOtherAccount reports whether a new login with the same account ends as the last
+// one did: OnLogin refused it, or it did not meet a requirement.
+func needsOtherAccount(err error) bool {
+	e, ok := asDemand(err)
+	switch codeOf(err) {
+	case CodeLoginRefused:
+		return true
+	case CodeRequirementUnmet:
+		return !ok || e.again
+	}
+	return false
 }
 
 // explain returns what the app has to say about err: about a requirement that is
@@ -276,8 +301,16 @@ func asciiURL(u string) string {
 // another site.
 func (c *Client) confirmLogoutPage(w http.ResponseWriter, r *http.Request, returnTo string) {
 	p := c.pages.page(r, "sign_out", "sign_out")
-	p.Action, p.Post = c.LogoutURL(returnTo), true
+	p.Action, p.Post = withParameter(c.LogoutURL(returnTo), answerParameter, c.askQuestion(w, r)), true
 	p.HomeLabel = c.pages.text(p.Language, "sign_out.stay")
+	c.pages.show(w, r, p)
+}
+
+// leavePage takes the browser to the provider by a form, since a URL would be too long.
+func (c *Client) leavePage(w http.ResponseWriter, r *http.Request, out *wayOut) {
+	p := c.pages.page(r, "sign_out_at_provider", "sign_out_at_provider")
+	p.Action, p.Post, p.Fields = out.location, true, out.params
+	p.HomeURL = "" // the provider would sign the person in again
 	c.pages.show(w, r, p)
 }
 
@@ -415,26 +448,41 @@ func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
 		writeProblemJSON(w, r, p)
 		return
 	}
-	css := inlineCSS(pagesCSS + p.Stylesheet)
+	css, policy := inlineCSS(pagesCSS+p.Stylesheet), ""
+	var js string
+	if len(p.Fields) > 0 {
+		// No form-action: Chromium applies it to redirects too, and the provider may
+		// redirect to another one.
+		js, policy = submitJS, "; script-src "+hashSource(submitJS)
+	}
 	var body bytes.Buffer
 	err := pageTemplate().Execute(&body, struct {
 		*Page
 		CSS         template.CSS
+		JS          template.JS
 		ContactLink string
-	}{p, template.CSS(css), contactLink(p.Contact)})
+	}{p, template.CSS(css), template.JS(js), contactLink(p.Contact)})
 	if err != nil {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
-	sum := sha256.Sum256([]byte(css))
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", p.Language)
-	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'sha256-"+
-		base64.StdEncoding.EncodeToString(sum[:])+"'")
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src "+hashSource(css)+policy)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Length", strconv.Itoa(body.Len()))
 	write(w, r, p.Status, body.Bytes())
+}
+
+// submitJS posts the form of a page.
+const submitJS = "document.forms[0].submit()"
+
+// hashSource allows an inline style or script in a Content-Security-Policy (CSP 3
+// section 2.3.1).
+func hashSource(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
 // inlineCSS returns css as a browser reads it inside a style element: the parser

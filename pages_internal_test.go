@@ -145,6 +145,12 @@ func TestErrorPage_SaysWhatToDo(t *testing.T) {
 					home = `accueil`
 				}
 			}
+			if code == CodeLoginRefused || code == CodeRequirementUnmet { // a login with the same account does not help
+				button = `<form method="post" action="/auth/logout?return_to=%2F"><button type="submit" class="button">Sign in with another account<`
+				if body == fr {
+					button = strings.Replace(button, "Sign in with another account", "Se connecter avec un autre compte", 1)
+				}
+			}
 			if !strings.Contains(body, button) || !strings.Contains(body, home) {
 				t.Errorf("%s leads nowhere:\n%s", code, body)
 			}

@@ -187,7 +187,7 @@ func TestPages_HandlerGetsEveryPage(t *testing.T) {
 			Code: oidcrp.CodeTransactionLost, IncidentLabel: "Référence à indiquer au support\u00a0:", LoginURL: "/auth/login",
 		}},
 		{alice, oidcrp.Page{
-			Name: "sign_out", Status: 200, Title: "Se déconnecter\u00a0?", Action: "/auth/logout?return_to=%2Fbye",
+			Name: "sign_out", Status: 200, Title: "Se déconnecter\u00a0?", Action: "/auth/logout?return_to=%2Fbye&confirm=TOKEN",
 			ActionLabel: "Se déconnecter", Post: true, HomeLabel: "Conserver ma session",
 		}},
 		{stranger, oidcrp.Page{
@@ -205,6 +205,11 @@ func TestPages_HandlerGetsEveryPage(t *testing.T) {
 			t.Errorf("%s says nothing", want.Name)
 		}
 		want.Incident, want.Err, want.Paragraphs = got.Incident, got.Err, got.Paragraphs
+		if before, token, ok := strings.Cut(got.Action, "&confirm="); ok && len(token) == 43 {
+			want.Action = strings.Replace(want.Action, "TOKEN", token, 1)
+		} else if ok {
+			t.Errorf("%s: the token after %s is %q", want.Name, before, token)
+		}
 		if !reflect.DeepEqual(*got, want) {
 			t.Errorf("the page is\n%+v\nwant\n%+v", *got, want)
 		}

@@ -62,6 +62,7 @@ var builtinTexts = map[string]map[string]string{
 		"requirement_unmet.what":   "Your account, or the way you signed in, does not meet what this page requires.",
 		"requirement_unmet.next":   "Sign in with another account or a stronger method, or contact the support of this service.",
 		"requirement_unmet.button": "Sign in differently",
+		"requirement_unmet.other":  "Sign in with another account",
 
 		"session_too_large.title":  "Your account has too much data for this service",
 		"session_too_large.what":   "The sign-in service sent more about you than this service can keep in your browser.",
@@ -71,7 +72,7 @@ var builtinTexts = map[string]map[string]string{
 		"login_refused.title":  "You cannot sign in to this service",
 		"login_refused.what":   "Your account was recognised, but it has no access to this service.",
 		"login_refused.next":   "Sign in with another account, or contact the support of this service.",
-		"login_refused.button": "Sign in differently",
+		"login_refused.button": "Sign in with another account",
 
 		"cross_origin.title":  "This request was refused",
 		"cross_origin.what":   "A page of another site sent it to this service in your name. Nothing was changed.",
@@ -91,6 +92,11 @@ var builtinTexts = map[string]map[string]string{
 		"sign_out_incomplete.what":   "This browser is signed out, but your session could not be ended on the server. If somebody has a copy of it, it may still work. The service keeps trying to end it for a few minutes.",
 		"sign_out_incomplete.next":   "Close the browser. If other people use this device, come back in a few minutes, sign in and sign out again.",
 		"sign_out_incomplete.button": "Continue",
+
+		"sign_out_at_provider.title":  "Signing you out",
+		"sign_out_at_provider.what":   "This browser is signed out of this service.",
+		"sign_out_at_provider.next":   "If nothing happens, press the button to sign out of the sign-in service too.",
+		"sign_out_at_provider.button": "Continue",
 
 		"signed_out.title":  "You are signed out",
 		"signed_out.what":   "You may close this window.",
@@ -146,6 +152,7 @@ var builtinTexts = map[string]map[string]string{
 		"requirement_unmet.what":   "Votre compte, ou la façon dont vous vous êtes connecté, ne répond pas aux exigences de cette page.",
 		"requirement_unmet.next":   "Connectez-vous avec un autre compte ou une méthode plus sûre, ou contactez le support de ce service.",
 		"requirement_unmet.button": "Se connecter autrement",
+		"requirement_unmet.other":  "Se connecter avec un autre compte",
 
 		"session_too_large.title":  "Votre compte contient trop de données pour ce service",
 		"session_too_large.what":   "Le service de connexion a transmis sur vous plus de données que ce service ne peut en conserver dans votre navigateur.",
@@ -155,7 +162,7 @@ var builtinTexts = map[string]map[string]string{
 		"login_refused.title":  "Vous ne pouvez pas vous connecter à ce service",
 		"login_refused.what":   "Votre compte a été reconnu, mais il n’a pas accès à ce service.",
 		"login_refused.next":   "Connectez-vous avec un autre compte, ou contactez le support de ce service.",
-		"login_refused.button": "Se connecter autrement",
+		"login_refused.button": "Se connecter avec un autre compte",
 
 		"cross_origin.title":  "Cette demande a été refusée",
 		"cross_origin.what":   "Une page d’un autre site l’a envoyée à ce service en votre nom. Rien n’a été modifié.",
@@ -175,6 +182,11 @@ var builtinTexts = map[string]map[string]string{
 		"sign_out_incomplete.what":   "Ce navigateur est déconnecté, mais votre session n’a pas pu être fermée sur le serveur. Si quelqu’un en possède une copie, elle peut encore fonctionner. Le service essaie encore de la fermer pendant quelques minutes.",
 		"sign_out_incomplete.next":   "Fermez le navigateur. Si d’autres personnes utilisent cet appareil, revenez dans quelques minutes, connectez-vous et déconnectez-vous à nouveau.",
 		"sign_out_incomplete.button": "Continuer",
+
+		"sign_out_at_provider.title":  "Déconnexion en cours",
+		"sign_out_at_provider.what":   "Votre session dans ce service est terminée.",
+		"sign_out_at_provider.next":   "Si cette page ne change pas, appuyez sur le bouton pour quitter également le service de connexion.",
+		"sign_out_at_provider.button": "Continuer",
 
 		"signed_out.title":  "Votre déconnexion est effectuée",
 		"signed_out.what":   "Vous pouvez fermer cette fenêtre.",

@@ -35,6 +35,12 @@ type Tokens struct {
 	// RefreshFailure is how Middleware treats a session that it cannot
 	// refresh. The zero value is KeepSession.
 	RefreshFailure RefreshFailure
+	// RevokeAtLogout makes a logout revoke the kept refresh token, or else the access
+	// token (RFC 7009), before the browser goes to the provider's end_session_endpoint.
+	// Some providers, such as Keycloak, end their own session with it, and the logout
+	// then reaches neither the other apps nor a provider behind them. If false, tokens
+	// are revoked only where the provider has no end_session_endpoint.
+	RevokeAtLogout bool
 }
 
 // refresher owns the refreshes: one at a time for each session, on all

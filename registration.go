@@ -26,6 +26,12 @@ type Registration struct {
 	// "callback" and "logout/callback". Set them when other paths are
 	// registered already. This URI and those that follow must be on BaseURL's
 	// origin, each with a path of its own.
+	//
+	// PostLogoutRedirectURI may be the app's start page, BaseURL with or without a slash
+	// at its end. A logout at the provider then ends there, whatever its return path is,
+	// and the way back is not checked. If it is "none", none is registered: the provider
+	// gets no post_logout_redirect_uri and the browser stays there. In both cases, the
+	// signed-out page for a logout that stays here is PathPrefix's "logout/callback".
 	RedirectURI           string
 	PostLogoutRedirectURI string
 	// InitiateLoginURI is where another party starts a login (OIDC Core 4). If
@@ -89,10 +95,13 @@ type Registration struct {
 	ClientCertificates []tls.Certificate
 }
 
+// noURI says that no post-logout redirect URI is registered.
+const noURI = "none"
+
 // MarshalJSON returns client metadata as in RFC 7591 section 2.
 func (r Registration) MarshalJSON() ([]byte, error) {
 	list := func(uri string) []string {
-		if uri == "" {
+		if uri == "" || uri == noURI {
 			return nil
 		}
 		return []string{uri}

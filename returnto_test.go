@@ -227,8 +227,8 @@ func TestLogins_ManyAtOnceLockNobodyOut(t *testing.T) {
 
 func TestReturnTo_ALongPageOfHtmxIsNotInAHeader(t *testing.T) {
 	t.Parallel()
-	app := newTestApp(t, setup{provider: autoLogin})
 	for bytes, kept := range map[int]bool{1000: true, 3900: false} {
+		app := newTestApp(t, setup{provider: autoLogin})
 		page := "/tab/?" + strings.ReplaceAll(search(bytes), "&", "?")
 		res, _ := app.asks(t, app.provider.Browser(), "GET", "/me", "HX-Request: true", "HX-Current-URL: APP"+page)
 		location := res.Header.Get("HX-Redirect")

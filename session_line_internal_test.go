@@ -277,7 +277,7 @@ func TestSessions_ARefreshDoesNotReviveAReplacedSession(t *testing.T) {
 func TestSessions_ALogoutWithAnIdleCookieEndsItsCopies(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{"cookies", "cookies beside a store"} {
-		c := newOfflineClient(t, keptIn[in])
+		c := newOfflineClient(t, func(cfg *Config) { keptIn[in](cfg); cfg.Provider.Metadata = soundMetadata(nil) })
 		mine := c.start(t)
 		c.clock.Advance(50 * time.Minute)
 		_, copied := serves(c.Middleware(http.HandlerFunc(saySubject)), mine)

@@ -30,6 +30,12 @@ func (s settingName) name(field string) string {
 	return s(field)
 }
 
+// isRandomText reports whether randomText may have made s.
+func isRandomText(s string) bool {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(raw) == 32
+}
+
 // quoteList returns a list from outside as bounded, clean text for an error.
 func quoteList(values []string) string {
 	const limit = 300
