@@ -223,18 +223,6 @@ func (c *cookies) readChunks(r *http.Request) (string, error) {
 	return b.String(), nil
 }
 
-// sessionOf returns a request that carries the session cookies of r and nothing else,
-// to be kept longer than r. It has no header if r has no session cookie.
-func (c *cookies) sessionOf(r *http.Request) *http.Request {
-	alone := &http.Request{Header: make(http.Header)}
-	for i := range maxChunks {
-		if value := c.read(r, c.chunkName(i)); value != "" && len(value) <= maxCookie {
-			alone.AddCookie(&http.Cookie{Name: c.chunkName(i), Value: value})
-		}
-	}
-	return alone
-}
-
 // chunkError says why the cookies of one name or of one session do not make one
 // value.
 type chunkError struct{ reason, text string }

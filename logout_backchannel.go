@@ -103,8 +103,9 @@ func (t *logoutToken) marks() (keys []markKey, subject markKey) {
 // there are too many.
 func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
 	keys, subject := t.marks()
-	if err := c.sessions.allowMarks(ctx, len(keys)); err != nil {
-		return err
+	if !c.sessions.allowMarks(ctx, len(keys)) {
+		limit := c.sessions.limit
+		return fail("backchannel", CodeTokenRefused, tooManyLogouts(limit.max, limit.span))
 	}
 	// The longest time for which a token can be valid, and a moment more.
 	remember := maxLogoutTokenAge + 2*c.flow.rules.skew + time.Second
