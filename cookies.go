@@ -156,7 +156,12 @@ func (c *cookies) setsSession(h http.Header) bool { return setsCookie(h, c.sessi
 
 // setsAny reports whether h sets or deletes a cookie of this client.
 func (c *cookies) setsAny(h http.Header) bool {
-	return setsCookie(h, strings.TrimSuffix(c.session, "s"))
+	return slices.ContainsFunc(h["Set-Cookie"], c.isOwn)
+}
+
+// isOwn reports whether a Set-Cookie header is about a cookie of this client.
+func (c *cookies) isOwn(set string) bool {
+	return strings.HasPrefix(set, strings.TrimSuffix(c.session, "s"))
 }
 
 // setsCookie reports whether h has a cookie whose name begins with prefix.
