@@ -320,7 +320,7 @@ func TestEndLater_AFrameEndsEverySessionOfTheSidAfterAFailure(t *testing.T) {
 				for _, cookies := range [][]*http.Cookie{framed, twin} {
 					c.wantNoSession(t, fmt.Sprintf("%s, write %d fails", what, failing), requestWith(cookies...))
 				}
-				if used := c.sessions.limit.empty.Sub(time.Now()); used > c.sessions.limit.cost(1) {
+				if used := time.Until(c.sessions.limit.empty); used > c.sessions.limit.cost(1) {
 					t.Errorf("%s, write %d fails: the limit counts %v, want one mark", what, failing, used)
 				}
 			})
