@@ -190,7 +190,12 @@ func (c *cookies) setsSession(h http.Header) bool { return setsCookie(h, c.sessi
 
 // setsAny reports whether h sets or deletes a cookie of this client.
 func (c *cookies) setsAny(h http.Header) bool {
-	return setsCookie(h, strings.TrimSuffix(c.session, "s"))
+	return slices.ContainsFunc(h["Set-Cookie"], c.isOwn)
+}
+
+// isOwn reports whether a Set-Cookie header is about a cookie of this client.
+func (c *cookies) isOwn(set string) bool {
+	return strings.HasPrefix(set, strings.TrimSuffix(c.session, "s"))
 }
 
 // setsCookie reports whether h has a cookie whose name begins with prefix.
@@ -255,18 +260,6 @@ func (c *cookies) readChunks(r *http.Request) (string, error) {
 		b.WriteString(chunk)
 	}
 	return b.String(), nil
-}
-
-// sessionOf returns a request that carries the session cookies of r and nothing else,
-// to be kept longer than r. It has no header if r has no session cookie.
-func (c *cookies) sessionOf(r *http.Request) *http.Request {
-	alone := &http.Request{Header: make(http.Header)}
-	for i := range maxChunks {
-		if value := c.read(r, c.chunkName(i)); value != "" && len(value) <= maxCookie {
-			alone.AddCookie(&http.Cookie{Name: c.chunkName(i), Value: value})
-		}
-	}
-	return alone
 }
 
 // chunkError says why the cookies of one name or of one session do not make one

@@ -28,7 +28,7 @@ func newCrossOrigin(base *url.URL, trusted []string) (*http.CrossOriginProtectio
 // with requests by other hosts of the same site.
 func (c *Client) checkOrigin(r *http.Request) error {
 	asked := r
-	if r.Header.Get("Upgrade") != "" {
+	if opensWebSocket(r.Header) {
 		// A WebSocket begins with a GET, and its page may then send anything.
 		changed := *r
 		changed.Method = http.MethodPost
@@ -40,6 +40,19 @@ func (c *Client) checkOrigin(r *http.Request) error {
 	return failf("request", CodeCrossOrigin,
 		"a %s by a page of the origin %q (Sec-Fetch-Site %q), which is neither %s nor one of TrustedOrigins (OIDC_TRUSTED_ORIGINS)",
 		clean(r.Method, 20), clean(r.Header.Get("Origin"), 200), clean(r.Header.Get("Sec-Fetch-Site"), 20), originOf(c.base))
+}
+
+// opensWebSocket reports whether h asks for a WebSocket. Some proxies ask for another
+// protocol, such as h2c, with every request.
+func opensWebSocket(h http.Header) bool {
+	for _, line := range h.Values("Upgrade") {
+		for token := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "websocket") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // originOf returns the origin of u as browsers write it: in lower case and without

@@ -45,6 +45,10 @@ var crossOriginRows = []struct {
 	{"a WebSocket of another host of the site", "GET", []string{"Upgrade: websocket", "Connection: Upgrade", "Origin: https://blog.app.example"}, 403},
 	{"a WebSocket in capitals", "GET", []string{"Upgrade: WebSocket", "Connection: keep-alive, Upgrade", "Sec-Fetch-Site: same-site", "Origin: https://blog.app.example"}, 403},
 	{"a WebSocket among others", "GET", []string{"Upgrade: h2c, websocket", "Connection: Upgrade", "Origin: https://blog.app.example"}, 403},
+	{"a WebSocket among others, close together", "GET", []string{"Upgrade: h2c,WEBSOCKET ,x", "Connection: Upgrade", "Origin: https://blog.app.example"}, 403},
+	{"a link on another site, behind a proxy that asks for HTTP/2", "GET", []string{"Upgrade: h2c", "Connection: Upgrade", "Sec-Fetch-Site: cross-site"}, 200},
+	{"a link, behind a proxy that asks for two protocols", "GET", []string{"Upgrade: h2c, TLS/1.0", "Upgrade: websocket2", "Sec-Fetch-Site: same-site"}, 200},
+	{"a form on another site, behind such a proxy", "POST", []string{"Upgrade: h2c", "Connection: Upgrade", "Sec-Fetch-Site: cross-site"}, 403},
 	{"a WebSocket in a second header", "GET", []string{"Upgrade: h2c", "Upgrade: websocket", "Connection: Upgrade", "Origin: https://blog.app.example"}, 403},
 }
 

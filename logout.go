@@ -110,6 +110,9 @@ func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	if endErr != nil {
 		c.log.WarnContext(ctx, "could not delete a stored session", "error", endErr)
 	}
+	if err == nil && endErr == nil && c.cookies.has(r, c.cookies.logout) {
+		c.cookies.drop(w, c.cookies.logout, 0) // of an earlier logout, which may be incomplete
+	}
 	state := logoutState{State: randomText(), Started: c.now().Unix(), Incomplete: endErr != nil}
 	if returnTo != "" {
 		state.ReturnTo = c.shortReturnTo(r, returnTo)
@@ -362,11 +365,11 @@ func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 	return c.sessions.end(w, r)
 }
 
-// RevokeSubject ends every session of a person that began before now, on every
-// replica that shares the [Store], whether it is kept there or in cookies;
-// without a Store, in this process. The clocks of the replicas may differ by
-// [Provider.ClockSkew]: a session that began within that time after now, at a login
-// that did not find this record, may end too. A later login is not affected. The provider is not notified, and may sign the
+// RevokeSubject ends every session of a person that began before now, on every replica
+// that shares the [Store], whether it is kept there or in cookies; without a Store, in
+// this process. The clocks of the replicas may differ by [Provider.ClockSkew]: a session
+// that began within that time after now, at a login that did not find this record, may
+// end too. A later login is not affected. The provider is not notified, and may sign the
 // person in again without asking: remove their access first.
 //
 // It returns an [*Error]: [CodeInvalidRequest] if issuer is not [Config.Issuer]

@@ -14,16 +14,17 @@ import (
 	josekit "github.com/oidcrp/oidcrp/internal/jose"
 )
 
-// BackchannelLogout handles r, the provider's request to end sessions: one of its
-// own sessions for a Logout Token with sid, only that person's for one with sub too;
-// else every session of its sub. They
-// end on every replica that shares the [Store], whether they are kept there or in
-// cookies; without a Store, in this process. A session that begins later is not
+// BackchannelLogout handles r, the provider's request to end sessions: one of its own
+// sessions for a Logout Token with sid, only that person's for one with sub too; else
+// every session of its sub. They end on every replica that shares the [Store], whether
+// they are kept there or in cookies; without a Store, in this process. The clocks of the
+// replicas may differ by [Provider.ClockSkew]: a session that began within that time
+// after now, at a login that did not find this record, may end too. A later login is not
 // affected.
 //
-// At once and in each [Sessions.Lifetime], a provider can have 250,000 records of logouts
-// kept by this process, one or two for each token; beyond that, its tokens are refused.
-// [Client.RevokeSubject] and [Client.RevokeSession] are not limited.
+// At once and in each [Sessions.Lifetime], a provider can have 250,000 records of
+// logouts kept by this process, one or two for each token; beyond that, its tokens are
+// refused. [Client.RevokeSubject] and [Client.RevokeSession] are not limited.
 //
 // It returns an [*Error]: [CodeInvalidRequest] for any other request,
 // [CodeTokenRefused] with a [*TokenError], [CodeStoreUnavailable], or
@@ -103,8 +104,9 @@ func (t *logoutToken) marks() (keys []markKey, subject markKey) {
 // there are too many.
 func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
 	keys, subject := t.marks()
-	if err := c.sessions.allowMarks(ctx, len(keys)); err != nil {
-		return err
+	if !c.sessions.allowMarks(ctx, len(keys)) {
+		limit := c.sessions.limit
+		return fail("backchannel", CodeTokenRefused, tooManyLogouts(limit.max, limit.span))
 	}
 	// The longest time for which a token can be valid, and a moment more.
 	remember := maxLogoutTokenAge + 2*c.flow.rules.skew + time.Second

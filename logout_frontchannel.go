@@ -48,7 +48,7 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 	// The other sessions of the provider's session end too, unless it ends too many,
 	// which is logged.
 	key, subject := sessionMark(iss, sid), subjectMark(iss, s.Subject())
-	if c.sessions.allowMarks(r.Context(), 1) != nil {
+	if !c.sessions.allowMarks(r.Context(), 1) {
 		c.log.DebugContext(r.Context(), "the other sessions of a sid were not ended", "sid", sid)
 	} else if err := c.sessions.revoke(r.Context(), key, subject); err != nil {
 		c.log.WarnContext(r.Context(), "could not mark a session as over", "error", err)

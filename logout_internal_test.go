@@ -291,6 +291,33 @@ func TestLogout_TheQuestionCanBeAnsweredWithoutCookieKeys(t *testing.T) {
 	}
 }
 
+// A logout left its cookie, since there were no cookie keys; later, there is a complete
+// one in the same browser.
+func TestBeginLogout_ALaterOneIsNotCalledIncomplete(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Provider.Metadata = soundMetadata(nil) })
+	left := &http.Cookie{Name: c.cookies.logout, Value: incompleteLogout}
+	page := c.comesBack(t, []*http.Cookie{left}, "x")
+	if !strings.Contains(page.Body.String(), "Signing out is not complete") {
+		t.Fatalf("before: %s", page.Body)
+	}
+	w := httptest.NewRecorder()
+	c.BeginLogout(w, requestWith(left), "") // of nobody: what could not be ended is not over yet
+	if len(w.Result().Cookies()) > 0 {
+		t.Errorf("without a session, it sets %v", w.Result().Cookies())
+	}
+	cookies := append(c.start(t), left)
+	w = httptest.NewRecorder()
+	location := c.BeginLogout(w, requestWith(cookies...), "")
+	if location != "https://app.example/auth/logout/callback" {
+		t.Errorf("it leads to %s", location)
+	}
+	page = c.comesBack(t, cookiesAfter(cookies, w), "")
+	if body := page.Body.String(); !strings.Contains(body, "You are signed out") {
+		t.Errorf("%d\n%s", page.Code, body)
+	}
+}
+
 // The provider does not ask twice.
 func TestFrontchannel_WhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()

@@ -67,15 +67,15 @@ func (l *markLimit) reportDue() bool {
 	return true
 }
 
-// allowMarks returns nil if the provider may cause n more marks. Logouts by the app do
+// allowMarks reports whether the provider may cause n more marks. Logouts by the app do
 // not count.
-func (m *sessions) allowMarks(ctx context.Context, n int) error {
+func (m *sessions) allowMarks(ctx context.Context, n int) bool {
 	if m.limit.take(n) {
-		return nil
+		return true
 	}
 	if m.limit.reportDue() {
 		m.events.log.ErrorContext(ctx, "the provider ends more sessions than are accepted; its logouts are refused for now",
 			"issuer", m.events.issuer, "cap", m.limit.max, "per", m.limit.span)
 	}
-	return fail("backchannel", CodeTokenRefused, tooManyLogouts(m.limit.max, m.limit.span))
+	return false
 }

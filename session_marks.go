@@ -2,7 +2,9 @@ package oidcrp
 
 // This file ends sessions without access to the browser. A mark says that the
 // sessions of a provider's session or of a person that began before it are over, or
-// that copies of one session are. Marks end sessions in sealed cookies too.
+// that copies of one session are. The clocks of the replicas may differ by
+// Provider.ClockSkew: a session that began within that time after a mark, at a login
+// that did not find it, may end too. Marks end sessions in sealed cookies too.
 
 import (
 	"context"

@@ -118,10 +118,14 @@ func find[T any](w http.ResponseWriter) (found T, ok bool) {
 }
 
 // WriteHeader implements [http.ResponseWriter]. Informational responses, which come
-// before the header, have no cookies.
+// before the header, have no cookies of the Client.
 func (w *sessionWriter) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		w.begin(status)
+	} else if h := w.Header(); w.cookies.setsAny(h) {
+		all := h["Set-Cookie"]
+		defer func() { h["Set-Cookie"] = all }()
+		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(all), w.cookies.isOwn)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -202,9 +206,9 @@ func shared(h http.Header) bool {
 	return false
 }
 
-// unshare forbids shared caches to store a response with the header h. Unlike the
-// app's directives, private says nothing about browsers, which must not take an old
-// response for a fresh one where the app had forbidden that.
+// unshare forbids shared caches to store a response with the header h, which had allowed
+// it. Browsers may still store it. The app may have forbidden them to use it without
+// asking first; since that directive goes too, no-cache takes its place.
 func unshare(h http.Header) {
 	if !shared(h) {
 		return

@@ -676,6 +676,53 @@ func TestMiddleware_EarlyHintsComeFirst(t *testing.T) {
 	}
 }
 
+// A handler signs a person in and hints at a style sheet before it answers.
+func TestMiddleware_EarlyHintsHaveNoCookieOfTheClient(t *testing.T) {
+	t.Parallel()
+	for proto, start := range servers {
+		client := mustNew(t, nil)
+		server := httptest.NewUnstartedServer(client.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.SetCookie(w, &http.Cookie{Name: "theirs", Value: "1"})
+			s := oidcrp.NewSession(map[string]string{"iss": "https://op.example", "sub": "alice"})
+			if err := client.StartSession(w, r, s); err != nil {
+				t.Error(err)
+			}
+			http.SetCookie(w, &http.Cookie{Name: "theirs_too", Value: "2"})
+			w.Header().Set("Link", "</style.css>; rel=preload")
+			w.WriteHeader(http.StatusEarlyHints)
+			w.WriteHeader(http.StatusOK)
+		})))
+		start(server)
+		t.Cleanup(server.Close)
+		var hints []textproto.MIMEHeader
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {
+				hints = append(hints, header)
+				return nil
+			},
+		})
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if len(hints) != 1 || hints[0].Get("Link") == "" || fmt.Sprint(hints[0]["Set-Cookie"]) != "[theirs=1 theirs_too=2]" {
+			t.Errorf("%s: the hints are %v", proto, hints)
+		}
+		var names []string
+		for _, cookie := range res.Cookies() {
+			names = append(names, cookie.Name)
+		}
+		if len(names) != 3 || names[0] != "theirs" || !strings.HasSuffix(names[1], "_s") || names[2] != "theirs_too" {
+			t.Errorf("%s: the response sets %v", proto, names)
+		}
+	}
+}
+
 // The handler writes nothing, and the server writes the header.
 func TestMiddleware_AnEmptyResponseCarriesTheSession(t *testing.T) {
 	t.Parallel()

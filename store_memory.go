@@ -16,13 +16,14 @@ import (
 // NewMemoryStore returns a Store in the memory of this process, for tests and for
 // apps that run as one process. Its sessions end with the process.
 //
-// It holds at most maxEntries entries; 0 means 1,048,576. To make room for a new
-// entry, a full store drops one of the issuer that has the most entries, so that no
-// issuer takes more than an equal share from the others. It drops one that would expire
-// soon: the first to expire in a 64th part of the store. So it is a person who has been
-// idle for long who must sign in again, and the record of a logout, which is kept for as
-// long as a session can last, is the last to go. The entries of an issuer are those
-// whose keys are the same up to the first "."; keys without one count as one issuer's.
+// It holds at most maxEntries entries; 0 means 1,048,576. To make room for a new entry,
+// a full store drops one of the issuer that has the most entries, so that no issuer
+// takes more than an equal share from the others. That is the first to expire of those
+// in one of 64 parts of the store: as a rule the short-lived record of a refresh or of a
+// Logout Token, or the session of a person who has been idle for long, who must then
+// sign in again. The record of a logout, which is kept for as long as a session can
+// last, is the last to go. The entries of an issuer are those whose keys are the same up
+// to the first "."; keys without one count as one issuer's.
 //
 // It starts no goroutine: expired entries are dropped as new ones come. A million
 // sessions of 1 KiB take about 1.2 GB.

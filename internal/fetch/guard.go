@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -119,15 +120,19 @@ func (g *Guard) dialContext(ctx context.Context, network, address string) (net.C
 	})
 }
 
-// check returns an [*AddressError] if host must not be at ip.
+// check returns an [*AddressError] if host must not be at ip, and the error of a
+// look-up that would be needed to know.
 func (g *Guard) check(ctx context.Context, host string, ip netip.Addr) error {
 	class := classOf(ip)
 	if slices.Contains(g.hosts, canonical(host)) {
 		g.learn(class)
 		return nil
 	}
-	if class == "" || g.isOwn(ctx, class) {
+	if class == "" {
 		return nil
+	}
+	if own, err := g.isOwn(ctx, class); own || err != nil {
+		return err
 	}
 	return &AddressError{Host: host, Address: ip.String(), Class: class}
 }
@@ -140,23 +145,27 @@ func (g *Guard) learn(class string) {
 
 // isOwn reports whether one of the provider's own hosts has an address of class. If
 // none was dialled yet, as with a proxy, their names are looked up.
-func (g *Guard) isOwn(ctx context.Context, class string) bool {
+func (g *Guard) isOwn(ctx context.Context, class string) (own bool, err error) {
 	g.mu.Lock()
 	known := g.seen[class]
 	g.mu.Unlock()
 	if known {
-		return true
+		return true, nil
 	}
 	for _, host := range g.hosts {
-		ips, _ := g.lookup(ctx, host) // an error means no address
+		ips, failure := g.lookup(ctx, host)
+		var dns *net.DNSError
+		if failure != nil && !(errors.As(failure, &dns) && dns.IsNotFound) { // else it has no address
+			err = failure
+		}
 		for _, ip := range ips {
 			if classOf(ip) == class {
 				g.learn(class)
-				return true
+				return true, nil
 			}
 		}
 	}
-	return false
+	return false, err
 }
 
 // An AddressError says that a URL of the provider leads into the network that the
@@ -172,31 +181,42 @@ func (e *AddressError) Error() string {
 		e.Host, e.Class, e.Address)
 }
 
-// classes are the ranges that hold no provider on the internet (RFC 6890). Those of
-// one class are often mixed in one network.
+// classes are the ranges that hold no provider on the internet (RFC 6890), and the
+// metadata host of Azure, 168.63.129.16. Those of one class are often mixed in one
+// network. Teredo (RFC 4380) and the relays of 6to4 (RFC 7526) lead nobody knows where.
 var classes = []struct{ class, ranges string }{
 	{"unspecified", "0.0.0.0/8 ::/128"},
 	{"loopback", "127.0.0.0/8 ::1/128"},
-	{"link-local", "169.254.0.0/16 fe80::/10"},
+	{"link-local", "169.254.0.0/16 fe80::/10 168.63.129.16/32"},
 	{"private", "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 fc00::/7 fec0::/10"},
 	{"multicast", "224.0.0.0/4 ff00::/8"},
-	{"reserved", "192.0.0.0/24 198.18.0.0/15 240.0.0.0/4"},
+	{"reserved", "192.0.0.0/24 198.18.0.0/15 240.0.0.0/4 192.88.99.0/24 2001::/32"},
 }
 
 // embedding are the ranges whose addresses hold an IPv4 address, and where it begins:
-// NAT64 (RFC 6052, RFC 8215) and 6to4 (RFC 3056).
-var embedding = map[string]int{"64:ff9b::/96": 12, "64:ff9b:1::/48": 12, "2002::/16": 2}
+// NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), IPv4-compatible (RFC 4291 section
+// 2.5.5.1) and IPv4-translated (RFC 2765).
+var embedding = map[string]int{
+	"64:ff9b::/96": 12, "64:ff9b:1::/48": 12, "2002::/16": 2, "::/96": 12, "::ffff:0:0:0/96": 12,
+}
 
 // classOf returns the class of an address, "" for one on the internet.
 func classOf(ip netip.Addr) string {
 	ip = ip.WithZone("").Unmap()
+	if class := rangeOf(ip); class != "" {
+		return class
+	}
 	for prefix, at := range embedding {
 		if netip.MustParsePrefix(prefix).Contains(ip) {
 			b := ip.As16()
-			ip = netip.AddrFrom4([4]byte(b[at : at+4]))
-			break
+			return rangeOf(netip.AddrFrom4([4]byte(b[at : at+4])))
 		}
 	}
+	return ""
+}
+
+// rangeOf returns the class of the range that holds ip itself, "" if there is none.
+func rangeOf(ip netip.Addr) string {
 	for _, c := range classes {
 		for prefix := range strings.FieldsSeq(c.ranges) {
 			if netip.MustParsePrefix(prefix).Contains(ip) {

@@ -18,13 +18,15 @@ func TestClassOf_NamesWhatIsInside(t *testing.T) {
 	t.Parallel()
 	for class, ips := range map[string]string{
 		"": "1.1.1.1 9.255.255.255 11.0.0.1 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.1 169.253.0.1 172.15.0.1 " +
-			"172.32.0.1 192.167.0.1 223.255.255.255 2606:4700::1 64:ff9b::101:101 2002:101:101::1 ::ffff:1.1.1.1",
-		"loopback":    "127.0.0.1 127.9.9.9 ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:7f00:1::",
-		"private":     "10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 100.64.0.1 100.67.8.9 fc00::1 fd00:ec2::254 ::ffff:10.0.0.1",
-		"link-local":  "169.254.169.254 fe80::1 fe80::1%eth0 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 64:ff9b:1::a9fe:a9fe",
+			"172.32.0.1 192.167.0.1 223.255.255.255 2606:4700::1 64:ff9b::101:101 2002:101:101::1 ::ffff:1.1.1.1 " +
+			"::1.1.1.1 ::ffff:0:1.1.1.1 168.63.129.15 168.63.129.17 192.88.98.1 192.88.100.1 2001:1::1 2001:4860:4860::8888",
+		"loopback": "127.0.0.1 127.9.9.9 ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:7f00:1:: ::127.0.0.1 ::ffff:0:127.0.0.1",
+		"private":  "10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 100.64.0.1 100.67.8.9 fc00::1 fd00:ec2::254 ::ffff:10.0.0.1 ::10.0.0.1 ::ffff:0:10.0.0.1 2002:a00:1::",
+		"link-local": "169.254.169.254 fe80::1 fe80::1%eth0 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 64:ff9b:1::a9fe:a9fe " +
+			"::169.254.169.254 ::ffff:0:169.254.169.254 168.63.129.16 ::ffff:168.63.129.16 64:ff9b::a83f:8110",
 		"unspecified": "0.0.0.0 0.1.2.3 ::",
 		"multicast":   "224.0.0.1 239.255.255.255 ff02::1",
-		"reserved":    "255.255.255.255 240.0.0.1 198.18.0.1",
+		"reserved":    "255.255.255.255 240.0.0.1 198.18.0.1 192.88.99.1 2001:0:a00:1::f5ff:fffe 2001::1 2002:c058:6301::",
 	} {
 		for _, text := range strings.Fields(ips) {
 			if got := classOf(netip.MustParseAddr(text)); got != class {
@@ -135,6 +137,43 @@ func TestGuard_RefusesWhatIsInsideUnlessTheIssuerIsThere(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The issuer may be inside, and DNS may fail for a moment: nobody knows then.
+func TestGuard_AnIssuerThatCannotBeLookedUpIsAnOutage(t *testing.T) {
+	t.Parallel()
+	var down error = &net.DNSError{Err: "server misbehaving", Name: "op.example", IsTemporary: true}
+	var asked atomic.Int32
+	server := serve(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
+	n := &fakeNet{names: map[string]string{"keys.example": "10.0.0.7"}, server: strings.TrimPrefix(server, "http://")}
+	g := n.guard()
+	working := g.lookup
+	g.lookup = func(context.Context, string) ([]netip.Addr, error) { return nil, down }
+	c := New(g.Protect(NewTransport()), 0)
+	for _, host := range []string{"keys.example", "10.0.0.8"} {
+		_, err := c.Do(t.Context(), Request{URL: "http://" + host})
+		wantError(t, err, Unavailable, "lookup op.example: server misbehaving")
+		var refused *AddressError
+		if errors.As(err, &refused) || asked.Load() != 0 {
+			t.Errorf("%s: %v, after %d requests", host, err, asked.Load())
+		}
+	}
+	// A name that does not exist is no outage.
+	down = &net.DNSError{Err: "no such host", Name: "op.example", IsNotFound: true}
+	_, err := c.Do(t.Context(), Request{URL: "http://keys.example"})
+	wantError(t, err, Invalid, "Provider.AllowPrivateNetwork")
+	// One own host that answers is enough.
+	n.names["op.example"] = "10.0.0.1"
+	g.hosts = append(g.hosts, "other.example")
+	g.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+		if host == "other.example" {
+			return nil, errors.New("DNS is down")
+		}
+		return working(ctx, host)
+	}
+	if _, err := c.Do(t.Context(), Request{URL: "http://keys.example"}); err != nil || asked.Load() != 1 {
+		t.Errorf("with DNS: %v, after %d requests", err, asked.Load())
 	}
 }
 

@@ -3,6 +3,7 @@ package fetch
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"html"
 	"net/url"
 	"strconv"
 	"strings"
@@ -15,6 +16,8 @@ const (
 	window = 8
 	// minSecret is the length of the shortest value that is hidden.
 	minSecret = 4
+	// maxEscape is the longest spelling of a byte that is undone, such as &#x0002F;.
+	maxEscape = 9
 	// maxScanned is how much of a text is scanned; the rest is dropped.
 	maxScanned = 4 << 10
 )
@@ -30,7 +33,7 @@ var public = map[string]bool{
 
 // Hide returns a text of the answer for an error: without what the request carried
 // in secret, which some providers repeat, in whole or in part, as it was, encoded
-// for a URL or in base64. Cut the text after it, not before: half a secret is not
+// for a URL or for HTML, or in base64. Cut the text after it, not before: half a secret is not
 // found. A text over 4 KiB is cut here.
 func (r *Response) Hide(text string) string { return hide(text, r.secrets) }
 
@@ -58,7 +61,7 @@ func hide(text string, secrets []string) string {
 	end := len(text)
 	if end > maxScanned {
 		// A secret that begins here could be too short to be found.
-		text, end = text[:maxScanned], maxScanned-9*window
+		text, end = text[:maxScanned], maxScanned-maxEscape*window
 	}
 	s := newScan(text)
 	for _, secret := range secrets {
@@ -87,7 +90,8 @@ func forms(secret string) []string {
 }
 
 // A scan is a text and what of it is to be hidden. It is looked at as it is, with its
-// percent-encoding undone, and with that undone twice.
+// percent-encoding undone, with that undone twice, and with the references of HTML
+// undone.
 type scan struct {
 	text  string
 	hide  []bool // by byte of text
@@ -110,7 +114,7 @@ func newScan(text string) *scan {
 		plain.from = append(plain.from, span{i, i + 1})
 	}
 	once := plain.unescaped()
-	s.views = []view{plain, once, once.unescaped()}
+	s.views = []view{plain, once, once.unescaped(), plain.dereferenced()}
 	for _, v := range s.views {
 		for i := range len(v.text) - window + 1 {
 			key := binary.NativeEndian.Uint64([]byte(v.text[i : i+window]))
@@ -133,6 +137,29 @@ func (v view) unescaped() view {
 		}
 		b.WriteByte(c)
 		next.from = append(next.from, span{v.from[i].start, v.from[end].end})
+		i = end
+	}
+	next.text = b.String()
+	return next
+}
+
+// dereferenced undoes the character references of HTML in v, such as &amp; and &#43;.
+func (v view) dereferenced() view {
+	var next view
+	var b strings.Builder
+	for i := 0; i < len(v.text); i++ {
+		text, end := v.text[i:i+1], i
+		if name := v.text[i:min(i+maxEscape, len(v.text))]; name[0] == '&' {
+			name = name[:strings.IndexByte(name, ';')+1]
+			plain := html.UnescapeString(name)
+			if strings.LastIndexByte(name, '&') == 0 && len(plain) < len(name) {
+				text, end = plain, i+len(name)-1
+			}
+		}
+		for range len(text) {
+			next.from = append(next.from, span{v.from[i].start, v.from[end].end})
+		}
+		b.WriteString(text)
 		i = end
 	}
 	next.text = b.String()

@@ -3,6 +3,7 @@ package fetch
 import (
 	"encoding/base64"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"strings"
@@ -11,6 +12,14 @@ import (
 
 // odd is a secret with what the encodings change.
 const odd = "S3cr+t/é %=&:\"end?>~ of_it-all"
+
+// numbered returns text with each character in this format.
+func numbered(format, text string) (s string) {
+	for _, r := range text {
+		s += fmt.Sprintf(format, r)
+	}
+	return s
+}
 
 func TestHide_FindsWhatTheRequestCarried(t *testing.T) {
 	t.Parallel()
@@ -38,6 +47,13 @@ func TestHide_FindsWhatTheRequestCarried(t *testing.T) {
 		"base64 behind two":      web.EncodeToString([]byte("xy" + odd + "m")),
 		"base64 in a URL":        url.QueryEscape(std.EncodeToString([]byte(odd))),
 		"twice":                  odd + odd,
+		"in HTML":                html.EscapeString(odd),
+		"in HTML by numbers":     numbered("&#%d;", odd),
+		"in HTML, hexadecimal":   numbered("&#x%X;", odd),
+		"in HTML, padded":        numbered("&#x%05x;", odd),
+		"in HTML by names":       strings.NewReplacer("+", "&plus;", "/", "&sol;", "=", "&equals;", "%", "&percnt;", "é", "&eacute;").Replace(odd),
+		"a URL in HTML":          strings.ReplaceAll(url.QueryEscape(odd), "%", "&#37;"),
+		"base64 in HTML":         strings.NewReplacer("+", "&#43;", "/", "&#x2F;").Replace(base64.RawStdEncoding.EncodeToString([]byte(odd))),
 	} {
 		got := hide("the value <"+text+"> is wrong", []string{odd})
 		inner, ok := strings.CutPrefix(got, "the value <")
@@ -52,6 +68,9 @@ func TestHide_FindsWhatTheRequestCarried(t *testing.T) {
 		"":                               "",
 		"nothing to hide, 100% sure %zz": "nothing to hide, 100% sure %zz",
 		"code abcd!":                     "code [hidden]!",
+		"Q&A; &;&amp &#;&#x; ab&#99;d&":  "Q&A; &;&amp &#;&#x; [hidden]&",
+		"&lt;abcd&gt;":                   "&lt;[hidden]&gt;",
+		"&amp&#97;bcd":                   "&amp[hidden]",
 		"a%62cd":                         "[hidden]",
 		"the S3cr+ is":                   "the S3cr+ is", // too little to be worth anything
 	} {
@@ -66,7 +85,7 @@ func TestHide_ALongTextIsCutWithoutHalfASecret(t *testing.T) {
 	t.Parallel()
 	secret := strings.Repeat("0123456789", 3_000)
 	for _, before := range []int{0, maxScanned - 300, maxScanned - 50, maxScanned - 9, maxScanned - 1, maxScanned} {
-		for _, text := range []string{secret, url.QueryEscape("%%" + odd + odd)} {
+		for _, text := range []string{secret, url.QueryEscape("%%" + odd + odd), html.EscapeString("%%" + odd + odd), numbered("&#x%05X;", odd)} {
 			got := hide(strings.Repeat("x", before)+text, []string{secret, "%%" + odd + odd})
 			if strings.ContainsAny(strings.ReplaceAll(got, hidden, ""), "0123456789S%") || len(got) > maxScanned+20 {
 				t.Errorf("behind %d bytes: %d bytes that end in %q", before, len(got), got[max(0, len(got)-60):])
