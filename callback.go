@@ -55,11 +55,13 @@ func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session
 	return nil
 }
 
-// RecoverLogin handles an error that [Client.Callback] returned for r. If the
-// login can continue, it returns where to send the browser: a person who is
-// already signed in goes to their page, and a login that was lost, because its
-// cookie is gone or it was finished before, starts again, once. Otherwise it
-// forgets the login and returns the error to report.
+// RecoverLogin handles an error that [Client.Callback] returned for r. If the person can
+// go on, it returns where to send the browser. A login that was lost, because its cookie
+// is gone or it was finished before, leads a person who is signed in to their page, and
+// anybody else to a new login, once. So does an error of the provider: a person whose
+// session meets what the login was for goes to their page, and if the provider's page
+// had expired, the login starts again, once. Otherwise it forgets the login and returns
+// the error to report.
 func (c *Client) RecoverLogin(w http.ResponseWriter, r *http.Request, cause error) (string, error) {
 	pending, err := c.logins.read(r)
 	if err != nil {

@@ -87,21 +87,20 @@ func variableOf(field string) string {
 	return ""
 }
 
-// ConfigFromEnv makes a [Config] from the environment: OIDC_ISSUER,
-// OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, OIDC_BASE_URL, OIDC_REDIRECT_URI,
-// OIDC_POST_LOGOUT_REDIRECT_URI, OIDC_TRUSTED_ORIGINS (separated by spaces or
-// commas), OIDC_SCOPES (separated by spaces),
-// OIDC_CLIENT_AUTH (a token_endpoint_auth_method),
+// ConfigFromEnv makes a [Config] from the environment: OIDC_ISSUER, OIDC_CLIENT_ID,
+// OIDC_CLIENT_SECRET, OIDC_BASE_URL, OIDC_REDIRECT_URI, OIDC_POST_LOGOUT_REDIRECT_URI,
+// OIDC_TRUSTED_ORIGINS (separated by spaces or commas), OIDC_SCOPES (separated by
+// spaces), OIDC_CLIENT_AUTH (a token_endpoint_auth_method),
 // OIDC_CLIENT_AUTH_SIGNING_ALG, OIDC_CLIENT_KEY_FILE (see [ParseClientKeys]),
 // OIDC_CLIENT_CERT_FILE (see [ParseClientCertificate]),
-// OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG and
-// _ENC, OIDC_USERINFO_SIGNED_RESPONSE_ALG,
-// OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG and _ENC, OIDC_USERINFO_TOKEN_IN_BODY (1
-// or 0), OIDC_LOGOUT_WITHOUT_HINT (1 or 0), OIDC_LOGOUT_TOKEN_SIGNING_ALG, OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE (seconds), which every
-// login then sends, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the
-// provider, beside the system's), OIDC_ALLOW_PRIVATE_NETWORK (1 or 0; see
-// [Provider]), OIDC_COOKIE_KEYS (32 bytes each as base64, separated by commas,
-// newest first) or OIDC_COOKIE_KEYS_FILE (a file of such keys; see [KeyFile]).
+// OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG and _ENC,
+// OIDC_USERINFO_SIGNED_RESPONSE_ALG, OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG and _ENC,
+// OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_LOGOUT_WITHOUT_HINT (1 or 0),
+// OIDC_LOGOUT_TOKEN_SIGNING_ALG, OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE (seconds), which every login then
+// sends, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the provider, beside the
+// system's), OIDC_ALLOW_PRIVATE_NETWORK (1 or 0; see [Provider]), OIDC_COOKIE_KEYS (32
+// bytes each as base64, separated by commas, newest first) or OIDC_COOKIE_KEYS_FILE (a
+// file of such keys; see [KeyFile]).
 //
 // An empty variable counts as not set. A variable that starts with OIDC_ and is
 // almost one of these is an error, since it is most likely misspelt. [New] logs any
