@@ -49,6 +49,7 @@ type logins struct {
 	home     string                                               // path of the app's start page
 
 	results once.Group[*Session] // by transaction cookie
+	packers packers
 }
 
 // A transaction is one pending login. It is sealed into its own cookie, so that

@@ -70,7 +70,7 @@ func TestTransaction_ComesBackAsItWas(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"", "/", "/tab/?" + strings.Repeat("a&b=<é>", 400), strings.Repeat("/\"", maxReturnTo/2)} {
 		want := &transaction{Nonce: randomText(), Verifier: randomText(), ReturnTo: path, MaxAge: new(int64), Issuer: "https://op.example", Started: 1}
-		stored, err := want.marshal()
+		stored, err := want.marshal(new(packers))
 		if err != nil || len(path) > maxTicketReturnTo && len(stored) > 700 {
 			t.Errorf("%.20s: %d bytes, %v", path, len(stored), err)
 		}

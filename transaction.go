@@ -28,33 +28,39 @@ const (
 	alwaysDropped = 2
 )
 
-var packers = sync.Pool{New: func() any {
-	w, _ := flate.NewWriter(nil, flate.BestCompression) // the level is valid
-	return w
-}}
+// packers keeps compressors, which are large, for the next use. The zero value is ready
+// to use.
+type packers struct{ free sync.Pool }
+
+// pack returns plain compressed.
+func (p *packers) pack(plain []byte) ([]byte, error) {
+	w, ok := p.free.Get().(*flate.Writer)
+	if !ok {
+		w, _ = flate.NewWriter(nil, flate.BestCompression) // the level is valid
+	}
+	defer p.free.Put(w)
+	var b bytes.Buffer
+	w.Reset(&b)
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
+	}
+	err := w.Close()
+	return b.Bytes(), err
+}
 
 // marshal returns the stored form of t: JSON, which is compressed if the return path is
 // long. The length reveals no secret to a site that chooses the path: the random values
 // are new in each transaction, so they cannot be guessed step by step.
-func (t *transaction) marshal() ([]byte, error) {
+func (t *transaction) marshal(p *packers) ([]byte, error) {
 	plain, err := json.Marshal(t)
 	if err != nil || len(t.ReturnTo) <= maxTicketReturnTo {
 		return plain, err
 	}
-	b := bytes.NewBuffer([]byte{packed})
-	w := packers.Get().(*flate.Writer)
-	defer packers.Put(w)
-	w.Reset(b)
-	if _, err := w.Write(plain); err != nil {
-		return nil, err
+	short, err := p.pack(plain)
+	if err != nil || len(short)+1 >= len(plain) {
+		return plain, err
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	if b.Len() >= len(plain) {
-		return plain, nil
-	}
-	return b.Bytes(), nil
+	return append([]byte{packed}, short...), nil
 }
 
 // unmarshalTransaction reads what marshal wrote.
@@ -78,7 +84,7 @@ func unmarshalTransaction(stored []byte) (*transaction, error) {
 }
 
 func (l *logins) sealTransaction(name string, t *transaction) (string, error) {
-	plain, err := t.marshal()
+	plain, err := t.marshal(&l.packers)
 	if err != nil {
 		return "", err
 	}
