@@ -75,8 +75,8 @@ func TestHintOfAnIdentityProvider(t *testing.T) {
 func TestHintOfAnUnknownIdentityProvider(t *testing.T) {
 	t.Parallel()
 	w := newInProcess(t, pc.IdentityProvider("", "00000000-0000-0000-0000-000000000000"))
-	w.wantPage(t, newBrowser(t).open(w.base+"/page"), "/auth/callback", http.StatusForbidden,
-		"The sign-in was not completed")
+	w.wantPage(t, newBrowser(t).open(w.base+"/page"), "/auth/callback", http.StatusBadGateway,
+		"Your sign-in could not be completed")
 	w.wantLogins(t, 1)
 	if log := string(w.log.Bytes()); !strings.Contains(log, "idp_hint_not_found") {
 		t.Errorf("the log does not say why:\n%s", log)
