@@ -30,7 +30,7 @@ type Tokens struct {
 	RefreshBefore time.Duration
 	// RefreshUserInfo makes a refresh by Middleware or HTTPClient fetch UserInfo
 	// again, as Client.Refresh always does. If false, the claims stay as they
-	// are.
+	// are, and a role that the provider takes away stays until the next login.
 	RefreshUserInfo bool
 	// RefreshFailure is how Middleware treats a session that it cannot
 	// refresh. The zero value is KeepSession.

@@ -90,7 +90,7 @@ func isPrefetch(r *http.Request) bool {
 	return false
 }
 
-// isOwnNavigation reports whether a person follows a link of the app itself, by
+// isOwnNavigation reports whether a page of the app itself leads to this one, by
 // Fetch Metadata: not a frame, a script, or a redirect through another site.
 func isOwnNavigation(h http.Header) bool {
 	return h.Get("Sec-Fetch-Site") == "same-origin" && h.Get("Sec-Fetch-Mode") == "navigate" &&

@@ -36,9 +36,10 @@ type Sessions struct {
 	// look again for that long. If zero, 1 second; if negative, it looks at every
 	// request.
 	RevocationDelay time.Duration
-	// KeepClaims names the claims about the person that are kept. If nil, all are.
-	// Fewer claims make smaller cookies. Those about the authentication, such as
-	// sub, acr and auth_time, are always kept.
+	// KeepClaims names the claims about the person that are kept: those that the app
+	// reads, and those that its requirements such as [Claim] need. If nil, all are.
+	// Fewer claims make smaller cookies. Those about the authentication, such as sub,
+	// acr and auth_time, are always kept.
 	KeepClaims []string
 	// MaxCookieBytes bounds the cookies of one session, with their names and
 	// attributes. If zero, 3,000 bytes: the response that ends a login then has less
