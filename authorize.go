@@ -69,6 +69,7 @@ type AuthOptions struct {
 
 	stepUp string // the requirements that this login is to meet
 	byPage bool   // a protected page asks for this login
+	final  bool   // no other login can replace this one: see asksMore
 }
 
 // ClaimsRequest is the claims parameter (OIDC Core 5.5). A nil [ClaimRequest]
@@ -93,6 +94,11 @@ var ownParameters = []string{
 	"code_challenge", "code_challenge_method", "client_secret", "client_assertion",
 	"client_assertion_type", "request", "request_uri", "prompt", "max_age", "acr_values",
 	"claims", "login_hint", "id_token_hint", "display", "ui_locales", "resource",
+}
+
+// asksMore reports whether o has options that a transaction does not hold.
+func (o *AuthOptions) asksMore() bool {
+	return o.Claims != nil || o.IDTokenHint != "" || o.Display != "" || len(o.Resource) > 0
 }
 
 // validate returns what is wrong with o, and which field.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
+	"time"
 )
 
 // Callback takes the provider's response in r, exchanges the code, verifies the
@@ -132,7 +134,7 @@ func (c *Client) afterProviderError(
 		c.log.InfoContext(r.Context(), "the provider refused a login; the person is signed in", "error", cause)
 		return c.absolute(c.returnTo(t.ReturnTo)), nil
 	}
-	if !refusal.expired() || pending.ticket.Restart {
+	if !refusal.expired() || pending.ticket.Restart || t.Final {
 		return "", cause
 	}
 	c.log.InfoContext(r.Context(), "the provider's page had expired; the login starts again", "error", cause)
@@ -145,6 +147,12 @@ func (c *Client) afterProviderError(
 // without end.
 func (c *Client) settles(s *Session, t *transaction) bool {
 	if t.Asked && s.created.Unix() < t.Started {
+		return false
+	}
+	switch {
+	case t.ACR != nil && !slices.Contains(t.ACR, s.ACR()):
+		return false
+	case t.MaxAge != nil && !MaxAge(time.Duration(*t.MaxAge)*time.Second+1).Met(s, c.now()):
 		return false
 	}
 	return c.demands.metBy(s, t.StepUp, c.now())

@@ -1333,3 +1333,52 @@ func TestCallback_TheProvidersErrorIsLoggedInAnOutage(t *testing.T) {
 		t.Errorf("without keys the answer is %d, and the log has %q", w.Code, lines)
 	}
 }
+
+// An app's own step-up by BeginLogin with RequireACR: cancelling it is not passing it.
+func TestCallback_ACancelledStepUpOfTheAppsOwnIsNotPassed(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.HandleFunc("/transfer", func(w http.ResponseWriter, r *http.Request) {
+			if s, ok := oidcrp.SessionFromContext(r.Context()); !ok || s.ACR() != "eidas2" {
+				c.Login(w, r, &oidcrp.AuthOptions{RequireACR: []string{"eidas2"}, ReturnTo: "/transfer"})
+				return
+			}
+			sayWho(w, r)
+		})
+	}})
+	browser := app.signIn(t)
+	for range 3 {
+		callback := comeBack(t, app, browser, "/transfer")
+		res, _ := get(t, noRedirects(browser), errorAt(app, callback, "access_denied", ""))
+		if res.StatusCode == 302 {
+			t.Errorf("a cancelled step-up leads to %s, which asks again: a loop without an end or a page", res.Header.Get("Location"))
+		}
+	}
+}
+
+// A restarted login asks for what the first one asked for.
+func TestCallback_ARestartedLoginKeepsItsOptions(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.HandleFunc("/switch", func(w http.ResponseWriter, r *http.Request) {
+			c.Login(w, r, &oidcrp.AuthOptions{
+				Prompt: "login", ACRValues: []string{"eidas2"}, LoginHint: "bob", Extra: url.Values{"idp_hint": {"x"}}, ReturnTo: "/tab/1",
+			})
+		})
+	}})
+	browser := app.provider.Browser()
+	authorization := follow(t, browser, app.URL+"/switch")
+	callback := *authorization
+	callback.RawQuery = authorization.RawQuery
+	back, _ := url.Parse(app.URL + "/auth/callback?state=" + url.QueryEscape(authorization.Query().Get("state")))
+	res, page := get(t, noRedirects(browser), errorAt(app, back, "temporarily_unavailable", "authentication_expired"))
+	again, err := res.Location()
+	if err != nil {
+		t.Fatalf("%s\n%s", res.Status, page)
+	}
+	for _, name := range []string{"prompt", "acr_values", "login_hint", "idp_hint"} {
+		if was, is := authorization.Query().Get(name), again.Query().Get(name); was != is {
+			t.Errorf("%s was %q, and is %q in the restarted login", name, was, is)
+		}
+	}
+}

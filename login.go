@@ -52,32 +52,6 @@ type logins struct {
 	packers packers
 }
 
-// A transaction is one pending login. It is sealed into its own cookie, so that
-// tabs do not disturb each other, and the state names the cookie.
-type transaction struct {
-	Nonce    string   `json:"n"`
-	Verifier string   `json:"v"`
-	ReturnTo string   `json:"r,omitempty"`
-	ACR      []string `json:"a,omitempty"` // the ID Token must name one of them
-	MaxAge   *int64   `json:"m,omitempty"` // seconds
-	Issuer   string   `json:"i"`
-	StepUp   string   `json:"u,omitempty"`
-	Started  int64    `json:"t"`           // Unix seconds
-	Asked    bool     `json:"q,omitempty"` // a protected page asked for it
-	size     int      // of the cookie
-}
-
-// options are those of a login that replaces this one.
-func (t *transaction) options() *AuthOptions {
-	o := &AuthOptions{ReturnTo: t.ReturnTo, RequireACR: t.ACR, stepUp: t.StepUp, byPage: t.Asked}
-	if t.MaxAge != nil {
-		o.MaxAge = new(time.Duration(*t.MaxAge) * time.Second)
-	}
-	return o
-}
-
-func (t *transaction) age(now time.Time) time.Duration { return now.Sub(time.Unix(t.Started, 0)) }
-
 // A ticket is the content of the state parameter, which is sealed. It is enough
 // to start a lost login again, once.
 type ticket struct {
@@ -116,6 +90,12 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 		StepUp:   asked.stepUp,
 		Asked:    asked.byPage,
 		Started:  l.now().Unix(),
+
+		Prompt: asked.Prompt, ACRValues: asked.ACRValues, LoginHint: asked.LoginHint, UILocales: asked.UILocales,
+		Extra: asked.Extra, Final: asked.final,
+	}
+	if len(asked.Extra.Encode()) > maxTransactionExtra {
+		t.Extra, t.Final = nil, true
 	}
 	state, err := l.newState(t, restart)
 	if err != nil {
@@ -169,6 +149,16 @@ func (l *logins) cookieName(state string) string {
 // id names a login in events and logs, by its cookie.
 func (l *logins) id(cookieName string) string {
 	return strings.TrimPrefix(cookieName, l.cookies.transaction)
+}
+
+// hasPending reports whether this browser has begun a login.
+func (l *logins) hasPending(r *http.Request) bool {
+	for _, t := range l.pending(r) {
+		if t.Started != 0 { // it could be opened
+			return true
+		}
+	}
+	return false
 }
 
 // pending returns pending logins of this browser by cookie name. One that
@@ -377,7 +367,7 @@ func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session,
 	// A Store that fails now may be back when the session is kept, or at a reload.
 	_ = l.sessions.place(ctx, r, s)
 	// Before it is kept for a reload, and before OnLogin sets anything up.
-	if err := l.sessions.keeper.fits(s); err != nil {
+	if err := l.sessions.keeper.fits(s.grown()); err != nil {
 		return nil, err
 	}
 	// Only what forget needs: the results are kept for a while.

@@ -42,7 +42,7 @@ type logoutState struct {
 const (
 	// answerParameter says that a person answered the page that asks whether to sign out.
 	answerParameter = "confirm"
-	// answerLifetime is how long that page can be answered.
+	// answerLifetime is how long the last such page of a browser can be answered.
 	answerLifetime = 15 * time.Minute
 )
 
@@ -69,6 +69,7 @@ func (c *Client) Logout(w http.ResponseWriter, r *http.Request, returnTo string)
 // the browser says, with Fetch Metadata, that a person follows it on a page of the
 // app. Any other request, such as that of an image, a frame, a script, another site or
 // a service worker, gets a page that asks first, and a prefetch gets an empty response.
+// With a returnTo of more than 1,500 bytes, the logout leads to the start page.
 func (c *Client) LogoutURL(returnTo string) string {
 	return withParameter(c.paths.logout, "return_to", localPath(returnTo))
 }
@@ -276,7 +277,9 @@ func (c *Client) isOwnLogout(r *http.Request) bool {
 	h := r.Header
 	switch {
 	case r.Method != http.MethodPost:
-		return isOwnNavigation(h)
+		// A page of this package that leads on, which another site may have made the
+		// browser open, sends neither.
+		return isOwnNavigation(h) && (h.Get("Sec-Fetch-User") == "?1" || c.ownPage(h.Get("Referer")) != "")
 	case c.answersQuestion(r):
 		return true
 	case isResent(h) || c.checkOrigin(r) != nil:

@@ -41,7 +41,9 @@ func TestLogout_AtOnceForTheAppItselfOnly(t *testing.T) {
 			"Sec-Fetch-Mode: same-origin", "Sec-Fetch-Dest: empty", "Upgrade-Insecure-Requests: 1"}, false},
 		{"a form of a trusted origin", "POST", []string{sameSite, "Origin: https://www.example"}, true},
 		{"a link of the app", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1"}, true},
-		{"a link that a script of the app follows", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document"}, true},
+		{"a link that a script of the app follows", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document", "Referer: APP/tab/1"}, true},
+		{"a page that leads on without a click", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document"}, false},
+		{"the same by a page of another site", "GET", []string{sameOrigin, navigate, "Sec-Fetch-Dest: document", "Referer: https://evil.example/"}, false},
 		{"a document without a navigation", "GET", []string{sameOrigin, "Sec-Fetch-Dest: document"}, false},
 		{"a document that a script fetches", "GET", []string{sameOrigin, "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: document"}, false},
 		{"a navigation without a destination", "GET", []string{sameOrigin, navigate}, false},
@@ -730,7 +732,8 @@ func TestLogout_AfterTheSessionIsOver(t *testing.T) {
 			browser := app.signIn(t)
 			end(app, browser)
 			method := map[bool]string{false: "POST", true: "GET"}[link]
-			res, _ := app.asks(t, browser, method, "/auth/logout", acceptHTML, navigate, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Dest: document")
+			res, _ := app.asks(t, browser, method, "/auth/logout", acceptHTML, navigate, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Dest: document",
+				"Sec-Fetch-User: ?1")
 			if _, body := get(t, browser, res.Header.Get("Location")); !strings.Contains(body, "You are signed out") {
 				t.Errorf("%s: the logout ended with\n%s", what, body)
 			}
@@ -935,7 +938,7 @@ func TestLogout_WithoutASessionCookieDeletesNothing(t *testing.T) {
 		for method, headers := range map[string][]string{
 			"POST": {acceptHTML, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: same-origin", "Sec-Fetch-Dest: empty",
 				"Origin: APP", "Referer: https://evil.example/", "Upgrade-Insecure-Requests: 1"},
-			"GET": {acceptHTML, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"},
+			"GET": {acceptHTML, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1"},
 		} {
 			res, _ := app.asks(t, &withheld, method, "/auth/logout", headers...)
 			for _, cookie := range res.Cookies() {
@@ -972,5 +975,40 @@ func TestLogout_DeletesACookieThatCannotBeRead(t *testing.T) {
 		if browser.Jar.SetCookies(r.URL, w.Result().Cookies()); app.who(t, browser, "/").Sub != "" {
 			t.Errorf("%d: the cookie is still there after %v", w.Code, w.Result().Cookies())
 		}
+	}
+}
+
+// Another site links to the login path with a long return path, to a page of the app that
+// redirects to LogoutURL. Redirects keep Sec-Fetch-Site cross-site; the page that leads on
+// does not: its refresh is the app's own navigation.
+func TestLogout_ThePageThatLeadsOnDoesNotVouchForAnotherSite(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.HandleFunc("/bye", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, c.LogoutURL("/"), http.StatusFound)
+		})
+	}})
+	browser := app.signIn(t)
+	cross := []string{acceptHTML, navigate, "Sec-Fetch-Dest: document", "Sec-Fetch-Site: cross-site"}
+	own := []string{acceptHTML, navigate, "Sec-Fetch-Dest: document", "Sec-Fetch-Site: same-origin"}
+	// Directly, the app asks.
+	if res, _ := app.asks(t, browser, "GET", "/auth/logout", cross...); res.StatusCode != 200 {
+		t.Fatalf("%s", res.Status)
+	}
+	evil := "/auth/login?return_to=" + url.QueryEscape("/bye?"+strings.Repeat("x", 3900))
+	res, _ := app.asks(t, browser, "GET", evil, cross...)
+	plain := &http.Client{Jar: browser.Jar, Transport: app.provider.HTTPClient().Transport}
+	callback := follow(t, plain, res.Header.Get("Location"))
+	res, page := app.asks(t, plain, "GET", callback.RequestURI(), cross...)
+	refresh := regexp.MustCompile(`content="0; ?url=([^"]*)"`).FindStringSubmatch(page)
+	if res.StatusCode != 200 || refresh == nil {
+		t.Fatalf("no page that leads on: %s to %.80s", res.Status, res.Header.Get("Location"))
+	}
+	to, _ := url.Parse(html.UnescapeString(refresh[1]))
+	res, _ = app.asks(t, browser, "GET", to.RequestURI(), own...) // a browser's refresh has no Sec-Fetch-User
+	bye, _ := res.Location()
+	res, _ = app.asks(t, browser, "GET", bye.RequestURI(), own...)
+	if res.StatusCode != 200 {
+		t.Errorf("another site's link signed the person out at once: %s to %s", res.Status, res.Header.Get("Location"))
 	}
 }

@@ -252,7 +252,7 @@ func (c *Client) noticeMounting(r *http.Request) {
 		return
 	}
 	missing := !m.wrapped.Load()
-	if !missing && (len(c.logins.pending(r)) == 0 || m.again.Add(1) < lostReturns) {
+	if !missing && (!c.logins.hasPending(r) || m.again.Add(1) < lostReturns) {
 		return
 	}
 	m.report.Do(func() {

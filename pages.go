@@ -249,15 +249,19 @@ func (c *Client) tryAgainPath(r *http.Request) string {
 }
 
 // continuePageHeader is about what continuePage adds to a header.
-const continuePageHeader = 250
+const continuePageHeader = 320
 
 // continuePage leads to location without a Location header. It needs no script, and no
 // click unless the browser does not follow a refresh.
 func (c *Client) continuePage(w http.ResponseWriter, r *http.Request, location string) {
-	language := c.pages.language(r)
+	language, css := c.pages.language(r), inlineCSS(pagesCSS+c.pages.Stylesheet)
 	var body bytes.Buffer
-	err := continueTemplate().Execute(&body, struct{ Language, Location, Title, Button string }{
+	err := continueTemplate().Execute(&body, struct {
+		Language, Location, Title, Button string
+		CSS                               template.CSS
+	}{
 		language, asciiURL(location), c.pages.text(language, "continue.title"), c.pages.text(language, "continue.button"),
+		template.CSS(css),
 	})
 	if err != nil {
 		c.problem(w, r, fail("page", CodeInternal, err))
@@ -265,7 +269,7 @@ func (c *Client) continuePage(w http.ResponseWriter, r *http.Request, location s
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src "+hashSource(css))
 	h.Set("Referrer-Policy", "no-referrer")
 	write(w, r, http.StatusOK, body.Bytes())
 }
@@ -277,9 +281,10 @@ var continueTemplate = sync.OnceValue(func() *template.Template {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{.Title}}</title>
 <meta http-equiv="refresh" content="0; url={{.Location}}">
+<style>{{.CSS}}</style>
 <main>
 <h1>{{.Title}}</h1>
-<p><a href="{{.Location}}">{{.Button}}</a></p>
+<div class="actions"><a class="button" href="{{.Location}}">{{.Button}}</a></div>
 </main>
 `))
 })

@@ -300,7 +300,7 @@ func TestContinuePage_LeadsToTheLocationAndNowhereElse(t *testing.T) {
 	t.Parallel()
 	c := mustNew(t, nil)
 	refresh := regexp.MustCompile(`<meta http-equiv="refresh" content="0; url=([^"]*)">`)
-	link := regexp.MustCompile(`<a href="([^"]*)">Continuer</a>`)
+	link := regexp.MustCompile(`<a class="button" href="([^"]*)">Continuer</a>`)
 	for path, want := range map[string]string{
 		"/tab/?a=b&c=d;e":            "/tab/?a=b&c=d;e",
 		`/tab/?"><script>alert(1)//`: `/tab/?"><script>alert(1)//`,
@@ -322,6 +322,12 @@ func TestContinuePage_LeadsToTheLocationAndNowhereElse(t *testing.T) {
 			t.Errorf("%q:\n%.500s", path, body)
 		}
 		h := w.Header()
+		WantPolicy(t, path, h.Get("Content-Security-Policy"), body)
+		h.Del("Set-Cookie")
+		redirected := http.Header{"Cache-Control": {"no-store"}}
+		if got := answerSize(h, "") - answerSize(redirected, ""); got > continuePageHeader || got < continuePageHeader-50 {
+			t.Errorf("%q: the page adds %d bytes to the header", path, got)
+		}
 		if h.Get("Location") != "" || h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%q: the headers are %v", path, h)
 		}

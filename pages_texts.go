@@ -65,8 +65,8 @@ var builtinTexts = map[string]map[string]string{
 		"requirement_unmet.other":  "Sign in with another account",
 
 		"session_too_large.title":  "Your account has too much data for this service",
-		"session_too_large.what":   "The sign-in service sent more about you than this service can keep in your browser.",
-		"session_too_large.next":   "Trying again does not help. Contact the support of this service, who can change it.",
+		"session_too_large.what":   "The sign-in service sent more about you than this service can keep.",
+		"session_too_large.next":   "Trying again does not help. Contact the support of this service, which can fix this.",
 		"session_too_large.button": "Home page",
 
 		"login_refused.title":  "You cannot sign in to this service",
@@ -76,7 +76,7 @@ var builtinTexts = map[string]map[string]string{
 
 		"cross_origin.title":  "This request was refused",
 		"cross_origin.what":   "A page of another site sent it to this service in your name. Nothing was changed.",
-		"cross_origin.next":   "If you want to do this, do it on the pages of this service. If you were there, contact its support.",
+		"cross_origin.next":   "If you want to do this, do it on the pages of this service. If you did, contact its support.",
 		"cross_origin.button": "Go to the home page",
 
 		"sign_out.title":  "Sign out?",
@@ -155,7 +155,7 @@ var builtinTexts = map[string]map[string]string{
 		"requirement_unmet.other":  "Se connecter avec un autre compte",
 
 		"session_too_large.title":  "Votre compte contient trop de données pour ce service",
-		"session_too_large.what":   "Le service de connexion a transmis sur vous plus de données que ce service ne peut en conserver dans votre navigateur.",
+		"session_too_large.what":   "Le service de connexion a transmis sur vous plus de données que ce service ne peut en conserver.",
 		"session_too_large.next":   "Réessayer n’y changera rien. Contactez le support de ce service, qui peut y remédier.",
 		"session_too_large.button": "Page d’accueil",
 

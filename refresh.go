@@ -232,6 +232,9 @@ func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	default:
 		next.session = renewed
 	}
+	if err := f.fit(&next, s); err != nil {
+		return refreshed{}, err
+	}
 	// The old refresh token may no longer work, so the new one is saved before
 	// anything else can fail.
 	err = f.sessions.keeper.update(ctx, k, next.session)
@@ -240,6 +243,23 @@ func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	}
 	next.unsaved = err
 	return next, nil
+}
+
+// fit makes sure that the session of next, a refresh of s, can be kept. If it is too
+// large, it keeps what s says about the person: the new tokens are needed in any case.
+func (f *refresher) fit(next *refreshed, s *Session) error {
+	err := f.sessions.keeper.fits(next.session)
+	if err == nil {
+		return nil
+	}
+	smaller := s.copy()
+	smaller.tokens, smaller.tokensAt = next.session.tokens, next.session.tokensAt
+	smaller.seen, smaller.renewed = next.session.seen, next.session.renewed
+	if f.sessions.keeper.fits(smaller) != nil {
+		return err
+	}
+	next.session, next.stale = smaller, err
+	return nil
 }
 
 // keepRotated returns the result of a refresh of k whose ID Token was refused for
@@ -311,7 +331,12 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 		return next, nil
 	}
 	renewed := next.session.copy()
-	renewed.user, renewed.renewed = f.sessions.userClaims(renewed, userInfo), f.sessions.renewal(renewed)
+	renewed.user = f.sessions.renewedUserClaims(renewed, userInfo)
+	renewed.renewed = f.sessions.renewal(renewed)
+	if err := f.sessions.keeper.fits(renewed); err != nil { // the new tokens are good all the same
+		next.stale = err
+		return next, nil
+	}
 	if err := f.sessions.keeper.update(ctx, k, renewed); errors.Is(err, CodeNoSession) {
 		return refreshed{}, err
 	} else if err != nil {

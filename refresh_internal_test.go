@@ -522,3 +522,62 @@ func TestRefreshFailure_ADisabledPersonIsNotSentRoundForEver(t *testing.T) {
 		})
 	}
 }
+
+// A session at the edge of its budget is refreshed: the new refresh token has nowhere to go.
+func TestRefresh_AtTheBudgetLosesNoRefreshToken(t *testing.T) {
+	t.Parallel()
+	var edge *Session
+	rt := newRefreshTest(t, "cookies", func(cfg *Config) {
+		cfg.Sessions.MaxCookieBytes, cfg.Tokens.RefreshBefore = 3000, 10*time.Minute
+	})
+	for n := 1000; n < 3000; n++ {
+		s := madeSession(rt.Client, aliceClaims, bigClaims(n))
+		if rt.sessions.keeper.fits(s.grown()) != nil { // as a login does
+			break
+		}
+		edge = s
+	}
+	cookies := rt.startSession(t, edge)
+	handler := rt.Middleware(http.HandlerFunc(saySubject))
+	rt.clock.Advance(55 * time.Minute)
+	w, after := serves(handler, cookies)
+	t.Logf("answered %d; cookies set: %d", w.Code, len(w.Result().Cookies()))
+	got := rt.wantSession(t, "after the refresh", requestWith(after...))
+	if refreshes, _ := rt.server.took(); refreshes != 1 || got.tokens.RefreshToken == "refresh" {
+		t.Errorf("%d refreshes, and the browser still has the spent refresh token %q", refreshes, got.tokens.RefreshToken)
+	}
+	rt.clock.Advance(2 * time.Minute)
+	serves(handler, after) // tokenServer reports a refresh token that is used twice
+	if n := strings.Count(rt.log.String(), "could not save"); n > 0 {
+		t.Errorf("%d times the session could not be saved, and nothing told the person", n)
+	}
+}
+
+// The same beside a Store: the copy in the browser is superseded, and stays so.
+func TestRefresh_AtTheBudgetBesideAStore(t *testing.T) {
+	t.Parallel()
+	var edge *Session
+	rt := newRefreshTest(t, "cookies beside a store", func(cfg *Config) {
+		cfg.Sessions.MaxCookieBytes, cfg.Tokens.RefreshBefore = 3000, 10*time.Minute
+	})
+	for n := 1000; n < 3000; n++ {
+		s := madeSession(rt.Client, aliceClaims, bigClaims(n))
+		if rt.sessions.keeper.fits(s.grown()) != nil { // as a login does
+			break
+		}
+		edge = s
+	}
+	cookies := rt.startSession(t, edge)
+	handler := rt.Middleware(http.HandlerFunc(saySubject))
+	rt.clock.Advance(55 * time.Minute)
+	for range 10 {
+		_, cookies = serves(handler, cookies)
+		rt.clock.Advance(time.Minute)
+	}
+	if n := strings.Count(rt.log.String(), "could not save"); n > 1 {
+		t.Errorf("%d requests, %d warnings", 10, n)
+	}
+	rt.clock.Advance(50 * time.Minute)
+	_, cookies = serves(handler, cookies)
+	rt.wantSession(t, "in use all the time but for 51 minutes", requestWith(cookies...))
+}

@@ -199,7 +199,7 @@ func forwarded(t *testing.T, browser *http.Client, method, target string) *http.
 	for name, value := range map[string]string{
 		"Forwarded": "host=evil.example;proto=https;for=127.0.0.1", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https",
 		"X-Forwarded-Port": "443", "X-Forwarded-Prefix": "/evil", "X-Forwarded-Uri": "/", "X-Original-Url": "/", "X-Rewrite-Url": "/",
-		"Accept": "text/html", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document",
+		"Accept": "text/html", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-User": "?1",
 	} {
 		r.Header.Set(name, value)
 	}

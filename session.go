@@ -267,6 +267,21 @@ func (s *Session) copy() *Session {
 	return &other
 }
 
+// grown returns s as large as a refresh with tokens like these makes it.
+func (s *Session) grown() *Session {
+	next := s.copy()
+	next.renewed = 1 << 48 // as many bytes as any time
+	if next.tokens != nil {
+		tokens := *next.tokens
+		tokens.AccessToken += strings.Repeat("x", refreshRoom)
+		next.tokens = &tokens
+	}
+	return next
+}
+
+// refreshRoom is how many bytes longer the tokens of a refresh may be than the first.
+const refreshRoom = 64
+
 // tooLarge returns the error about a session that does not fit.
 func (s *Session) tooLarge(size, limit int, where, mend string) error {
 	return failf("session", CodeSessionTooLarge,

@@ -5,6 +5,7 @@ package oidcrp
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -42,7 +43,7 @@ func newUserClaims(idToken, userInfo strictjson.Members, keep []string) userClai
 	own := make(strictjson.Members, len(userInfo))
 	for name, value := range userInfo {
 		switch {
-		case !userInfo.Has(name) || isFact(name) || !keeps(keep, name):
+		case !userInfo.Has(name) || isFact(name) || !stores(keep, name):
 		case sameJSON(value, idToken[name]):
 			c.same = append(c.same, name)
 		default:
@@ -51,6 +52,28 @@ func newUserClaims(idToken, userInfo strictjson.Members, keep []string) userClai
 	}
 	slices.Sort(c.same)
 	if len(own) > 0 {
+		c.own = encodeMembers(own)
+	}
+	return c
+}
+
+// renew returns c, which is of a newer UserInfo, such that it also hides the claims that
+// UserInfo had in old and no longer has: the ID Token, which is older, does not bring
+// them back.
+func (c userClaims) renew(old userClaims) userClaims {
+	before, _ := strictjson.Object(old.own) // nil if there are none
+	own, _ := strictjson.Object(c.own)
+	gone := false
+	for _, name := range append(slices.Collect(maps.Keys(before)), old.same...) {
+		if _, ok := own[name]; ok || slices.Contains(c.same, name) {
+			continue
+		}
+		if own == nil {
+			own = make(strictjson.Members)
+		}
+		own[name], gone = json.RawMessage("null"), true
+	}
+	if gone {
 		c.own = encodeMembers(own)
 	}
 	return c
@@ -77,6 +100,14 @@ func isFact(name string) bool { return slices.Contains(authenticationFacts, name
 
 // keeps reports whether a claim about the person is one of keep; nil means all.
 func keeps(keep []string, name string) bool { return keep == nil || slices.Contains(keep, name) }
+
+// stores reports whether a claim of UserInfo is stored: one that is kept, or the first of
+// a group of which another is kept, since it decides where that comes from.
+func stores(keep []string, name string) bool {
+	return keeps(keep, name) || slices.ContainsFunc(claimGroups, func(group []string) bool {
+		return name == group[0] && slices.ContainsFunc(group, func(other string) bool { return keeps(keep, other) })
+	})
+}
 
 // sameJSON reports whether a and b differ in insignificant space only; a missing value
 // is not the same as any.
@@ -177,7 +208,8 @@ func (s *Session) asWritten() (strictjson.Members, error) {
 		}
 	}
 	for _, group := range claimGroups {
-		fromUserInfo := s.user.has(own, group[0])
+		_, gone := own[group[0]] // null: UserInfo had it once
+		fromUserInfo := gone || s.user.has(own, group[0])
 		for _, name := range group {
 			switch {
 			case !fromUserInfo:
@@ -237,7 +269,9 @@ func (s *Session) largestClaims() []string {
 		sizes["(access token)"] = len(s.tokens.AccessToken)
 		sizes["(refresh token)"] = len(s.tokens.RefreshToken)
 	}
-	names := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int { return sizes[b] - sizes[a] })
+	names := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int {
+		return cmp.Or(sizes[b]-sizes[a], strings.Compare(a, b))
+	})
 	names = names[:min(len(names), 3)]
 	for i, name := range names {
 		names[i] = clean(name, 100)

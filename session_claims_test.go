@@ -206,3 +206,50 @@ func TestNewUserClaims_NamesAreExact(t *testing.T) {
 		t.Errorf("the claims are %v", claims)
 	}
 }
+
+// KeepClaims leaves claims out; it must not change the value of one that is kept.
+func TestSession_KeepClaimsDoesNotChangeAKeptClaim(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ idToken, userInfo string }{
+		{`{"sub":"a"}`, `{"sub":"a","email":"a@x","email_verified":true}`},
+		{`{"sub":"a","email":"a@x","email_verified":true}`, `{"sub":"a","email":"b@x","email_verified":false}`},
+		{`{"sub":"a","phone_number":"1","phone_number_verified":true}`, `{"sub":"a","phone_number":"2"}`},
+	} {
+		for _, name := range []string{"email_verified", "phone_number_verified"} {
+			all := newOfflineClient(t, nil)
+			one := newOfflineClient(t, func(cfg *Config) { cfg.Sessions.KeepClaims = []string{name} })
+			want := claimsOf(t, madeSession(all.Client, test.idToken, test.userInfo))[name]
+			got := claimsOf(t, madeSession(one.Client, test.idToken, test.userInfo))[name]
+			if got != want {
+				t.Errorf("%s and %s: with KeepClaims, %s is %v, without %v", test.idToken, test.userInfo, name, got, want)
+			}
+		}
+	}
+}
+
+// UserInfo had the roles, and has none any more: the provider omits an empty claim. The
+// first ID Token still names them, and the refresh brought no new one.
+func TestUserClaims_ARoleThatUserInfoNoLongerHasIsGone(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	s := madeSession(c.Client, `{"sub":"a","roles":["admin"]}`, `{"sub":"a","roles":["admin"]}`)
+	next := s.copy()
+	next.user = c.sessions.renewedUserClaims(next, []byte(`{"sub":"a"}`))
+	if roles := claimsOf(t, next)["roles"]; roles != nil {
+		t.Errorf("after UserInfo was fetched again without roles, they are %v", roles)
+	}
+}
+
+// What a session is after a refresh must not depend on the form in which it was kept.
+func TestUserClaims_ARefreshOfALeanSessionHasTheSameClaims(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	s := madeSession(c.Client, `{"sub":"a","name":"A","email":"a@x","email_verified":true}`, `{"sub":"a","name":"B","email":"a@x"}`)
+	full, lean := s.copy(), s.lean()
+	for _, s := range []*Session{full, lean} {
+		s.user = c.sessions.renewedUserClaims(s, []byte(`{"sub":"a"}`))
+	}
+	if a, b := claimsOf(t, full), claimsOf(t, lean); len(a) != len(b) {
+		t.Errorf("full: %v, lean: %v", a, b)
+	}
+}

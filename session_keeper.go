@@ -182,16 +182,15 @@ type kept struct {
 // Another replica may still read what this one cannot, and a session of the future, and
 // of two values one may be good. Nothing depends on it.
 //
-// Only a page load deletes a superseded copy: the browser may be about to get the newer
-// one, with the response to another request.
+// Only a page load deletes them: while a script waits for its response, the browser may
+// get a new session with the response to another request.
 func (m *sessions) stale(reason string, pageLoad bool) *delivery {
 	switch reason {
-	case reasonExpired, reasonIdle, reasonLoggedOut, reasonTampered, reasonIncomplete:
-	case reasonSuperseded:
-		if !pageLoad {
-			return nil
-		}
+	case reasonExpired, reasonIdle, reasonLoggedOut, reasonTampered, reasonIncomplete, reasonSuperseded:
 	default:
+		return nil
+	}
+	if !pageLoad {
 		return nil
 	}
 	refused := m.now()
@@ -281,6 +280,11 @@ func (m *sessions) userClaims(s *Session, userInfo []byte) userClaims {
 	idToken, _ := strictjson.Object(s.idToken.payload) // checked already, as UserInfo is
 	members, _ := strictjson.Object(userInfo)
 	return newUserClaims(idToken, members, m.settings.KeepClaims)
+}
+
+// renewedUserClaims is userClaims for a UserInfo response after that of s.
+func (m *sessions) renewedUserClaims(s *Session, userInfo []byte) userClaims {
+	return m.userClaims(s, userInfo).renew(s.user)
 }
 
 // withIDToken returns s with the ID Token of a refresh.

@@ -566,7 +566,7 @@ func TestStoreKeeper_AnEntryMovesToTheNewestKey(t *testing.T) {
 	keys := [][]byte{testKey(1)}
 	source := keySourceFunc(func(context.Context) ([][]byte, error) { return keys, nil })
 	c := newOfflineClient(t, func(cfg *Config) {
-		cfg.Store, cfg.CookieKeys, cfg.Tokens.Keep = newMemoryStore(0, cfg.Now), source, true
+		cfg.Store, cfg.CookieKeys = newMemoryStore(0, cfg.Now), source
 	})
 	handler := c.Middleware(http.HandlerFunc(saySubject))
 	rotate := func(next ...[]byte) {
@@ -583,21 +583,21 @@ func TestStoreKeeper_AnEntryMovesToTheNewestKey(t *testing.T) {
 	rotate(testKey(2))
 	c.wantSession(t, "a session in use", requestWith(used...))
 	c.wantRefusal(t, requestWith(unused...), reasonUnknownKey)
+}
 
-	// What another request saved meanwhile is not undone.
-	rotate(testKey(3), testKey(2))
-	k := c.sessions.keeper.(*storeKeeper)
-	held, err := c.sessions.load(requestWith(used...))
+// A refresh that is saved at the same moment would be undone, and its refresh token lost.
+func TestStoreKeeper_AnEntryWithTokensIsLeftToTheRefresh(t *testing.T) {
+	t.Parallel()
+	store := NewHookStore(nil)
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Store, cfg.Tokens.Keep = store, true })
+	cookies := c.start(t)
+	held, err := c.sessions.load(requestWith(cookies...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := k.update(t.Context(), held, refreshedFrom(held.session)); err != nil {
-		t.Fatal(err)
-	}
-	if err := k.reseal(t.Context(), held); err != nil {
-		t.Fatal(err)
-	}
-	if got := c.wantSession(t, "after a refresh", requestWith(used...)); got.tokens.AccessToken != "new access" {
-		t.Errorf("the tokens are %+v", got.tokens)
+	held.oldKey = true
+	store.Took()
+	if c.sessions.keeper.touch(requestWith(cookies...), held); store.Took(OpSet) != 0 {
+		t.Error("the entry was written")
 	}
 }

@@ -13,13 +13,17 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
+	"time"
 )
 
 const (
 	// packed is the first byte of a transaction that is compressed; that of JSON is "{".
 	packed = 'z'
+	// maxTransactionExtra bounds the further parameters that a transaction holds.
+	maxTransactionExtra = 300
 	// maxTransaction bounds the JSON of a transaction: JSON may write a byte of the
 	// return path as six.
 	maxTransaction = 6*maxReturnTo + 4<<10
@@ -27,6 +31,43 @@ const (
 	// no room: more than each login adds.
 	alwaysDropped = 2
 )
+
+// A transaction is one pending login. It is sealed into its own cookie, so that
+// tabs do not disturb each other, and the state names the cookie.
+type transaction struct {
+	Nonce    string   `json:"n"`
+	Verifier string   `json:"v"`
+	ReturnTo string   `json:"r,omitempty"`
+	ACR      []string `json:"a,omitempty"` // the ID Token must name one of them
+	MaxAge   *int64   `json:"m,omitempty"` // seconds
+	Issuer   string   `json:"i"`
+	StepUp   string   `json:"u,omitempty"`
+	Started  int64    `json:"t"`           // Unix seconds
+	Asked    bool     `json:"q,omitempty"` // a protected page asked for it
+	// What the login asked for otherwise, for one that replaces it.
+	Prompt    string     `json:"p,omitempty"`
+	ACRValues []string   `json:"av,omitempty"`
+	LoginHint string     `json:"h,omitempty"`
+	UILocales []string   `json:"l,omitempty"`
+	Extra     url.Values `json:"e,omitempty"`
+	Final     bool       `json:"f,omitempty"` // it asked for more, so no other login can replace it
+	size      int        // of the cookie
+}
+
+// options are those of a login that replaces this one.
+func (t *transaction) options() *AuthOptions {
+	o := &AuthOptions{
+		ReturnTo: t.ReturnTo, RequireACR: t.ACR, ACRValues: t.ACRValues, Prompt: t.Prompt, LoginHint: t.LoginHint,
+		UILocales: t.UILocales, Extra: t.Extra,
+		stepUp: t.StepUp, byPage: t.Asked,
+	}
+	if t.MaxAge != nil {
+		o.MaxAge = new(time.Duration(*t.MaxAge) * time.Second)
+	}
+	return o
+}
+
+func (t *transaction) age(now time.Time) time.Duration { return now.Sub(time.Unix(t.Started, 0)) }
 
 // packers keeps compressors, which are large, for the next use. The zero value is ready
 // to use.
