@@ -9,7 +9,7 @@ const (
 	signInButton  = ".proconnect-button"
 	loginButton   = `button[value="login"]`
 	codeButton    = "#code button"
-	signOutButton = `form[action="/auth/logout"] button`
+	signOutButton = `form[action^="/auth/logout"] button` // the question adds its token
 )
 
 // as chooses a person on the login page of the stand-in and signs in.
