@@ -90,13 +90,8 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 		StepUp:   asked.stepUp,
 		Asked:    asked.byPage,
 		Started:  l.now().Unix(),
-
-		Prompt: asked.Prompt, ACRValues: asked.ACRValues, LoginHint: asked.LoginHint, UILocales: asked.UILocales,
-		Extra: asked.Extra, Final: asked.final,
 	}
-	if len(asked.Extra.Encode()) > maxTransactionExtra {
-		t.Extra, t.Final = nil, true
-	}
+	t.carry(asked)
 	state, err := l.newState(t, restart)
 	if err != nil {
 		return "", fail("login", CodeInternal, err)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -163,5 +164,33 @@ func TestLogins_WhatDoesNotFitLeadsToTheStartPage(t *testing.T) {
 	}
 	if !strings.Contains(c.log.String(), "a page to return to was dropped") {
 		t.Error("the log does not say so")
+	}
+}
+
+// What a login asked for is carried to one that replaces it, if it is short.
+func TestTransaction_CarriesShortOptions(t *testing.T) {
+	t.Parallel()
+	for what, test := range map[string]struct {
+		asked AuthOptions
+		final bool
+	}{
+		"nothing":      {AuthOptions{}, false},
+		"everything":   {AuthOptions{Prompt: "login", LoginHint: "a", ACRValues: []string{"b"}, UILocales: []string{"fr"}, Extra: url.Values{"c": {"d"}}}, false},
+		"a long hint":  {AuthOptions{LoginHint: strings.Repeat("a", maxTransactionExtra+1)}, true},
+		"long extras":  {AuthOptions{Extra: url.Values{"a": {strings.Repeat("a", maxTransactionExtra)}}}, true},
+		"many locales": {AuthOptions{UILocales: slices.Repeat([]string{"fr"}, maxTransactionExtra)}, true},
+		"claims":       {AuthOptions{final: true, Prompt: "login"}, true},
+	} {
+		tr := new(transaction)
+		tr.carry(&test.asked)
+		got := tr.options()
+		if tr.Final != test.final || test.final && tr.Prompt+tr.LoginHint != "" {
+			t.Errorf("%s: %+v", what, tr)
+		}
+		if want := test.asked; !test.final && (got.Prompt != want.Prompt || got.LoginHint != want.LoginHint ||
+			!slices.Equal(got.ACRValues, want.ACRValues) || !slices.Equal(got.UILocales, want.UILocales) ||
+			got.Extra.Encode() != want.Extra.Encode()) {
+			t.Errorf("%s: %+v", what, got)
+		}
 	}
 }

@@ -22,7 +22,8 @@ import (
 const (
 	// packed is the first byte of a transaction that is compressed; that of JSON is "{".
 	packed = 'z'
-	// maxTransactionExtra bounds the further parameters that a transaction holds.
+	// maxTransactionExtra bounds the options that a transaction holds for a login that
+	// replaces it.
 	maxTransactionExtra = 300
 	// maxTransaction bounds the JSON of a transaction: JSON may write a byte of the
 	// return path as six.
@@ -52,6 +53,20 @@ type transaction struct {
 	Extra     url.Values `json:"e,omitempty"`
 	Final     bool       `json:"f,omitempty"` // it asked for more, so no other login can replace it
 	size      int        // of the cookie
+}
+
+// carry keeps in t what a login with options asked asks for beside t's own fields, for one
+// that replaces it. If that is too much, no other login can.
+func (t *transaction) carry(asked *AuthOptions) {
+	size := len(asked.Prompt) + len(asked.LoginHint) + len(asked.Extra.Encode())
+	for _, value := range slices.Concat(asked.ACRValues, asked.UILocales) {
+		size += len(value)
+	}
+	if t.Final = asked.final || size > maxTransactionExtra; t.Final {
+		return
+	}
+	t.Prompt, t.LoginHint, t.ACRValues = asked.Prompt, asked.LoginHint, asked.ACRValues
+	t.UILocales, t.Extra = asked.UILocales, asked.Extra
 }
 
 // options are those of a login that replaces this one.
