@@ -44,7 +44,7 @@ func TestServiceIsAccessible(t *testing.T) {
 				t.Helper()
 				b.shows(w.base+path, texts[i])
 				// The example itself speaks French only.
-				if got := b.eval("document.documentElement.lang"); got != language && strings.HasPrefix(path, "/auth/") {
+				if got := b.ask("document.documentElement.lang"); got != language && strings.HasPrefix(path, "/auth/") {
 					t.Errorf("%s is in %q", name, got)
 				}
 				b.wantAccessible(name + " " + language)
@@ -58,7 +58,7 @@ func TestServiceIsAccessible(t *testing.T) {
 			b.wantEdge("lost "+language, ".button")
 
 			b.open(w.base + "/agent")
-			b.eval(`document.querySelector('input[name="fails"]').value = "Y500015"`)
+			b.fill(`input[name="fails"]`, "Y500015")
 			b.as(bob)
 			b.click(`a[href*="/error"]`)
 			check("failure", "/auth/callback", "réservé aux agents publics", "for public agents")

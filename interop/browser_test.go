@@ -2,9 +2,9 @@ package interop
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -13,7 +13,11 @@ import (
 type tab struct {
 	t testing.TB
 	engine
+	steps []string // so far, for the report of a failure
 }
+
+// screen is what a tab shows, found in one look: a second look may find another document.
+type screen struct{ address, text string }
 
 // engine drives one tab of a browser.
 type engine interface {
@@ -37,7 +41,7 @@ func (b *tab) newTab() *tab {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return &tab{b.t, other}
+	return &tab{t: b.t, engine: other}
 }
 
 // profile opens a tab of the same browser that shares nothing with the others, for another test.
@@ -47,21 +51,44 @@ func (b *tab) profile(t testing.TB) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tab{t, other}
+	return &tab{t: t, engine: other}
 }
 
 func (b *tab) open(address string) {
 	b.t.Helper()
+	b.did("open %s", address)
 	if err := b.load(address); err != nil {
-		b.t.Fatalf("open %s: %v", address, err)
+		b.fail("%v", err)
 	}
 }
 
 func (b *tab) click(selector string) {
 	b.t.Helper()
+	b.did("click %s", selector)
 	if err := b.press(selector); err != nil {
-		b.t.Fatalf("click %s: %v, on %s\n%s", selector, err, b.address(), b.text())
+		b.fail("%v", err)
 	}
+}
+
+// fill sets the value of a field as soon as it is there.
+func (b *tab) fill(selector, value string) {
+	b.t.Helper()
+	b.did("fill %s", selector)
+	set := fmt.Sprintf("document.readyState === 'complete' ? document.querySelector(%q).value = %q : ''", selector, value)
+	if err := eventually("no "+selector, func() bool { return b.eval(set) == value }); err != nil {
+		b.fail("%v", err)
+	}
+}
+
+func (b *tab) did(format string, args ...any) {
+	b.steps = append(b.steps, fmt.Sprintf(format, args...))
+}
+
+// fail ends the test and says what the tab shows, and which way led there.
+func (b *tab) fail(format string, args ...any) {
+	b.t.Helper()
+	b.t.Fatalf("%s, on %s\n%s\nafter these steps:\n%s",
+		fmt.Sprintf(format, args...), b.address(), b.text(), strings.Join(b.steps, "\n"))
 }
 
 // eval returns the value of an expression, "" while a navigation is under way.
@@ -73,31 +100,70 @@ func (b *tab) eval(expression string) string {
 	return value
 }
 
+// ask returns the value of an expression without effects, from the first document that has one.
+func (b *tab) ask(expression string) (value string) {
+	b.t.Helper()
+	if err := eventually("no "+expression, func() bool {
+		value = b.eval(expression)
+		return value != ""
+	}); err != nil {
+		b.fail("%v", err)
+	}
+	return value
+}
+
 func (b *tab) address() string { return b.eval("location.href") }
 func (b *tab) text() string    { return b.eval("document.body.innerText") }
 
 // arrive waits until the tab shows an address that begins with prefix.
-func (b *tab) arrive(prefix string) {
+func (b *tab) arrive(prefix string) screen {
 	b.t.Helper()
-	b.wait("for "+prefix, func(address string) bool { return strings.HasPrefix(address, prefix) })
+	return b.wait("for "+prefix, func(s screen) bool { return strings.HasPrefix(s.address, prefix) })
 }
 
-// wait polls until the tab shows a whole page whose address is right.
-func (b *tab) wait(what string, right func(address string) bool) {
+// arriveAtLogin waits for the provider's login page.
+func (b *tab) arriveAtLogin() screen {
 	b.t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		address := b.eval("document.readyState === 'complete' ? location.href : ''")
-		if address != "" && right(address) {
-			return
-		}
-		if time.Now().After(deadline) {
-			b.t.Fatalf("waiting %s, still on %s\n%s", what, b.address(), b.text())
-		}
-		<-tick.C
+	return b.wait("to sign in", func(s screen) bool { return strings.Contains(s.address, "/interaction/") })
+}
+
+// reads waits for a whole page with that text, whatever its address is.
+func (b *tab) reads(text string) {
+	b.t.Helper()
+	b.wait("for "+strconv.Quote(text), func(s screen) bool { return strings.Contains(s.text, text) })
+}
+
+// lacks waits for a page that says something, which must not be that text.
+func (b *tab) lacks(text string) {
+	b.t.Helper()
+	if s := b.wait("for any text", func(s screen) bool { return s.text != "" }); strings.Contains(s.text, text) {
+		b.t.Errorf("%s brings back\n%s", s.address, s.text)
 	}
+}
+
+// wait polls until the tab shows a whole page that is right, and returns that.
+func (b *tab) wait(what string, right func(screen) bool) (shown screen) {
+	b.t.Helper()
+	b.did("wait %s", what)
+	if err := eventually("waiting "+what, func() bool {
+		shown = b.look()
+		return shown.address != "" && right(shown)
+	}); err != nil {
+		b.fail("%v", err)
+	}
+	b.did("  at %s", shown.address)
+	return shown
+}
+
+// look returns what the tab shows, empty as long as it is no whole page. No page of a test is
+// about:blank: that is a document of the browser's own, which Firefox shows between two pages.
+func (b *tab) look() screen {
+	address, text, _ := strings.Cut(b.eval(
+		"document.readyState === 'complete' ? location.href + '\\n' + document.body.innerText : ''"), "\n")
+	if address == "about:blank" {
+		return screen{}
+	}
+	return screen{address, text}
 }
 
 // backTo presses the back button until the tab leaves its page for the newest entry of its
@@ -117,9 +183,10 @@ func (b *tab) backTo(address string) {
 	if steps == 0 {
 		b.t.Fatalf("%s is not in the history", address)
 	}
-	from := b.address()
+	from := b.ask("location.href")
+	b.did("go back by %d from %s", steps, from)
 	b.eval(fmt.Sprintf("history.go(-%d), ''", steps))
-	b.wait("to leave "+from, func(address string) bool { return address != from })
+	b.wait("to leave "+from, func(s screen) bool { return s.address != from })
 }
 
 // site is an app with a provider, as a person with a browser sees it.
@@ -152,9 +219,8 @@ func (s site) signIn(b *tab, path string) {
 	b.t.Helper()
 	b.open(s.base + path)
 	b.click(s.in)
-	b.arrive(s.base + path)
-	if text := b.text(); !strings.Contains(text, `"sub"`) {
-		b.t.Fatalf("%s shows\n%s", path, text)
+	if shown := b.arrive(s.base + path); !strings.Contains(shown.text, `"sub"`) {
+		b.t.Fatalf("%s shows\n%s", shown.address, shown.text)
 	}
 }
 
@@ -176,9 +242,7 @@ func TestChromium(t *testing.T) {
 			}
 			b.arrive(s.base + "/auth/logout/callback")
 			b.backTo(s.base + "/me")
-			if text := b.text(); strings.Contains(text, `"sub"`) {
-				t.Errorf("the back button brings back\n%s", text)
-			}
+			b.lacks(`"sub"`)
 			b.open(s.base + "/me")
 			b.do(chromedp.WaitVisible(s.in))
 		})

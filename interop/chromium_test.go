@@ -39,7 +39,7 @@ func newChromium(t testing.TB) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tab{t, c}
+	return &tab{t: t, engine: c}
 }
 
 // startTab opens a tab that closes with the test.
@@ -89,6 +89,6 @@ func (b *tab) chromium() context.Context { return b.engine.(*chromium).ctx }
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	if err := b.engine.(*chromium).do(actions...); err != nil {
-		b.t.Fatalf("%v, on %s", err, b.address())
+		b.fail("%v", err)
 	}
 }

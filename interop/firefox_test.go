@@ -73,7 +73,7 @@ func newFirefox(t testing.TB) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tab{t, first}
+	return &tab{t: t, engine: first}
 }
 
 // newHome makes a folder for a browser. Unlike t.TempDir, it waits for the browser's helpers to

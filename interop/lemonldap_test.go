@@ -291,9 +291,8 @@ func TestChromiumLemonLDAP(t *testing.T) {
 	b.open(w.base + "/me")
 	b.do(chromedp.SendKeys("#userfield", "dwho"), chromedp.SendKeys("#passwordfield", "dwho"))
 	b.click("#lform button.btn-success")
-	b.arrive(w.base + "/me")
-	if text := b.text(); !strings.Contains(text, `"sub":"dwho"`) {
-		t.Errorf("/me shows\n%s", text)
+	if shown := b.arrive(w.base + "/me"); !strings.Contains(shown.text, `"sub":"dwho"`) {
+		t.Errorf("/me shows\n%s", shown.text)
 	}
 
 	b.open(w.base + "/auth/logout")

@@ -83,7 +83,7 @@ func (a *secureApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // requests returns those of this browser, oldest first.
 func (a *secureApp) requests(b *tab) (some []*http.Request) {
 	b.t.Helper()
-	agent := b.eval("navigator.userAgent")
+	agent := b.ask("navigator.userAgent")
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range a.seen {

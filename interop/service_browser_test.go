@@ -22,9 +22,8 @@ func (b *tab) as(a account) {
 // shows waits for a page of the service and its text.
 func (b *tab) shows(address, text string) {
 	b.t.Helper()
-	b.arrive(address)
-	if got := b.text(); !strings.Contains(got, text) {
-		b.t.Fatalf("%s lacks %q:\n%s", b.address(), text, got)
+	if shown := b.arrive(address); !strings.Contains(shown.text, text) {
+		b.t.Fatalf("%s lacks %q:\n%s", shown.address, text, shown.text)
 	}
 }
 
@@ -91,11 +90,9 @@ func (b *tab) signsInAndOut(base string) {
 	b.click(signOutButton)
 	b.shows(base+"/auth/logout/callback?state=", "")
 	b.backTo(base + "/agent")
-	if text := b.text(); strings.Contains(text, "Alice Martin") {
-		b.t.Errorf("the back button brings back\n%s", text)
-	}
+	b.lacks("Alice Martin")
 	b.open(base + "/agent")
-	b.wait("to sign in", func(address string) bool { return strings.Contains(address, "/interaction/") })
+	b.arriveAtLogin()
 }
 
 // stepsUp: from one factor to a page for two, and the session keeps them.
@@ -133,9 +130,7 @@ func (b *tab) usesTwoTabs(base string) {
 	b.as(alice)
 	b.shows(base+"/agent?tab=2", "Alice Martin")
 	second.as(alice)
-	second.wait("for ProConnect's page", func(string) bool {
-		return strings.Contains(second.text(), "session-not-found")
-	})
+	second.reads("session-not-found")
 	second.open(base + "/agent?tab=2")
 	second.shows(base+"/agent?tab=2", "Alice Martin")
 }
@@ -143,7 +138,7 @@ func (b *tab) usesTwoTabs(base string) {
 // meetsAFailure: from ProConnect's page with a code back to the service, and to another try.
 func (b *tab) meetsAFailure(base string) {
 	b.open(base + "/agent")
-	b.eval(`document.querySelector('input[name="fails"]').value = "Y500015"`)
+	b.fill(`input[name="fails"]`, "Y500015")
 	b.as(bob)
 	b.click(`a[href*="/error"]`)
 	b.shows(base+"/auth/callback", "public agents")

@@ -57,7 +57,7 @@ func newWebKit(t testing.TB) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tab{t, first}
+	return &tab{t: t, engine: first}
 }
 
 // newDisplay starts an X server without a screen, on a display that it picks, and returns its name.
