@@ -67,9 +67,9 @@ type AuthOptions struct {
 	// sends itself.
 	Extra url.Values
 
-	stepUp string // the requirements that this login is to meet
-	byPage bool   // a protected page asks for this login
-	final  bool   // no other login can replace this one: see asksMore
+	stepUp string       // the requirements that this login is to meet
+	byPage bool         // a protected page asks for this login
+	own    *AuthOptions // without those of the Config
 }
 
 // ClaimsRequest is the claims parameter (OIDC Core 5.5). A nil [ClaimRequest]

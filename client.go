@@ -238,8 +238,9 @@ func (c *Client) Session(r *http.Request) (*Session, error) {
 //
 // It returns an [*Error]: [CodeNoSession]; [CodeLoginRequired] when there is no
 // refresh token ([Tokens.Keep] is off, or the provider issued none) or the
-// provider no longer accepts it; [CodeProviderUnavailable], after which the old
-// session is still good; [CodeTokenRefused], after which it is too; or one of an
+// provider no longer accepts it; [CodeSessionTooLarge] if the new claims do not fit, so
+// that the old ones stay; [CodeProviderUnavailable], after which the old session is
+// still good; [CodeTokenRefused], after which it is too; or one of an
 // outage. If the provider failed only after it had issued new tokens, those are
 // saved all the same, since the old refresh token may be spent. If the new ID Token
 // was refused, only the new refresh token is.

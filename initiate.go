@@ -43,7 +43,7 @@ func (c *Client) beginLogin(w http.ResponseWriter, r *http.Request, opts *AuthOp
 		opts = &AuthOptions{}
 	}
 	asked := opts.over(*c.login.AuthOptions)
-	asked.final = opts.asksMore()
+	asked.own = opts
 	asked.ReturnTo = c.wantedPage(r, asked.ReturnTo)
 	return c.logins.begin(w, r, &asked, restart)
 }

@@ -179,10 +179,10 @@ func TestTransaction_CarriesShortOptions(t *testing.T) {
 		"a long hint":  {AuthOptions{LoginHint: strings.Repeat("a", maxTransactionExtra+1)}, true},
 		"long extras":  {AuthOptions{Extra: url.Values{"a": {strings.Repeat("a", maxTransactionExtra)}}}, true},
 		"many locales": {AuthOptions{UILocales: slices.Repeat([]string{"fr"}, maxTransactionExtra)}, true},
-		"claims":       {AuthOptions{final: true, Prompt: "login"}, true},
+		"claims":       {AuthOptions{Claims: new(ClaimsRequest), Prompt: "login"}, true},
 	} {
 		tr := new(transaction)
-		tr.carry(&test.asked)
+		tr.carry(&AuthOptions{Prompt: "of the Config", own: &test.asked})
 		got := tr.options()
 		if tr.Final != test.final || test.final && tr.Prompt+tr.LoginHint != "" {
 			t.Errorf("%s: %+v", what, tr)

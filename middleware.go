@@ -20,9 +20,9 @@ import (
 // Clients, nest their middlewares.
 //
 // When next writes the header, Middleware adds the session's cookies: for a session
-// in use about once a minute, and for refreshed tokens. It deletes those of a session
-// that has ended, and of a copy that a refresh or a later login replaced. Shared caches
-// must not store them. If next sets a Cache-Control, or a field like CDN-Cache-Control
+// in use about once a minute, and for refreshed tokens. With a page
+// load, it deletes those of a session that has ended, and of a copy that a refresh or a
+// later login replaced. Shared caches must not store them. If next sets a Cache-Control, or a field like CDN-Cache-Control
 // (RFC 9213), that lets shared caches store the response, a cookie that can wait is left
 // out. If it cannot wait, or next itself calls a method of the Client that sets a cookie,
 // the response becomes private.

@@ -67,7 +67,7 @@ type refreshed struct {
 	userInfo bool     // its UserInfo claims are new too
 	unsaved  error    // why it is not in the Store; nil if it is
 	stale    error    // why its claims are still the old ones, if new ones were requested
-	refused  error    // why UserInfo cannot be used; the session keeps its old claims
+	refused  error    // why the new claims cannot be used; the session keeps its old ones
 	rejected error    // why the ID Token cannot be used; the access token beside it is not used either
 }
 
@@ -255,10 +255,11 @@ func (f *refresher) fit(next *refreshed, s *Session) error {
 	smaller := s.copy()
 	smaller.tokens, smaller.tokensAt = next.session.tokens, next.session.tokensAt
 	smaller.seen, smaller.renewed = next.session.seen, next.session.renewed
+	smaller.ceiling, smaller.tokenEnd, smaller.marks = next.session.ceiling, next.session.tokenEnd, next.session.marks
 	if f.sessions.keeper.fits(smaller) != nil {
 		return err
 	}
-	next.session, next.stale = smaller, err
+	next.session, next.refused = smaller, err
 	return nil
 }
 
@@ -274,6 +275,9 @@ func (f *refresher) keepRotated(ctx context.Context, k kept, got *tokenResponse,
 	tokens := *next.tokens
 	tokens.RefreshToken = got.refreshToken
 	next.tokens, next.renewed = &tokens, f.sessions.renewal(next)
+	if f.sessions.keeper.fits(next) != nil {
+		return refreshed{}, cause
+	}
 	err := f.sessions.keeper.update(ctx, k, next)
 	if errors.Is(err, CodeNoSession) {
 		return refreshed{}, err
@@ -331,10 +335,12 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 		return next, nil
 	}
 	renewed := next.session.copy()
-	renewed.user = f.sessions.renewedUserClaims(renewed, userInfo)
+	if userInfo != nil { // else the provider has no UserInfo endpoint any more
+		renewed.user = f.sessions.renewedUserClaims(renewed, userInfo)
+	}
 	renewed.renewed = f.sessions.renewal(renewed)
 	if err := f.sessions.keeper.fits(renewed); err != nil { // the new tokens are good all the same
-		next.stale = err
+		next.refused = err
 		return next, nil
 	}
 	if err := f.sessions.keeper.update(ctx, k, renewed); errors.Is(err, CodeNoSession) {

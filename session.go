@@ -269,13 +269,14 @@ func (s *Session) copy() *Session {
 
 // grown returns s as large as a refresh with tokens like these makes it.
 func (s *Session) grown() *Session {
+	if s.tokens == nil || s.tokens.RefreshToken == "" {
+		return s
+	}
 	next := s.copy()
 	next.renewed = 1 << 48 // as many bytes as any time
-	if next.tokens != nil {
-		tokens := *next.tokens
-		tokens.AccessToken += strings.Repeat("x", refreshRoom)
-		next.tokens = &tokens
-	}
+	tokens := *next.tokens
+	tokens.RefreshToken += strings.Repeat("x", refreshRoom)
+	next.tokens = &tokens
 	return next
 }
 

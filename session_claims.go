@@ -91,7 +91,9 @@ func (c userClaims) members(idToken strictjson.Members) strictjson.Members {
 		maps.Copy(all, own)
 	}
 	for _, name := range c.same {
-		all[name] = idToken[name]
+		if idToken.Has(name) {
+			all[name] = idToken[name]
+		}
 	}
 	return all
 }
@@ -209,9 +211,13 @@ func (s *Session) asWritten() (strictjson.Members, error) {
 	}
 	for _, group := range claimGroups {
 		_, gone := own[group[0]] // null: UserInfo had it once
-		fromUserInfo := gone || s.user.has(own, group[0])
+		gone = gone && !own.Has(group[0])
+		fromUserInfo := s.user.has(own, group[0])
 		for _, name := range group {
 			switch {
+			case gone:
+				delete(own, name)
+				delete(merged, name)
 			case !fromUserInfo:
 				delete(own, name)
 			case !s.user.has(own, name):
@@ -249,7 +255,9 @@ func (s *Session) lean() *Session {
 		return s
 	}
 	claims, _ := strictjson.Object(s.idToken.payload) // as asWritten has read it
-	maps.DeleteFunc(claims, func(name string, value json.RawMessage) bool { return !bytes.Equal(value, view[name]) })
+	maps.DeleteFunc(claims, func(name string, value json.RawMessage) bool {
+		return !bytes.Equal(value, view[name]) && !slices.Contains(s.user.same, name)
+	})
 	next := s.copy()
 	next.idToken = storedJWS{payload: encodeMembers(claims)}
 	return next

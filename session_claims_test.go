@@ -253,3 +253,35 @@ func TestUserClaims_ARefreshOfALeanSessionHasTheSameClaims(t *testing.T) {
 		t.Errorf("full: %v, lean: %v", a, b)
 	}
 }
+
+// Refreshes with an ID Token and UserInfo, again and again, in every form.
+func TestUserClaims_StayTrueOverManyRefreshes(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Sessions.KeepClaims = []string{"email_verified", "role"} })
+	payload := `{"iss":"https://op.example","sub":"alice","email":"a@x","role":"admin"}`
+	token, err := readIDToken([]byte(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token.raw = madeJWS(payload)
+	full := madeSession(c.Client, payload, `{"sub":"alice","email":"a@x","email_verified":true,"role":"admin"}`)
+	for form, s := range map[string]*Session{"full": full, "lean": full.lean()} {
+		s = c.sessions.withIDToken(s, token)
+		if claims := claimsOf(t, s); claims["email_verified"] != true || claims["role"] != "admin" {
+			t.Errorf("%s: after a new ID Token the claims are %v", form, claims)
+		}
+		// UserInfo has neither any more. The ID Token, which is issued again and again with
+		// the role, does not bring it back.
+		for refresh := range 3 {
+			next := c.sessions.withIDToken(s.lean(), token).copy()
+			next.user = c.sessions.renewedUserClaims(next, []byte(`{"sub":"alice","email_verified":true}`))
+			s = next
+			if claims := claimsOf(t, s); claims["role"] != nil || claims["email_verified"] != nil {
+				t.Errorf("%s: after refresh %d the claims are %v", form, refresh+1, claims)
+			}
+			if claims := claimsOf(t, c.sessions.withIDToken(s, token)); claims["role"] != nil {
+				t.Errorf("%s: after an ID Token alone the claims are %v", form, claims)
+			}
+		}
+	}
+}

@@ -293,7 +293,7 @@ func (m *sessions) withIDToken(s *Session, token *idToken) *Session {
 	next := s.copy()
 	before, _ := strictjson.Object(s.idToken.payload) // checked, as the next one is
 	after, _ := strictjson.Object(token.payload)
-	next.user = newUserClaims(after, s.user.members(before), m.settings.KeepClaims)
+	next.user = newUserClaims(after, s.user.members(before), m.settings.KeepClaims).renew(s.user)
 	next.idToken, next.encrypted = splitJWS(token.raw), token.encrypted
 	if token.sid != "" { // a logout by the provider will name this sid
 		next.marks[1] = sessionMark(token.issuer, token.sid)

@@ -179,7 +179,7 @@ func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (ke
 }
 
 // reseal writes the entry of a session in use again, which is sealed with an older key:
-// that may be removed soon. The session must have no tokens: a refresh, which would be
+// that may be removed soon. The session must have no refresh token: a refresh, which would be
 // undone if it were saved at the same moment, seals it with the newest key itself.
 func (k *storeKeeper) reseal(ctx context.Context, held kept) error {
 	current, err := k.get(ctx, held.handle)
@@ -194,7 +194,7 @@ func (k *storeKeeper) reseal(ctx context.Context, held kept) error {
 func (k *storeKeeper) touch(r *http.Request, held kept) *delivery {
 	cookie, _ := parseHandle(k.cookies.read(r, k.cookies.session))
 	ctx, s := r.Context(), held.session
-	if held.oldKey && s.tokens == nil {
+	if held.oldKey && (s.tokens == nil || s.tokens.RefreshToken == "") {
 		if err := k.reseal(ctx, held); err != nil {
 			k.log.WarnContext(ctx, "could not seal a session with the newest key", "error", err)
 		}

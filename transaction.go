@@ -23,8 +23,8 @@ const (
 	// packed is the first byte of a transaction that is compressed; that of JSON is "{".
 	packed = 'z'
 	// maxTransactionExtra bounds the options that a transaction holds for a login that
-	// replaces it.
-	maxTransactionExtra = 300
+	// replaces it, in bytes of JSON.
+	maxTransactionExtra = 400
 	// maxTransaction bounds the JSON of a transaction: JSON may write a byte of the
 	// return path as six.
 	maxTransaction = 6*maxReturnTo + 4<<10
@@ -55,18 +55,19 @@ type transaction struct {
 	size      int        // of the cookie
 }
 
-// carry keeps in t what a login with options asked asks for beside t's own fields, for one
-// that replaces it. If that is too much, no other login can.
+// carry keeps in t what a login asks for beside t's own fields and the Config's options,
+// for one that replaces it. If that is too much, no other login can.
 func (t *transaction) carry(asked *AuthOptions) {
-	size := len(asked.Prompt) + len(asked.LoginHint) + len(asked.Extra.Encode())
-	for _, value := range slices.Concat(asked.ACRValues, asked.UILocales) {
-		size += len(value)
+	own := asked.own
+	if own == nil {
+		own = new(AuthOptions)
 	}
-	if t.Final = asked.final || size > maxTransactionExtra; t.Final {
+	text, err := json.Marshal([]any{own.Prompt, own.LoginHint, own.ACRValues, own.UILocales, own.Extra})
+	if t.Final = own.asksMore() || err != nil || len(text) > maxTransactionExtra; t.Final {
 		return
 	}
-	t.Prompt, t.LoginHint, t.ACRValues = asked.Prompt, asked.LoginHint, asked.ACRValues
-	t.UILocales, t.Extra = asked.UILocales, asked.Extra
+	t.Prompt, t.LoginHint, t.ACRValues = own.Prompt, own.LoginHint, own.ACRValues
+	t.UILocales, t.Extra = own.UILocales, own.Extra
 }
 
 // options are those of a login that replaces this one.
@@ -106,7 +107,8 @@ func (p *packers) pack(plain []byte) ([]byte, error) {
 
 // marshal returns the stored form of t: JSON, which is compressed if the return path is
 // long. The length reveals no secret to a site that chooses the path: the random values
-// are new in each transaction, so they cannot be guessed step by step.
+// are new in each transaction, so they cannot be guessed step by step, and the rest is
+// in the URL of the provider too.
 func (t *transaction) marshal(p *packers) ([]byte, error) {
 	plain, err := json.Marshal(t)
 	if err != nil || len(t.ReturnTo) <= maxTicketReturnTo {
