@@ -28,6 +28,9 @@ func TestSessions_TheEndOfALineEndsEveryCookieOfIt(t *testing.T) {
 			c.clock.Advance(time.Minute)
 			third := c.start(t, second...)
 			now := c.wantSession(t, "the third", requestWith(third...))
+			if in == "cookies" { // without a Store, it is the end of the line that ends the copies
+				c.wantSession(t, "a copy of the first", requestWith(first...))
+			}
 			if err := end(c, now, third); err != nil {
 				t.Fatal(err)
 			}
@@ -339,4 +342,18 @@ func TestSessions_StartingASessionAgainKeepsIt(t *testing.T) {
 		c.clock.Advance(2 * time.Second)
 		c.wantSession(t, in, requestWith(cookies...))
 	}
+}
+
+// The result of a refresh that a login overtook is no session.
+func TestCookieKeeper_ARefreshOfAReplacedSessionFails(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, func(cfg *Config) { cfg.Tokens.Keep = true; keptIn["cookies beside a store"](cfg) })
+	first := c.start(t)
+	held, err := c.sessions.load(requestWith(first...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.clock.Advance(time.Minute)
+	c.start(t, first...)
+	wantCode(t, c.sessions.keeper.update(t.Context(), held, refreshedFrom(held.session)), CodeNoSession)
 }
