@@ -38,6 +38,7 @@ const (
 // seals are tied to the same three and to the app's host.
 type cookies struct {
 	keys     *cookieKeys
+	clientID string
 	secure   bool   // cookies are Secure and __Host-
 	identity string // issuer, client id, paths and host
 
@@ -59,7 +60,7 @@ func newCookies(keys *cookieKeys, issuer, clientID, pathPrefix, host string, sec
 		name = "__Host-" + name
 	}
 	c := &cookies{
-		keys: keys, secure: secure, identity: client + "\x00" + host,
+		keys: keys, clientID: clientID, secure: secure, identity: client + "\x00" + host,
 		session: name + "_s", transaction: name + "_t_", logout: name + "_o", question: name + "_q",
 	}
 	c.sessionData = c.associated(c.session)

@@ -245,4 +245,4 @@ func HeldLogins(c *Client) (results, bytes int) { return c.logins.results.Held()
 func HeldRefreshes(c *Client) (results, bytes int) { return c.refresher.running.Held() }
 
 // UserClaims returns the claims that s keeps of UserInfo beside those of its ID Token.
-func UserClaims(s *Session) string { return string(s.user.own) }
+func UserClaims(s *Session) string { return s.own.text }

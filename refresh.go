@@ -255,7 +255,7 @@ func (f *refresher) fit(next *refreshed, s *Session) error {
 	smaller := s.copy()
 	smaller.tokens, smaller.tokensAt = next.session.tokens, next.session.tokensAt
 	smaller.seen, smaller.renewed = next.session.seen, next.session.renewed
-	smaller.ceiling, smaller.tokenEnd, smaller.marks = next.session.ceiling, next.session.tokenEnd, next.session.marks
+	smaller.ceiling, smaller.tokenEnd, smaller.sid = next.session.ceiling, next.session.tokenEnd, next.session.SID()
 	if f.sessions.keeper.fits(smaller) != nil {
 		return err
 	}
@@ -293,7 +293,8 @@ func namesAnother(raw string, cause error, s *Session) bool {
 	if errors.As(cause, &refused) && refused.Check == "sub" {
 		return true
 	}
-	members, err := strictjson.Object(splitJWS(raw).payload)
+	_, payload, _ := splitJWS(raw)
+	members, err := strictjson.Object(payload)
 	if err != nil {
 		return false
 	}
@@ -336,7 +337,7 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 	}
 	renewed := next.session.copy()
 	if userInfo != nil { // else the provider has no UserInfo endpoint any more
-		renewed.user = f.sessions.renewedUserClaims(renewed, userInfo)
+		renewed = f.sessions.withUserInfo(renewed, userInfo)
 	}
 	renewed.renewed = f.sessions.renewal(renewed)
 	if err := f.sessions.keeper.fits(renewed); err != nil { // the new tokens are good all the same
@@ -378,7 +379,7 @@ func blamesRefreshToken(e *ProviderError) bool {
 // the specification has the first one repeated: the person has authenticated again
 // there, for another app perhaps.
 func checkSameLogin(token *idToken, s *Session) error {
-	first, err := readIDToken(s.idToken.payload)
+	first, err := readIDToken([]byte(s.claims.text))
 	if err != nil {
 		return err
 	}

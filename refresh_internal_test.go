@@ -273,7 +273,7 @@ func TestTogether_ClaimsAfterTokens(t *testing.T) {
 		t.Run(in, func(t *testing.T) {
 			t.Parallel()
 			rt := newRefreshTest(t, in, nil)
-			if next := rt.together(t, false); next.userInfo || next.session.user.own != nil {
+			if next := rt.together(t, false); next.userInfo || next.session.own.text != "" {
 				t.Errorf("the tokens alone: %+v", next)
 			}
 			rt.wantTook(t, "the tokens alone", 1, 0)
@@ -319,7 +319,7 @@ func TestTogether_RefusedUserInfoLeavesTheOldClaims(t *testing.T) {
 		rt.server.fails("/userinfo", http.StatusBadRequest)
 		for range 2 {
 			next := rt.together(t, true)
-			if next.refused == nil || next.session.tokens.AccessToken != "access-1" || next.userInfo || next.session.user.own != nil {
+			if next.refused == nil || next.session.tokens.AccessToken != "access-1" || next.userInfo || next.session.own.text != "" {
 				t.Errorf("in %s: %+v", in, next)
 			}
 		}

@@ -9,14 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
-
-	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
 // A Session says who is signed in, and how the provider authenticated them. It
@@ -25,7 +22,6 @@ import (
 type Session struct {
 	id       string    // 16 random bytes: of this login, or of the one that was refreshed
 	line     string    // the id of the first of the logins that replaced each other in a browser
-	issuer   markKey   // of the Client that made it
 	created  time.Time // when the person signed in here
 	seen     time.Time // the last use that was recorded
 	ceiling  time.Time // the provider's own end of the session; zero: none
@@ -33,20 +29,21 @@ type Session struct {
 	stepUp   string    // the requirements that the login was to meet
 	returnTo string    // where the login leads; not stored
 	lifetime time.Duration
-	marks    [2]markKey // the keys of a logout by the provider; zero: none
-	before   [2]uint64  // the marks that were set before the login, in milliseconds; 0: none
-	renewed  uint64     // when a refresh last changed the session, in milliseconds; 0: never
+	before   [2]uint64 // the marks that were set before the login, in milliseconds; 0: none
+	renewed  uint64    // when a refresh last changed the session, in milliseconds; 0: never
 
-	idToken   storedJWS
-	encrypted bool // the ID Token came encrypted
-	user      userClaims
-	keep      []string // the claims that the app sees; nil: all
+	header    object // of the ID Token; none if it is not kept
+	signature []byte
+	encrypted bool   // the ID Token came encrypted
+	claims    object // of the ID Token
+	own       object // the claims of UserInfo that the ID Token does not have with the same value
+	sid       string // the provider's session, if an earlier ID Token named it and this one does not
+	keep      []string
+	words     *vocabulary // of the Client
 	tokens    *oauth2.Token
 	tokensAt  time.Time // when they arrived
 
 	login *freshLogin // for StartSession; nil for a session that was loaded
-
-	decoded func() *facts // decoded on first use
 }
 
 // A freshLogin is the part of a login that StartSession completes.
@@ -56,18 +53,6 @@ type freshLogin struct {
 	report sync.Once // reports the event once, even after a double click
 }
 
-// storedJWS is a JWS with its parts decoded, a quarter shorter than its text.
-type storedJWS struct {
-	header, payload, signature []byte
-}
-
-// facts are the claims of the ID Token about the authentication.
-type facts struct {
-	Issuer, Subject, ACR, SID, Nonce string
-	AMR                              []string
-	AuthTime                         time.Time
-}
-
 // NewSession returns a session with these claims, for tests of an app's
 // handlers: see [ContextWithSession]. claims is anything that encodes as a JSON
 // object, such as map[string]any{"sub": "alice", "acr": "eidas2"}; NewSession
@@ -75,64 +60,40 @@ type facts struct {
 // has one, and auth_time is a number of seconds. The session begins now, has no
 // tokens and is not stored.
 func NewSession(claims any) *Session {
-	payload, err := json.Marshal(claims)
+	text, err := json.Marshal(claims)
+	s := &Session{created: time.Now(), seen: time.Now(), lifetime: defaultLifetime, words: new(vocabulary)}
 	if err == nil {
-		_, err = strictjson.Object(payload)
+		s.claims, err = parseObject(string(text))
 	}
 	if err != nil {
 		panic("oidcrp: NewSession: " + err.Error())
 	}
 	id := make([]byte, 16)
 	rand.Read(id)
-	s := &Session{
-		id: string(id), line: string(id), created: time.Now(), seen: time.Now(), lifetime: defaultLifetime,
-		idToken: storedJWS{payload: payload},
-	}
-	s.decodeLater()
-	s.marks = accountMarks(s.Issuer(), s.Subject(), s.SID())
+	s.id, s.line = string(id), string(id)
+	s.settle()
 	return s
 }
 
 // splitJWS decodes the parts of a JWS, which has been verified and is therefore
 // well-formed.
-func splitJWS(raw string) storedJWS {
+func splitJWS(raw string) (header, payload, signature []byte) {
 	part := func() []byte {
 		var text string
 		text, raw, _ = strings.Cut(raw, ".")
 		decoded, _ := base64.RawURLEncoding.DecodeString(text)
 		return decoded
 	}
-	return storedJWS{header: part(), payload: part(), signature: part()}
+	return part(), part(), part()
 }
 
-func (j storedJWS) String() string {
-	enc := base64.RawURLEncoding
-	return enc.EncodeToString(j.header) + "." + enc.EncodeToString(j.payload) + "." + enc.EncodeToString(j.signature)
-}
-
-func (s *Session) decodeLater() {
-	s.decoded = sync.OnceValue(func() *facts {
-		// The types were checked when the token was verified.
-		members, _ := strictjson.Object(s.idToken.payload)
-		var f facts
-		f.Issuer, _, _ = members.String("iss")
-		f.Subject, _, _ = members.String("sub")
-		f.ACR, _, _ = members.String("acr")
-		f.SID, _, _ = members.String("sid")
-		f.Nonce, _, _ = members.String("nonce")
-		f.AMR, _, _ = members.StringOrStrings("amr")
-		f.AuthTime, _, _ = members.Time("auth_time")
-		return &f
-	})
-}
-
-var noFacts facts
-
-func (s *Session) facts() *facts {
+// fact returns a claim of the ID Token that is a string. The types were checked when
+// the token was verified.
+func (s *Session) fact(name string) string {
 	if s == nil {
-		return &noFacts
+		return ""
 	}
-	return s.decoded()
+	return s.claims.string(name)
 }
 
 // Format writes the id, issuer and subject of s, whatever the verb.
@@ -155,25 +116,42 @@ func (s *Session) LogValue() slog.Value {
 
 // Issuer is the ID Token's iss. With Subject, it identifies the account (OIDC Core
 // 5.7): key your own data by both. An e-mail address changes owner and spelling.
-func (s *Session) Issuer() string { return s.facts().Issuer }
+func (s *Session) Issuer() string { return s.fact("iss") }
 
 // Subject is the ID Token's sub, unique at its Issuer.
-func (s *Session) Subject() string { return s.facts().Subject }
+func (s *Session) Subject() string { return s.fact("sub") }
 
 // ACR is the authentication context class that the provider attests; "" if
 // none.
-func (s *Session) ACR() string { return s.facts().ACR }
+func (s *Session) ACR() string { return s.fact("acr") }
 
 // AMR are the authentication methods that the provider names; nil if none.
-func (s *Session) AMR() []string { return slices.Clone(s.facts().AMR) }
+func (s *Session) AMR() []string {
+	if s == nil {
+		return nil
+	}
+	methods, _, _ := s.claims.one("amr").StringOrStrings("amr")
+	return methods
+}
 
 // AuthTime is when the person last authenticated, by the ID Token's auth_time;
 // the zero time if there is none.
-func (s *Session) AuthTime() time.Time { return s.facts().AuthTime.Truncate(time.Second) }
+func (s *Session) AuthTime() time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	at, _, _ := s.claims.one("auth_time").Time("auth_time")
+	return at.Truncate(time.Second)
+}
 
 // SID is the provider's identifier of its own session (OIDC Front-Channel
 // Logout 3); "" if none.
-func (s *Session) SID() string { return s.facts().SID }
+func (s *Session) SID() string {
+	if s == nil || s.sid == "" {
+		return s.fact("sid")
+	}
+	return s.sid
+}
 
 // ID identifies the session among those of this app, for an audit log and for
 // [Client.RevokeSession]. It gives no access to the session. It stays the same when
@@ -226,10 +204,12 @@ func (s *Session) ReturnTo() string {
 // id_token_hint. Do not use it as an access token. It is empty if the ID Token came
 // encrypted: what only this client may read must not travel in a URL.
 func (s *Session) IDToken() string {
-	if s == nil || len(s.idToken.header) == 0 || s.encrypted {
+	if s == nil || s.header.text == "" || s.encrypted {
 		return ""
 	}
-	return s.idToken.String()
+	enc := base64.RawURLEncoding
+	return enc.EncodeToString([]byte(s.header.text)) + "." + enc.EncodeToString([]byte(s.claims.text)) + "." +
+		enc.EncodeToString(s.signature)
 }
 
 // Token is the access token and, if the provider issued one, the refresh token.
@@ -249,10 +229,7 @@ func (s *Session) size() int {
 		return 0
 	}
 	const fixed = 1024 // its fields, and those of its login
-	size := fixed + len(s.idToken.header) + len(s.idToken.payload) + len(s.idToken.signature) +
-		len(s.user.own) + len(s.stepUp) + len(s.returnTo)
-	// The facts are decoded from the payload, here and in the login's event.
-	size += 2 * (len(s.idToken.payload) + 24*len(s.facts().AMR))
+	size := fixed + s.header.size() + s.claims.size() + s.own.size() + len(s.signature) + len(s.stepUp) + len(s.returnTo)
 	if s.tokens != nil {
 		size += len(s.tokens.AccessToken) + len(s.tokens.RefreshToken)
 	}
@@ -263,7 +240,6 @@ func (s *Session) size() int {
 func (s *Session) copy() *Session {
 	other := *s
 	other.login = nil
-	other.decodeLater()
 	return &other
 }
 

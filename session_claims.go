@@ -79,23 +79,55 @@ func (c userClaims) renew(old userClaims) userClaims {
 	return c
 }
 
-// has reports whether UserInfo has the claim; own are the members of c.own.
-func (c userClaims) has(own strictjson.Members, name string) bool {
-	return own.Has(name) || slices.Contains(c.same, name)
+// setIDToken makes token the ID Token of s, and user the claims of UserInfo. Both have
+// been checked.
+func (s *Session) setIDToken(token *idToken, user userClaims) {
+	header, payload, signature := splitJWS(token.raw)
+	s.header, _ = parseObject(string(header))
+	s.claims, _ = parseObject(string(payload))
+	s.signature, s.encrypted = signature, token.encrypted
+	s.setUser(user)
 }
 
-// members returns the claims of UserInfo, of which some are in idToken.
-func (c userClaims) members(idToken strictjson.Members) strictjson.Members {
-	all := make(strictjson.Members)
-	if own, err := strictjson.Object(c.own); err == nil {
-		maps.Copy(all, own)
+// setUser makes user the claims of UserInfo that s has beside the ID Token.
+func (s *Session) setUser(user userClaims) {
+	s.own, _ = parseObject(string(user.own)) // of claims that have been checked
+	s.claims.members = slices.Clone(s.claims.members)
+	for i := range s.claims.members {
+		m := &s.claims.members[i]
+		m.same = slices.Contains(user.same, m.Name)
 	}
-	for _, name := range c.same {
-		if idToken.Has(name) {
-			all[name] = idToken[name]
+	s.settle()
+}
+
+// user returns the claims of UserInfo that s has.
+func (s *Session) user() (user userClaims) {
+	if s.own.text != "" {
+		user.own = []byte(s.own.text)
+	}
+	for i := range s.claims.members {
+		if m := &s.claims.members[i]; m.same {
+			user.same = append(user.same, m.Name)
+		}
+	}
+	return user
+}
+
+// userMembers returns the claims of UserInfo, of which some are those of the ID Token.
+func (s *Session) userMembers() strictjson.Members {
+	all := s.own.byName()
+	for i := range s.claims.members {
+		if m := &s.claims.members[i]; m.same && !m.null() {
+			all[m.Name] = []byte(m.Value)
 		}
 	}
 	return all
+}
+
+// userHas reports whether UserInfo has the claim.
+func (s *Session) userHas(name string) bool {
+	m := s.claims.find(name)
+	return s.own.has(name) || m != nil && m.same
 }
 
 func isFact(name string) bool { return slices.Contains(authenticationFacts, name) }
@@ -164,102 +196,128 @@ func (s *Session) Claims(v any) error {
 	if s == nil {
 		return &Error{Op: "claims", Code: CodeNoSession}
 	}
-	merged, err := s.merged()
-	if err == nil {
-		err = strictjson.Decode(merged, v)
-	}
-	if err != nil {
+	if err := strictjson.DecodeOrdered(s.view(), v); err != nil {
 		return fail("claims", CodeInternal, err)
 	}
 	return nil
 }
 
+// ClaimsAs returns the claims about the person as a T, a struct or a map: see
+// [Session.Claims], whose errors it returns.
+func ClaimsAs[T any](s *Session) (claims T, err error) {
+	err = s.Claims(&claims)
+	return claims, err
+}
+
 // claim decodes one of the claims that Claims knows; nil when it is missing. A
 // number stays as it was written: a float64 would change large ones.
 func (s *Session) claim(name string) any {
-	merged, err := s.merged()
-	if err != nil || !merged.Has(name) {
-		return nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(merged[name]))
-	decoder.UseNumber()
-	var value any
-	_ = decoder.Decode(&value) // valid, or merged had failed
-	return value
-}
-
-// merged returns the one view of all claims.
-func (s *Session) merged() (strictjson.Members, error) {
-	merged, err := s.asWritten()
-	for _, group := range claimGroups {
-		booleanClaim(merged, group[1])
-	}
-	return merged, err
-}
-
-// asWritten is merged with every value as the provider wrote it.
-func (s *Session) asWritten() (strictjson.Members, error) {
-	merged, err := strictjson.Object(s.idToken.payload)
-	if err != nil {
-		return nil, err
-	}
-	own := make(strictjson.Members)
-	if s.user.own != nil {
-		if own, err = strictjson.Object(s.user.own); err != nil {
-			return nil, err
+	for _, o := range []*object{&s.claims, &s.own} {
+		m := o.find(name)
+		if m == nil || m.hidden {
+			continue
 		}
+		decoder := json.NewDecoder(strings.NewReader(asBoolean(m.Member).Value))
+		decoder.UseNumber()
+		var value any
+		_ = decoder.Decode(&value) // valid, or the session would not have been made
+		return value
 	}
-	for _, group := range claimGroups {
-		_, gone := own[group[0]] // null: UserInfo had it once
-		gone = gone && !own.Has(group[0])
-		fromUserInfo := s.user.has(own, group[0])
-		for _, name := range group {
-			switch {
-			case gone:
-				delete(own, name)
-				delete(merged, name)
-			case !fromUserInfo:
-				delete(own, name)
-			case !s.user.has(own, name):
-				delete(merged, name)
+	return nil
+}
+
+// view returns the one view of all claims.
+func (s *Session) view() []strictjson.Member {
+	view := make([]strictjson.Member, 0, len(s.claims.members)+len(s.own.members))
+	for _, o := range []*object{&s.claims, &s.own} {
+		for i := range o.members {
+			if m := &o.members[i]; !m.hidden {
+				view = append(view, asBoolean(m.Member))
 			}
 		}
 	}
-	maps.Copy(merged, own)
-	maps.DeleteFunc(merged, func(name string, _ json.RawMessage) bool {
-		return !merged.Has(name) || !isFact(name) && !keeps(s.keep, name)
-	})
-	return merged, nil
+	return view
 }
 
-// booleanClaim makes a boolean of "true" and "false": email_verified and
-// phone_number_verified are booleans (OIDC Core 5.1), but some providers write
-// them as text.
-func booleanClaim(claims strictjson.Members, name string) {
-	text, _, err := claims.String(name)
-	if err != nil {
-		return
+// settle decides which members the view of all claims has: once, when the session is
+// made, and not at each request. It changes the members, which must be s's own.
+func (s *Session) settle() {
+	for i := range s.own.members {
+		m := &s.own.members[i]
+		m.hidden = m.null() || !s.shows(m.Name)
 	}
-	for _, value := range []string{"true", "false"} {
-		if strings.EqualFold(text, value) {
-			claims[name] = json.RawMessage(value)
+	for i := range s.claims.members {
+		m := &s.claims.members[i]
+		m.hidden = m.null() || !s.shows(m.Name) || s.own.find(m.Name) != nil
+	}
+	for _, group := range claimGroups {
+		s.settleGroup(group)
+	}
+}
+
+// settleGroup is settle for claims that come from one source.
+func (s *Session) settleGroup(group []string) {
+	first := s.own.find(group[0])
+	gone := first != nil && first.null() // UserInfo had it once
+	fromUserInfo := s.userHas(group[0])
+	for _, name := range group {
+		own, claim := s.own.find(name), s.claims.find(name)
+		if own != nil && !fromUserInfo {
+			own.hidden = true
+		}
+		if claim != nil {
+			switch {
+			case gone, fromUserInfo && !s.userHas(name):
+				claim.hidden = true
+			case !fromUserInfo:
+				claim.hidden = claim.null() || !s.shows(name)
+			}
 		}
 	}
+}
+
+// hide hides the claims that are not kept.
+func (s *Session) hide() {
+	for _, o := range []*object{&s.claims, &s.own} {
+		for i := range o.members {
+			m := &o.members[i]
+			m.hidden = m.hidden || !s.shows(m.Name)
+		}
+	}
+}
+
+// shows reports whether the view may have the claim.
+func (s *Session) shows(name string) bool { return isFact(name) || keeps(s.keep, name) }
+
+// asBoolean makes a boolean of "true" and "false": email_verified and
+// phone_number_verified are booleans (OIDC Core 5.1), but some providers write
+// them as text.
+func asBoolean(m strictjson.Member) strictjson.Member {
+	if m.Name != "email_verified" && m.Name != "phone_number_verified" {
+		return m
+	}
+	text, _ := strictjson.Unquote(m.Value)
+	for _, value := range []string{"true", "false"} {
+		if strings.EqualFold(text, value) {
+			m.Value = value
+		}
+	}
+	return m
 }
 
 // lean returns s without the ID Token's signature, and with no claim that its view
 // does not need. It can no longer be an id_token_hint.
 func (s *Session) lean() *Session {
-	view, err := s.asWritten()
-	if err != nil {
-		return s
+	claims := make(strictjson.Members)
+	for i := range s.claims.members {
+		if m := &s.claims.members[i]; !m.hidden || m.same {
+			claims[m.Name] = []byte(m.Value)
+		}
 	}
-	claims, _ := strictjson.Object(s.idToken.payload) // as asWritten has read it
-	maps.DeleteFunc(claims, func(name string, value json.RawMessage) bool {
-		return !bytes.Equal(value, view[name]) && !slices.Contains(s.user.same, name)
-	})
 	next := s.copy()
-	next.idToken = storedJWS{payload: encodeMembers(claims)}
+	next.header, next.signature = object{}, nil
+	next.claims, _ = parseObject(string(encodeMembers(claims)))
+	next.setUser(s.user())
 	return next
 }
 
@@ -267,10 +325,9 @@ func (s *Session) lean() *Session {
 // a session that is too large.
 func (s *Session) largestClaims() []string {
 	sizes := make(map[string]int)
-	for _, object := range [][]byte{s.idToken.payload, s.user.own} {
-		members, _ := strictjson.Object(object)
-		for name, value := range members {
-			sizes[name] += len(value)
+	for _, o := range []*object{&s.claims, &s.own} {
+		for i := range o.members {
+			sizes[o.members[i].Name] += len(o.members[i].Value)
 		}
 	}
 	if s.tokens != nil {

@@ -125,7 +125,7 @@ func TestCookieKeeper_FitsIntoItsBudget(t *testing.T) {
 		{0, 0, 0, true, true},
 		{20, 0, 0, true, true}, {0, 20, 0, true, true}, {20, 20, 0, true, true},
 		{60, 0, 0, true, true}, {0, 60, 0, true, true}, {60, 60, 0, true, true},
-		{0, 85, 0, true, false},
+		{0, 85, 0, true, true}, {0, 92, 0, true, false},
 		{200, 0, 0, false, false}, {0, 200, 0, false, false}, {200, 200, 0, false, false},
 		{200, 200, 8000, true, true}, {0, 60, 1500, false, false}, {0, 500, 16384, true, true},
 	} {
@@ -139,7 +139,7 @@ func TestCookieKeeper_FitsIntoItsBudget(t *testing.T) {
 			userInfo += `,"groups":` + list
 		}
 		s := madeSession(c.Client, `{"iss":"https://op.example","sub":"alice",`+idToken+`}`, `{"sub":"alice",`+userInfo+`}`)
-		s.idToken.signature = []byte(RandomText(192))[:256] // of an RSA key, as most providers have
+		s.signature = []byte(RandomText(192))[:256] // of an RSA key, as most providers have
 		w := httptest.NewRecorder()
 		err := c.StartSession(w, requestWith(), s)
 		if !test.fits {
@@ -182,17 +182,17 @@ func TestCookieKeeper_TokensAreNeverLeftOut(t *testing.T) {
 func TestSessionFormat_CompressedClaimsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := fullSession()
-	s.user.own = []byte(`{"x":"` + strings.Repeat("x", maxClaimsBlock) + `"}`)
+	s.setUser(userClaims{own: []byte(`{"x":"` + strings.Repeat("x", maxClaimsBlock) + `"}`)})
 	if stored := s.marshalCompressed(); len(stored) < maxClaimsBlock {
 		t.Error("very large claims are compressed")
 	}
-	s.user.own = nil
-	bomb := s.marshalWith(deflated(bytes.Repeat([]byte{0}, 100<<20)), withCompressedClaims)
-	if _, err := unmarshalSession(bomb, time.Hour); err == nil {
+	s.setUser(userClaims{})
+	bomb := s.marshalWith(appendBytes(nil, deflated(bytes.Repeat([]byte{0}, 100<<20))), withCompressedClaims)
+	if _, err := unmarshalSession(bomb, s.words, time.Hour); err == nil {
 		t.Error("a block of 100 MiB was read")
 	}
 	for _, garbage := range [][]byte{nil, {1}, []byte("garbage")} {
-		if _, err := unmarshalSession(s.marshalWith(garbage, withCompressedClaims), time.Hour); err == nil {
+		if _, err := unmarshalSession(s.marshalWith(appendBytes(nil, garbage), withCompressedClaims), s.words, time.Hour); err == nil {
 			t.Errorf("%q was read as compressed claims", garbage)
 		}
 	}
@@ -202,7 +202,7 @@ func TestNewUserClaims_NamesAreExact(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
 	s := madeSession(c.Client, `{"sub":"alice","Email":"a@x"}`, `{"sub":"alice","email":"a@x"}`)
-	if claims := claimsOf(t, s); claims["email"] != "a@x" || claims["Email"] != "a@x" || !json.Valid(s.user.own) {
+	if claims := claimsOf(t, s); claims["email"] != "a@x" || claims["Email"] != "a@x" || !json.Valid([]byte(s.own.text)) {
 		t.Errorf("the claims are %v", claims)
 	}
 }
@@ -233,8 +233,7 @@ func TestUserClaims_ARoleThatUserInfoNoLongerHasIsGone(t *testing.T) {
 	t.Parallel()
 	c := newOfflineClient(t, nil)
 	s := madeSession(c.Client, `{"sub":"a","roles":["admin"]}`, `{"sub":"a","roles":["admin"]}`)
-	next := s.copy()
-	next.user = c.sessions.renewedUserClaims(next, []byte(`{"sub":"a"}`))
+	next := c.sessions.withUserInfo(s, []byte(`{"sub":"a"}`))
 	if roles := claimsOf(t, next)["roles"]; roles != nil {
 		t.Errorf("after UserInfo was fetched again without roles, they are %v", roles)
 	}
@@ -246,9 +245,7 @@ func TestUserClaims_ARefreshOfALeanSessionHasTheSameClaims(t *testing.T) {
 	c := newOfflineClient(t, nil)
 	s := madeSession(c.Client, `{"sub":"a","name":"A","email":"a@x","email_verified":true}`, `{"sub":"a","name":"B","email":"a@x"}`)
 	full, lean := s.copy(), s.lean()
-	for _, s := range []*Session{full, lean} {
-		s.user = c.sessions.renewedUserClaims(s, []byte(`{"sub":"a"}`))
-	}
+	full, lean = c.sessions.withUserInfo(full, []byte(`{"sub":"a"}`)), c.sessions.withUserInfo(lean, []byte(`{"sub":"a"}`))
 	if a, b := claimsOf(t, full), claimsOf(t, lean); len(a) != len(b) {
 		t.Errorf("full: %v, lean: %v", a, b)
 	}
@@ -273,9 +270,7 @@ func TestUserClaims_StayTrueOverManyRefreshes(t *testing.T) {
 		// UserInfo has neither any more. The ID Token, which is issued again and again with
 		// the role, does not bring it back.
 		for refresh := range 3 {
-			next := c.sessions.withIDToken(s.lean(), token).copy()
-			next.user = c.sessions.renewedUserClaims(next, []byte(`{"sub":"alice","email_verified":true}`))
-			s = next
+			s = c.sessions.withUserInfo(c.sessions.withIDToken(s.lean(), token), []byte(`{"sub":"alice","email_verified":true}`))
 			if claims := claimsOf(t, s); claims["role"] != nil || claims["email_verified"] != nil {
 				t.Errorf("%s: after refresh %d the claims are %v", form, refresh+1, claims)
 			}

@@ -15,18 +15,27 @@ import (
 
 // The version of the stored form of a session. A reader refuses an unknown
 // version: the session then ends, and the person signs in again.
-const sessionFormat = 3
+const sessionFormat = 4
 
-// The bits of the byte before the tokens. Without that byte, a session that was cut
-// off there would still be valid.
+// What a session has, by the bits of the number after the version.
 const (
 	withTokens = 1 << iota
 	withEncryptedIDToken
 	withCompressedClaims
+	withLine
+	withStepUp
+	withSID
+	withCeiling
+	withTokenEnd
+	withMarkOfPerson  // there was one before the login
+	withMarkOfSession // of the provider
+	withRefresh
+	allBits = 1<<iota - 1
 )
 
 // marshal returns the stored form of s: a version byte, then numbers as
-// uvarints and byte strings with their length in front.
+// uvarints and byte strings with their length in front. What a session does not have
+// takes no room; what the Client knows or can compute is not stored.
 func (s *Session) marshal() []byte { return s.marshalWith(s.claimsBlock(), 0) }
 
 // marshalCompressed is marshal with the claims compressed. Tokens and signatures are
@@ -37,7 +46,7 @@ func (s *Session) marshalCompressed() []byte {
 	if len(claims) > maxClaimsBlock {
 		return s.marshalWith(claims, 0)
 	}
-	return s.marshalWith(deflated(claims), withCompressedClaims)
+	return s.marshalWith(appendBytes(nil, deflated(claims)), withCompressedClaims)
 }
 
 func deflated(data []byte) []byte {
@@ -50,11 +59,9 @@ func deflated(data []byte) []byte {
 
 // claimsBlock returns the claims of s in their stored form.
 func (s *Session) claimsBlock() []byte {
-	b := make([]byte, 0, 64+len(s.idToken.payload)+len(s.user.own))
-	b = appendBytes(b, s.idToken.payload)
-	b = appendBytes(b, s.user.own)
-	for _, name := range s.user.same {
-		b = appendBytes(b, []byte(name))
+	b := make([]byte, 0, 64+len(s.claims.text)+len(s.own.text))
+	for _, o := range []*object{&s.header, &s.claims, &s.own} {
+		b = appendObject(b, o, s.words)
 	}
 	return b
 }
@@ -63,44 +70,65 @@ func appendBytes(b, v []byte) []byte { return append(binary.AppendUvarint(b, uin
 
 // marshalWith returns the stored form with a block of claims; with says how it is
 // stored.
-func (s *Session) marshalWith(claims []byte, with byte) []byte {
-	b := make([]byte, 0, 512+len(claims)+len(s.idToken.signature))
-	b = append(b, sessionFormat)
-	b = append(b, s.issuer[:]...)
+func (s *Session) marshalWith(claims []byte, with uint64) []byte {
+	b := make([]byte, 0, 128+len(claims)+len(s.signature))
+	with |= s.has()
+	b = binary.AppendUvarint(append(b, sessionFormat), with)
 	b = binary.AppendUvarint(b, uint64(max(s.created.UnixMilli(), 0)))
-	for _, t := range []time.Time{s.seen, s.ceiling, s.tokenEnd} {
-		b = binary.AppendUvarint(b, unixOrZero(t))
+	b = binary.AppendVarint(b, s.seen.Unix()-s.created.Unix())
+	for _, n := range s.numbers() {
+		if with&n.bit != 0 {
+			b = binary.AppendUvarint(b, n.value)
+		}
 	}
-	for _, key := range s.marks {
-		b = append(b, key[:]...)
+	b = appendBytes(b, []byte(s.id))
+	for _, v := range []struct {
+		bit  uint64
+		text string
+	}{{withLine, s.line}, {withStepUp, s.stepUp}, {withSID, s.sid}} {
+		if with&v.bit != 0 {
+			b = appendBytes(b, []byte(v.text))
+		}
 	}
-	for _, at := range []uint64{s.before[0], s.before[1], s.renewed} {
-		b = binary.AppendUvarint(b, at)
-	}
-	for _, v := range [][]byte{
-		[]byte(s.id), []byte(s.lineIfOther()), []byte(s.stepUp), s.idToken.header, s.idToken.signature, claims,
-	} {
-		b = appendBytes(b, v)
-	}
-	if s.encrypted {
-		with |= withEncryptedIDToken
-	}
+	b = append(appendBytes(b, s.signature), claims...)
 	if s.tokens == nil {
-		return append(b, with)
+		return b
 	}
-	b = append(b, with|withTokens)
 	b = appendBytes(b, []byte(s.tokens.AccessToken))
 	b = appendBytes(b, []byte(s.tokens.RefreshToken))
 	b = binary.AppendUvarint(b, unixOrZero(s.tokens.Expiry))
 	return binary.AppendUvarint(b, unixOrZero(s.tokensAt))
 }
 
-// lineIfOther is the line of s, "" if s began it.
-func (s *Session) lineIfOther() string {
-	if s.line == s.id {
-		return ""
+// has returns the bits of what s has.
+func (s *Session) has() (bits uint64) {
+	for _, n := range s.numbers() {
+		if n.value != 0 {
+			bits |= n.bit
+		}
 	}
-	return s.line
+	for _, h := range [...]struct {
+		bit uint64
+		has bool
+	}{
+		{withTokens, s.tokens != nil}, {withEncryptedIDToken, s.encrypted},
+		{withLine, s.line != s.id}, {withStepUp, s.stepUp != ""}, {withSID, s.sid != ""},
+	} {
+		if h.has {
+			bits |= h.bit
+		}
+	}
+	return bits
+}
+
+// A storedNumber is a number that is stored if it is not zero.
+type storedNumber struct{ bit, value uint64 }
+
+func (s *Session) numbers() [5]storedNumber {
+	return [...]storedNumber{
+		{withCeiling, unixOrZero(s.ceiling)}, {withTokenEnd, unixOrZero(s.tokenEnd)},
+		{withMarkOfPerson, s.before[0]}, {withMarkOfSession, s.before[1]}, {withRefresh, s.renewed},
+	}
 }
 
 func unixOrZero(t time.Time) uint64 {
@@ -110,44 +138,38 @@ func unixOrZero(t time.Time) uint64 {
 	return uint64(max(t.Unix(), 1)) // 0 stands for the zero time
 }
 
-var (
-	errSessionFormat = errors.New("stored in a form that this version does not read")
-	errOtherIssuer   = errors.New("of a Client with another issuer")
-)
+var errSessionFormat = errors.New("stored in a form that this version does not read")
 
-// unmarshalSession reads what marshal wrote. The session shares b's memory.
-func unmarshalSession(b []byte, lifetime time.Duration) (*Session, error) {
+// unmarshalSession reads what marshal wrote for a Client with these words.
+func unmarshalSession(b []byte, words *vocabulary, lifetime time.Duration) (*Session, error) {
 	d := sessionDecoder{rest: b}
 	if d.byte() != sessionFormat {
 		return nil, errSessionFormat
 	}
-	s := &Session{lifetime: lifetime}
-	copy(s.issuer[:], d.take(uint64(len(s.issuer))))
+	s := &Session{lifetime: lifetime, words: words}
+	with := d.uvarint()
 	s.created = d.milliTime()
-	s.seen, s.ceiling, s.tokenEnd = d.time(), d.time(), d.time()
-	for i := range s.marks {
-		copy(s.marks[i][:], d.take(uint64(len(s.marks[i]))))
+	s.seen = time.Unix(s.created.Unix()+d.varint(), 0)
+	s.ceiling, s.tokenEnd = d.timeIf(with&withCeiling), d.timeIf(with&withTokenEnd)
+	s.before = [2]uint64{d.uvarintIf(with & withMarkOfPerson), d.uvarintIf(with & withMarkOfSession)}
+	s.renewed = d.uvarintIf(with & withRefresh)
+	s.id = string(d.bytes())
+	s.line = s.id
+	if with&withLine != 0 {
+		s.line = string(d.bytes())
 	}
-	s.before[0], s.before[1], s.renewed = d.uvarint(), d.uvarint(), d.uvarint()
-	s.id, s.line, s.stepUp = string(d.bytes()), string(d.bytes()), string(d.bytes())
-	if s.line == "" {
-		s.line = s.id
-	}
-	s.idToken = storedJWS{header: d.bytes(), signature: d.bytes()}
-	claims := d.bytes()
-	with := d.byte()
-	s.encrypted = with&withEncryptedIDToken != 0
+	s.stepUp, s.sid = string(d.bytesIf(with&withStepUp)), string(d.bytesIf(with&withSID))
+	s.signature, s.encrypted = d.bytes(), with&withEncryptedIDToken != 0
+	d.claims(s, with&withCompressedClaims != 0)
 	if with&withTokens != 0 {
 		s.tokens = &oauth2.Token{
 			AccessToken: string(d.bytes()), RefreshToken: string(d.bytes()), TokenType: "Bearer", Expiry: d.time(),
 		}
 		s.tokensAt = d.time()
 	}
-	if with&^(withTokens|withEncryptedIDToken|withCompressedClaims) != 0 || d.failed || len(d.rest) > 0 ||
-		!s.readClaims(claims, with&withCompressedClaims != 0) {
+	if with&^allBits != 0 || d.failed || len(d.rest) > 0 {
 		return nil, errSessionFormat
 	}
-	s.decodeLater()
 	return s, nil
 }
 
@@ -155,24 +177,17 @@ func unmarshalSession(b []byte, lifetime time.Duration) (*Session, error) {
 // takes them apart again.
 const maxClaimsBlock = 64 << 10
 
-// readClaims reads what claimsBlock wrote, and reports whether it can be read.
-func (s *Session) readClaims(block []byte, compressed bool) bool {
+// claims reads what claimsBlock wrote.
+func (d *sessionDecoder) claims(s *Session, compressed bool) {
+	from := d
 	if compressed {
-		var err error
-		block, err = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(block)), maxClaimsBlock+1))
-		if err != nil || len(block) > maxClaimsBlock {
-			return false
-		}
+		block, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(d.bytes())), maxClaimsBlock+1))
+		from = &sessionDecoder{rest: block, failed: err != nil || len(block) > maxClaimsBlock}
 	}
-	d := sessionDecoder{rest: block}
-	s.idToken.payload = d.bytes()
-	if s.user.own = d.bytes(); len(s.user.own) == 0 {
-		s.user.own = nil
+	for _, o := range []*object{&s.header, &s.claims, &s.own} {
+		*o = from.object(s.words)
 	}
-	for len(d.rest) > 0 {
-		s.user.same = append(s.user.same, string(d.bytes()))
-	}
-	return !d.failed
+	d.failed = d.failed || from.failed || compressed && len(from.rest) > 0
 }
 
 // sessionDecoder reads from rest until a value does not fit.
@@ -202,11 +217,36 @@ func (d *sessionDecoder) uvarint() uint64 {
 	return v
 }
 
-func (d *sessionDecoder) bytes() []byte {
-	return d.take(d.uvarint())
+func (d *sessionDecoder) varint() int64 {
+	u := d.uvarint() // zigzag, as binary.AppendVarint writes it
+	return int64(u>>1) ^ -int64(u&1)
 }
 
-func (d *sessionDecoder) take(n uint64) []byte {
+// The methods whose names end in If read a value that is there if bit is not zero.
+
+func (d *sessionDecoder) uvarintIf(bit uint64) uint64 {
+	if bit == 0 {
+		return 0
+	}
+	return d.uvarint()
+}
+
+func (d *sessionDecoder) timeIf(bit uint64) time.Time {
+	if bit == 0 {
+		return time.Time{}
+	}
+	return d.time()
+}
+
+func (d *sessionDecoder) bytesIf(bit uint64) []byte {
+	if bit == 0 {
+		return nil
+	}
+	return d.bytes()
+}
+
+func (d *sessionDecoder) bytes() []byte {
+	n := d.uvarint()
 	if n > uint64(len(d.rest)) {
 		d.failed = true
 		d.rest = nil

@@ -1,9 +1,9 @@
 package oidcrp
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,23 +13,24 @@ import (
 // fullSession is a session in which nothing is missing.
 func fullSession() *Session {
 	s := &Session{
-		id: "0123456789abcdef", line: "fedcba9876543210", issuer: issuerKey("i"), before: [2]uint64{1700000000001, 2},
+		id: "0123456789abcdef", line: "fedcba9876543210", words: newVocabulary("https://op.example", "app"), sid: "earlier",
+		before:  [2]uint64{1700000000001, 2},
 		renewed: 1700000050003, encrypted: true, created: time.Unix(1700000000, 0), seen: time.Unix(1700000060, 0),
 		ceiling: time.Unix(1700001000, 0), tokenEnd: time.Unix(1700000900, 0), stepUp: "demand", lifetime: 12 * time.Hour,
-		marks:   [2]markKey{subjectMark("i", "alice"), sessionMark("i", "s")},
-		idToken: splitJWS(madeJWS(aliceClaims)), user: userClaims{own: []byte(`{"email":"a@example.org"}`), same: []string{"given_name", "uid"}},
 		tokens:   &oauth2.Token{AccessToken: "a", TokenType: "Bearer", RefreshToken: "r", Expiry: time.Unix(1700003600, 0)},
 		tokensAt: time.Unix(1700000050, 0),
 	}
-	s.decodeLater()
+	s.setIDToken(&idToken{raw: madeJWS(`{"iss":"https://op.example","sub":"alice","aud":["app"],"azp":"app","exp":1700003600,` +
+		`"nonce":"n","given_name":"A","uid":"a","email":"b@example.org","x":null,"y":{"z":[1.0]},"é":true,"m":false}`), encrypted: true},
+		userClaims{own: []byte(`{"email":"a@example.org","email_verified":"true"}`), same: []string{"given_name", "uid"}})
 	return s
 }
 
 // stored describes everything of s that its stored form must keep.
 func stored(s *Session) string {
-	text := fmt.Sprintln(s.id, s.line, s.issuer, s.before, s.renewed, s.encrypted,
+	text := fmt.Sprintln(s.id, s.line, s.sid, s.before, s.renewed, s.encrypted,
 		s.created.UnixMilli(), s.seen.Unix(), s.ceiling, s.tokenEnd, s.stepUp, s.lifetime,
-		s.marks, s.idToken, string(s.user.own), s.user.same)
+		s.header, s.claims, s.signature, s.own)
 	if s.tokens != nil {
 		text += fmt.Sprintln(s.tokens.AccessToken, s.tokens.RefreshToken, s.tokens.TokenType, s.tokens.Expiry, s.tokensAt)
 	}
@@ -45,13 +46,17 @@ func TestSessionFormat_ReadsBackWhatItWrote(t *testing.T) {
 		{"everything", func(*Session) {}},
 		{"no tokens", func(s *Session) { s.tokens, s.tokensAt = nil, time.Time{} }},
 		{"no refresh token and no expiry", func(s *Session) { s.tokens = &oauth2.Token{AccessToken: "a", TokenType: "Bearer"} }},
-		{"no UserInfo", func(s *Session) { s.user = userClaims{} }},
+		{"no UserInfo", func(s *Session) { s.setUser(userClaims{}) }},
 		{"no ceiling", func(s *Session) { s.ceiling = time.Time{} }},
 		{"a ceiling of 1970", func(s *Session) { s.ceiling = time.Unix(1, 0) }},
 		{"no ID Token's end", func(s *Session) { s.tokenEnd = time.Time{} }},
-		{"no marks", func(s *Session) { s.marks = [2]markKey{} }},
+		{"no earlier sid", func(s *Session) { s.sid = "" }},
+		{"used before it was made", func(s *Session) { s.seen = s.created.Add(-time.Second) }},
+		{"an ID Token with space", func(s *Session) {
+			s.setIDToken(&idToken{raw: madeJWS("{ \"sub\": \"alice\",\n\"\\u0061\": 1e0 }")}, s.user())
+		}},
 		{"milliseconds", func(s *Session) { s.created = s.created.Add(999 * time.Millisecond) }},
-		{"UserInfo of a megabyte", func(s *Session) { s.user.own = bytes.Repeat([]byte("x"), 1<<20) }},
+		{"UserInfo of a megabyte", func(s *Session) { s.setUser(userClaims{own: []byte(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`)}) }},
 		{"an empty id", func(s *Session) { s.id = "" }},
 		{"the first of its line", func(s *Session) { s.line = s.id }},
 		{"no mark before it and no refresh", func(s *Session) { s.before, s.renewed = [2]uint64{}, 0 }},
@@ -59,7 +64,7 @@ func TestSessionFormat_ReadsBackWhatItWrote(t *testing.T) {
 	} {
 		s := fullSession().copy()
 		test.change(s)
-		got, err := unmarshalSession(s.marshal(), s.lifetime)
+		got, err := unmarshalSession(s.marshal(), s.words, s.lifetime)
 		if err != nil {
 			t.Errorf("%s: %v", test.what, err)
 			continue
@@ -73,8 +78,8 @@ func TestSessionFormat_ReadsBackWhatItWrote(t *testing.T) {
 // Zero is "no end" in the stored form.
 func TestSessionFormat_AnEndInTheYear1970IsAnEnd(t *testing.T) {
 	t.Parallel()
-	s := &Session{ceiling: time.Unix(0, 0)}
-	read, err := unmarshalSession(s.marshal(), defaultLifetime)
+	s := &Session{ceiling: time.Unix(0, 0), words: new(vocabulary)}
+	read, err := unmarshalSession(s.marshal(), s.words, defaultLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,19 +90,20 @@ func TestSessionFormat_AnEndInTheYear1970IsAnEnd(t *testing.T) {
 
 func TestSessionFormat_RefusesWhatIsCutOrForeign(t *testing.T) {
 	t.Parallel()
-	written := fullSession().marshal()
+	full := fullSession()
+	written := full.marshal()
 	for n := range written {
-		if s, err := unmarshalSession(written[:n], defaultLifetime); err == nil {
+		if s, err := unmarshalSession(written[:n], full.words, defaultLifetime); err == nil {
 			t.Errorf("the first %d of %d bytes were read as %v", n, len(written), s)
 		}
 	}
-	if _, err := unmarshalSession(append(slices.Clone(written), 0), defaultLifetime); err == nil {
+	if _, err := unmarshalSession(append(slices.Clone(written), 0), full.words, defaultLifetime); err == nil {
 		t.Error("a byte too many was accepted")
 	}
 	for version := range 256 {
 		foreign := slices.Clone(written)
 		foreign[0] = byte(version)
-		if _, err := unmarshalSession(foreign, defaultLifetime); (err == nil) != (version == sessionFormat) {
+		if _, err := unmarshalSession(foreign, full.words, defaultLifetime); (err == nil) != (version == sessionFormat) {
 			t.Errorf("version %d: %v", version, err)
 		}
 	}
@@ -110,8 +116,9 @@ func FuzzSessionFormat(f *testing.F) {
 	f.Add(s.marshal())
 	f.Add([]byte{sessionFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Add([]byte{})
+	words := s.words
 	f.Fuzz(func(t *testing.T, written []byte) {
-		s, err := unmarshalSession(written, defaultLifetime)
+		s, err := unmarshalSession(written, words, defaultLifetime)
 		if err != nil {
 			return
 		}

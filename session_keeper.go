@@ -72,7 +72,7 @@ type sessions struct {
 	refusals   recently // that were logged
 	cookies    *cookies
 	settings   Sessions // with its defaults filled in
-	issuer     markKey
+	words      *vocabulary
 	keepTokens bool
 	events     *events
 	now        func() time.Time
@@ -84,7 +84,7 @@ func newSessions(
 	settings Sessions, keepTokens bool, skew time.Duration, shared *storage, c *cookies, ev *events, now func() time.Time,
 ) *sessions {
 	m := &sessions{
-		cookies: c, settings: settings, issuer: issuerKey(ev.issuer), keepTokens: keepTokens, events: ev, now: now}
+		cookies: c, settings: settings, words: newVocabulary(ev.issuer, c.clientID), keepTokens: keepTokens, events: ev, now: now}
 	m.endings = &endings{log: ev.log}
 	m.refusals.delay = time.Minute
 	m.limit = &markLimit{max: maxProviderMarks, span: settings.Lifetime, now: now}
@@ -213,9 +213,9 @@ func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 	rand.Read(id)
 	token := a.idToken
 	s := &Session{
-		id:     string(id),
-		line:   string(id),
-		issuer: m.issuer,
+		id:    string(id),
+		line:  string(id),
+		words: m.words,
 		// The session begins with the exchange of the code, so that a logout by the
 		// provider during the exchange ends this session too.
 		created:  a.started.Truncate(time.Millisecond),
@@ -223,21 +223,16 @@ func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 		stepUp:   stepUp,
 		returnTo: returnTo,
 		lifetime: m.settings.Lifetime,
-		idToken:  splitJWS(token.raw),
 		keep:     m.settings.KeepClaims,
 		ceiling:  token.sessionExpiry,
-		marks:    accountMarks(token.issuer, token.subject, token.sid),
-
-		encrypted: token.encrypted,
 	}
-	s.user = m.userClaims(s, a.userInfo)
+	s.setIDToken(token, m.userClaims(token.payload, a.userInfo))
 	if m.settings.EndWithIDToken {
 		s.tokenEnd = token.expiry
 	}
 	if m.keepTokens {
 		s.tokens, s.tokensAt = a.tokens.token(), m.now()
 	}
-	s.decodeLater()
 	return s
 }
 
@@ -264,7 +259,7 @@ func (m *sessions) previous(ctx context.Context, r *http.Request, s *Session) *S
 	}
 	k, err := m.keeper.load(r)
 	previous := k.session
-	if err != nil || previous == nil || previous.marks[0] != s.marks[0] || m.ended(previous) != "" {
+	if err != nil || previous == nil || previous.accountMarks()[0] != s.accountMarks()[0] || m.ended(previous) != "" {
 		return nil
 	}
 	read, err := m.marks.look(ctx, previous)
@@ -276,28 +271,30 @@ func (m *sessions) previous(ctx context.Context, r *http.Request, s *Session) *S
 	return previous
 }
 
-// userClaims returns what s keeps of a UserInfo response, which may be nil.
-func (m *sessions) userClaims(s *Session, userInfo []byte) userClaims {
-	idToken, _ := strictjson.Object(s.idToken.payload) // checked already, as UserInfo is
+// userClaims returns what a session keeps of a UserInfo response, which may be nil,
+// beside an ID Token with these claims. Both have been checked.
+func (m *sessions) userClaims(idToken, userInfo []byte) userClaims {
+	claims, _ := strictjson.Object(idToken)
 	members, _ := strictjson.Object(userInfo)
-	return newUserClaims(idToken, members, m.settings.KeepClaims)
+	return newUserClaims(claims, members, m.settings.KeepClaims)
 }
 
-// renewedUserClaims is userClaims for a UserInfo response after that of s.
-func (m *sessions) renewedUserClaims(s *Session, userInfo []byte) userClaims {
-	return m.userClaims(s, userInfo).renew(s.user)
+// withUserInfo returns s with another UserInfo response.
+func (m *sessions) withUserInfo(s *Session, userInfo []byte) *Session {
+	next := s.copy()
+	next.setUser(m.userClaims([]byte(s.claims.text), userInfo).renew(s.user()))
+	return next
 }
 
 // withIDToken returns s with the ID Token of a refresh.
 func (m *sessions) withIDToken(s *Session, token *idToken) *Session {
 	next := s.copy()
-	before, _ := strictjson.Object(s.idToken.payload) // checked, as the next one is
-	after, _ := strictjson.Object(token.payload)
-	next.user = newUserClaims(after, s.user.members(before), m.settings.KeepClaims).renew(s.user)
-	next.idToken, next.encrypted = splitJWS(token.raw), token.encrypted
-	if token.sid != "" { // a logout by the provider will name this sid
-		next.marks[1] = sessionMark(token.issuer, token.sid)
+	next.sid = ""
+	if token.sid == "" { // else a logout by the provider will name this one
+		next.sid = s.SID()
 	}
+	claims, _ := strictjson.Object(token.payload)
+	next.setIDToken(token, newUserClaims(claims, s.userMembers(), m.settings.KeepClaims).renew(s.user()))
 	if end := token.sessionExpiry; !end.IsZero() && (next.ceiling.IsZero() || end.Before(next.ceiling)) {
 		next.ceiling = end
 	}
@@ -356,17 +353,16 @@ func (m *sessions) newest(ctx context.Context, k kept) (kept, error) {
 	return newest, nil
 }
 
-// unmarshal reads what [Session.marshal] wrote. The seal is tied to the Client's full
-// issuer already; the session must be of the same one all the same.
+// unmarshal reads what [Session.marshal] wrote. The session is of this Client and its
+// issuer: the seal is tied to both.
 func (m *sessions) unmarshal(plain []byte) (*Session, error) {
-	s, err := unmarshalSession(plain, m.settings.Lifetime)
+	s, err := unmarshalSession(plain, m.words, m.settings.Lifetime)
 	if err != nil {
 		return nil, err
 	}
-	if s.issuer != m.issuer {
-		return nil, errOtherIssuer
+	if s.keep = m.settings.KeepClaims; s.keep != nil { // fewer, perhaps, than when it was made
+		s.hide()
 	}
-	s.keep = m.settings.KeepClaims
 	return s, nil
 }
 
@@ -389,7 +385,7 @@ func (m *sessions) ended(s *Session) string {
 func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) error {
 	if s.login == nil { // not of a login: of NewSession, perhaps
 		s = s.copy()
-		s.issuer = m.issuer
+		s.words = m.words
 		if err := m.place(r.Context(), r, s); err != nil && m.keeper.onServer() {
 			return err
 		}

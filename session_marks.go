@@ -19,12 +19,8 @@ import (
 	"time"
 )
 
-// A markKey is the hash of what a mark is about. A session contains the keys of its
-// person and of the provider's session, so that a lookup of marks needs no decoding.
+// A markKey is the hash of what a mark is about.
 type markKey [16]byte
-
-// issuerKey names an issuer. A session contains that of its Client.
-func issuerKey(issuer string) markKey { return newMarkKey("issuer", issuer, "") }
 
 // sessionMark is the key of a session of the provider, subjectMark that of a
 // person's sessions.
@@ -43,6 +39,8 @@ func accountMarks(issuer, sub, sid string) [2]markKey {
 	}
 	return [2]markKey{subjectMark(issuer, sub), sessionMark(issuer, sid)}
 }
+
+func (s *Session) accountMarks() [2]markKey { return accountMarks(s.Issuer(), s.Subject(), s.SID()) }
 
 // supersededMark is the key of the copies of a session that a refresh or a later
 // login replaced.
@@ -270,7 +268,7 @@ func (m *marks) verdict(s *Session, values [][]byte) string {
 // mark that was there at the login does not, so that a person can sign in again at
 // once. Any other may come from a replica whose clock is behind.
 func (m *marks) ends(mk mark, s *Session, before uint64) bool {
-	if mk.at == before || mk.subject != (markKey{}) && mk.subject != s.marks[0] {
+	if mk.at == before || mk.subject != (markKey{}) && mk.subject != s.accountMarks()[0] {
 		return false
 	}
 	return s.created.UnixMilli() <= int64(mk.at)+m.skew.Milliseconds()
@@ -311,7 +309,8 @@ func (m *marks) forget(ctx context.Context, issuer, jti string) {
 type sessionMarks [3]markKey
 
 func (s *Session) markKeys() sessionMarks {
-	keys := sessionMarks{s.marks[0], s.marks[1]}
+	account := s.accountMarks()
+	keys := sessionMarks{account[0], account[1]}
 	copy(keys[2][:], s.line)
 	return keys
 }

@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,11 +19,13 @@ func testMarks(store Store, now func() time.Time) *marks {
 	return &marks{store: newStorage(store, time.Second, now), local: local, now: now, recent: recently{delay: -1}}
 }
 
-// markedSession is one that began then and ends with those marks.
-func markedSession(began time.Time, keys ...markKey) *Session {
-	s := &Session{created: began}
-	copy(s.marks[:], keys)
-	return s
+// markedSession is one of this person of the issuer "i" that began then.
+func markedSession(began time.Time, sub, sid string) *Session {
+	claims, err := parseObject(fmt.Sprintf(`{"iss":"i","sub":%q,"sid":%q}`, sub, sid))
+	if err != nil {
+		panic(err)
+	}
+	return &Session{created: began, claims: claims}
 }
 
 func TestMarks_EndWhatBeganBefore(t *testing.T) {
@@ -37,33 +40,32 @@ func TestMarks_EndWhatBeganBefore(t *testing.T) {
 			clock := newTestClock()
 			m := testMarks(store(clock), clock.Now)
 			ctx := t.Context()
-			key, other := sessionMark("iss", "sid"), subjectMark("iss", "sub")
+			key := sessionMark("i", "sid")
 			began := clock.Now()
-			want := func(what string, over bool, began time.Time, keys ...markKey) {
+			want := func(what string, over bool, began time.Time, sid string) {
 				t.Helper()
-				if got, err := m.over(ctx, markedSession(began, keys...), lookup{}); (got != "") != over || err != nil {
+				if got, err := m.over(ctx, markedSession(began, "sub", sid), lookup{}); (got != "") != over || err != nil {
 					t.Errorf("%s: %q, %v, want %t", what, got, err, over)
 				}
 			}
-			want("no mark", false, began, key, other)
+			want("no mark", false, began, "sid")
 			if err := m.set(ctx, key, markKey{}, time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			want("a session of the moment of the mark", true, began, key)
-			want("one that began before", true, began.Add(-time.Hour), key)
-			want("one that began a millisecond later", false, began.Add(time.Millisecond), key)
-			want("another key", false, began, other)
-			want("another key first", true, began, other, key)
-			want("no key", false, began, markKey{}, markKey{})
+			want("a session of the moment of the mark", true, began, "sid")
+			want("one that began before", true, began.Add(-time.Hour), "sid")
+			want("one that began a millisecond later", false, began.Add(time.Millisecond), "sid")
+			want("another session of the provider", false, began, "other")
+			want("none of the provider", false, began, "")
 			clock.Advance(30 * time.Minute)
 			if err := m.set(ctx, key, markKey{}, time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			want("between two marks", true, began.Add(time.Minute), key)
+			want("between two marks", true, began.Add(time.Minute), "sid")
 			clock.Advance(59 * time.Minute)
-			want("before the second mark expires", true, began, key)
+			want("before the second mark expires", true, began, "sid")
 			clock.Advance(time.Minute)
-			want("when it has expired", false, began, key)
+			want("when it has expired", false, began, "sid")
 		})
 	}
 }
@@ -159,7 +161,7 @@ func TestMarks_CostNothingUntilThereAreSome(t *testing.T) {
 	store, clock := NewHookStore(nil), newTestClock()
 	m := testMarks(store, clock.Now)
 	m.local = true
-	s := markedSession(clock.Now(), subjectMark("i", "a"))
+	s := markedSession(clock.Now(), "a", "")
 	want := func(what string, over bool, calls int) {
 		t.Helper()
 		if got, err := m.over(t.Context(), s, lookup{}); (got != "") != over || err != nil {
@@ -187,7 +189,7 @@ func TestMarks_OfAnotherFormEndNothing(t *testing.T) {
 		if err := store.Set(t.Context(), key.String(), value, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		if over, err := m.over(t.Context(), markedSession(time.Now(), key), lookup{}); over != "" || err != nil {
+		if over, err := m.over(t.Context(), markedSession(time.Now(), "a", ""), lookup{}); over != "" || err != nil {
 			t.Errorf("%v: %q, %v", value, over, err)
 		}
 	}
@@ -217,7 +219,7 @@ func TestMarks_ReadWithTheSessionInOneRoundTrip(t *testing.T) {
 				used = PlainStore(store)
 			}
 			m, ctx := testMarks(used, clock.Now), t.Context()
-			s := markedSession(clock.Now(), subjectMark("i", "a"), sessionMark("i", "s"))
+			s := markedSession(clock.Now(), "a", "s")
 			s.id, s.line = "0123456789abcdef", "0123456789abcdef"
 			if err := store.Set(ctx, "session", []byte("value"), time.Hour); err != nil {
 				t.Fatal(err)
@@ -256,7 +258,7 @@ func TestMarks_ReadWithFindsNoSession(t *testing.T) {
 	store.Fail(errors.New("down"))
 	_, _, err = m.readWith(t.Context(), "session", handleCookie{})
 	wantCode(t, err, CodeStoreUnavailable)
-	_, err = m.over(t.Context(), markedSession(time.Now(), subjectMark("i", "a")), lookup{})
+	_, err = m.over(t.Context(), markedSession(time.Now(), "a", ""), lookup{})
 	wantCode(t, err, CodeStoreUnavailable)
 }
 
@@ -267,7 +269,7 @@ func TestMarks_AreLookedUpAgainAfterTheDelay(t *testing.T) {
 	store, clock := NewHookStore(nil), newTestClock()
 	m := testMarks(store, clock.Now)
 	m.recent.delay = time.Second
-	s := markedSession(clock.Now(), subjectMark("i", "a"))
+	s := markedSession(clock.Now(), "a", "")
 	s.id, s.line = "0123456789abcdef", "0123456789abcdef"
 	want := func(what string, over bool, calls int) {
 		t.Helper()

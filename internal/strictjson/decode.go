@@ -13,7 +13,9 @@ import (
 //
 // Its errors are those of encoding/json; they may quote a number, or a string that
 // was expected to be one.
-func Decode(members Members, v any) error {
+func Decode(members Members, v any) error { return decodeInto(members.ordered(), v) }
+
+func decodeInto(members []Member, v any) error {
 	text, err := selected(members, reflect.ValueOf(v))
 	if err != nil {
 		return err
@@ -21,30 +23,14 @@ func Decode(members Members, v any) error {
 	return json.Unmarshal(text, v)
 }
 
-// selected returns the members that v has a field for, by exact name, as one object.
-func selected(members Members, v reflect.Value) ([]byte, error) {
-	if !v.IsValid() {
-		return []byte("{}"), nil // for the error of json.Unmarshal
-	}
-	s, v := shapeOf(v.Type()).target(v)
-	if s.kind == structShape {
-		return s.appendFields(make([]byte, 0, 512), members, v)
-	}
-	values := whole
-	if s.kind == mapShape {
-		values = s.elem
-	}
-	return appendMembers(make([]byte, 0, members.size()), members, values)
-}
-
 // appendFields appends the members that are fields of the struct v as one object. A
 // v that does not exist yet is invalid.
-func (s *shape) appendFields(b []byte, members Members, v reflect.Value) (_ []byte, err error) {
+func (s *shape) appendFields(b []byte, members []Member, v reflect.Value) (_ []byte, err error) {
 	b = append(b, '{')
 	empty := len(b)
 	for i := range s.fields {
 		f := &s.fields[i]
-		raw, ok := members[f.name]
+		value, ok := valueOf(members, f.name)
 		if !ok {
 			continue
 		}
@@ -52,36 +38,35 @@ func (s *shape) appendFields(b []byte, members Members, v reflect.Value) (_ []by
 			b = append(b, ',')
 		}
 		b = append(b, f.key...)
-		if b, err = f.shape.appendValue(b, raw, f.in(v)); err != nil {
+		if b, err = f.shape.appendValue(b, value, f.in(v)); err != nil {
 			return nil, err
 		}
 	}
 	return append(b, '}'), nil
 }
 
-// appendMembers appends all members as one object, sorted by name. Their values have
-// the shape s.
-func appendMembers(b []byte, members Members, s *shape) (_ []byte, err error) {
+// appendMembers appends members as one object. Their values have the shape s.
+func appendMembers(b []byte, members []Member, s *shape) (_ []byte, err error) {
 	b = append(b, '{')
-	for i, name := range members.names() {
+	for i := range members {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(appendQuoted(b, name), ':')
-		if b, err = s.appendValue(b, members[name], reflect.Value{}); err != nil {
+		b = append(appendQuoted(b, members[i].Name), ':')
+		if b, err = s.appendValue(b, members[i].Value, reflect.Value{}); err != nil {
 			return nil, err
 		}
 	}
 	return append(b, '}'), nil
 }
 
-// appendValue appends raw without the members that v, of the shape s, has no field
+// appendValue appends value without the members that v, of the shape s, has no field
 // for.
-func (s *shape) appendValue(b []byte, raw json.RawMessage, v reflect.Value) ([]byte, error) {
+func (s *shape) appendValue(b []byte, value string, v reflect.Value) ([]byte, error) {
 	if s.kind == wholeShape {
-		return append(b, raw...), nil
+		return append(b, value...), nil
 	}
-	w := selection{scanner: scanner{data: raw, text: string(raw), depth: MaxDepth}, out: b}
+	w := selection{scanner: scanner{data: []byte(value), text: value, depth: MaxDepth}, out: b}
 	err := w.copy(s, v)
 	return w.out, err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -99,24 +98,18 @@ func (m Members) Time(name string) (value time.Time, present bool, err error) {
 
 // AppendJSON appends the members to b as one JSON object, sorted by name.
 func (m Members) AppendJSON(b []byte) []byte {
-	b, _ = appendMembers(b, m, whole) // of the values as they are, which cannot fail
+	b, _ = appendMembers(b, m.ordered(), whole) // of the values as they are, which cannot fail
 	return b
 }
 
-// names returns the names in order.
-func (m Members) names() []string {
-	names := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m))
-	slices.Sort(names)
-	return names
-}
-
-// size returns about how many bytes the members take as JSON.
-func (m Members) size() int {
-	n := len("{}")
-	for name, raw := range m {
-		n += len(name) + len(raw) + len(`"":,`)
+// ordered returns the members sorted by name.
+func (m Members) ordered() []Member {
+	members := make([]Member, 0, len(m))
+	for name, value := range m {
+		members = append(members, Member{name, string(value)})
 	}
-	return n
+	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return members
 }
 
 func appendQuoted(b []byte, name string) []byte {
@@ -128,11 +121,13 @@ func appendQuoted(b []byte, name string) []byte {
 }
 
 // unquote returns the text of a string that has been checked.
-func unquote(raw []byte) (string, error) {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1 : len(raw)-1]), nil
+func unquote(raw []byte) (string, error) { return unquoteString(string(raw)) }
+
+func unquoteString(raw string) (string, error) {
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1], nil
 	}
 	var text string
-	err := json.Unmarshal(raw, &text)
+	err := json.Unmarshal([]byte(raw), &text)
 	return text, err
 }
