@@ -245,6 +245,7 @@ func defaults(cfg *Config) {
 	s.IdleTimeout = cmp.Or(s.IdleTimeout, defaultIdleTimeout)
 	s.KeepClaims = slices.Clone(s.KeepClaims)
 	s.MaxCookieBytes = cmp.Or(s.MaxCookieBytes, defaultMaxCookieBytes)
+	s.CacheBytes = cmp.Or(s.CacheBytes, defaultCacheBytes)
 	s.StoreTimeout = cmp.Or(s.StoreTimeout, 2*time.Second)
 	s.RevocationDelay = cmp.Or(s.RevocationDelay, time.Second)
 	if cfg.Logger == nil {

@@ -208,23 +208,29 @@ func (k *cookieKeys) seal(plain, associated []byte) (string, error) {
 	return ring.SealString(plain, associated), nil
 }
 
-// open returns what seal was given. An unknown key may be one that another
-// replica has already read, so it is looked for in the source.
+// open returns what seal was given.
 func (k *cookieKeys) open(text string, associated []byte) ([]byte, error) {
+	plain, _, err := k.openBy(text, associated)
+	return plain, err
+}
+
+// openBy is open, and returns the keys that did it. An unknown key may be one that
+// another replica has already read, so it is looked for in the source.
+func (k *cookieKeys) openBy(text string, associated []byte) (plain []byte, by *seal.Ring, err error) {
 	return k.openWith(func(ring *seal.Ring) ([]byte, error) { return ring.OpenString(text, associated) })
 }
 
-func (k *cookieKeys) openWith(open func(*seal.Ring) ([]byte, error)) ([]byte, error) {
-	ring, err := k.ring()
-	if err != nil {
-		return nil, err
+func (k *cookieKeys) openWith(open func(*seal.Ring) ([]byte, error)) (plain []byte, by *seal.Ring, err error) {
+	if by, err = k.ring(); err != nil {
+		return nil, nil, err
 	}
-	plain, err := open(ring)
-	if k.source == nil || !errors.Is(err, seal.ErrUnknownKey) {
-		return plain, err
+	plain, err = open(by)
+	if k.source != nil && errors.Is(err, seal.ErrUnknownKey) {
+		k.read()
+		by = k.current.Load().ring
+		plain, err = open(by)
 	}
-	k.read()
-	return open(k.current.Load().ring)
+	return plain, by, err
 }
 
 // sealUnder is seal with keys that secret is a part of, as bytes.
@@ -239,10 +245,12 @@ func (k *cookieKeys) sealUnder(secret string, plain, associated []byte) ([]byte,
 	return ring.Seal(plain, associated), nil
 }
 
-// openUnder returns what sealUnder was given, and whether it was sealed with the newest
-// key.
-func (k *cookieKeys) openUnder(secret string, sealed, associated []byte) (plain []byte, newest bool, err error) {
-	plain, err = k.openWith(func(ring *seal.Ring) ([]byte, error) {
+// openUnder returns what sealUnder was given, the keys that opened it, and whether it
+// was sealed with the newest.
+func (k *cookieKeys) openUnder(
+	secret string, sealed, associated []byte,
+) (plain []byte, by *seal.Ring, newest bool, err error) {
+	plain, by, err = k.openWith(func(ring *seal.Ring) ([]byte, error) {
 		ring, err := derived(ring, secret)
 		if err != nil {
 			return nil, err
@@ -250,7 +258,7 @@ func (k *cookieKeys) openUnder(secret string, sealed, associated []byte) (plain 
 		newest = ring.Newest(sealed)
 		return ring.Open(sealed, associated)
 	})
-	return plain, newest, err
+	return plain, by, newest, err
 }
 
 func derived(ring *seal.Ring, secret string) (*seal.Ring, error) {
@@ -324,6 +332,9 @@ func (k *cookieKeys) readLocked() {
 		k.err = fmt.Errorf("KeySource: %w", err)
 		k.log.WarnContext(ctx, "could not read the cookie keys", "error", clean(err.Error(), maxErrorText))
 		return
+	}
+	if old := k.current.Load(); old != nil && old.ring.Equal(ring) {
+		ring = old.ring // what it opened stays open
 	}
 	k.current.Store(&keysRead{ring: ring, at: now})
 }

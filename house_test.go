@@ -30,7 +30,7 @@ var rooms = []struct{ owner, files string }{
 	{"requirements", "requirement"},
 	{"refresher", "refresh refresh_auto refresh_lease session_context session_response"},
 	{"logins", "login transaction"},
-	{"sessions", "session session_claims session_object session_format session_keeper session_cookie session_store session_marks session_retry session_limit"},
+	{"sessions", "session session_claims session_object session_format session_keeper session_cookie session_store session_cache session_marks session_retry session_limit"},
 	{"flow", "authorize token idtoken userinfo logouttoken"},
 	{"provider", "discovery jwks clientauth encryption registration"},
 	{"stores", "store store_memory"},

@@ -39,11 +39,22 @@ func (k *cookieKeeper) read(r *http.Request) (*Session, error) {
 	if text == "" || err != nil {
 		return nil, err
 	}
-	plain, err := k.cookies.open(k.cookies.session, text)
+	ring, err := k.cookies.keys.ring()
 	if err != nil {
 		return nil, err
 	}
-	return k.unmarshal(plain)
+	if known := k.opened.get(text, ring); known != nil {
+		return known.kept.session, nil
+	}
+	plain, ring, err := k.cookies.keys.openBy(text, k.cookies.sessionData)
+	if err != nil {
+		return nil, err
+	}
+	s, err := k.unmarshal(plain)
+	if err == nil {
+		k.opened.put(opened{text: text, ring: ring, kept: kept{session: s}})
+	}
+	return s, err
 }
 
 func (k *cookieKeeper) fits(s *Session) error {
@@ -118,6 +129,9 @@ func (k *cookieKeeper) deliver(s *Session) *delivery {
 // the copies of the one session are over.
 func (k *cookieKeeper) end(r *http.Request, next *Session) error {
 	s, err := k.read(r)
+	if text, textErr := k.cookies.readChunks(r); textErr == nil {
+		k.opened.forget(text)
+	}
 	switch {
 	case outage(err):
 		return err

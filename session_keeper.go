@@ -49,6 +49,11 @@ type Sessions struct {
 	// so that it is no hint at the logout. If it still does not fit, the login fails
 	// with [CodeSessionTooLarge].
 	MaxCookieBytes int
+	// CacheBytes bounds the memory of the sessions that were opened lately: a request with
+	// a cookie that was seen before then costs a look-up. Whether a session has ended is
+	// checked all the same. If zero, 8 MiB, which is room for about 3,000 people; if
+	// negative, every request opens its session.
+	CacheBytes int
 	// EndWithIDToken ends a session when its ID Token expires, or the one that
 	// arrived with the last refresh. If false, the ID Token's exp only limits
 	// its use for a login.
@@ -67,6 +72,7 @@ const (
 type sessions struct {
 	keeper     keeper
 	marks      *marks
+	opened     *openedCache
 	endings    *endings
 	limit      *markLimit
 	refusals   recently // that were logged
@@ -85,6 +91,7 @@ func newSessions(
 ) *sessions {
 	m := &sessions{
 		cookies: c, settings: settings, words: newVocabulary(ev.issuer, c.clientID), keepTokens: keepTokens, events: ev, now: now}
+	m.opened = newOpenedCache(settings.CacheBytes, now)
 	m.endings = &endings{log: ev.log}
 	m.refusals.delay = time.Minute
 	m.limit = &markLimit{max: maxProviderMarks, span: settings.Lifetime, now: now}

@@ -123,11 +123,26 @@ func (k *storeKeeper) load(r *http.Request) (kept, error) {
 		return kept{refused: refused}, nil
 	}
 	ctx := r.Context()
-	value, lookup, err := k.marks.readWith(ctx, k.key(cookie.handle), cookie)
+	ring, err := k.cookies.keys.ring()
+	if err != nil {
+		return kept{}, err
+	}
+	known, key := k.opened.get(cookie.handle, ring), ""
+	if known != nil {
+		key = known.stored
+	} else {
+		key = k.key(cookie.handle)
+	}
+	value, lookup, err := k.marks.readWith(ctx, key, cookie)
 	if err != nil || value == nil {
 		return kept{}, err
 	}
-	found, err := k.open(ctx, value, cookie.handle)
+	if known.is(value) {
+		found := known.kept
+		found.lookup = lookup
+		return found, nil
+	}
+	found, err := k.open(ctx, value, cookie.handle, key)
 	found.lookup = lookup
 	return found, err
 }
@@ -152,27 +167,31 @@ var errNoHandle = errors.New("the cookie holds no handle")
 
 // get returns the session of handle, nil when there is none that can be used.
 func (k *storeKeeper) get(ctx context.Context, handle string) (*Session, error) {
-	value, err := k.store.get(ctx, k.key(handle))
+	key := k.key(handle)
+	value, err := k.store.get(ctx, key)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	found, err := k.open(ctx, value, handle)
+	found, err := k.open(ctx, value, handle, key)
 	return found.session, err
 }
 
-// open reads what put wrote for handle. The session is nil when it cannot be used.
-func (k *storeKeeper) open(ctx context.Context, value []byte, handle string) (kept, error) {
-	plain, newest, err := k.cookies.keys.openUnder(handle, value, k.cookies.associated(k.key(handle)))
+// open reads what put wrote for handle, whose key is key. The session is nil when it
+// cannot be used.
+func (k *storeKeeper) open(ctx context.Context, value []byte, handle, key string) (kept, error) {
+	plain, ring, newest, err := k.cookies.keys.openUnder(handle, value, k.cookies.associated(key))
 	if outage(err) { // there are no cookie keys yet
 		return kept{}, err
 	}
 	if err == nil {
 		var s *Session
 		if s, err = k.unmarshal(plain); err == nil {
-			return kept{session: s, handle: handle, oldKey: !newest}, nil
+			found := kept{session: s, handle: handle, oldKey: !newest}
+			k.opened.put(opened{text: handle, value: value, ring: ring, kept: found, stored: key})
+			return found, nil
 		}
 	}
 	return kept{handle: handle, refused: k.refuseCookie(ctx, err)}, nil
@@ -232,6 +251,7 @@ func (k *storeKeeper) end(r *http.Request, next *Session) error {
 	if err != nil {
 		return err
 	}
+	k.opened.forget(cookie.handle)
 	return k.store.delete(ctx, k.key(cookie.handle))
 }
 

@@ -18,6 +18,7 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ var (
 	ErrUnknownKey = errors.New("sealed with an unknown key")
 	ErrTampered   = errors.New("altered, or sealed for another purpose")
 )
+
+// strictText refuses a second spelling of a value.
+var strictText = base64.RawURLEncoding.Strict()
 
 // A Ring seals with its first key and opens with any. It is safe for
 // concurrent use.
@@ -78,6 +82,13 @@ func NewRing(keys ...[]byte) (*Ring, error) {
 		r.keys[i] = key{id: [keyIDSize]byte(sum[:keyIDSize]), aead: aead, secret: slices.Clone(k)}
 	}
 	return r, nil
+}
+
+// Equal reports whether r and other have the same keys in the same order.
+func (r *Ring) Equal(other *Ring) bool {
+	return slices.EqualFunc(r.keys, other.keys, func(a, b key) bool {
+		return subtle.ConstantTimeCompare(a.secret, b.secret) == 1
+	})
 }
 
 // Seal returns plaintext sealed with the newest key.
@@ -133,7 +144,7 @@ func StringSize(size int) int {
 
 // OpenString opens what SealString returned.
 func (r *Ring) OpenString(text string, associated []byte) ([]byte, error) {
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	sealed, err := strictText.DecodeString(text)
 	// The decoder ignores line ends, which would give a value a second spelling.
 	if err != nil || strings.ContainsAny(text, "\r\n") {
 		return nil, ErrFormat
