@@ -140,16 +140,34 @@ func (c *cookies) drop(w http.ResponseWriter, name string, sameSite http.SameSit
 // values are an error: where no __Host- prefix protects, one may come from another
 // host of the site or for another path, and their order does not tell which.
 func (c *cookies) lookUp(r *http.Request, name string) (value string, found bool, err error) {
-	named := r.CookiesNamed(name)
-	for _, cookie := range named {
-		if cookie.Value != named[0].Value {
-			return "", true, &chunkError{reasonDuplicate, "the cookie " + name + " has different values"}
+	for _, line := range r.Header["Cookie"] {
+		for len(line) > 0 {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			// The name first: cheaper than net/http, which parses every cookie of the host
+			// at every request.
+			key, text, isPair := strings.Cut(strings.TrimLeft(pair, " \t"), "=")
+			if !isPair || strings.TrimRight(key, " \t") != name {
+				continue
+			}
+			text = cookieText(text)
+			if found && text != value {
+				return "", true, &chunkError{reasonDuplicate, "the cookie " + name + " has different values"}
+			}
+			value, found = text, true
 		}
 	}
-	if len(named) == 0 {
-		return "", false, nil
+	return value, found, nil
+}
+
+// cookieText returns a cookie's value without the space and the quotes that may be
+// around it.
+func cookieText(text string) string {
+	text = strings.Trim(text, " \t")
+	if len(text) > 1 && text[0] == '"' && text[len(text)-1] == '"' {
+		text = text[1 : len(text)-1]
 	}
-	return named[0].Value, true, nil
+	return text
 }
 
 // read returns a cookie's value, "" when r has none of that name, or different ones.
@@ -160,8 +178,8 @@ func (c *cookies) read(r *http.Request, name string) string {
 
 // has reports whether r has a cookie of that name, even an empty one.
 func (c *cookies) has(r *http.Request, name string) bool {
-	_, err := r.Cookie(name)
-	return err == nil
+	_, found, _ := c.lookUp(r, name)
+	return found
 }
 
 // chunkName names the i-th cookie of a session.

@@ -52,7 +52,12 @@ func (c *Client) Middleware(next http.Handler) http.Handler {
 
 // attach puts the session of r into its context: see [refresher.attach].
 func (c *Client) attach(w http.ResponseWriter, r *http.Request) (*http.Request, *requestSession, *sessionWriter) {
-	return c.refresher.attach(w, r, !isPartOfPage(r.Header), kindOf(r) == navigation)
+	touch := !isPartOfPage(r.Header)
+	r, found, response := c.refresher.attach(w, r, touch)
+	if response != nil && touch && found.refused != "" && kindOf(r) == navigation {
+		response.record(c.sessions.stale(found.refused))
+	}
+	return r, found, response
 }
 
 // ownPath returns which of the client's own paths r asks for, "" if none. The path that

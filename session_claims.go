@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -196,7 +197,7 @@ func (s *Session) Claims(v any) error {
 	if s == nil {
 		return &Error{Op: "claims", Code: CodeNoSession}
 	}
-	if err := strictjson.DecodeOrdered(s.view(), v); err != nil {
+	if err := strictjson.DecodeFrom(view{s}, v); err != nil {
 		return fail("claims", CodeInternal, err)
 	}
 	return nil
@@ -212,31 +213,39 @@ func ClaimsAs[T any](s *Session) (claims T, err error) {
 // claim decodes one of the claims that Claims knows; nil when it is missing. A
 // number stays as it was written: a float64 would change large ones.
 func (s *Session) claim(name string) any {
-	for _, o := range []*object{&s.claims, &s.own} {
-		m := o.find(name)
-		if m == nil || m.hidden {
-			continue
-		}
-		decoder := json.NewDecoder(strings.NewReader(asBoolean(m.Member).Value))
-		decoder.UseNumber()
-		var value any
-		_ = decoder.Decode(&value) // valid, or the session would not have been made
-		return value
+	text, ok := view{s}.Find(name)
+	if !ok {
+		return nil
 	}
-	return nil
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var value any
+	_ = decoder.Decode(&value) // valid, or the session would not have been made
+	return value
 }
 
-// view returns the one view of all claims.
-func (s *Session) view() []strictjson.Member {
-	view := make([]strictjson.Member, 0, len(s.claims.members)+len(s.own.members))
-	for _, o := range []*object{&s.claims, &s.own} {
-		for i := range o.members {
-			if m := &o.members[i]; !m.hidden {
-				view = append(view, asBoolean(m.Member))
+// view is the one view of all claims of a session, a [strictjson.Source].
+type view struct{ *Session }
+
+func (v view) Find(name string) (value string, ok bool) {
+	for _, o := range []*object{&v.claims, &v.own} {
+		if m := o.find(name); m != nil && !m.hidden {
+			return asBoolean(name, m.Value), true
+		}
+	}
+	return "", false
+}
+
+func (v view) Members() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, o := range []*object{&v.claims, &v.own} {
+			for i := range o.members {
+				if m := &o.members[i]; !m.hidden && !yield(m.Name, asBoolean(m.Name, m.Value)) {
+					return
+				}
 			}
 		}
 	}
-	return view
 }
 
 // settle decides which members the view of all claims has: once, when the session is
@@ -292,17 +301,17 @@ func (s *Session) shows(name string) bool { return isFact(name) || keeps(s.keep,
 // asBoolean makes a boolean of "true" and "false": email_verified and
 // phone_number_verified are booleans (OIDC Core 5.1), but some providers write
 // them as text.
-func asBoolean(m strictjson.Member) strictjson.Member {
-	if m.Name != "email_verified" && m.Name != "phone_number_verified" {
-		return m
+func asBoolean(name, value string) string {
+	if name != "email_verified" && name != "phone_number_verified" {
+		return value
 	}
-	text, _ := strictjson.Unquote(m.Value)
-	for _, value := range []string{"true", "false"} {
-		if strings.EqualFold(text, value) {
-			m.Value = value
+	text, _ := strictjson.Unquote(value)
+	for _, boolean := range []string{"true", "false"} {
+		if strings.EqualFold(text, boolean) {
+			return boolean
 		}
 	}
-	return m
+	return value
 }
 
 // lean returns s without the ID Token's signature, and with no claim that its view

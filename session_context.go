@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // sessionKey is the context key of a [requestSession]: without a refresher of the last
@@ -17,12 +18,13 @@ type sessionKey struct{ of *refresher }
 // requestSession is the result of a request's session lookup.
 type requestSession struct {
 	session atomic.Pointer[Session]
-	handle  string // of a session in the Store
-	none    error  // why there is no session
-	newer   bool   // than what the request's cookie holds
-	oldKey  bool   // the session is sealed with another key than the newest
-	blocked error  // an outage: protected routes must fail, since there may be a session
-	refused string // why the session that the request carries cannot be used
+	handle  string    // of a session in the Store
+	touched time.Time // its use was last recorded
+	none    error     // why there is no session
+	newer   bool      // than what the request's cookie holds
+	oldKey  bool      // the session is sealed with another key than the newest
+	blocked error     // an outage: protected routes must fail, since there may be a session
+	refused string    // why the session that the request carries cannot be used
 
 	refresher *refresher    // of the Client that looked it up; nil for ContextWithSession
 	response  sessionWriter // of the request
@@ -108,14 +110,12 @@ func (found *requestSession) in(ctx context.Context) context.Context {
 
 // attach looks up r's session, once for each request and Client, and returns r
 // with the result in its context. With touch, it refreshes the session if
-// necessary and records its use, or deletes the cookies of one that is refused for good.
-//
-// The response to a pageLoad may delete more of the cookies of a refused session.
+// necessary and records its use.
 //
 // The sessionWriter is for the next handler; the caller must finish it afterwards. It
 // is nil if the session was looked up before.
 func (f *refresher) attach(
-	w http.ResponseWriter, r *http.Request, touch, pageLoad bool,
+	w http.ResponseWriter, r *http.Request, touch bool,
 ) (*http.Request, *requestSession, *sessionWriter) {
 	ctx := r.Context()
 	if found, ok := f.found(ctx); ok {
@@ -133,12 +133,9 @@ func (f *refresher) attach(
 		}
 		f.renew(w, r, found)
 		if s := found.session.Load(); s != nil {
-			response.record(f.sessions.keeper.touch(r, kept{session: s, handle: found.handle, oldKey: found.oldKey}))
+			response.record(f.sessions.keeper.touch(r, kept{session: s, handle: found.handle, touched: found.touched, oldKey: found.oldKey}))
 			found.renews = !f.sessions.keeper.onServer()
 		}
-	}
-	if touch {
-		response.record(f.sessions.stale(found.refused, pageLoad))
 	}
 	return r.WithContext(found.in(ctx)), found, response
 }
@@ -147,7 +144,7 @@ func (f *refresher) attach(
 func (f *refresher) lookUp(r *http.Request) *requestSession {
 	k, err := f.sessions.load(r)
 	found := &requestSession{
-		refresher: f, handle: k.handle, newer: k.newer, oldKey: k.oldKey, none: err, refused: k.refused,
+		refresher: f, handle: k.handle, touched: k.touched, newer: k.newer, oldKey: k.oldKey, none: err, refused: k.refused,
 	}
 	if err != nil && !errors.Is(err, CodeNoSession) {
 		found.blocked = err // the person may be signed in

@@ -178,11 +178,12 @@ func (d *delivery) on(w http.ResponseWriter, r *http.Request) error {
 // kept is a session and where it is kept.
 type kept struct {
 	session *Session
-	handle  string // in a Store
-	lookup  lookup // the marks that were read with it, if any
-	newer   bool   // than what the cookie holds
-	oldKey  bool   // sealed with another key than the newest
-	refused string // why the request's session cannot be used; "" if it can, or has none
+	handle  string    // in a Store
+	touched time.Time // when the use was last recorded, of a session in the Store
+	lookup  lookup    // the marks that were read with it, if any
+	newer   bool      // than what the cookie holds
+	oldKey  bool      // sealed with another key than the newest
+	refused string    // why the request's session cannot be used; "" if it can, or has none
 }
 
 // stale returns the response's part about a session that is refused for good, nil for
@@ -192,13 +193,10 @@ type kept struct {
 //
 // Only a page load deletes them: while a script waits for its response, the browser may
 // get a new session with the response to another request.
-func (m *sessions) stale(reason string, pageLoad bool) *delivery {
+func (m *sessions) stale(reason string) *delivery {
 	switch reason {
 	case reasonExpired, reasonIdle, reasonLoggedOut, reasonTampered, reasonIncomplete, reasonSuperseded:
 	default:
-		return nil
-	}
-	if !pageLoad {
 		return nil
 	}
 	refused := m.now()

@@ -204,13 +204,18 @@ func (m *marks) readWith(ctx context.Context, key string, cookie handleCookie) (
 	if cookie.hinted && m.store.readsMany() && m.due(cookie.hint.session()) {
 		names = cookie.hint.names()
 	}
+	if names == nil {
+		value, err := m.store.get(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			value, err = nil, nil
+		}
+		return value, l, err
+	}
 	values, err := m.store.getMany(ctx, append([]string{key}, names...))
 	if err != nil {
 		return nil, lookup{}, err
 	}
-	if names != nil {
-		l.values = values[1:]
-	}
+	l.values = values[1:]
 	return values[0], l, nil
 }
 
@@ -333,8 +338,8 @@ func (k sessionMarks) String() string {
 
 // parseSessionMarks reads what String wrote.
 func parseSessionMarks(text string) (k sessionMarks, ok bool) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(raw) != len(k)*len(k[0]) {
+	raw := make([]byte, len(k)*len(k[0]))
+	if !decodesTo(raw, text) {
 		return sessionMarks{}, false
 	}
 	for i := range k {

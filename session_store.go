@@ -53,12 +53,24 @@ func parseHandle(value string) (c handleCookie, ok bool) {
 		}
 	}
 	seconds, err := strconv.ParseInt(at, 10, 64)
-	raw, handleErr := base64.RawURLEncoding.Strict().DecodeString(handle)
-	if err != nil || handleErr != nil || len(raw) != 32 {
+	if err != nil || !decodesTo(make([]byte, handleBytes), handle) {
 		return handleCookie{}, false
 	}
 	c.handle, c.touched = handle, time.Unix(seconds, 0)
 	return c, true
+}
+
+const handleBytes = 32
+
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+// decodesTo decodes text into b, and reports whether that is exactly what it holds.
+func decodesTo(b []byte, text string) bool {
+	if base64.RawURLEncoding.DecodedLen(len(text)) != len(b) {
+		return false
+	}
+	n, err := strictBase64.Decode(b, []byte(text))
+	return err == nil && n == len(b)
 }
 
 // key returns the key of handle's session. The client's identity is part of it, so
@@ -72,7 +84,7 @@ func (k *storeKeeper) key(handle string) string {
 }
 
 func (k *storeKeeper) start(w http.ResponseWriter, r *http.Request, s *Session) error {
-	b := make([]byte, 32)
+	b := make([]byte, handleBytes)
 	rand.Read(b)
 	handle := base64.RawURLEncoding.EncodeToString(b)
 	if err := k.put(r.Context(), s, handle); err != nil {
@@ -137,13 +149,13 @@ func (k *storeKeeper) load(r *http.Request) (kept, error) {
 	if err != nil || value == nil {
 		return kept{}, err
 	}
+	var found kept
 	if known.is(value) {
-		found := known.kept
-		found.lookup = lookup
-		return found, nil
+		found = known.kept
+	} else {
+		found, err = k.open(ctx, value, cookie.handle, key)
 	}
-	found, err := k.open(ctx, value, cookie.handle, key)
-	found.lookup = lookup
+	found.lookup, found.touched = lookup, cookie.touched
 	return found, err
 }
 
@@ -211,14 +223,13 @@ func (k *storeKeeper) reseal(ctx context.Context, held kept) error {
 // touch extends the expiry of a session in use, at most once every touchInterval
 // by the time in its cookie.
 func (k *storeKeeper) touch(r *http.Request, held kept) *delivery {
-	cookie, _ := parseHandle(k.cookies.read(r, k.cookies.session))
 	ctx, s := r.Context(), held.session
 	if held.oldKey && (s.tokens == nil || s.tokens.RefreshToken == "") {
 		if err := k.reseal(ctx, held); err != nil {
 			k.log.WarnContext(ctx, "could not seal a session with the newest key", "error", err)
 		}
 	}
-	if since := k.now().Sub(cookie.touched); since >= 0 && since < k.settings.touchInterval() {
+	if since := k.now().Sub(held.touched); since >= 0 && since < k.settings.touchInterval() {
 		return nil
 	}
 	touched, err := k.store.touch(ctx, k.key(held.handle), k.idleFor(s))

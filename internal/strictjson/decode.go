@@ -2,7 +2,6 @@ package strictjson
 
 import (
 	"bytes"
-	"encoding/json"
 	"reflect"
 )
 
@@ -13,24 +12,16 @@ import (
 //
 // Its errors are those of encoding/json; they may quote a number, or a string that
 // was expected to be one.
-func Decode(members Members, v any) error { return decodeInto(members.ordered(), v) }
-
-func decodeInto(members []Member, v any) error {
-	text, err := selected(members, reflect.ValueOf(v))
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(text, v)
-}
+func Decode(members Members, v any) error { return DecodeFrom(members.sorted(), v) }
 
 // appendFields appends the members that are fields of the struct v as one object. A
 // v that does not exist yet is invalid.
-func (s *shape) appendFields(b []byte, members []Member, v reflect.Value) (_ []byte, err error) {
+func (s *shape) appendFields(b []byte, members Source, v reflect.Value) (_ []byte, err error) {
 	b = append(b, '{')
 	empty := len(b)
 	for i := range s.fields {
 		f := &s.fields[i]
-		value, ok := valueOf(members, f.name)
+		value, ok := members.Find(f.name)
 		if !ok {
 			continue
 		}
@@ -46,14 +37,15 @@ func (s *shape) appendFields(b []byte, members []Member, v reflect.Value) (_ []b
 }
 
 // appendMembers appends members as one object. Their values have the shape s.
-func appendMembers(b []byte, members []Member, s *shape) (_ []byte, err error) {
+func appendMembers(b []byte, members Source, s *shape) (_ []byte, err error) {
 	b = append(b, '{')
-	for i := range members {
-		if i > 0 {
+	empty := len(b)
+	for name, value := range members.Members() {
+		if len(b) > empty {
 			b = append(b, ',')
 		}
-		b = append(appendQuoted(b, members[i].Name), ':')
-		if b, err = s.appendValue(b, members[i].Value, reflect.Value{}); err != nil {
+		b = append(appendQuoted(b, name), ':')
+		if b, err = s.appendValue(b, value, reflect.Value{}); err != nil {
 			return nil, err
 		}
 	}

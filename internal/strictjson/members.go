@@ -98,13 +98,12 @@ func (m Members) Time(name string) (value time.Time, present bool, err error) {
 
 // AppendJSON appends the members to b as one JSON object, sorted by name.
 func (m Members) AppendJSON(b []byte) []byte {
-	b, _ = appendMembers(b, m.ordered(), whole) // of the values as they are, which cannot fail
+	b, _ = appendMembers(b, m.sorted(), whole) // of the values as they are, which cannot fail
 	return b
 }
 
-// ordered returns the members sorted by name.
-func (m Members) ordered() []Member {
-	members := make([]Member, 0, len(m))
+func (m Members) sorted() sorted {
+	members := make(sorted, 0, len(m))
 	for name, value := range m {
 		members = append(members, Member{name, string(value)})
 	}

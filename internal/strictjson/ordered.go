@@ -2,7 +2,11 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding/json"
+	"iter"
 	"reflect"
+	"slices"
+	"strings"
 )
 
 // A Member is a member of an object: its name, and its value as JSON text.
@@ -29,8 +33,43 @@ func Ordered(text string) ([]Member, error) {
 	return members, nil
 }
 
-// DecodeOrdered is [Decode] for members in their order, each name once.
-func DecodeOrdered(members []Member, v any) error { return decodeInto(members, v) }
+// A Source has the members of an object, each name once.
+type Source interface {
+	// Find returns the value of the member of that name.
+	Find(name string) (value string, ok bool)
+	// Members yields the name and the value of each member.
+	Members() iter.Seq2[string, string]
+}
+
+// DecodeFrom is [Decode] for the members of source.
+func DecodeFrom(source Source, v any) error {
+	text, err := selected(source, reflect.ValueOf(v))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, v)
+}
+
+// sorted are members sorted by name.
+type sorted []Member
+
+func (s sorted) Find(name string) (string, bool) {
+	i, ok := slices.BinarySearchFunc(s, name, func(m Member, name string) int { return strings.Compare(m.Name, name) })
+	if !ok {
+		return "", false
+	}
+	return s[i].Value, true
+}
+
+func (s sorted) Members() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, m := range s {
+			if !yield(m.Name, m.Value) {
+				return
+			}
+		}
+	}
+}
 
 // Unquote returns the text of value if it is a string. The value must be valid JSON.
 func Unquote(value string) (text string, ok bool) {
@@ -41,18 +80,8 @@ func Unquote(value string) (text string, ok bool) {
 	return text, err == nil
 }
 
-// valueOf returns the value of the member of that name.
-func valueOf(members []Member, name string) (value string, ok bool) {
-	for i := range members {
-		if members[i].Name == name {
-			return members[i].Value, true
-		}
-	}
-	return "", false
-}
-
 // selected returns the members that v has a field for, by exact name, as one object.
-func selected(members []Member, v reflect.Value) ([]byte, error) {
+func selected(members Source, v reflect.Value) ([]byte, error) {
 	if !v.IsValid() {
 		return []byte("{}"), nil // for the error of json.Unmarshal
 	}
@@ -68,10 +97,10 @@ func selected(members []Member, v reflect.Value) ([]byte, error) {
 }
 
 // sizeOf returns about how many bytes the members take as JSON.
-func sizeOf(members []Member) int {
+func sizeOf(members Source) int {
 	n := len("{}")
-	for i := range members {
-		n += len(members[i].Name) + len(members[i].Value) + len(`"":,`)
+	for name, value := range members.Members() {
+		n += len(name) + len(value) + len(`"":,`)
 	}
 	return n
 }
