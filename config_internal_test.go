@@ -1,6 +1,7 @@
 package oidcrp
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -44,7 +45,7 @@ func TestNormalize_FillsInTheDefaults(t *testing.T) {
 		{"Provider", cfg.Provider, Provider{Timeout: 10 * time.Second, ClockSkew: time.Minute}},
 		{"Sessions", cfg.Sessions, Sessions{
 			Lifetime: 12 * time.Hour, IdleTimeout: time.Hour, StoreTimeout: 2 * time.Second, RevocationDelay: time.Second, MaxCookieBytes: 3000,
-			CacheBytes: 8 << 20,
+			CacheBytes: cmp.Or(TestCacheBytes, 8<<20),
 		}},
 		{"Tokens", cfg.Tokens, Tokens{}},
 		{"Login", cfg.Login, AuthOptions{}},

@@ -80,6 +80,8 @@ func newTestClient(t testing.TB, app *testApp, change func(*oidcrp.Config)) *oid
 		},
 		Logger: slog.New(slog.NewJSONHandler(app.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:    app.clock.Now,
+
+		Sessions: oidcrp.Sessions{CacheBytes: oidcrp.TestCacheBytes},
 	}
 	if change != nil {
 		change(&cfg)

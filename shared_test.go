@@ -157,6 +157,10 @@ func setEnv(t testing.TB, vars map[string]string) {
 	}
 }
 
+// TestCacheBytes is [Sessions.CacheBytes] of the tests: none with OIDCRP_TEST_CACHE=off,
+// so that every test can show that it does not depend on it.
+var TestCacheBytes = map[string]int{"off": -1}[os.Getenv("OIDCRP_TEST_CACHE")]
+
 // soundConfig returns a configuration that New accepts, with change made to it.
 // Its provider does not exist.
 func soundConfig(change func(*Config)) Config {
@@ -167,6 +171,7 @@ func soundConfig(change func(*Config)) Config {
 		BaseURL:      "https://app.example",
 		CookieKeys:   Keys(testKey(1)),
 		Logger:       slog.New(slog.DiscardHandler),
+		Sessions:     Sessions{CacheBytes: TestCacheBytes},
 	}
 	if change != nil {
 		change(&cfg)
