@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"reflect"
@@ -278,5 +279,31 @@ func TestUserClaims_StayTrueOverManyRefreshes(t *testing.T) {
 				t.Errorf("%s: after an ID Token alone the claims are %v", form, claims)
 			}
 		}
+	}
+}
+
+func TestClaimsAs_DecodesIntoAStructOrAMap(t *testing.T) {
+	t.Parallel()
+	s := NewSession(map[string]any{"sub": "alice", "email": "a@example.org", "email_verified": "true", "n": 1})
+	type person struct {
+		Sub      string
+		Email    string `json:"email"`
+		Verified bool   `json:"email_verified"`
+	}
+	if got, err := ClaimsAs[person](s); err != nil || got != (person{Email: "a@example.org", Verified: true}) {
+		t.Errorf("%+v, %v", got, err) // Sub is no name of a claim: "sub" is
+	}
+	if got, err := ClaimsAs[*person](s); err != nil || got == nil || !got.Verified {
+		t.Errorf("%+v, %v", got, err)
+	}
+	all, err := ClaimsAs[map[string]json.Number](NewSession(map[string]any{"n": 1 << 60}))
+	if err != nil || all["n"] != "1152921504606846976" {
+		t.Errorf("%v, %v", all, err)
+	}
+	if _, err := ClaimsAs[person](nil); !errors.Is(err, CodeNoSession) {
+		t.Errorf("nobody is signed in: %v", err)
+	}
+	if _, err := ClaimsAs[struct{ N string }](NewSession(map[string]any{"N": 1})); !errors.Is(err, CodeInternal) {
+		t.Errorf("a number as a string: %v", err)
 	}
 }
