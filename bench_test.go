@@ -54,8 +54,11 @@ func BenchmarkRequest(b *testing.B) {
 	for _, store := range []struct {
 		name  string
 		store Store
-	}{{"cookie", nil}, {"store", NewMemoryStore(0)}} {
-		client := newBenchClient(b, "https://op.example", func(cfg *Config) { cfg.Store = store.store })
+		cache int
+	}{{"cookie", nil, 0}, {"store", NewMemoryStore(0), 0}, {"cookie,cache=off", nil, -1}, {"store,cache=off", NewMemoryStore(0), -1}} {
+		client := newBenchClient(b, "https://op.example", func(cfg *Config) {
+			cfg.Store, cfg.Sessions.CacheBytes = store.store, store.cache
+		})
 		cookies := signedIn(b, client)
 		for _, page := range pages {
 			handler := client.Middleware(client.RequireLogin(page.handler))
