@@ -52,7 +52,7 @@ type opened struct {
 }
 
 func (o *opened) size() int {
-	const fixed = 256 // of the structs and the map
+	const fixed = 400 // of the structs and the map
 	return fixed + len(o.text) + len(o.value) + len(o.stored) + o.kept.session.size()
 }
 

@@ -140,7 +140,8 @@ func unixOrZero(t time.Time) uint64 {
 
 var errSessionFormat = errors.New("stored in a form that this version does not read")
 
-// unmarshalSession reads what marshal wrote for a Client with these words.
+// unmarshalSession reads what marshal wrote for a Client with these words. The session
+// does not share b's memory.
 func unmarshalSession(b []byte, words *vocabulary, lifetime time.Duration) (*Session, error) {
 	d := sessionDecoder{rest: b}
 	if d.byte() != sessionFormat {
@@ -159,7 +160,7 @@ func unmarshalSession(b []byte, words *vocabulary, lifetime time.Duration) (*Ses
 		s.line = string(d.bytes())
 	}
 	s.stepUp, s.sid = string(d.bytesIf(with&withStepUp)), string(d.bytesIf(with&withSID))
-	s.signature, s.encrypted = d.bytes(), with&withEncryptedIDToken != 0
+	s.signature, s.encrypted = bytes.Clone(d.bytes()), with&withEncryptedIDToken != 0
 	d.claims(s, with&withCompressedClaims != 0)
 	if with&withTokens != 0 {
 		s.tokens = &oauth2.Token{

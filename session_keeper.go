@@ -51,7 +51,7 @@ type Sessions struct {
 	MaxCookieBytes int
 	// CacheBytes bounds the memory of the sessions that were opened lately: a request with
 	// a cookie that was seen before then costs a look-up. Whether a session has ended is
-	// checked all the same. If zero, 8 MiB, which is room for about 3,000 people; if
+	// checked all the same. If zero, 8 MiB, which is room for about 2,000 people; if
 	// negative, every request opens its session.
 	CacheBytes int
 	// EndWithIDToken ends a session when its ID Token expires, or the one that
