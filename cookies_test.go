@@ -108,7 +108,7 @@ func TestCookies_PurposesDoNotMix(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	login := c.logins.cookieName("s")
-	if err := c.logins.remember(w, requestWith(), login, &transaction{Issuer: c.issuer, Started: c.clock.Now().Unix()}, ""); err != nil {
+	if err := c.logins.remember(w, requestWith(), login, &transaction{Started: c.clock.Now().Unix()}, ""); err != nil {
 		t.Fatal(err)
 	}
 	pending := w.Result().Cookies()[0].Value
