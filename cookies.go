@@ -109,7 +109,14 @@ func (c *cookies) cookie(name, value string, maxAge time.Duration, sameSite http
 // lineSize is how many bytes of an answer's header a cookie takes, at most; with an empty
 // value, its deletion.
 func (c *cookies) lineSize(name, value string, sameSite http.SameSite) int {
-	return headerLine("Set-Cookie", c.cookie(name, value, 24*time.Hour, sameSite).String())
+	attributes := len("=; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax")
+	if sameSite == http.SameSiteNoneMode {
+		attributes += len("None") - len("Lax")
+	}
+	if c.secure {
+		attributes += len("; Secure")
+	}
+	return headerLine("Set-Cookie", name) + attributes + len(value)
 }
 
 // cookieSize is how many bytes of a request's Cookie header a cookie takes.
@@ -139,6 +146,9 @@ func (c *cookies) drop(w http.ResponseWriter, name string, sameSite http.SameSit
 // values are an error: where no __Host- prefix protects, one may come from another
 // host of the site or for another path, and their order does not tell which.
 func (c *cookies) lookUp(r *http.Request, name string) (value string, found bool, err error) {
+	if !mentions(r, name) {
+		return "", false, nil
+	}
 	named := r.CookiesNamed(name)
 	for _, cookie := range named {
 		if cookie.Value != named[0].Value {
@@ -159,8 +169,17 @@ func (c *cookies) read(r *http.Request, name string) string {
 
 // has reports whether r has a cookie of that name, even an empty one.
 func (c *cookies) has(r *http.Request, name string) bool {
+	if !mentions(r, name) {
+		return false
+	}
 	_, err := r.Cookie(name)
 	return err == nil
+}
+
+// mentions reports whether r may have a cookie whose name begins with name. Most requests
+// have none of most names, and need not be parsed to know that.
+func mentions(r *http.Request, name string) bool {
+	return slices.ContainsFunc(r.Header["Cookie"], func(line string) bool { return strings.Contains(line, name) })
 }
 
 // chunkName names the i-th cookie of a session.

@@ -124,7 +124,7 @@ func TestCookies_PurposesDoNotMix(t *testing.T) {
 		},
 		"a state": func(value string) bool { _, ok := c.logins.openState(value); return ok },
 		"a login": func(value string) bool {
-			_, err := c.logins.find(requestWith(&http.Cookie{Name: login, Value: value}), login)
+			_, _, err := c.logins.find(requestWith(&http.Cookie{Name: login, Value: value}), login)
 			return err == nil
 		},
 		"a logout": func(value string) bool {
@@ -139,7 +139,7 @@ func TestCookies_PurposesDoNotMix(t *testing.T) {
 			}
 		}
 	}
-	if _, err := c.logins.find(requestWith(&http.Cookie{Name: c.logins.cookieName("other"), Value: pending}), c.logins.cookieName("other")); !errors.Is(err, CodeTransactionLost) {
+	if _, _, err := c.logins.find(requestWith(&http.Cookie{Name: c.logins.cookieName("other"), Value: pending}), c.logins.cookieName("other")); !errors.Is(err, CodeTransactionLost) {
 		t.Errorf("a login under another name: %v", err)
 	}
 }

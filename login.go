@@ -162,7 +162,7 @@ func unmarshalTicket(stored []byte) (t ticket, ok bool) {
 // cookieName names the cookie of the login that sent state.
 func (l *logins) cookieName(state string) string {
 	sum := sha256.Sum256([]byte(state))
-	return l.cookies.transaction + base64.RawURLEncoding.EncodeToString(sum[:16])
+	return string(base64.RawURLEncoding.AppendEncode([]byte(l.cookies.transaction), sum[:16]))
 }
 
 // id names a login in events and logs, by its cookie.
@@ -183,6 +183,9 @@ func (l *logins) hasPending(r *http.Request) bool {
 // pending returns pending logins of this browser by cookie name. One that
 // cannot be opened is zero, and therefore too old.
 func (l *logins) pending(r *http.Request) map[string]*transaction {
+	if !mentions(r, l.cookies.transaction) {
+		return nil
+	}
 	pending := make(map[string]*transaction)
 	for _, cookie := range r.Cookies() {
 		if !strings.HasPrefix(cookie.Name, l.cookies.transaction) {
@@ -229,8 +232,7 @@ func (l *logins) read(r *http.Request) (*pendingLogin, error) {
 		return nil, err
 	}
 	p := &pendingLogin{logins: l, response: response, cookie: l.cookieName(response.state)}
-	p.hasCookie = l.cookies.has(r, p.cookie)
-	p.transaction, p.lost = l.find(r, p.cookie)
+	p.transaction, p.hasCookie, p.lost = l.find(r, p.cookie)
 	p.lost = quote(p.lost, response.err)
 	if outage(p.lost) {
 		return nil, p.lost
@@ -242,27 +244,26 @@ func (l *logins) read(r *http.Request) (*pendingLogin, error) {
 	return p, nil
 }
 
-// find returns the transaction of a cookie. Its error is [CodeTransactionLost],
-// or an outage.
-func (l *logins) find(r *http.Request, name string) (*transaction, error) {
+// find returns the transaction of a cookie, and whether there is one of that name. Its
+// error is [CodeTransactionLost], or an outage.
+func (l *logins) find(r *http.Request, name string) (t *transaction, found bool, err error) {
 	value, found, err := l.cookies.lookUp(r, name)
 	if !found {
-		return nil, failf("callback", CodeTransactionLost, "this browser has no login with that state")
+		return nil, false, failf("callback", CodeTransactionLost, "this browser has no login with that state")
 	}
-	var t *transaction
 	if err == nil {
 		t, err = l.openTransaction(name, value)
 	}
 	switch {
 	case outage(err):
-		return nil, err
+		return nil, true, err
 	case err != nil:
-		return nil, failf("callback", CodeTransactionLost, "transaction cookie: %w", err)
+		return nil, true, failf("callback", CodeTransactionLost, "transaction cookie: %w", err)
 	}
 	if age := t.age(l.now()); age > transactionLifetime {
-		return nil, failf("callback", CodeTransactionLost, "the login was started %v ago", age.Round(time.Second))
+		return nil, true, failf("callback", CodeTransactionLost, "the login was started %v ago", age.Round(time.Second))
 	}
-	return t, nil
+	return t, true, nil
 }
 
 // id names the login in events and logs.

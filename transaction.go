@@ -87,12 +87,20 @@ func (t *transaction) carry(asked *AuthOptions) {
 	if own == nil {
 		own = new(AuthOptions)
 	}
+	if t.Final = own.asksMore(); t.Final || own.carriesNothing() {
+		return
+	}
 	text, err := json.Marshal([]any{own.Prompt, own.LoginHint, own.ACRValues, own.UILocales, own.Extra})
-	if t.Final = own.asksMore() || err != nil || len(text) > maxTransactionExtra; t.Final {
+	if t.Final = err != nil || len(text) > maxTransactionExtra; t.Final {
 		return
 	}
 	t.Prompt, t.LoginHint, t.ACRValues = own.Prompt, own.LoginHint, own.ACRValues
 	t.UILocales, t.Extra = own.UILocales, own.Extra
+}
+
+// carriesNothing reports whether o has none of the options that carry keeps.
+func (o *AuthOptions) carriesNothing() bool {
+	return o.Prompt == "" && o.LoginHint == "" && len(o.ACRValues)+len(o.UILocales)+len(o.Extra) == 0
 }
 
 // options are those of a login that replaces this one.
@@ -269,6 +277,9 @@ func (l *logins) returnToDropped(ctx context.Context, t *transaction) {
 // obsolete returns the names of the pending logins that are to make room for a cookie of
 // size bytes, the oldest first.
 func (l *logins) obsolete(pending map[string]*transaction, size int) (names []string) {
+	if len(pending) == 0 {
+		return nil
+	}
 	for _, t := range pending {
 		size += t.size
 	}

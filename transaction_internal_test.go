@@ -105,10 +105,10 @@ func TestTransaction_OfAnotherIssuerIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	planted := w.Result().Cookies()[0]
-	if _, err := other.logins.find(requestWith(planted), planted.Name); err != nil {
+	if _, _, err := other.logins.find(requestWith(planted), planted.Name); err != nil {
 		t.Errorf("its own client: %v", err)
 	}
-	_, err := c.logins.find(requestWith(planted), planted.Name)
+	_, _, err := c.logins.find(requestWith(planted), planted.Name)
 	wantCode(t, err, CodeTransactionLost)
 }
 

@@ -2,7 +2,7 @@ package jose
 
 import (
 	"crypto"
-	_ "crypto/sha256" // for crypto.SHA256
+	"crypto/sha256"
 	_ "crypto/sha512" // for crypto.SHA384 and crypto.SHA512
 	"encoding/base64"
 	"slices"
@@ -67,6 +67,10 @@ func HalfHash(alg, value string) string {
 }
 
 func digest(hash crypto.Hash, value string) []byte {
+	if hash == crypto.SHA256 { // the usual one, without the state of a hash
+		sum := sha256.Sum256([]byte(value))
+		return sum[:]
+	}
 	h := hash.New()
 	h.Write([]byte(value))
 	return h.Sum(nil)
