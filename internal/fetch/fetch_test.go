@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -525,5 +526,47 @@ func TestDo_ReadsBodiesOfAnyAnnouncedLength(t *testing.T) {
 				t.Errorf("%d bytes announced as %d: %v", size, announced, err)
 			}
 		}
+	}
+}
+
+// Logins come together, and each has two requests to one host. A connection that is not
+// kept costs a TLS handshake.
+func TestNewTransport_KeepsTheConnectionsOfLoginsThatComeTogether(t *testing.T) {
+	t.Parallel()
+	const together = 16
+	var opened atomic.Int32
+	arrived := make(chan struct{}, together)
+	release := make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	c := New(NewGuard(server.URL).Protect(NewTransport()), 0)
+	for range 3 {
+		var requests sync.WaitGroup
+		for range together {
+			requests.Go(func() {
+				if _, err := c.Do(t.Context(), Request{URL: server.URL}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for range together {
+			<-arrived
+		}
+		for range together {
+			release <- struct{}{}
+		}
+		requests.Wait()
+	}
+	if n := opened.Load(); n != together {
+		t.Errorf("%d connections were opened, want %d", n, together)
 	}
 }

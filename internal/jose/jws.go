@@ -53,8 +53,8 @@ func ParseJWS(compact string, algs []string) (*JWS, error) {
 	payload, signature, _ := strings.Cut(rest, ".")
 	var parts [3][]byte
 	for i, part := range []string{first, payload, signature} {
-		var err error
-		if parts[i], err = base64.RawURLEncoding.DecodeString(part); err != nil || !isBase64URL(part) {
+		var ok bool
+		if parts[i], ok = decodePart(part); !ok {
 			return nil, refuse("format", "a JWS in compact serialization", "")
 		}
 	}
@@ -123,31 +123,15 @@ func (j *JWS) VerifyMAC(secret []byte) (payload []byte, err error) {
 	return j.payload, nil
 }
 
-// base64URL is the alphabet of RFC 4648 section 5.
-const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+// strictBase64URL refuses trailing bits that encode nothing (RFC 4648 section 3.5).
+var strictBase64URL = base64.RawURLEncoding.Strict()
 
-// isBase64URL reports whether s, not empty, is base64url without padding in its
-// one canonical spelling (RFC 7515 section 2). Go's decoder skips line breaks
-// and, by default, ignores trailing bits that encode nothing.
-func isBase64URL(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return false
-		}
+// decodePart decodes base64url without padding, not empty, in its one canonical spelling
+// (RFC 7515 section 2).
+func decodePart(part string) ([]byte, bool) {
+	if part == "" || strings.ContainsAny(part, "\r\n") { // Go's decoder skips line breaks
+		return nil, false
 	}
-	if s == "" {
-		return false
-	}
-	last := strings.IndexByte(base64URL, s[len(s)-1])
-	switch len(s) % 4 {
-	case 0:
-		return true
-	case 2:
-		return last%16 == 0
-	case 3:
-		return last%4 == 0
-	}
-	return false
+	decoded, err := strictBase64URL.DecodeString(part)
+	return decoded, err == nil
 }

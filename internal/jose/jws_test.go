@@ -91,6 +91,9 @@ func TestParseJWS_ReadsTheHeaderStrictly(t *testing.T) {
 		sign(`{"alg":"ES256","kid":"a","jwk":`+string(elsewhere)+`}`, "{}", keys.other), Forged)
 }
 
+// base64URL is the alphabet of RFC 4648 section 5.
+const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
 func TestParseJWS_TakesCompactSerializationOnly(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()
