@@ -52,8 +52,7 @@ type transaction struct {
 	wishes
 }
 
-// wishes are what a login asks for that is not the same for each login: none of it, for a
-// plain one.
+// wishes are what a login asks for, beyond what every login does.
 type wishes struct {
 	ReturnTo string   `json:"r,omitempty"`
 	ACR      []string `json:"a,omitempty"` // the ID Token must name one of them

@@ -77,9 +77,8 @@ func ParseJWS(compact string, algs []string) (*JWS, error) {
 }
 
 // parseHeader reads a decoded header; more says that it has parameters that Header has
-// not. Extensions that must be understood are
-// refused, since none is (RFC 7515 section 4.1.11), and so is b64, which would
-// change what was signed (RFC 7797).
+// not. Extensions that must be understood are refused, since none is (RFC 7515 section
+// 4.1.11), and so is b64, which would change what was signed (RFC 7797).
 func parseHeader(raw []byte) (header Header, more bool, err error) {
 	members, err := strictjson.Object(raw)
 	if err != nil {
