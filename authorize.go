@@ -128,15 +128,27 @@ func (o *AuthOptions) validate() (field string, err error) {
 	if o.MaxAge != nil && *o.MaxAge < 0 {
 		return "MaxAge", fmt.Errorf("%v is negative", *o.MaxAge)
 	}
-	for _, name := range slices.Sorted(maps.Keys(o.Extra)) {
-		if slices.Contains(ownParameters, name) {
-			return "Extra", fmt.Errorf("holds %q, which this package sends itself", name)
-		}
+	if name := o.extraOfOurs(); name != "" {
+		return "Extra", fmt.Errorf("holds %q, which this package sends itself", name)
+	}
+	if o.Claims == nil {
+		return "", nil
 	}
 	if _, err := json.Marshal(o.Claims); err != nil {
 		return "Claims", fmt.Errorf("cannot be encoded: %w", err)
 	}
 	return "", nil
+}
+
+// extraOfOurs returns the first parameter of Extra, by name, that this package sends
+// itself, "" if there is none.
+func (o *AuthOptions) extraOfOurs() (first string) {
+	for _, name := range ownParameters {
+		if o.Extra.Has(name) && (first == "" || name < first) {
+			first = name
+		}
+	}
+	return first
 }
 
 // clone copies what o shares with its maker.

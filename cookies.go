@@ -110,7 +110,14 @@ func (c *cookies) cookie(name, value string, maxAge time.Duration, sameSite http
 // lineSize is how many bytes of an answer's header a cookie takes, at most; with an empty
 // value, its deletion.
 func (c *cookies) lineSize(name, value string, sameSite http.SameSite) int {
-	return headerLine("Set-Cookie", c.cookie(name, value, 24*time.Hour, sameSite).String())
+	attributes := len("=; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax")
+	if sameSite == http.SameSiteNoneMode {
+		attributes += len("None") - len("Lax")
+	}
+	if c.secure {
+		attributes += len("; Secure")
+	}
+	return headerLine("Set-Cookie", name) + attributes + len(value)
 }
 
 // cookieSize is how many bytes of a request's Cookie header a cookie takes.
@@ -180,6 +187,12 @@ func (c *cookies) read(r *http.Request, name string) string {
 func (c *cookies) has(r *http.Request, name string) bool {
 	_, found, _ := c.lookUp(r, name)
 	return found
+}
+
+// mentions reports whether r may have a cookie whose name begins with name. Most requests
+// have none of most names, and need not be parsed to know that.
+func mentions(r *http.Request, name string) bool {
+	return slices.ContainsFunc(r.Header["Cookie"], func(line string) bool { return strings.Contains(line, name) })
 }
 
 // chunkName names the i-th cookie of a session.

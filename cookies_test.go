@@ -108,7 +108,7 @@ func TestCookies_PurposesDoNotMix(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	login := c.logins.cookieName("s")
-	if err := c.logins.remember(w, requestWith(), login, &transaction{Issuer: c.issuer, Started: c.clock.Now().Unix()}, ""); err != nil {
+	if err := c.logins.remember(w, requestWith(), login, &transaction{Started: c.clock.Now().Unix()}, ""); err != nil {
 		t.Fatal(err)
 	}
 	pending := w.Result().Cookies()[0].Value
@@ -124,7 +124,7 @@ func TestCookies_PurposesDoNotMix(t *testing.T) {
 		},
 		"a state": func(value string) bool { _, ok := c.logins.openState(value); return ok },
 		"a login": func(value string) bool {
-			_, err := c.logins.find(requestWith(&http.Cookie{Name: login, Value: value}), login)
+			_, _, err := c.logins.find(requestWith(&http.Cookie{Name: login, Value: value}), login)
 			return err == nil
 		},
 		"a logout": func(value string) bool {
@@ -139,7 +139,7 @@ func TestCookies_PurposesDoNotMix(t *testing.T) {
 			}
 		}
 	}
-	if _, err := c.logins.find(requestWith(&http.Cookie{Name: c.logins.cookieName("other"), Value: pending}), c.logins.cookieName("other")); !errors.Is(err, CodeTransactionLost) {
+	if _, _, err := c.logins.find(requestWith(&http.Cookie{Name: c.logins.cookieName("other"), Value: pending}), c.logins.cookieName("other")); !errors.Is(err, CodeTransactionLost) {
 		t.Errorf("a login under another name: %v", err)
 	}
 }
@@ -445,5 +445,55 @@ func TestCookies_ADuplicateIsLookedForWithoutCost(t *testing.T) {
 	}
 	if got := testing.AllocsPerRun(100, func() { c.readChunks(r) }); got > one {
 		t.Errorf("%v allocations for a session, want %v", got, one)
+	}
+}
+
+// What an answer has room for is decided by lineSize.
+func TestCookies_LineSizeIsThatOfTheHeader(t *testing.T) {
+	t.Parallel()
+	for _, secure := range []bool{false, true} {
+		c := newCookies(nil, "https://op.example", "app", "/auth/", "app.example", secure)
+		for _, sameSite := range []http.SameSite{http.SameSiteLaxMode, http.SameSiteNoneMode} {
+			for _, value := range []string{"", "value", strings.Repeat("x", 3000)} {
+				w := httptest.NewRecorder()
+				c.put(w, c.transaction, value, 24*time.Hour, sameSite)
+				want := len("Set-Cookie: " + w.Header().Get("Set-Cookie") + "\r\n")
+				if got := c.lineSize(c.transaction, value, sameSite); got != want {
+					t.Errorf("secure %t, SameSite %d, %d bytes: %d, want %d", secure, sameSite, len(value), got, want)
+				}
+			}
+		}
+	}
+}
+
+// Most requests have no cookie of most names. Not in parallel: it counts allocations.
+func TestCookies_AnAbsentOneIsNotParsedFor(t *testing.T) {
+	c := newOfflineClient(t, nil)
+	for line, found := range map[string]bool{
+		"":                              false,
+		"a=b; other=" + "x":             false,
+		c.cookies.logout + "=x; b=c":    true,
+		"a=" + c.cookies.logout:         false,
+		c.cookies.logout + "er=x":       false,
+		"a=b; " + c.cookies.logout:      true, // without a value, which net/http allows
+		"b=c;" + c.cookies.logout + "=": true,
+	} {
+		r := requestWith()
+		r.Header["Cookie"] = []string{"first=1", line}
+		_, err := r.Cookie(c.cookies.logout)
+		if has := c.cookies.has(r, c.cookies.logout); has != found || has != (err == nil) {
+			t.Errorf("%q: %t, want %t; net/http says %v", line, has, found, err)
+		}
+		if _, has, _ := c.cookies.lookUp(r, c.cookies.logout); has != found {
+			t.Errorf("%q: looked up %t, want %t", line, has, found)
+		}
+	}
+	r := requestWith(&http.Cookie{Name: "a", Value: strings.Repeat("b", 1000)})
+	if n := testing.AllocsPerRun(100, func() {
+		c.cookies.has(r, c.cookies.session)
+		c.cookies.lookUp(r, c.cookies.logout)
+		c.logins.pending(r)
+	}); n != 0 {
+		t.Errorf("three look-ups in vain take %v allocations", n)
 	}
 }

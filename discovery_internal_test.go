@@ -591,6 +591,34 @@ func TestProvider_UsesTheAliasesThereAre(t *testing.T) {
 	}
 }
 
+// With a certificate, the metadata that is used differs from what was published. It is
+// made once, not at each login. Not in parallel: it counts allocations.
+func TestProvider_MetadataIsNotCopiedForALogin(t *testing.T) {
+	published := soundMetadata(func(m *Metadata) {
+		m.MTLSEndpointAliases = map[string]string{"token_endpoint": "https://mtls.op.example/token"}
+	})
+	p := &provider{mtls: true}
+	p.static = p.withAliases(published)
+	fetched := &provider{mtls: true, now: time.Now}
+	fetched.document.Now = time.Now
+	fetched.document.Load = func(context.Context) (*metadata, time.Duration, error) {
+		return fetched.withAliases(published), time.Hour, nil
+	}
+	for what, p := range map[string]*provider{"configured": p, "fetched": fetched} {
+		first, err := p.metadata(t.Context())
+		if err != nil || first.TokenEndpoint != "https://mtls.op.example/token" {
+			t.Fatalf("%s: %+v, %v", what, first, err)
+		}
+		if n := testing.AllocsPerRun(100, func() {
+			if again, err := p.metadata(t.Context()); again != first || err != nil {
+				t.Errorf("%s: another copy, %v", what, err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+	}
+}
+
 // The default transport must not be in the way: an app may have put something
 // else in its place. So this test does not run in parallel with others.
 func TestProviderSettings_RootCAsLeaveTheRestOfTheTransportSafe(t *testing.T) {

@@ -206,8 +206,11 @@ func (r *refusal) Error() string { return "oidcrp: refused by OnLogin: " + clean
 // has verified that it came from the provider: it is for the log alone, and errors.As
 // does not find it.
 func quote(err error, said *ProviderError) error {
+	if said == nil {
+		return err
+	}
 	var e *Error
-	if said == nil || !errors.As(err, &e) {
+	if !errors.As(err, &e) {
 		return err
 	}
 	after := "; unverified: " + strings.TrimPrefix(said.Error(), "oidcrp: ")

@@ -106,7 +106,9 @@ func (f *flow) verifyIDToken(
 	if err := f.rules.checkIDToken(token, expected); err != nil {
 		return nil, fail("id_token", ruleCode(err), err)
 	}
-	f.seenAlgs.Store(token.alg, nil)
+	if _, seen := f.seenAlgs.Load(token.alg); !seen {
+		f.seenAlgs.Store(token.alg, nil)
+	}
 	return token, nil
 }
 

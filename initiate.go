@@ -76,7 +76,7 @@ func (c *Client) handleLogin(w http.ResponseWriter, r *http.Request) {
 // loginReturnTo is where a login leads that r, a request for the login path, starts: to
 // its return_to, else to the page of this app with the link.
 func (c *Client) loginReturnTo(r *http.Request) string {
-	return cmp.Or(formValue(r, "return_to"), c.callerPage(r, "HX-Current-URL"))
+	return cmp.Or(formValue(r, "return_to"), c.callerPage(r, hxCurrentURL))
 }
 
 // loadsPage reports whether r can start a login, and answers it if not. A script

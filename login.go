@@ -5,16 +5,14 @@ package oidcrp
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 
 	"github.com/oidcrp/oidcrp/internal/once"
 )
@@ -55,11 +53,18 @@ type logins struct {
 // A ticket is the content of the state parameter, which is sealed. It is enough
 // to start a lost login again, once.
 type ticket struct {
-	ID       string `json:"i"` // 32 random bytes, base64url
-	Started  int64  `json:"t"`
-	ReturnTo string `json:"r,omitempty"`
-	Restart  bool   `json:"x,omitempty"` // this login is itself a restart
+	random   [randomSize]byte
+	Started  int64
+	ReturnTo string
+	Restart  bool // this login is itself a restart
 }
+
+// The forms of a ticket: of a login, and of one that is itself a restart. The return path
+// follows the head.
+const (
+	firstTicket   = 1
+	restartTicket = 2
+)
 
 // begin starts a login with the options asked: it sets its cookie on w and returns
 // the URL of the provider to send the browser to.
@@ -80,23 +85,12 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 	if err != nil {
 		return "", err
 	}
-	t := &transaction{
-		Nonce:    randomText(),
-		Verifier: oauth2.GenerateVerifier(),
-		ReturnTo: asked.ReturnTo,
-		ACR:      request.acr.accept,
-		MaxAge:   request.maxAge(),
-		Issuer:   l.flow.rules.issuer,
-		StepUp:   asked.stepUp,
-		Asked:    asked.byPage,
-		Started:  l.now().Unix(),
-	}
-	t.carry(asked)
+	t := l.newTransaction(request)
 	state, err := l.newState(t, restart)
 	if err != nil {
 		return "", fail("login", CodeInternal, err)
 	}
-	location, err := request.location(ctx, request.parameters(state, t.Nonce, t.Verifier))
+	location, err := request.location(ctx, request.parameters(state, t.nonce(), t.verifier()))
 	if err != nil {
 		return "", err
 	}
@@ -110,35 +104,65 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 	return location, nil
 }
 
+// newTransaction returns the transaction of a login that begins now.
+func (l *logins) newTransaction(request *request) *transaction {
+	asked := request.asked
+	t := &transaction{Started: l.now().Unix(), wishes: wishes{
+		ReturnTo: asked.ReturnTo,
+		ACR:      request.acr.accept,
+		MaxAge:   request.maxAge(),
+		StepUp:   asked.stepUp,
+		Asked:    asked.byPage,
+	}}
+	rand.Read(t.secret[:])
+	t.carry(asked)
+	return t
+}
+
 // newState returns a sealed ticket for the state parameter. It is sealed for the
 // prefix of the cookies' names, which no cookie has as its name, so that neither
-// can stand in for the other.
+// can stand in for the other. It holds the return path of t, unless that is too long.
 func (l *logins) newState(t *transaction, restart bool) (string, error) {
-	back := ticket{ID: randomText(), Started: t.Started, ReturnTo: t.ReturnTo, Restart: restart}
-	if len(back.ReturnTo) > maxTicketReturnTo {
-		back.ReturnTo = ""
+	back := ticket{Started: t.Started, Restart: restart}
+	rand.Read(back.random[:])
+	if t.inState = len(t.ReturnTo) <= maxTicketReturnTo; t.inState {
+		back.ReturnTo = t.ReturnTo
 	}
-	plain, err := json.Marshal(back)
-	if err != nil {
-		return "", err
+	return l.cookies.seal(l.cookies.transaction, back.marshal())
+}
+
+func (t *ticket) marshal() []byte {
+	form := byte(firstTicket)
+	if t.Restart {
+		form = restartTicket
 	}
-	return l.cookies.seal(l.cookies.transaction, plain)
+	return append(appendHead(form, &t.random, t.Started), t.ReturnTo...)
 }
 
 // openState returns the ticket of a state that this client sealed.
 func (l *logins) openState(state string) (ticket, bool) {
-	var t ticket
 	plain, err := l.cookies.open(l.cookies.transaction, state)
-	if err != nil || json.Unmarshal(plain, &t) != nil {
+	if err != nil {
 		return ticket{}, false
 	}
-	return t, l.now().Sub(time.Unix(t.Started, 0)) <= ticketLifetime
+	t, ok := unmarshalTicket(plain)
+	return t, ok && l.now().Sub(time.Unix(t.Started, 0)) <= ticketLifetime
+}
+
+// unmarshalTicket reads what marshal wrote.
+func unmarshalTicket(stored []byte) (t ticket, ok bool) {
+	form, rest, ok := cutHead(stored, &t.random, &t.Started)
+	if !ok || form != firstTicket && form != restartTicket {
+		return ticket{}, false
+	}
+	t.ReturnTo, t.Restart = string(rest), form == restartTicket
+	return t, true
 }
 
 // cookieName names the cookie of the login that sent state.
 func (l *logins) cookieName(state string) string {
 	sum := sha256.Sum256([]byte(state))
-	return l.cookies.transaction + base64.RawURLEncoding.EncodeToString(sum[:16])
+	return string(base64.RawURLEncoding.AppendEncode([]byte(l.cookies.transaction), sum[:16]))
 }
 
 // id names a login in events and logs, by its cookie.
@@ -159,6 +183,9 @@ func (l *logins) hasPending(r *http.Request) bool {
 // pending returns pending logins of this browser by cookie name. One that
 // cannot be opened is zero, and therefore too old.
 func (l *logins) pending(r *http.Request) map[string]*transaction {
+	if !mentions(r, l.cookies.transaction) {
+		return nil
+	}
 	pending := make(map[string]*transaction)
 	for _, cookie := range r.Cookies() {
 		if !strings.HasPrefix(cookie.Name, l.cookies.transaction) {
@@ -205,40 +232,38 @@ func (l *logins) read(r *http.Request) (*pendingLogin, error) {
 		return nil, err
 	}
 	p := &pendingLogin{logins: l, response: response, cookie: l.cookieName(response.state)}
-	p.hasCookie = l.cookies.has(r, p.cookie)
-	p.transaction, p.lost = l.find(r, p.cookie)
+	p.transaction, p.hasCookie, p.lost = l.find(r, p.cookie)
 	p.lost = quote(p.lost, response.err)
 	if outage(p.lost) {
 		return nil, p.lost
 	}
 	p.ticket, p.ours = l.openState(response.state)
+	if p.lost == nil && p.transaction.ReturnTo == "" {
+		p.transaction.ReturnTo = p.ticket.ReturnTo
+	}
 	return p, nil
 }
 
-// find returns the transaction of a cookie. Its error is [CodeTransactionLost],
-// or an outage.
-func (l *logins) find(r *http.Request, name string) (*transaction, error) {
+// find returns the transaction of a cookie, and whether there is one of that name. Its
+// error is [CodeTransactionLost], or an outage.
+func (l *logins) find(r *http.Request, name string) (t *transaction, found bool, err error) {
 	value, found, err := l.cookies.lookUp(r, name)
 	if !found {
-		return nil, failf("callback", CodeTransactionLost, "this browser has no login with that state")
+		return nil, false, failf("callback", CodeTransactionLost, "this browser has no login with that state")
 	}
-	var t *transaction
 	if err == nil {
 		t, err = l.openTransaction(name, value)
 	}
 	switch {
 	case outage(err):
-		return nil, err
+		return nil, true, err
 	case err != nil:
-		return nil, failf("callback", CodeTransactionLost, "transaction cookie: %w", err)
+		return nil, true, failf("callback", CodeTransactionLost, "transaction cookie: %w", err)
 	}
 	if age := t.age(l.now()); age > transactionLifetime {
-		return nil, failf("callback", CodeTransactionLost, "the login was started %v ago", age.Round(time.Second))
+		return nil, true, failf("callback", CodeTransactionLost, "the login was started %v ago", age.Round(time.Second))
 	}
-	if t.Issuer != l.flow.rules.issuer {
-		return nil, failf("callback", CodeTransactionLost, "the login was started at another provider")
-	}
-	return t, nil
+	return t, true, nil
 }
 
 // id names the login in events and logs.
@@ -352,8 +377,8 @@ func postedMark(params url.Values) []byte {
 // exchange exchanges the code and makes the session.
 func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session, error) {
 	l, t := p.logins, p.transaction
-	a, err := l.flow.authenticate(ctx, p.response.code, t.Verifier, expectedIDToken{
-		nonce: t.Nonce, acr: t.ACR, maxAge: t.MaxAge,
+	a, err := l.flow.authenticate(ctx, p.response.code, t.verifier(), expectedIDToken{
+		nonce: t.nonce(), acr: t.ACR, maxAge: t.MaxAge,
 	})
 	if err != nil {
 		return nil, err

@@ -1,14 +1,10 @@
 package oidcrp
 
 import (
-	"bytes"
-	"compress/flate"
 	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,7 +14,7 @@ import (
 func TestLogins_TheStateHidesWhatItHolds(t *testing.T) {
 	t.Parallel()
 	c := mustNew(t, nil)
-	state, err := c.logins.newState(&transaction{ReturnTo: "/dossiers/12", Started: time.Now().Unix()}, false)
+	state, err := c.logins.newState(&transaction{Started: time.Now().Unix(), wishes: wishes{ReturnTo: "/dossiers/12"}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,57 +63,6 @@ func TestRecoverLogin_OfALoginThatIsLostByNow(t *testing.T) {
 	}
 }
 
-func TestTransaction_ComesBackAsItWas(t *testing.T) {
-	t.Parallel()
-	for _, path := range []string{"", "/", "/tab/?" + strings.Repeat("a&b=<é>", 400), strings.Repeat("/\"", maxReturnTo/2)} {
-		want := &transaction{Nonce: randomText(), Verifier: randomText(), ReturnTo: path, MaxAge: new(int64), Issuer: "https://op.example", Started: 1}
-		stored, err := want.marshal(new(packers))
-		if err != nil || len(path) > maxTicketReturnTo && len(stored) > 700 {
-			t.Errorf("%.20s: %d bytes, %v", path, len(stored), err)
-		}
-		if got, err := unmarshalTransaction(stored); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%.20s: %+v, %v", path, got, err)
-		}
-	}
-}
-
-func TestTransaction_ReadsNoMoreThanItsBound(t *testing.T) {
-	t.Parallel()
-	for name, plain := range map[string]string{
-		"too much":    `{"n":"` + strings.Repeat("a", 100<<20) + `"}`,
-		"not JSON":    "nothing",
-		"a cut end":   "",
-		"JSON beyond": "{}" + strings.Repeat(" ", maxTransaction),
-	} {
-		b := bytes.NewBuffer([]byte{packed})
-		w, err := flate.NewWriter(b, flate.BestSpeed)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.Write([]byte(plain))
-		if w.Flush(); name != "a cut end" {
-			w.Close()
-		}
-		if got, err := unmarshalTransaction(b.Bytes()); err == nil {
-			t.Errorf("%s: %+v", name, got)
-		}
-	}
-	b := bytes.NewBuffer([]byte{packed})
-	w, err := flate.NewWriter(b, flate.BestSpeed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Write(bytes.Repeat([]byte(" "), maxTransaction+(1<<20)))
-	w.Flush()
-	b.WriteString("\xff\xff\xff") // which is not reached
-	if _, err := unmarshalTransaction(b.Bytes()); err == nil || !strings.Contains(err.Error(), "unpacks to more than") {
-		t.Errorf("the error is %v", err)
-	}
-	if _, err := unmarshalTransaction(nil); err == nil {
-		t.Error("nothing is a transaction")
-	}
-}
-
 // Tabs that are restored together start logins that do not see each other's cookies, and
 // another host of the site can plant any.
 func TestLogins_DropOldCookiesWithinOneHeader(t *testing.T) {
@@ -153,7 +98,7 @@ func TestLogins_WhatDoesNotFitLeadsToTheStartPage(t *testing.T) {
 	})
 	w := httptest.NewRecorder()
 	// The app has used the header up itself.
-	w.Header().Set("Content-Security-Policy", strings.Repeat("x", 3000))
+	w.Header().Set("Content-Security-Policy", strings.Repeat("x", 3200))
 	if _, err := c.BeginLogin(w, requestWith(), &AuthOptions{ReturnTo: "/myapp/" + strings.Repeat("ab", 500)}); err != nil {
 		t.Fatal(err)
 	}
@@ -164,33 +109,5 @@ func TestLogins_WhatDoesNotFitLeadsToTheStartPage(t *testing.T) {
 	}
 	if !strings.Contains(c.log.String(), "a page to return to was dropped") {
 		t.Error("the log does not say so")
-	}
-}
-
-// What a login asked for is carried to one that replaces it, if it is short.
-func TestTransaction_CarriesShortOptions(t *testing.T) {
-	t.Parallel()
-	for what, test := range map[string]struct {
-		asked AuthOptions
-		final bool
-	}{
-		"nothing":      {AuthOptions{}, false},
-		"everything":   {AuthOptions{Prompt: "login", LoginHint: "a", ACRValues: []string{"b"}, UILocales: []string{"fr"}, Extra: url.Values{"c": {"d"}}}, false},
-		"a long hint":  {AuthOptions{LoginHint: strings.Repeat("a", maxTransactionExtra+1)}, true},
-		"long extras":  {AuthOptions{Extra: url.Values{"a": {strings.Repeat("a", maxTransactionExtra)}}}, true},
-		"many locales": {AuthOptions{UILocales: slices.Repeat([]string{"fr"}, maxTransactionExtra)}, true},
-		"claims":       {AuthOptions{Claims: new(ClaimsRequest), Prompt: "login"}, true},
-	} {
-		tr := new(transaction)
-		tr.carry(&AuthOptions{Prompt: "of the Config", own: &test.asked})
-		got := tr.options()
-		if tr.Final != test.final || test.final && tr.Prompt+tr.LoginHint != "" {
-			t.Errorf("%s: %+v", what, tr)
-		}
-		if want := test.asked; !test.final && (got.Prompt != want.Prompt || got.LoginHint != want.LoginHint ||
-			!slices.Equal(got.ACRValues, want.ACRValues) || !slices.Equal(got.UILocales, want.UILocales) ||
-			got.Extra.Encode() != want.Extra.Encode()) {
-			t.Errorf("%s: %+v", what, got)
-		}
 	}
 }

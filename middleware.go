@@ -342,7 +342,11 @@ func (c *Client) absolute(local string) string {
 // background, by the named header or the Referer; "" if it is another site's, or a
 // script: that of a service worker becomes the Referer of what it sends.
 func (c *Client) callerPage(r *http.Request, header string) string {
-	page := c.ownPage(cmp.Or(r.Header.Get(header), r.Header.Get("Referer")))
+	caller := cmp.Or(r.Header.Get(header), r.Header.Get("Referer"))
+	if caller == "" {
+		return ""
+	}
+	page := c.ownPage(caller)
 	if p := urlPath(page); strings.HasSuffix(p, ".js") || strings.HasSuffix(p, ".mjs") {
 		return ""
 	}

@@ -245,7 +245,7 @@ func (c *Client) tryAgainPath(r *http.Request) string {
 	case kindOf(r) == navigation || isBoosted(r):
 		return c.returnTo(requestPath(r))
 	}
-	return c.callerPage(r, "HX-Current-URL")
+	return c.callerPage(r, hxCurrentURL)
 }
 
 // continuePageHeader is about what continuePage adds to a header.

@@ -18,12 +18,19 @@ const (
 	htmx                          // a request by htmx, which follows HX-Redirect
 )
 
+// The headers of htmx, HX-Request and HX-Current-URL, as net/http has them in its maps: a
+// name in another spelling is copied at each look-up.
+const (
+	hxRequest    = "Hx-Request"
+	hxCurrentURL = "Hx-Current-Url"
+)
+
 // kindOf classifies r by Fetch Metadata, else by its Accept header.
 func kindOf(r *http.Request) requestKind {
 	h := r.Header
 	html := strings.Contains(h.Get("Accept"), "text/html")
 	switch mode := h.Get("Sec-Fetch-Mode"); {
-	case h.Get("HX-Request") == "true":
+	case h.Get(hxRequest) == "true":
 		return htmx
 	case h.Get("Upgrade") != "" || r.Method == http.MethodHead || isPrefetch(r) || isForeignFrame(h):
 		return script
@@ -40,7 +47,7 @@ func kindOf(r *http.Request) requestKind {
 // isBoosted reports whether r is a page load that htmx makes in the place of the
 // browser (hx-boost).
 func isBoosted(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.Header.Get("HX-Request") == "true" && r.Header.Get("HX-Boosted") == "true"
+	return r.Method == http.MethodGet && r.Header.Get(hxRequest) == "true" && r.Header.Get("Hx-Boosted") == "true"
 }
 
 // isResent reports whether a service worker of the app sends a page load again in

@@ -129,7 +129,7 @@ func describe(err error) string {
 		return op.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection was closed too early"
-	case errors.Is(err, http.ErrSchemeMismatch):
+	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/", errors.Is(err, http.ErrSchemeMismatch):
 		return "the server speaks plain http at this port, not https"
 	case errors.As(err, &record):
 		return "the server does not speak TLS at this port"

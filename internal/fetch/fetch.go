@@ -5,11 +5,14 @@
 package fetch
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -145,7 +148,7 @@ type Response struct {
 	// Body is at most [MaxBody] bytes.
 	Body []byte
 
-	secrets []string // what the request carried
+	request Request // whose secrets Hide hides
 }
 
 // errTimeout is the cause of a context that ended by our own timeout.
@@ -155,20 +158,16 @@ var errTimeout = errors.New("no complete answer in time")
 // 500 other than 3xx and 429, so that the caller can read an error of the
 // provider, and an [*Error] otherwise.
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
-	u, err := checkURL(r.URL)
-	if err != nil {
-		return nil, err
-	}
 	caller := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
 	defer cancel()
 
 	req, err := newRequest(ctx, r)
 	if err != nil {
-		return nil, invalid(u, 0, "the request could not be made")
+		return nil, err
 	}
-	client := http.Client{Transport: c.transport, CheckRedirect: redirects(r)}
-	res, err := client.Do(req)
+	u := req.URL
+	res, err := c.send(req, r)
 	if err != nil {
 		return nil, transportError(caller, ctx, u, err)
 	}
@@ -176,7 +175,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	if res.StatusCode/100 == 3 {
 		return nil, invalid(u, res.StatusCode, "an unexpected redirect")
 	}
-	answer, err := read(res, secretsOf(r))
+	answer, err := read(res, r)
 	switch {
 	case failing(res.StatusCode):
 		return nil, statusError(u, res)
@@ -190,33 +189,44 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	return answer, nil
 }
 
-// checkURL parses raw and refuses what a request must not be sent to.
-func checkURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, invalid(&url.URL{}, 0, "not a URL")
+// send sends req, which was made of r. Only a request that may be redirected needs an
+// [http.Client], which copies each request's header and URL for the next one.
+func (c *Client) send(req *http.Request, r Request) (*http.Response, error) {
+	if r.mayFollow() {
+		client := http.Client{Transport: c.transport, CheckRedirect: followSameHost}
+		return client.Do(req)
 	}
-	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return nil, invalid(u, 0, "not an absolute http or https URL")
+	res, err := c.transport.RoundTrip(req)
+	switch {
+	case err != nil:
+		return nil, err
+	case res == nil:
+		return nil, errNoResponse
+	case res.Body == nil: // an app's transport may leave an empty one out, as http.Client allows
+		res.Body = http.NoBody
 	}
-	return u, nil
+	return res, nil
 }
 
+// errNoResponse is that of an app's transport that returns neither a response nor an error.
+var errNoResponse = errors.New("the transport returned nothing")
+
+// newRequest makes the request of r, and refuses a URL that it must not be sent to.
 func newRequest(ctx context.Context, r Request) (*http.Request, error) {
 	method, body := r.Method, io.Reader(nil)
 	if r.Form != nil {
 		body = strings.NewReader(r.Form.Encode())
-		if method == "" {
-			method = http.MethodPost
-		}
+		method = cmp.Or(method, http.MethodPost)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, r.URL, body)
 	if err != nil {
-		return nil, err
+		return nil, invalid(&url.URL{}, 0, "not a URL")
 	}
-	if r.Header != nil {
-		req.Header = r.Header.Clone()
+	u := req.URL
+	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return nil, invalid(u, 0, "not an absolute http or https URL")
 	}
+	maps.Copy(req.Header, r.Header)
 	if r.Form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
@@ -236,19 +246,19 @@ func accept(r Request) string {
 	return strings.Join(whole, ", ")
 }
 
-// redirects returns the redirect policy for r.
-func redirects(r Request) func(*http.Request, []*http.Request) error {
-	if !r.FollowSameHost || r.Form != nil || r.Method != "" && r.Method != http.MethodGet {
-		return func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+// mayFollow reports whether a redirect of r is followed.
+func (r *Request) mayFollow() bool {
+	return r.FollowSameHost && r.Form == nil && (r.Method == "" || r.Method == http.MethodGet)
+}
+
+// followSameHost is the redirect policy of a request that may follow one.
+func followSameHost(next *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	if len(via) > maxRedirects || next.URL.Scheme != first.Scheme ||
+		next.URL.Host != first.Host || next.URL.User != nil {
+		return http.ErrUseLastResponse
 	}
-	return func(next *http.Request, via []*http.Request) error {
-		first := via[0].URL
-		if len(via) > maxRedirects || next.URL.Scheme != first.Scheme ||
-			next.URL.Host != first.Host || next.URL.User != nil {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}
+	return nil
 }
 
 var errTooLarge = errors.New("the body is larger than 1 MiB")
@@ -262,23 +272,36 @@ func (r *Response) unexpected(types []string) string {
 		printable.Text(r.Hide(r.MediaType), maxMediaType), strings.Join(types, " or "))
 }
 
-// read reads the body to its end, so that the connection can be used again. secrets
-// are what the request carried.
-func read(res *http.Response, secrets []string) (*Response, error) {
-	body, err := io.ReadAll(io.LimitReader(res.Body, MaxBody+1))
+// read reads the body of the answer to r to its end, so that the connection can be used
+// again.
+func read(res *http.Response, r Request) (*Response, error) {
+	body, err := readBody(res)
 	if err != nil {
 		return nil, err
-	}
-	if len(body) > MaxBody {
-		return nil, errTooLarge
 	}
 	return &Response{
 		StatusCode: res.StatusCode,
 		Header:     res.Header,
 		MediaType:  mediaType(res.Header),
 		Body:       body,
-		secrets:    secrets,
+		request:    r,
 	}, nil
+}
+
+// readBody reads at most MaxBody bytes. It makes room at once for a length that the
+// header announces, up to maxAnnounced, beyond which the body must prove it.
+func readBody(res *http.Response) ([]byte, error) {
+	const maxAnnounced = 16 << 10
+	size := int64(512)
+	if res.ContentLength >= 0 {
+		size = min(res.ContentLength, maxAnnounced)
+	}
+	b := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	n, err := b.ReadFrom(&io.LimitedReader{R: res.Body, N: MaxBody + 1})
+	if err == nil && n > MaxBody {
+		err = errTooLarge
+	}
+	return b.Bytes(), err
 }
 
 // mediaType returns the media type of an answer, even if a parameter is malformed.

@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -371,11 +372,15 @@ func TestConnectionFailuresMeanUnavailable(t *testing.T) {
 		{"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx", "closed too early"},
 		{"s3cret\r\n\r\n", "failed"},
 		{"HTTP/1.1 200 OK\r\ns3cret\r\n\r\n", "failed"},
-		{"HTTP/1.1 302 Found\r\nLocation: http://[s3cret\r\n\r\n", "failed"},
 	} {
 		_, err = c.Do(t.Context(), Request{URL: raw(row.answer) + "/?s3cret"})
 		wantError(t, err, Unavailable, row.reason)
 	}
+	odd := raw("HTTP/1.1 302 Found\r\nLocation: http://[s3cret\r\n\r\n") + "/?s3cret"
+	_, err = c.Do(t.Context(), Request{URL: odd, FollowSameHost: true})
+	wantError(t, err, Unavailable, "failed")
+	_, err = c.Do(t.Context(), Request{URL: odd})
+	wantError(t, err, Invalid, "an unexpected redirect")
 
 	tls := httptest.NewUnstartedServer(answer(200, "text/plain", ""))
 	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -485,5 +490,83 @@ func TestError_IsBoundedHoweverManyNamesACertificateHas(t *testing.T) {
 	if len(err.Reason) > maxReason+3 || len(err.URL) > maxURL+3 || !strings.Contains(err.Error(), "certificate") ||
 		strings.ContainsAny(err.Error(), "\u202e\u2028") {
 		t.Errorf("the error has %d bytes: %.200q", len(err.Error()), err.Error())
+	}
+}
+
+// A transport of the app's own need not be as careful as that of net/http.
+func TestDo_ATransportOfTheAppsOwn(t *testing.T) {
+	t.Parallel()
+	for _, follow := range []bool{false, true} {
+		r := Request{URL: "https://op.example/userinfo?s3cret", FollowSameHost: follow}
+		nothing := roundTripper(func(*http.Request) (*http.Response, error) { return nil, nil })
+		_, err := New(nothing, 0).Do(t.Context(), r)
+		wantError(t, err, Unavailable, "failed")
+		bare := roundTripper(func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 204}, nil })
+		if res, err := New(bare, 0).Do(t.Context(), r); err != nil || res.StatusCode != 204 || len(res.Body) != 0 {
+			t.Errorf("an answer without a body is %+v, %v", res, err)
+		}
+		failing := roundTripper(func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET })
+		if _, err := New(failing, 0).Do(t.Context(), r); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the cause is lost: %v", err)
+		}
+	}
+}
+
+// What the header says about the length decides nothing.
+func TestDo_ReadsBodiesOfAnyAnnouncedLength(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, 511, 512, 513, 16 << 10, 16<<10 + 513, MaxBody} {
+		for _, announced := range []int64{int64(size), -1, 0, 1 << 40} {
+			body := strings.Repeat("x", size)
+			rt := roundTripper(func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 200, ContentLength: announced, Body: io.NopCloser(strings.NewReader(body))}, nil
+			})
+			res, err := New(rt, 0).Do(t.Context(), Request{URL: "https://op.example/"})
+			if err != nil || string(res.Body) != body {
+				t.Errorf("%d bytes announced as %d: %v", size, announced, err)
+			}
+		}
+	}
+}
+
+// Logins come together, and each has two requests to one host. A connection that is not
+// kept costs a TLS handshake.
+func TestNewTransport_KeepsTheConnectionsOfLoginsThatComeTogether(t *testing.T) {
+	t.Parallel()
+	const together = 16
+	var opened atomic.Int32
+	arrived := make(chan struct{}, together)
+	release := make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	c := New(NewGuard(server.URL).Protect(NewTransport()), 0)
+	for range 3 {
+		var requests sync.WaitGroup
+		for range together {
+			requests.Go(func() {
+				if _, err := c.Do(t.Context(), Request{URL: server.URL}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for range together {
+			<-arrived
+		}
+		for range together {
+			release <- struct{}{}
+		}
+		requests.Wait()
+	}
+	if n := opened.Load(); n != together {
+		t.Errorf("%d connections were opened, want %d", n, together)
 	}
 }

@@ -62,10 +62,13 @@ func canonical(host string) string { return strings.ToLower(strings.TrimSuffix(h
 // may be anywhere. It resolves names itself, so that only addresses in URLs are
 // refused for it.
 func (g *Guard) Protect(t *http.Transport) http.RoundTripper {
-	t = t.Clone()
-	t.DialContext = g.dialContext
+	direct := t.Clone()
+	direct.Proxy, direct.DialContext = nil, g.dialContext
+	p := guarded{guard: g, direct: direct}
 	if proxy := t.Proxy; proxy != nil {
-		t.Proxy = func(r *http.Request) (*url.URL, error) {
+		p.proxy, p.proxied = proxy, t.Clone()
+		p.proxied.DialContext = g.dialContext
+		p.proxied.Proxy = func(r *http.Request) (*url.URL, error) {
 			u, err := proxy(r)
 			if route, ok := r.Context().Value(routeKey{}).(*route); ok {
 				route.proxied.Store(u != nil)
@@ -73,7 +76,7 @@ func (g *Guard) Protect(t *http.Transport) http.RoundTripper {
 			return u, err
 		}
 	}
-	return guarded{g, t}
+	return p
 }
 
 // A route says how a request reaches its host. It is in the context of the request,
@@ -83,8 +86,11 @@ type route struct{ proxied atomic.Bool }
 type routeKey struct{}
 
 type guarded struct {
-	guard     *Guard
-	transport *http.Transport
+	guard  *Guard
+	direct *http.Transport // without a proxy
+	// What follows is for requests that have a proxy; nil if none has.
+	proxy   func(*http.Request) (*url.URL, error)
+	proxied *http.Transport
 }
 
 func (t guarded) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -97,11 +103,22 @@ func (t guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return t.transport.RoundTrip(r.WithContext(context.WithValue(r.Context(), routeKey{}, new(route))))
+	if t.proxy == nil {
+		return t.direct.RoundTrip(r)
+	}
+	if u, err := t.proxy(r); u == nil && err == nil {
+		return t.direct.RoundTrip(r) // which needs no route
+	}
+	return t.proxied.RoundTrip(r.WithContext(context.WithValue(r.Context(), routeKey{}, new(route))))
 }
 
 // CloseIdleConnections is for http.Client.
-func (t guarded) CloseIdleConnections() { t.transport.CloseIdleConnections() }
+func (t guarded) CloseIdleConnections() {
+	t.direct.CloseIdleConnections()
+	if t.proxied != nil {
+		t.proxied.CloseIdleConnections()
+	}
+}
 
 func (g *Guard) dialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if route, ok := ctx.Value(routeKey{}).(*route); ok && route.proxied.Load() {

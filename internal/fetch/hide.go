@@ -35,7 +35,7 @@ var public = map[string]bool{
 // in secret, which some providers repeat, in whole or in part, as it was, encoded
 // for a URL or for HTML, or in base64. Cut the text after it, not before: half a secret is not
 // found. A text over 4 KiB is cut here.
-func (r *Response) Hide(text string) string { return hide(text, r.secrets) }
+func (r *Response) Hide(text string) string { return hide(text, secretsOf(r.request)) }
 
 // secretsOf returns what r carries that must not be shown.
 func secretsOf(r Request) []string {

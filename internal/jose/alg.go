@@ -2,7 +2,7 @@ package jose
 
 import (
 	"crypto"
-	_ "crypto/sha256" // for crypto.SHA256
+	"crypto/sha256"
 	_ "crypto/sha512" // for crypto.SHA384 and crypto.SHA512
 	"encoding/base64"
 	"slices"
@@ -54,19 +54,16 @@ func oneOf(algs []string) string {
 // at_hash must be for an access token, and c_hash for a code, in an ID Token
 // signed with alg (OIDC Core 3.1.3.8, 3.3.2.10).
 func HalfHash(alg, value string) string {
-	hash := crypto.SHA256
-	switch {
-	case strings.HasSuffix(alg, "384"):
-		hash = crypto.SHA384
-	case strings.HasSuffix(alg, "512"), alg == "EdDSA", alg == "Ed25519":
-		// Ed25519 hashes with SHA-512, and providers use it for at_hash too.
-		hash = crypto.SHA512
-	}
-	sum := digest(hash, value)
+	// Ed25519 hashes with SHA-512, and providers use it for at_hash too.
+	sum := digest(hashOf(alg), value)
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
 func digest(hash crypto.Hash, value string) []byte {
+	if hash == crypto.SHA256 { // the usual one, without the state of a hash
+		sum := sha256.Sum256([]byte(value))
+		return sum[:]
+	}
 	h := hash.New()
 	h.Write([]byte(value))
 	return h.Sum(nil)

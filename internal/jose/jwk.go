@@ -120,8 +120,8 @@ func (s *KeySet) Verify(j *JWS) (payload []byte, v Verdict) {
 			continue
 		}
 		tried++
-		if payload, err := j.parsed.Verify(candidate.verifier(alg)); err == nil {
-			return payload, Verified
+		if j.signedBy(candidate.key) {
+			return j.payload, Verified
 		}
 	}
 	switch {
@@ -131,25 +131,6 @@ func (s *KeySet) Verify(j *JWS) (payload []byte, v Verdict) {
 		return nil, Unsuitable
 	}
 	return nil, Forged
-}
-
-// verifier returns what go-jose takes for verifying alg with p.
-func (p publicKey) verifier(alg string) any {
-	if key, ok := p.key.(ed25519.PublicKey); ok && alg == "Ed25519" {
-		return ed25519Verifier(key)
-	}
-	return p.key
-}
-
-// ed25519Verifier verifies EdDSA under its fully specified name (RFC 9864
-// section 2.2), which go-jose does not know.
-type ed25519Verifier ed25519.PublicKey
-
-func (v ed25519Verifier) VerifyPayload(payload, signature []byte, _ gojose.SignatureAlgorithm) error {
-	if !ed25519.Verify(ed25519.PublicKey(v), payload, signature) {
-		return errors.New("the signature is not valid")
-	}
-	return nil
 }
 
 // secretMembers are those of private and symmetric keys (RFC 7518 section 6,

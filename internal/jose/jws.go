@@ -35,13 +35,14 @@ type Header struct {
 // valid, its signature has not been verified yet.
 type JWS struct {
 	Header Header
-	parsed *gojose.JSONWebSignature
+	// signed is the text that was signed, the header and the payload as they were sent.
+	signed             string
+	payload, signature []byte
 }
 
 // ParseJWS reads a JWS in compact serialization. algs are the algorithms that
 // are accepted; those that this package does not support are ignored. What
-// ParseJWS accepts has one spelling only, and the Header that it returns is the
-// one that go-jose acts on.
+// ParseJWS accepts has one spelling only, and go-jose reads the same in it.
 //
 // Its errors are [*Error].
 func ParseJWS(compact string, algs []string) (*JWS, error) {
@@ -50,47 +51,57 @@ func ParseJWS(compact string, algs []string) (*JWS, error) {
 	}
 	first, rest, _ := strings.Cut(compact, ".")
 	payload, signature, _ := strings.Cut(rest, ".")
-	raw, err := base64.RawURLEncoding.DecodeString(first)
-	if err != nil || !isBase64URL(first) || !isBase64URL(payload) || !isBase64URL(signature) {
-		return nil, refuse("format", "a JWS in compact serialization", "")
+	var parts [3][]byte
+	for i, part := range []string{first, payload, signature} {
+		var ok bool
+		if parts[i], ok = decodePart(part); !ok {
+			return nil, refuse("format", "a JWS in compact serialization", "")
+		}
 	}
-	header, err := parseHeader(raw)
+	header, more, err := parseHeader(parts[0])
 	if err != nil {
 		return nil, err
 	}
 	if !Supported(header.Alg) || !slices.Contains(algs, header.Alg) {
 		return nil, refuse("alg", oneOf(algs), header.Alg)
 	}
-	pin := []gojose.SignatureAlgorithm{gojose.SignatureAlgorithm(header.Alg)}
-	parsed, err := gojose.ParseSignedCompact(compact, pin)
-	if err != nil {
-		return nil, refuse("format", "a JWS whose header is valid", "")
+	if more { // go-jose checks them, such as certificates
+		pin := []gojose.SignatureAlgorithm{gojose.SignatureAlgorithm(header.Alg)}
+		if _, err := gojose.ParseSignedCompact(compact, pin); err != nil {
+			return nil, refuse("format", "a JWS whose header is valid", "")
+		}
 	}
-	return &JWS{Header: header, parsed: parsed}, nil
+	return &JWS{
+		Header: header, signed: compact[:len(first)+len(".")+len(payload)], payload: parts[1], signature: parts[2],
+	}, nil
 }
 
-// parseHeader reads a decoded header. Extensions that must be understood are
-// refused, since none is (RFC 7515 section 4.1.11), and so is b64, which would
-// change what was signed (RFC 7797).
-func parseHeader(raw []byte) (header Header, err error) {
+// parseHeader reads a decoded header; more says that it has parameters that Header has
+// not. Extensions that must be understood are refused, since none is (RFC 7515 section
+// 4.1.11), and so is b64, which would change what was signed (RFC 7797).
+func parseHeader(raw []byte) (header Header, more bool, err error) {
 	members, err := strictjson.Object(raw)
 	if err != nil {
-		return header, refuse("format", "a JOSE header", err.Error())
+		return header, false, refuse("format", "a JOSE header", err.Error())
 	}
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := members[name]; ok {
-			return header, refuse(name, "a header without it", "")
+			return header, false, refuse(name, "a header without it", "")
 		}
 	}
+	known := 0
 	for _, member := range []struct {
 		name  string
 		value *string
 	}{{"alg", &header.Alg}, {"kid", &header.Kid}, {"typ", &header.Typ}, {"cty", &header.Cty}} {
 		if *member.value, _, err = members.String(member.name); err != nil {
-			return header, refuse(member.name, "a string", "")
+			return header, false, refuse(member.name, "a string", "")
+		}
+		if _, ok := members[member.name]; ok {
+			known++
 		}
 	}
-	return header, nil
+	return header, len(members) > known, nil
 }
 
 // VerifyMAC verifies a token whose key is the client secret (OIDC Core 10.1) and
@@ -105,38 +116,21 @@ func (j *JWS) VerifyMAC(secret []byte) (payload []byte, err error) {
 	if len(secret) < need {
 		return nil, refuse("alg", fmt.Sprintf("a client secret of %d bytes or more", need), j.Header.Alg)
 	}
-	payload, err = j.parsed.Verify(secret)
-	if err != nil {
+	if !j.signedBy(secret) {
 		return nil, refuse("signature", "one made with the client secret", "")
 	}
-	return payload, nil
+	return j.payload, nil
 }
 
-// base64URL is the alphabet of RFC 4648 section 5.
-const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+// strictBase64URL refuses trailing bits that encode nothing (RFC 4648 section 3.5).
+var strictBase64URL = base64.RawURLEncoding.Strict()
 
-// isBase64URL reports whether s, not empty, is base64url without padding in its
-// one canonical spelling (RFC 7515 section 2). Go's decoder skips line breaks
-// and, by default, ignores trailing bits that encode nothing.
-func isBase64URL(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return false
-		}
+// decodePart decodes base64url without padding, not empty, in its one canonical spelling
+// (RFC 7515 section 2).
+func decodePart(part string) ([]byte, bool) {
+	if part == "" || strings.ContainsAny(part, "\r\n") { // Go's decoder skips line breaks
+		return nil, false
 	}
-	if s == "" {
-		return false
-	}
-	last := strings.IndexByte(base64URL, s[len(s)-1])
-	switch len(s) % 4 {
-	case 0:
-		return true
-	case 2:
-		return last%16 == 0
-	case 3:
-		return last%4 == 0
-	}
-	return false
+	decoded, err := strictBase64URL.DecodeString(part)
+	return decoded, err == nil
 }

@@ -39,6 +39,8 @@ type Group[T any] struct {
 	failures  list.List             // of *result[T] with an error, the oldest first; guarded by mu
 	successes list.List             // of the others; guarded by mu
 	bytes     int                   // of both; guarded by mu
+	expiry    *time.Timer           // runs expire; guarded by mu
+	expiring  bool                  // expiry is set; guarded by mu
 }
 
 type result[T any] struct {
@@ -50,10 +52,10 @@ type result[T any] struct {
 
 	// What follows is set when the work has ended; guarded by the Group's mu.
 	ended time.Time // by the clock of the callers; zero while the work is under way
+	due   time.Time // by this machine's clock: dropped then, even if no further call comes
 	bytes int
 	list  *list.List    // nil if the result is not kept
 	place *list.Element // in list
-	timer *time.Timer   // drops the result even if no further call comes
 }
 
 // ErrPanic is the result of work that panicked.
@@ -151,13 +153,44 @@ func (g *Group[T]) finish(r *result[T], now time.Time, keep bool) {
 	}
 	r.place = r.list.PushBack(r)
 	g.bytes += bytes
-	r.timer = time.AfterFunc(Memory, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.drop(r)
-	})
+	r.due = time.Now().Add(Memory)
+	g.expireIn(Memory)
 	for g.failures.Len()+g.successes.Len() > Size || g.bytes > MaxBytes {
 		g.drop(g.oldest())
+	}
+}
+
+// expireIn has expire run after a pause, unless it is to run anyway: the results that are
+// there are older than a new one. The caller holds mu.
+func (g *Group[T]) expireIn(pause time.Duration) {
+	switch {
+	case g.expiring:
+	case g.expiry == nil:
+		g.expiry = time.AfterFunc(pause, g.expire)
+	default:
+		g.expiry.Reset(pause)
+	}
+	g.expiring = true
+}
+
+// expire drops the results that are due, and comes back for the next one.
+func (g *Group[T]) expire() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.expiring = false
+	next := Memory
+	for _, l := range []*list.List{&g.failures, &g.successes} {
+		for first := l.Front(); first != nil; first = l.Front() {
+			r := first.Value.(*result[T])
+			if pause := time.Until(r.due); pause > 0 {
+				next = min(next, pause)
+				break
+			}
+			g.drop(r)
+		}
+	}
+	if g.failures.Len()+g.successes.Len() > 0 {
+		g.expireIn(next)
 	}
 }
 
@@ -175,7 +208,6 @@ func (g *Group[T]) drop(r *result[T]) {
 	if r.list == nil { // it was dropped before
 		return
 	}
-	r.timer.Stop()
 	r.list.Remove(r.place)
 	r.list = nil
 	g.bytes -= r.bytes

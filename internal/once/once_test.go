@@ -151,6 +151,39 @@ func TestResultsDoNotStayForEver(t *testing.T) {
 	})
 }
 
+func TestEachResultStaysForItsOwnMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group[int]
+		held := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			n, _ := g.Held()
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if n != want || len(g.results) != want {
+				t.Errorf("%d results are kept, want %d", n, want)
+			}
+		}
+		for round := range 2 { // the second begins when there is none
+			for i := range 4 {
+				err := error(nil)
+				if i%2 == 1 {
+					err = errors.New("failed")
+				}
+				g.Do(t.Context(), fmt.Sprint(round, i), time.Now(), always, func() (int, error) { return i, err })
+				time.Sleep(Memory / 8)
+			}
+			time.Sleep(Memory/2 - time.Second)
+			for left := 4; left > 0; left-- { // a second before the next one goes
+				held(left)
+				time.Sleep(2 * time.Second)
+				held(left - 1)
+				time.Sleep(Memory/8 - 2*time.Second)
+			}
+		}
+	})
+}
+
 func TestTheMemoryIsBoundedAndTheOldestGoesFirst(t *testing.T) {
 	t.Parallel()
 	var g Group[int]
