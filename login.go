@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/oidcrp/oidcrp/internal/once"
 )
 
@@ -82,7 +80,7 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 	}
 	t := &transaction{
 		Nonce:    randomText(),
-		Verifier: oauth2.GenerateVerifier(),
+		Verifier: l.flow.newVerifier(),
 		ReturnTo: asked.ReturnTo,
 		ACR:      request.acr.accept,
 		MaxAge:   request.maxAge(),
@@ -353,7 +351,7 @@ func postedMark(params url.Values) []byte {
 func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session, error) {
 	l, t := p.logins, p.transaction
 	a, err := l.flow.authenticate(ctx, p.response.code, t.Verifier, expectedIDToken{
-		nonce: t.Nonce, acr: t.ACR, maxAge: t.MaxAge,
+		nonce: t.Nonce, acr: t.ACR, maxAge: t.MaxAge, issuer: p.response.iss,
 	})
 	if err != nil {
 		return nil, err

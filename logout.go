@@ -375,11 +375,11 @@ func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 // end too. A later login is not affected. The provider is not notified, and may sign the
 // person in again without asking: remove their access first.
 //
-// It returns an [*Error]: [CodeInvalidRequest] if issuer is not [Config.Issuer]
-// or subject is empty, or [CodeStoreUnavailable].
+// It returns an [*Error]: [CodeInvalidRequest] if issuer is neither [Config.Issuer]
+// nor one of [Provider.AcceptedIssuers], or subject is empty, or [CodeStoreUnavailable].
 func (c *Client) RevokeSubject(ctx context.Context, issuer, subject string) error {
-	if issuer != c.issuer || subject == "" {
-		return failf("revoke", CodeInvalidRequest, "no subject of %s", c.issuer)
+	if !c.flow.rules.accepts(issuer) || subject == "" {
+		return failf("revoke", CodeInvalidRequest, "no subject of %s", c.flow.rules.expectedIssuer())
 	}
 	return c.revoke(ctx, subjectMark(issuer, subject))
 }

@@ -282,7 +282,7 @@ func (m *sessions) endFramed(r *http.Request, sid string) (found bool, err error
 	}
 	// The others first: when this one has ended, no further try finds it.
 	if m.allowMarks(r.Context(), 1) {
-		if err := m.revoke(r.Context(), sessionMark(m.events.issuer, sid), k.session.marks[0]); err != nil {
+		if err := m.revoke(r.Context(), sessionMark(k.session.Issuer(), sid), k.session.marks[0]); err != nil {
 			m.limit.giveBack(1)
 			return true, err
 		}

@@ -37,7 +37,7 @@ const (
 // tabs do not disturb each other, and the state names the cookie.
 type transaction struct {
 	Nonce    string   `json:"n"`
-	Verifier string   `json:"v"`
+	Verifier string   `json:"v"` // empty without PKCE
 	ReturnTo string   `json:"r,omitempty"`
 	ACR      []string `json:"a,omitempty"` // the ID Token must name one of them
 	MaxAge   *int64   `json:"m,omitempty"` // seconds
