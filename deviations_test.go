@@ -547,6 +547,8 @@ func TestNew_LogsDeviationsOnce(t *testing.T) {
 	}
 }
 
+const wantSegment = " may have {tenantid} as one segment of its path, and no other wildcard"
+
 // wrongDeviations are mistakes, one each, and what New says about them.
 var wrongDeviations = []struct {
 	want   string
@@ -570,6 +572,36 @@ var wrongDeviations = []struct {
 		func(c *oidcrp.Config) { c.Provider.JWKS = []byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`) }},
 	{"Provider.JWKS and Provider.Metadata.JWKSURI are both set: use one", func(c *oidcrp.Config) {
 		c.Provider.Metadata, c.Provider.JWKS = soundMetadata(nil), publicSet()
+	}},
+	{`Provider.AcceptedIssuers "a"` + wantURL, func(c *oidcrp.Config) { c.Provider.AcceptedIssuers = []string{"a"} }},
+	{`Provider.AcceptedIssuers "http://a.example"` + wantHTTPS,
+		func(c *oidcrp.Config) { c.Provider.AcceptedIssuers = []string{"http://a.example"} }},
+	{`Provider.AcceptedIssuers "https://*.example/v2.0"` + wantSegment,
+		func(c *oidcrp.Config) { c.Provider.AcceptedIssuers = []string{"https://*.example/v2.0"} }},
+	{`Provider.AcceptedIssuers "https://{tenantid}.example/v2.0"` + wantURL,
+		func(c *oidcrp.Config) { c.Provider.AcceptedIssuers = []string{"https://{tenantid}.example/v2.0"} }},
+	{`Provider.AcceptedIssuers "https://a.example/{tenantid}/{tenantid}"` + wantSegment,
+		func(c *oidcrp.Config) {
+			c.Provider.AcceptedIssuers = []string{"https://a.example/{tenantid}/{tenantid}"}
+		}},
+	{`Provider.AcceptedIssuers "https://a.example/x{tenantid}"` + wantSegment,
+		func(c *oidcrp.Config) { c.Provider.AcceptedIssuers = []string{"https://a.example/x{tenantid}"} }},
+	{`Provider.AcceptedIssuers "https://a.example/{tenantid}/v2.0" lets everybody of every tenant in: list the issuer of each ` +
+		`tenant, or set OnLogin, which says whom the app serves (Session.Issuer names the tenant)`,
+		func(c *oidcrp.Config) {
+			c.Provider.AcceptedIssuers = []string{"https://a.example/{tenantid}/v2.0"}
+		}},
+	{`Issuer "https://a.example/{tenantid}/v2.0" stands for many tenants: set Provider.AcceptedIssuers to the issuers of those that may sign in`,
+		func(c *oidcrp.Config) {
+			c.Issuer, c.Provider.MetadataURL = "https://a.example/{tenantid}/v2.0", "https://a.example/metadata"
+		}},
+	{`Issuer "https://a.example/{tenantid}/v2.0" is no address: set Provider.MetadataURL to that of the metadata`,
+		func(c *oidcrp.Config) {
+			c.Issuer, c.Provider.AcceptedIssuers = "https://a.example/{tenantid}/v2.0", []string{"https://a.example/a/v2.0"}
+		}},
+	{"Provider.AssertionAudience must be token_endpoint, since the issuer stands for many tenants", func(c *oidcrp.Config) {
+		c.Issuer, c.Provider.AcceptedIssuers = "https://a.example/{tenantid}/v2.0", []string{"https://a.example/a/v2.0"}
+		c.Provider.MetadataURL, c.Registration.TokenEndpointAuthMethod = "https://a.example/metadata", "client_secret_jwt"
 	}},
 	{`Provider.NoPKCE cannot be set for a public client, whose codes only PKCE protects: register a secret or a key, ` +
 		`and set Registration.TokenEndpointAuthMethod to another method than "none"`, func(c *oidcrp.Config) {

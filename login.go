@@ -366,7 +366,7 @@ func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session,
 	// Only what forget needs: the results are kept for a while.
 	forget := (&pendingLogin{logins: l, cookie: p.cookie, hasCookie: p.hasCookie}).forget
 	s.login = &freshLogin{forget: forget, event: LoginEvent{
-		Login: p.id(), SessionID: s.ID(), Subject: a.idToken.subject, ACR: a.idToken.acr, AMR: a.idToken.amr,
+		Issuer: a.idToken.issuer, Login: p.id(), SessionID: s.ID(), Subject: a.idToken.subject, ACR: a.idToken.acr, AMR: a.idToken.amr,
 		Exchange: a.exchange, Verification: a.verification, UserInfo: a.userInfoCall,
 	}}
 	if l.onLogin == nil {

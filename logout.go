@@ -121,7 +121,7 @@ func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	out := c.logoutAtProvider(ctx, s, state.State)
 	if err == nil || outage(err) || endErr != nil { // else there was no session
 		c.events.loggedOut(ctx, SessionEvent{
-			SessionID: s.ID(), Subject: s.Subject(), AtProvider: out != nil, Err: endErr})
+			Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), AtProvider: out != nil, Err: endErr})
 	}
 	switch {
 	case out != nil:

@@ -55,5 +55,5 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 		c.sessions.revokeLater(key, subject)
 	}
 	c.events.loggedOut(r.Context(), SessionEvent{
-		SessionID: s.ID(), Subject: s.Subject(), AtProvider: true})
+		Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), AtProvider: true})
 }

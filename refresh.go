@@ -147,7 +147,7 @@ func (f *refresher) share(
 }
 
 func (f *refresher) report(ctx context.Context, s *Session, next refreshed, err error) {
-	ev := SessionEvent{SessionID: s.ID(), Subject: s.Subject(), Err: err}
+	ev := SessionEvent{Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), Err: err}
 	if err == nil {
 		ev.Err = next.err()
 		ev.Rotated = next.session.tokens.RefreshToken != s.tokens.RefreshToken
