@@ -158,7 +158,7 @@ type Provider struct {
 	NoUserInfo bool
 	// AssertionAudience is the aud of the assertions by which the client authenticates
 	// (private_key_jwt, client_secret_jwt): "issuer", or "token_endpoint" for a
-	// provider that takes nothing else, such as Entra, login.gov and AD FS. If empty,
+	// provider that takes nothing else, such as Entra and login.gov. If empty,
 	// "issuer", as RFC 7523bis demands: an assertion for a URL that metadata names could be
 	// used elsewhere if the metadata of another provider named it.
 	AssertionAudience string
