@@ -160,12 +160,17 @@ func (o AuthOptions) clone() AuthOptions {
 	o.RequireACR = slices.Clone(o.RequireACR)
 	o.UILocales = slices.Clone(o.UILocales)
 	o.Resource = slices.Clone(o.Resource)
-	o.Extra = maps.Clone(o.Extra)
-	for name, values := range o.Extra {
-		o.Extra[name] = slices.Clone(values)
-	}
+	o.Extra = cloneValues(o.Extra)
 	o.Claims = o.Claims.clone()
 	return o
+}
+
+func cloneValues(values url.Values) url.Values {
+	values = maps.Clone(values)
+	for name, list := range values {
+		values[name] = slices.Clone(list)
+	}
+	return values
 }
 
 func (c *ClaimsRequest) clone() *ClaimsRequest {
@@ -374,19 +379,29 @@ func (r *request) checkOffered() error {
 	return err
 }
 
+// pkce returns the code_verifier that a login uses: none if the provider takes no PKCE.
+func (f *flow) pkce(verifier string) string {
+	if f.noPKCE {
+		return ""
+	}
+	return verifier
+}
+
 // parameters returns the request's parameters. None is empty: some providers
 // refuse an empty value.
 func (r *request) parameters(state, nonce, verifier string) url.Values {
 	f, asked := r.flow, r.asked
 	v := url.Values{
-		"response_type":         {"code"},
-		"client_id":             {f.clientID},
-		"redirect_uri":          {f.registration.RedirectURI},
-		"scope":                 {strings.Join(f.scopes, " ")},
-		"state":                 {state},
-		"nonce":                 {nonce},
-		"code_challenge":        {oauth2.S256ChallengeFromVerifier(verifier)},
-		"code_challenge_method": {"S256"},
+		"response_type": {"code"},
+		"client_id":     {f.clientID},
+		"redirect_uri":  {f.registration.RedirectURI},
+		"scope":         {strings.Join(f.scopes, " ")},
+		"state":         {state},
+		"nonce":         {nonce},
+	}
+	if verifier != "" {
+		v.Set("code_challenge", oauth2.S256ChallengeFromVerifier(verifier))
+		v.Set("code_challenge_method", "S256")
 	}
 	set := func(name, value string) {
 		if value != "" {

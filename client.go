@@ -78,6 +78,7 @@ func New(cfg Config) (*Client, error) {
 	if len(cfg.unknownVars) > 0 {
 		cfg.Logger.Warn("unknown variables in the environment", "names", clean(strings.Join(cfg.unknownVars, " "), 500))
 	}
+	logDeviations(&cfg, f)
 	crossOrigin, err := newCrossOrigin(base, cfg.TrustedOrigins)
 	if err != nil {
 		return nil, failf("config", CodeConfigInvalid, "TrustedOrigins: %w", err)
@@ -112,14 +113,15 @@ func (c *Client) build(cfg *Config) {
 	var setting settingName = (&findings{fromEnv: cfg.fromEnv}).name
 	c.provider = newProvider(
 		cfg.Issuer, cfg.ClientID, cfg.ClientSecret, &cfg.Registration, &cfg.Provider, c.events, c.now)
-	c.provider.auth.setting = setting
+	c.provider.auth.setting, c.provider.auth.secretFunc = setting, cfg.ClientSecretFunc
 	c.flow = &flow{
 		provider: c.provider, registration: &cfg.Registration, clientID: cfg.ClientID,
 		scopes: cfg.Scopes, responseMode: cfg.ResponseMode,
 		userInfoTokenInBody: cfg.Provider.UserInfoTokenInBody, logoutTokenAlg: cfg.Provider.LogoutTokenSigningAlg,
+		noUserInfo: cfg.Provider.NoUserInfo, noPKCE: cfg.Provider.NoPKCE, tokenParameters: cfg.Tokens.Extra,
 		wantsRefresh: cfg.Tokens.RefreshBefore > 0, setting: setting, now: c.now,
 		rules: &rules{
-			issuer: cfg.Issuer, clientID: cfg.ClientID, trusted: cfg.Provider.TrustedAudiences,
+			issuer: cfg.Issuer, issuers: acceptedIssuers(cfg), clientID: cfg.ClientID, trusted: cfg.Provider.TrustedAudiences,
 			skew: cfg.Provider.ClockSkew, signedWith: cfg.Registration.IDTokenSignedResponseAlg, now: c.now,
 		},
 	}

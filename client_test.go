@@ -136,6 +136,7 @@ func sharingConfig(maxAge *time.Duration, key []byte) oidcrp.Config {
 		c.Provider.Metadata, c.CookieKeys = metadata, oidcrp.Keys(key)
 		c.Scopes = []string{"openid", "email"}
 		c.TrustedOrigins = []string{"https://www.example"}
+		c.Provider.AcceptedIssuers = []string{"https://other.example"}
 		c.Registration.ClientKeys = []jose.JSONWebKey{{Key: testKeys().P256, KeyID: "1"}}
 		c.Login = oidcrp.AuthOptions{
 			MaxAge: maxAge, UILocales: []string{"fr"}, Resource: []string{"https://api.example"},
@@ -172,6 +173,7 @@ func TestNew_CopiesItsConfig(t *testing.T) {
 	opts.Claims.UserInfo["siret"].Essential, opts.Claims.IDToken["acr"].Values[0] = false, "x"
 	opts.Claims.UserInfo["y"] = nil
 	cfg.Pages.Texts["en"]["signed_out.title"] = "x"
+	cfg.Provider.AcceptedIssuers[0] = "https://evil.example"
 
 	if after := withoutRandom(requestOf(t, c, nil)); !reflect.DeepEqual(before, after) {
 		t.Errorf("the request was %v and became %v", before, after)
@@ -181,6 +183,9 @@ func TestNew_CopiesItsConfig(t *testing.T) {
 	}
 	if after := c.Registration(); !reflect.DeepEqual(registration, after) {
 		t.Errorf("the registration became %v", after)
+	}
+	if err := c.RevokeSubject(t.Context(), "https://evil.example", "alice"); err == nil {
+		t.Error("an issuer that was put into the list later is accepted")
 	}
 	// A session that one client seals, another one opens that has the key as it
 	// was.

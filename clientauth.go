@@ -4,11 +4,15 @@ package oidcrp
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -22,7 +26,11 @@ import (
 // clientAuth authenticates the client.
 type clientAuth struct {
 	issuer, clientID, secret string
-	method, alg              string // as registered; may be empty
+	secretFunc               func(context.Context) (string, error) // in place of secret; may be nil
+	timeout                  time.Duration                         // of secretFunc
+	method, alg              string                                // as registered; may be empty
+	forTokenEndpoint         bool                                  // the aud of assertions is the token endpoint, not the issuer
+	thumbprint               bool                                  // assertions name the key's certificate
 	setting                  settingName
 	keys                     []jose.JSONWebKey
 	now                      func() time.Time
@@ -61,7 +69,7 @@ func (p *provider) authenticated(
 	ctx context.Context, m *Metadata, name, endpoint string, form url.Values,
 ) (*fetch.Response, error) {
 	header := make(http.Header)
-	if err := p.auth.add(m, form, header); err != nil {
+	if err := p.auth.add(ctx, m, form, header); err != nil {
 		return nil, err
 	}
 	answer, err := p.client.Do(ctx, fetch.Request{
@@ -117,23 +125,29 @@ func (a *clientAuth) describe(m *Metadata, err error) error {
 // add adds the client's authentication to a request (OIDC Core 9, RFC 6749
 // section 2.3, RFC 7523). Methods are never probed: the provider would see the
 // code twice.
-func (a *clientAuth) add(m *Metadata, form url.Values, header http.Header) error {
+func (a *clientAuth) add(ctx context.Context, m *Metadata, form url.Values, header http.Header) error {
 	method, err := a.methodFor(m)
 	if err != nil {
 		return err
 	}
+	secret := ""
+	if strings.HasPrefix(method, "client_secret_") {
+		if secret, err = a.currentSecret(ctx); err != nil {
+			return err
+		}
+	}
 	if method == "client_secret_basic" {
 		// Both halves are form-urlencoded first (RFC 6749 section 2.3.1).
 		r := http.Request{Header: header}
-		r.SetBasicAuth(url.QueryEscape(a.clientID), url.QueryEscape(a.secret))
+		r.SetBasicAuth(url.QueryEscape(a.clientID), url.QueryEscape(secret))
 		return nil
 	}
 	form.Set("client_id", a.clientID)
 	switch method {
 	case "client_secret_post":
-		form.Set("client_secret", a.secret)
+		form.Set("client_secret", secret)
 	case "client_secret_jwt", "private_key_jwt":
-		assertion, err := a.assertion(method)
+		assertion, err := a.assertion(m, method, secret)
 		if err != nil {
 			return fail("token", CodeInternal, err)
 		}
@@ -141,6 +155,30 @@ func (a *clientAuth) add(m *Metadata, form url.Values, header http.Header) error
 		form.Set("client_assertion", assertion)
 	}
 	return nil
+}
+
+// currentSecret returns the client secret for one request: that of
+// [Config.ClientSecretFunc], if it is set. Its error is not the provider's, but has
+// the same consequences: nobody can sign in for now, and sessions stay.
+func (a *clientAuth) currentSecret(ctx context.Context) (string, error) {
+	if a.secretFunc == nil {
+		return a.secret, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	secret, err := a.secretFunc(limited)
+	if err == nil && (secret == "" || strings.TrimSpace(secret) != secret) {
+		err = errors.New("the secret is empty, or begins or ends with white space")
+	}
+	switch {
+	case err == nil:
+		return secret, nil
+	case gaveUp(ctx):
+		return "", &Error{Op: "client secret", Code: CodeCanceled, Err: err}
+	}
+	// Not fail: whatever the function returns, the secret could not be had.
+	return "", &Error{Op: "client secret", Code: CodeProviderUnavailable,
+		Err: fmt.Errorf("ClientSecretFunc failed: %w", err)}
 }
 
 // methodFor returns the registered method, else the first of basic and post
@@ -163,19 +201,34 @@ func (a *clientAuth) methodFor(m *Metadata) (string, error) {
 		"the provider supports %s: set %s to the registered one", quoteList(offered), a.setting.name(authMethodField))
 }
 
+// The values of Provider.AssertionAudience.
+const (
+	audienceIssuer        = "issuer"
+	audienceTokenEndpoint = "token_endpoint"
+)
+
 // assertionLifetime is short: an assertion is used at once, and once.
 const assertionLifetime = time.Minute
 
-// assertion makes the JWT of RFC 7523 section 3. Its audience is the issuer,
-// which names the provider the same at every endpoint.
-func (a *clientAuth) assertion(method string) (string, error) {
-	key, err := a.signingKey(method)
+// assertion makes the JWT of RFC 7523 section 3. Its audience is the issuer, which names
+// the provider the same at every endpoint, or else the token endpoint, at every endpoint
+// too (RFC 9126 section 2).
+func (a *clientAuth) assertion(m *Metadata, method, secret string) (string, error) {
+	key, err := a.signingKey(method, secret)
 	if err != nil {
 		return "", err
 	}
-	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType("JWT"))
+	options := (&jose.SignerOptions{}).WithType("JWT")
+	if a.thumbprint {
+		options = options.WithHeader("x5t#S256", certificateThumbprint(key))
+	}
+	signer, err := jose.NewSigner(key, options)
 	if err != nil {
 		return "", err
+	}
+	audience := a.issuer
+	if a.forTokenEndpoint {
+		audience = m.TokenEndpoint
 	}
 	now := a.now()
 	return jwt.Signed(signer).Claims(struct {
@@ -186,13 +239,33 @@ func (a *clientAuth) assertion(method string) (string, error) {
 		IssuedAt int64  `json:"iat"`
 		Expiry   int64  `json:"exp"`
 	}{
-		a.clientID, a.clientID, a.issuer, randomText(), now.Unix(), now.Add(assertionLifetime).Unix(),
+		a.clientID, a.clientID, audience, randomText(), now.Unix(), now.Add(assertionLifetime).Unix(),
 	}).Serialize()
+}
+
+// certificateThumbprint returns the x5t#S256 of a key (RFC 7515 section 4.1.8), "" if it
+// has no certificate.
+func certificateThumbprint(key jose.SigningKey) string {
+	leaf := certificateOf(key)
+	if leaf == nil {
+		return ""
+	}
+	sum := sha256.Sum256(leaf.Raw)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// certificateOf returns the certificate of a key, nil if it has none.
+func certificateOf(key jose.SigningKey) *x509.Certificate {
+	jwk, ok := key.Key.(jose.JSONWebKey)
+	if !ok || len(jwk.Certificates) == 0 {
+		return nil
+	}
+	return jwk.Certificates[0]
 }
 
 // signingKey returns the key and the algorithm that sign the assertions of
 // method.
-func (a *clientAuth) signingKey(method string) (jose.SigningKey, error) {
+func (a *clientAuth) signingKey(method, secret string) (jose.SigningKey, error) {
 	alg := a.alg
 	if method == "client_secret_jwt" {
 		if alg == "" {
@@ -201,7 +274,7 @@ func (a *clientAuth) signingKey(method string) (jose.SigningKey, error) {
 		if !josekit.IsMAC(alg) {
 			return jose.SigningKey{}, errors.New("client_secret_jwt is signed with HS256, HS384 or HS512")
 		}
-		return jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: []byte(a.secret)}, nil
+		return jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: []byte(secret)}, nil
 	}
 	for _, key := range a.keys {
 		fits := josekit.SigningAlgs(key)
@@ -220,7 +293,7 @@ func (a *clientAuth) checkAlg() error {
 	if a.method != "client_secret_jwt" && (a.method != "private_key_jwt" || len(a.keys) == 0) {
 		return nil
 	}
-	key, err := a.signingKey(a.method)
+	key, err := a.signingKey(a.method, a.secret)
 	if err != nil {
 		return err
 	}

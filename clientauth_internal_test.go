@@ -49,7 +49,7 @@ func TestClientAuth_EachRequestHasAnAssertionOfItsOwn(t *testing.T) {
 	var assertions []string
 	for range 3 {
 		form := make(url.Values)
-		if err := auth.add(soundMetadata(nil), form, make(http.Header)); err != nil {
+		if err := auth.add(t.Context(), soundMetadata(nil), form, make(http.Header)); err != nil {
 			t.Fatal(err)
 		}
 		assertions = append(assertions, form.Get("client_assertion"))

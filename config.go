@@ -40,6 +40,15 @@ type Config struct {
 	// ClientSecret is empty for the methods that need none.
 	ClientID     string
 	ClientSecret string
+	// ClientSecretFunc returns the client secret, in place of ClientSecret: from a
+	// vault, or made for the occasion, as Apple wants it (a JWT of at most six months). It is
+	// called for each request in which the client authenticates, possibly by several
+	// goroutines, and may cache. ctx ends after [Provider.Timeout]. If it fails, so does the
+	// login, with [CodeProviderUnavailable], which is status 503; a session whose refresh
+	// fails by it is still good. Its error is logged, and must not hold the secret. It cannot
+	// serve what is signed or encrypted with the secret's own bytes. If nil, ClientSecret is
+	// used.
+	ClientSecretFunc func(ctx context.Context) (string, error)
 	// BaseURL is where people reach the app, such as
 	// "https://app.example.gouv.fr". Its host binds the cookies, and its scheme
 	// must be https unless the host is a loopback one. Behind a reverse proxy it
@@ -127,7 +136,7 @@ func (c Config) Format(s fmt.State, _ rune) {
 // whether there is one, in place of Store its type. It leaves out everything else.
 func (c Config) MarshalJSON() ([]byte, error) {
 	secret := ""
-	if c.ClientSecret != "" {
+	if c.ClientSecret != "" || c.ClientSecretFunc != nil {
 		secret = "hidden"
 	}
 	registration := c.Registration
@@ -171,6 +180,7 @@ func normalize(cfg *Config, f *findings) *url.URL {
 	checkAlgs(cfg, f)
 	checkEncryption(cfg, f)
 	checkProvider(cfg, f)
+	checkDeviations(cfg, f)
 	checkTrustedOrigins(cfg.TrustedOrigins, f)
 	checkCookieKeys(cfg, base, f)
 	checkSessions(cfg, f)
@@ -239,6 +249,10 @@ func defaults(cfg *Config) {
 	}
 	r.ClientCertificates = slices.Clone(r.ClientCertificates)
 	p.TrustedAudiences = slices.Clone(p.TrustedAudiences)
+	p.JWKS = slices.Clone(p.JWKS)
+	p.AcceptedIssuers = slices.Clone(p.AcceptedIssuers)
+	cfg.Tokens.RefreshScopes = slices.Clone(cfg.Tokens.RefreshScopes)
+	cfg.Tokens.Extra = cloneValues(cfg.Tokens.Extra)
 	p.ClockSkew = cmp.Or(p.ClockSkew, time.Minute)
 	p.Timeout = cmp.Or(p.Timeout, 10*time.Second)
 	s.Lifetime = cmp.Or(s.Lifetime, defaultLifetime)
@@ -413,12 +427,13 @@ func checkClient(cfg *Config, f *findings) {
 		f.add("Scopes", "%q contains a comma: separate scopes by spaces", clean(scopes, 200))
 	}
 	r := &cfg.Registration
-	if r.TokenEndpointAuthMethod == "" && cfg.ClientSecret == "" && len(r.ClientKeys) > 0 {
+	hasSecret := cfg.ClientSecret != "" || cfg.ClientSecretFunc != nil
+	if r.TokenEndpointAuthMethod == "" && !hasSecret && len(r.ClientKeys) > 0 {
 		r.TokenEndpointAuthMethod = "private_key_jwt"
 	}
 	switch method := r.TokenEndpointAuthMethod; method {
 	case "", "client_secret_basic", "client_secret_post", "client_secret_jwt":
-		if cfg.ClientSecret == "" {
+		if !hasSecret {
 			f.add("ClientSecret", "is empty (for a public client, set %s to %q)",
 				f.name("Registration.TokenEndpointAuthMethod"), "none")
 		}
@@ -508,6 +523,9 @@ func checkAlgs(cfg *Config, f *findings) {
 		secret: cfg.ClientSecret, keys: r.ClientKeys,
 		method: r.TokenEndpointAuthMethod, alg: r.TokenEndpointAuthSigningAlg,
 	}
+	if r.TokenEndpointAuthMethod == "client_secret_jwt" && cfg.ClientSecret == "" {
+		return // reported with the secret
+	}
 	if err := auth.checkAlg(); err != nil {
 		f.add("Registration.TokenEndpointAuthSigningAlg", "%q cannot be used: %w", r.TokenEndpointAuthSigningAlg, err)
 	}
@@ -554,7 +572,8 @@ func checkProvider(cfg *Config, f *findings) {
 	}
 	if p.Metadata != nil {
 		p.Metadata = p.Metadata.clone()
-		if err := validateMetadata(p.Metadata, cfg.Issuer, len(cfg.Registration.ClientCertificates) > 0); err != nil {
+		mtls := len(cfg.Registration.ClientCertificates) > 0
+		if err := validateMetadata(p.Metadata, cfg.Issuer, mtls, p.JWKS != nil); err != nil {
 			f.add("Provider.Metadata", "cannot be used: %w", err)
 		}
 	}

@@ -133,3 +133,13 @@ func selfSignedDER(t *testing.T) []byte {
 	}
 	return der
 }
+
+func TestNew_CopiesTheTokenParameters(t *testing.T) {
+	t.Parallel()
+	tokens := Tokens{Keep: true, Extra: url.Values{"audience": {"api"}}, RefreshScopes: []string{"openid"}}
+	c := mustNew(t, func(c *Config) { c.Tokens = tokens })
+	tokens.Extra["audience"][0], tokens.Extra["x"], tokens.RefreshScopes[0] = "x", []string{"x"}, "x"
+	if got := c.flow.tokenParameters.Encode() + c.refresher.settings.RefreshScopes[0]; got != "audience=apiopenid" {
+		t.Errorf("the parameters became %s", got)
+	}
+}

@@ -671,7 +671,7 @@ func TestConfig_ShowsNoSecretInValidate(t *testing.T) {
 
 // shownFields are the fields of a Config whose text is shown: each other one, a new
 // one included, is taken for a secret by TestSecrets_NothingShowsOne.
-var shownFields = strings.Fields(`Issuer ClientID BaseURL PathPrefix Scopes ResponseMode TrustedOrigins KeepClaims
+var shownFields = strings.Fields(`Issuer ClientID BaseURL PathPrefix Scopes ResponseMode TrustedOrigins KeepClaims RefreshScopes
 	RedirectURI PostLogoutRedirectURI InitiateLoginURI BackchannelLogoutURI FrontchannelLogoutURI JWKSURI
 	TokenEndpointAuthMethod TokenEndpointAuthSigningAlg IDTokenSignedResponseAlg UserInfoSignedResponseAlg
 	IDTokenEncryptedResponseAlg IDTokenEncryptedResponseEnc UserInfoEncryptedResponseAlg UserInfoEncryptedResponseEnc`)

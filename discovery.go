@@ -120,6 +120,54 @@ type Provider struct {
 	// Metadata replaces discovery, for providers that have none. If nil, the
 	// metadata is fetched from Issuer when it is first needed.
 	Metadata *Metadata
+	// MetadataURL is where the metadata is, for a provider that does not publish it at
+	// Issuer and "/.well-known/openid-configuration": Azure AD B2C, Entra External ID,
+	// Entra's "organizations", Pro Santé Connect. It must be an https URL, or http on a
+	// loopback host if Issuer is, and may have a query. The issuer in the metadata must be
+	// Issuer all the same, byte for byte. If empty, it is the address of OIDC Discovery 4.
+	MetadataURL string
+	// AdjustMetadata changes the metadata after each fetch, before it is checked as any
+	// other is: for a provider that publishes a member that is wrong or leaves one out, such
+	// as Auth0, which has an end_session_endpoint that it does not publish unless told to.
+	// It may run on any goroutine. It cannot change the issuer, which is compared before
+	// and after. If nil, the metadata is used as published.
+	AdjustMetadata func(m *Metadata)
+	// JWKS are the provider's keys, a JWK Set as JSON (RFC 7517 section 5), for a provider
+	// without jwks_uri. They are then never fetched: when the provider changes its keys,
+	// nobody can sign in until JWKS is changed too. If nil, the keys are those at the
+	// metadata's jwks_uri.
+	JWKS []byte
+	// AcceptedIssuers are the values that the iss of a token may have, for a provider with
+	// several: Entra with tenants, B2C with policies. Each is the iss of one tenant, or has
+	// "{tenantid}" as a segment of its path and then stands for every tenant, which needs
+	// [Config.OnLogin] to say whom the app serves. Issuer is accepted too, unless it has
+	// "{tenantid}" itself, as in the metadata of Entra's "organizations"; MetadataURL must
+	// then be set. A key with an "issuer" member (Entra) verifies only the tokens of that
+	// issuer. [Session.Issuer] is the token's iss: with Subject, it names the account.
+	// If nil, only Issuer is accepted.
+	AcceptedIssuers []string
+	// NoPKCE sends neither code_challenge nor code_verifier (RFC 7636), for a provider that
+	// refuses them: FranceConnect, LinkedIn. The nonce, which is always sent and checked,
+	// then protects the code, as RFC 9700 section 2.1.1 allows for a confidential client; a
+	// public client is refused. If false, every login uses PKCE.
+	NoPKCE bool
+	// NoUserInfo never calls the UserInfo endpoint, for a provider where it cannot answer:
+	// Entra if a scope is another API's, AD FS with the parameter resource, Singpass without
+	// personal data. What is known about the person then comes from the ID Token alone. If
+	// false, UserInfo is called wherever the metadata has it.
+	NoUserInfo bool
+	// AssertionAudience is the aud of the assertions by which the client authenticates
+	// (private_key_jwt, client_secret_jwt): "issuer", or "token_endpoint" for a
+	// provider that takes nothing else, such as Entra and login.gov. If empty,
+	// "issuer", as RFC 7523bis demands: an assertion for a URL that metadata names could be
+	// used elsewhere if the metadata of another provider named it.
+	AssertionAudience string
+	// AssertionThumbprint adds the SHA-256 thumbprint of the signing key's certificate to the
+	// header of those assertions, x5t#S256 (RFC 7515 section 4.1.8), for a provider that
+	// finds the key by it: Entra. The key in [Registration.ClientKeys] must have its certificate, which
+	// [ParseClientKeys] reads from the same PEM file or from x5c. If false, there is only the
+	// key id.
+	AssertionThumbprint bool
 	// Transport carries the requests to the provider. If nil, one that uses the
 	// proxy of the environment, TLS 1.2 or newer, and RootCAs, and refuses the
 	// addresses that AllowPrivateNetwork describes. One of the app's own is not
@@ -176,7 +224,7 @@ func (p *Provider) transports(issuer string, certificates []tls.Certificate) (do
 	if p.AllowPrivateNetwork {
 		return plain, proving
 	}
-	own := []string{issuer}
+	own := []string{issuer, p.MetadataURL}
 	if p.Metadata != nil { // the app's, not from outside
 		for _, e := range endpoints(p.Metadata, len(certificates) > 0) {
 			own = append(own, e.url)
@@ -193,17 +241,19 @@ func (p *Provider) transports(issuer string, certificates []tls.Certificate) (do
 // provider owns the connection to the OpenID Provider: its metadata and keys, and
 // the client's authentication and decryption.
 type provider struct {
-	issuer   string
-	static   *metadata     // nil when it is to be discovered
-	mtls     bool          // the client has a certificate
-	http     *fetch.Client // for documents
-	client   *fetch.Client // with the client's certificate, if it has one (RFC 8705)
-	events   *events
-	now      func() time.Time
-	document fetch.Document[metadata]
-	keys     *keySet
-	auth     *clientAuth
-	secrets  *decrypter
+	issuer    string
+	wellKnown string          // where the metadata is
+	adjust    func(*Metadata) // may be nil
+	static    *metadata       // nil when it is to be discovered
+	mtls      bool            // the client has a certificate
+	http      *fetch.Client   // for documents
+	client    *fetch.Client   // with the client's certificate, if it has one (RFC 8705)
+	events    *events
+	now       func() time.Time
+	document  fetch.Document[metadata]
+	keys      *keySet
+	auth      *clientAuth
+	secrets   *decrypter
 }
 
 // metadata is the metadata as published and as this client uses it. The two
@@ -217,10 +267,13 @@ func newProvider(
 	documents, client := settings.transports(issuer, registration.ClientCertificates)
 	p := &provider{
 		issuer: issuer, mtls: len(registration.ClientCertificates) > 0, events: ev, now: now,
+		wellKnown: cmp.Or(settings.MetadataURL, wellKnownURL(issuer)), adjust: settings.AdjustMetadata,
 		http: fetch.New(documents, settings.Timeout), client: fetch.New(client, settings.Timeout),
 		auth: &clientAuth{
 			issuer: issuer, clientID: clientID, secret: secret, now: now, keys: registration.ClientKeys,
 			method: registration.TokenEndpointAuthMethod, alg: registration.TokenEndpointAuthSigningAlg,
+			timeout: settings.Timeout, thumbprint: settings.AssertionThumbprint,
+			forTokenEndpoint: settings.AssertionAudience == audienceTokenEndpoint,
 		},
 		secrets: &decrypter{keys: registration.ClientKeys, secret: secret},
 	}
@@ -230,7 +283,7 @@ func newProvider(
 	p.document.Load = p.load
 	p.document.Now = now
 	p.document.Panicked = func(value any) { ev.panicked("a fetch of metadata", value) }
-	p.keys = newKeySet(p, secret)
+	p.keys = newKeySet(p, secret, settings.JWKS)
 	return p
 }
 
@@ -299,10 +352,9 @@ func aliased(m *Metadata) []aliasable {
 }
 
 func (p *provider) load(ctx context.Context) (*metadata, time.Duration, error) {
-	wellKnown := wellKnownURL(p.issuer)
 	start := p.now()
-	m, lifetime, err := p.fetch(ctx, wellKnown)
-	p.events.discoveryFetched(ctx, FetchEvent{URL: wellKnown, Duration: p.now().Sub(start), Err: err})
+	m, lifetime, err := p.fetch(ctx, p.wellKnown)
+	p.events.discoveryFetched(ctx, FetchEvent{URL: p.wellKnown, Duration: p.now().Sub(start), Err: err})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -324,12 +376,24 @@ func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time
 	}
 	m, err := parseMetadata(res.Body, p.mtls)
 	if err == nil {
-		err = validateMetadata(m, p.issuer, p.mtls)
+		err = p.accept(m)
 	}
 	if err != nil {
 		return nil, 0, failf("discovery", CodeProviderInvalid, "the metadata at %s: %w", clean(wellKnown, maxShownURL), err)
 	}
 	return m, res.Lifetime(), nil
+}
+
+// accept lets the app adjust metadata that was fetched, and checks the result. The issuer
+// is compared before that, so that nothing hides that the metadata is another provider's.
+func (p *provider) accept(m *Metadata) error {
+	if err := checkMetadataIssuer(m, p.issuer); err != nil {
+		return err
+	}
+	if p.adjust != nil {
+		p.adjust(m)
+	}
+	return validateMetadata(m, p.issuer, p.mtls, p.keys.given != nil)
 }
 
 // wellKnownURL returns where the metadata of issuer is. A trailing slash of the
@@ -430,13 +494,14 @@ func parseAliases(members strictjson.Members) (map[string]string, error) {
 // validateMetadata checks what the rest relies on: that m is that of issuer,
 // byte for byte (OIDC Discovery 4.3), that it names the endpoints of the
 // authorization code flow, and that no endpoint is less protected than issuer. The
-// aliases concern only a client that has mtls.
-func validateMetadata(m *Metadata, issuer string, mtls bool) error {
-	if m.Issuer != issuer {
-		return fmt.Errorf("issuer is %q, not %q", clean(m.Issuer, 300), issuer)
+// aliases concern only a client that has mtls. A provider whose keys are given needs no
+// jwks_uri.
+func validateMetadata(m *Metadata, issuer string, mtls, keysGiven bool) error {
+	if err := checkMetadataIssuer(m, issuer); err != nil {
+		return err
 	}
 	for _, e := range endpoints(m, mtls) {
-		if e.url == "" && !e.required {
+		if e.url == "" && (!e.required || keysGiven && e.name == "jwks_uri") {
 			continue
 		}
 		if err := checkEndpoint(e.url, strings.HasPrefix(issuer, "http:")); err != nil {
@@ -445,6 +510,13 @@ func validateMetadata(m *Metadata, issuer string, mtls bool) error {
 	}
 	if types := m.ResponseTypesSupported; types != nil && !slices.Contains(types, "code") {
 		return errors.New(`response_types_supported lacks "code"`)
+	}
+	return nil
+}
+
+func checkMetadataIssuer(m *Metadata, issuer string) error {
+	if m.Issuer != issuer {
+		return fmt.Errorf("issuer is %q, not %q", clean(m.Issuer, 300), issuer)
 	}
 	return nil
 }

@@ -198,7 +198,7 @@ func TestParseMetadata_OfRealProviders(t *testing.T) {
 			t.Errorf("%s: %v", row.file, err)
 			continue
 		}
-		if err := validateMetadata(m, row.issuer, true); err != nil {
+		if err := validateMetadata(m, row.issuer, true, false); err != nil {
 			t.Errorf("%s: %v", row.file, err)
 		}
 		if m.EndSessionEndpoint != row.endSession || len(m.IDTokenSigningAlgValuesSupported) < 3 {
@@ -362,7 +362,7 @@ func TestValidateMetadata(t *testing.T) {
 			ResponseTypesSupported: []string{"code"},
 		}
 		row.change(m)
-		err := validateMetadata(m, row.issuer, true)
+		err := validateMetadata(m, row.issuer, true, false)
 		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
 			t.Errorf("%+v: error %v, want %q", m, err, row.want)
 		}
@@ -397,6 +397,7 @@ func TestDiscovery_OfAnIssuerThatEndsInASlash(t *testing.T) {
 	s.serveMetadata(map[string]any{"issuer": s.issuer + "/"})
 	p := s.provider(Trace{})
 	p.issuer += "/"
+	p.wellKnown = wellKnownURL(p.issuer)
 	if _, err := p.metadata(t.Context()); err != nil || s.others.Load() != 0 {
 		t.Errorf("%v, %d requests elsewhere", err, s.others.Load())
 	}
@@ -700,7 +701,7 @@ func FuzzMetadata(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if validateMetadata(m, "https://op.example", true) != nil {
+		if validateMetadata(m, "https://op.example", true, false) != nil {
 			return
 		}
 		for _, e := range endpoints(m, true) {
@@ -731,7 +732,7 @@ func TestMetadata_WrongAliasesConcernOnlyAClientWithACertificate(t *testing.T) {
 		for _, mtls := range []bool{false, true} {
 			m, err := parseMetadata([]byte(`{`+sound+`,"mtls_endpoint_aliases":`+aliases+`}`), mtls)
 			if err == nil {
-				err = validateMetadata(m, "https://op.example", mtls)
+				err = validateMetadata(m, "https://op.example", mtls, false)
 			}
 			if refused := err != nil; refused != mtls {
 				t.Errorf("%s, a client with a certificate: %t: %v", aliases, mtls, err)

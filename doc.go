@@ -111,12 +111,13 @@ Package oidctest is a provider that runs inside a test, for whole logins.
 # Security
 
 PKCE, state, nonce, the issuer, the audience, the algorithm, the signature and the
-subject of UserInfo are always checked; there is no switch. JSON that decides
-something is read by exact name and type, without duplicates. Every response is
-bounded in size and time. Forged tokens cannot make the app fetch the provider's keys
-more than once a minute. No error, log line or page contains a token, a code or a
-secret. The implicit and hybrid flows, dynamic registration, WebFinger, session
-management by iframe, request objects and distributed claims are left out on purpose.
+subject of UserInfo are always checked. There is a switch for PKCE alone, the NoPKCE
+of [Provider], for a confidential client. JSON that decides something is read by exact
+name and type, without duplicates. Every response is bounded in size and time. Forged
+tokens cannot make the app fetch the provider's keys more than once a minute. No error,
+log line or page contains a token, a code or a secret. The implicit and hybrid flows,
+dynamic registration, WebFinger, session management by iframe, request objects and
+distributed claims are left out on purpose.
 
 # Compatibility
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -60,6 +61,35 @@ var envVars = map[string]envVar{
 		func(c *Config) *string { return &c.Registration.UserInfoEncryptedResponseAlg }),
 	"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": text("Registration.UserInfoEncryptedResponseEnc",
 		func(c *Config) *string { return &c.Registration.UserInfoEncryptedResponseEnc }),
+	"OIDC_METADATA_URL": text("Provider.MetadataURL", func(c *Config) *string { return &c.Provider.MetadataURL }),
+	"OIDC_JWKS_FILE":    {"Provider.JWKS", readJWKS},
+	"OIDC_ACCEPTED_ISSUERS": {"Provider.AcceptedIssuers",
+		func(c *Config, v string) error { c.Provider.AcceptedIssuers = splitList(v); return nil }},
+	"OIDC_TRUSTED_AUDIENCES": {"Provider.TrustedAudiences",
+		func(c *Config, v string) error { c.Provider.TrustedAudiences = splitList(v); return nil }},
+	"OIDC_NO_PKCE": {"Provider.NoPKCE",
+		func(c *Config, v string) (err error) { c.Provider.NoPKCE, err = parseBool(v); return err }},
+	"OIDC_NO_USERINFO": {"Provider.NoUserInfo",
+		func(c *Config, v string) (err error) { c.Provider.NoUserInfo, err = parseBool(v); return err }},
+	"OIDC_CLIENT_ASSERTION_AUDIENCE": text("Provider.AssertionAudience",
+		func(c *Config) *string { return &c.Provider.AssertionAudience }),
+	"OIDC_CLIENT_ASSERTION_THUMBPRINT": {"Provider.AssertionThumbprint",
+		func(c *Config, v string) (err error) {
+			c.Provider.AssertionThumbprint, err = parseBool(v)
+			return err
+		}},
+	"OIDC_PUSHED_AUTHORIZATION_REQUESTS": {"Registration.RequirePushedAuthorizationRequests",
+		func(c *Config, v string) (err error) {
+			c.Registration.RequirePushedAuthorizationRequests, err = parseBool(v)
+			return err
+		}},
+	"OIDC_TOKEN_PARAMETERS": {"Tokens.Extra", readTokenParameters},
+	"OIDC_REFRESH_SCOPES": {"Tokens.RefreshScopes",
+		func(c *Config, v string) error { c.Tokens.RefreshScopes = strings.Fields(v); return nil }},
+	"OIDC_ACR_VALUES": {"Login.ACRValues",
+		func(c *Config, v string) error { c.Login.ACRValues = strings.Fields(v); return nil }},
+	"OIDC_REQUIRE_ACR": {"Login.RequireACR",
+		func(c *Config, v string) error { c.Login.RequireACR = strings.Fields(v); return nil }},
 	"OIDC_USERINFO_TOKEN_IN_BODY": {"Provider.UserInfoTokenInBody",
 		func(c *Config, v string) (err error) { c.Provider.UserInfoTokenInBody, err = parseBool(v); return err }},
 	"OIDC_LOGOUT_WITHOUT_HINT": {"Provider.LogoutWithoutHint",
@@ -95,6 +125,12 @@ func variableOf(field string) string {
 // OIDC_CLIENT_CERT_FILE (see [ParseClientCertificate]),
 // OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG and _ENC,
 // OIDC_USERINFO_SIGNED_RESPONSE_ALG, OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG and _ENC,
+// OIDC_METADATA_URL, OIDC_JWKS_FILE (a JWK Set), OIDC_ACCEPTED_ISSUERS and
+// OIDC_TRUSTED_AUDIENCES (separated by spaces or commas), OIDC_NO_PKCE and
+// OIDC_NO_USERINFO (1 or 0), OIDC_CLIENT_ASSERTION_AUDIENCE (issuer or token_endpoint),
+// OIDC_CLIENT_ASSERTION_THUMBPRINT (1 or 0), OIDC_PUSHED_AUTHORIZATION_REQUESTS (1 or 0),
+// OIDC_TOKEN_PARAMETERS (as in the query of a URL), OIDC_REFRESH_SCOPES, OIDC_ACR_VALUES
+// and OIDC_REQUIRE_ACR (separated by spaces),
 // OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_LOGOUT_WITHOUT_HINT (1 or 0),
 // OIDC_LOGOUT_TOKEN_SIGNING_ALG, OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE (seconds), which every login then
 // sends, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the provider, beside the
@@ -242,6 +278,19 @@ func readProviderCA(cfg *Config, file string) error {
 		return errors.New("holds no PEM certificate")
 	}
 	cfg.Provider.RootCAs = roots
+	return nil
+}
+
+func readJWKS(cfg *Config, file string) (err error) {
+	cfg.Provider.JWKS, err = readFile(file)
+	return err
+}
+
+// readTokenParameters reads parameters as in the query of a URL.
+func readTokenParameters(cfg *Config, value string) (err error) {
+	if cfg.Tokens.Extra, err = url.ParseQuery(value); err != nil { // whose text has the value
+		return errors.New("is not a list of parameters such as resource=https%3A%2F%2Fapi.example&audience=api")
+	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -68,11 +69,24 @@ func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string 
 		"OIDC_POST_LOGOUT_REDIRECT_URI":        "https://app.example/bye",
 		"OIDC_TRUSTED_ORIGINS":                 "https://www.example, https://a.example  https://b.example",
 		"OIDC_SCOPES":                          " openid  email uid ",
-		"OIDC_CLIENT_AUTH":                     "client_secret_post",
-		"OIDC_CLIENT_KEY_FILE":                 tempFile(t, pkcs8(t, testKeys().P256)),
+		"OIDC_CLIENT_AUTH":                     "private_key_jwt",
+		"OIDC_CLIENT_KEY_FILE":                 tempFile(t, selfSigned(t)),
 		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG":    "ES256",
 		"OIDC_USERINFO_SIGNED_RESPONSE_ALG":    "RS256",
 		"OIDC_RESPONSE_MODE":                   "form_post",
+		"OIDC_METADATA_URL":                    provider.Endpoint(oidctest.EndpointDiscovery),
+		"OIDC_JWKS_FILE":                       tempFile(t, []byte(keysOf(t, provider))),
+		"OIDC_ACCEPTED_ISSUERS":                "https://a.example/v2.0, https://b.example/v2.0",
+		"OIDC_TRUSTED_AUDIENCES":               "api project",
+		"OIDC_NO_PKCE":                         "1",
+		"OIDC_NO_USERINFO":                     "0",
+		"OIDC_CLIENT_ASSERTION_AUDIENCE":       "token_endpoint",
+		"OIDC_CLIENT_ASSERTION_THUMBPRINT":     "1",
+		"OIDC_PUSHED_AUTHORIZATION_REQUESTS":   "1",
+		"OIDC_TOKEN_PARAMETERS":                "resource=https%3A%2F%2Fapi.example&audience=api",
+		"OIDC_REFRESH_SCOPES":                  "openid api",
+		"OIDC_ACR_VALUES":                      "eidas1",
+		"OIDC_REQUIRE_ACR":                     "eidas1 eidas2",
 		"OIDC_CLIENT_CERT_FILE":                tempFile(t, selfSigned(t)),
 		"OIDC_USERINFO_TOKEN_IN_BODY":          "1",
 		"OIDC_LOGOUT_WITHOUT_HINT":             "1",
@@ -82,7 +96,7 @@ func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string 
 		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM",
 		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir",
 		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": "A256GCM",
-		"OIDC_CLIENT_AUTH_SIGNING_ALG":         "HS512",
+		"OIDC_CLIENT_AUTH_SIGNING_ALG":         "ES256",
 		"OIDC_PROMPT":                          "login",
 		"OIDC_MAX_AGE":                         "300",
 		"OIDC_PROVIDER_CA_FILE":                tempFile(t, provider.Certificate()),
@@ -104,6 +118,7 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	got.Tokens.Keep, want.Tokens.Keep = true, true // which no variable sets, for OIDC_REFRESH_SCOPES
 	client, err := oidcrp.New(got)
 	if err != nil {
 		t.Fatal(err)
@@ -116,16 +131,25 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 	want.Issuer, want.ClientID, want.ClientSecret, want.BaseURL = provider.Issuer(), "app", "a=b c\"", "https://app.example"
 	want.TrustedOrigins = []string{"https://www.example", "https://a.example", "https://b.example"}
 	want.Scopes, want.ResponseMode = []string{"openid", "email", "uid"}, "form_post"
-	want.Login = oidcrp.AuthOptions{Prompt: "login", MaxAge: new(5 * time.Minute)}
+	want.Login = oidcrp.AuthOptions{Prompt: "login", MaxAge: new(5 * time.Minute),
+		ACRValues: []string{"eidas1"}, RequireACR: []string{"eidas1", "eidas2"}}
 	want.Registration = oidcrp.Registration{
 		RedirectURI: "https://app.example/back", PostLogoutRedirectURI: "https://app.example/bye",
-		TokenEndpointAuthMethod: "client_secret_post", TokenEndpointAuthSigningAlg: "HS512",
-		IDTokenSignedResponseAlg: "ES256", UserInfoSignedResponseAlg: "RS256",
+		TokenEndpointAuthMethod: "private_key_jwt", TokenEndpointAuthSigningAlg: "ES256",
+		RequirePushedAuthorizationRequests: true,
+		IDTokenSignedResponseAlg:           "ES256", UserInfoSignedResponseAlg: "RS256",
 		IDTokenEncryptedResponseAlg: "ECDH-ES", IDTokenEncryptedResponseEnc: "A128GCM",
 		UserInfoEncryptedResponseAlg: "dir", UserInfoEncryptedResponseEnc: "A256GCM",
 	}
 	want.Provider.UserInfoTokenInBody, want.Provider.AllowPrivateNetwork = true, true
 	want.Provider.LogoutTokenSigningAlg, want.Provider.LogoutWithoutHint = "ES384", true
+	want.Provider.MetadataURL, want.Provider.NoPKCE = provider.Endpoint(oidctest.EndpointDiscovery), true
+	want.Provider.AssertionAudience, want.Provider.AssertionThumbprint = "token_endpoint", true
+	want.Provider.JWKS = []byte(keysOf(t, provider))
+	want.Provider.AcceptedIssuers = []string{"https://a.example/v2.0", "https://b.example/v2.0"}
+	want.Provider.TrustedAudiences = []string{"api", "project"}
+	want.Tokens.Extra = url.Values{"resource": {"https://api.example"}, "audience": {"api"}}
+	want.Tokens.RefreshScopes = []string{"openid", "api"}
 	want.CookieKeys = oidcrp.Keys(testKey(1), testKey(2))
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the configuration is\n%+v\nwant\n%+v", got, want)
@@ -135,6 +159,24 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 	}
 	if len(certificates) != 1 || !testKeys().P256.Equal(certificates[0].PrivateKey) {
 		t.Errorf("there are %d client certificates, or they are others", len(certificates))
+	}
+}
+
+// OIDC_NO_USERINFO contradicts the variables about UserInfo.
+func TestConfigFromEnv_ReadsNoUserInfo(t *testing.T) {
+	setEnv(t, soundEnv(map[string]string{"OIDC_NO_USERINFO": "1"}))
+	cfg, err := oidcrp.ConfigFromEnv()
+	if err != nil || !cfg.Provider.NoUserInfo {
+		t.Errorf("NoUserInfo is %t, %v", cfg.Provider.NoUserInfo, err)
+	}
+	setEnv(t, soundEnv(map[string]string{"OIDC_NO_USERINFO": "1", "OIDC_USERINFO_TOKEN_IN_BODY": "1"}))
+	cfg, err = oidcrp.ConfigFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "OIDC_NO_USERINFO (Provider.NoUserInfo) contradicts OIDC_USERINFO_TOKEN_IN_BODY (Provider.UserInfoTokenInBody)"
+	if _, err := oidcrp.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the error is %v", err)
 	}
 }
 

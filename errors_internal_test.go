@@ -131,7 +131,7 @@ func TestClientAuth_ARefusalNamesTheMethodAndTheClient(t *testing.T) {
 func TestErrors_FromOutsideKeepTheirType(t *testing.T) {
 	t.Parallel()
 	f, m := tokenOP(t, respond(503, "text/html", "down"))
-	_, err := f.userInfo(t.Context(), m, "x", "alice")
+	_, err := f.userInfo(t.Context(), m, "x", f.rules.issuer, "alice")
 	var down *fetch.Error
 	if wantCode(t, err, CodeProviderUnavailable); !errors.As(err, &down) || down.StatusCode != 503 {
 		t.Errorf("a provider that is down: %v", err)
@@ -147,13 +147,13 @@ func TestErrors_FromOutsideKeepTheirType(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = f.userInfo(ctx, m, "x", "alice")
+	_, err = f.userInfo(ctx, m, "x", f.rules.issuer, "alice")
 	if wantCode(t, err, CodeCanceled); !errors.Is(err, context.Canceled) {
 		t.Errorf("a caller who leaves: %v", err)
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), -1)
 	defer cancel()
-	_, err = f.userInfo(ctx, m, "x", "alice")
+	_, err = f.userInfo(ctx, m, "x", f.rules.issuer, "alice")
 	if wantCode(t, err, CodeProviderUnavailable); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a caller out of time: %v", err)
 	}

@@ -3,6 +3,7 @@ package oidcrp
 // This file reports events to the hooks and to the log.
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -63,7 +64,7 @@ type FetchEvent struct {
 
 // LoginEvent describes a login: its start, its success or its refusal.
 type LoginEvent struct {
-	Issuer string
+	Issuer string // for LoginSucceeded, the ID Token's iss
 	// Login names the login in all of its events. It is empty when the login
 	// could not start, and for a callback that belongs to no login.
 	Login string
@@ -97,7 +98,7 @@ type LoginEvent struct {
 
 // SessionEvent describes a refresh, a refusal or the end of a session.
 type SessionEvent struct {
-	Issuer string
+	Issuer string // that of the session, where it could be read
 	// SessionID and Subject are empty where the session could not be read.
 	SessionID string
 	Subject   string
@@ -125,7 +126,7 @@ type SessionEvent struct {
 // BackchannelEvent describes a logout that the provider asked for, server to
 // server.
 type BackchannelEvent struct {
-	Issuer string
+	Issuer string // that of the Logout Token, if it was accepted
 	// Subject, SID and JTI are those of the Logout Token; any may be empty.
 	Subject, SID, JTI string
 	Err               error // why it was refused; nil if it was carried out
@@ -283,7 +284,7 @@ func (e *events) returnToDropped(ctx context.Context, asked, reason string) {
 }
 
 func (e *events) loginSucceeded(ctx context.Context, ev LoginEvent) {
-	ev.Issuer, ev.ACR, ev.AMR = e.issuer, clean(ev.ACR, maxShown), cleanList(ev.AMR, maxEventList, maxShown)
+	ev.Issuer, ev.ACR, ev.AMR = e.issuerOf(ev.Issuer), clean(ev.ACR, maxShown), cleanList(ev.AMR, maxEventList, maxShown)
 	e.log.LogAttrs(ctx, slog.LevelInfo, "login succeeded",
 		slog.String("login", ev.Login), slog.String("session", ev.SessionID),
 		slog.String("sub", ev.Subject), slog.String("acr", clean(ev.ACR, maxShown)),
@@ -303,7 +304,7 @@ func (e *events) loginRefused(ctx context.Context, login string, err error) {
 }
 
 func (e *events) sessionRefreshed(ctx context.Context, ev SessionEvent) {
-	ev.Issuer = e.issuer
+	ev.Issuer = e.issuerOf(ev.Issuer)
 	if ev.Err != nil {
 		e.log.LogAttrs(ctx, slog.LevelWarn, "session refresh failed", slog.String("session", ev.SessionID),
 			slog.String("sub", ev.Subject), slog.Any("error", ev.Err))
@@ -326,7 +327,7 @@ func (e *events) sessionRefused(ctx context.Context, ev SessionEvent, logged boo
 }
 
 func (e *events) loggedOut(ctx context.Context, ev SessionEvent) {
-	ev.Issuer = e.issuer
+	ev.Issuer = e.issuerOf(ev.Issuer)
 	e.log.LogAttrs(ctx, slog.LevelInfo, "logged out", slog.String("session", ev.SessionID),
 		slog.String("sub", ev.Subject), slog.Bool("at_provider", ev.AtProvider))
 	emit(ctx, e.trace.LoggedOut, ev)
@@ -345,9 +346,13 @@ func (e *events) backChannelReceived(ctx context.Context, ev BackchannelEvent) {
 	emit(ctx, e.trace.BackchannelReceived, ev)
 }
 
+// issuerOf returns the issuer that an event names: real, that of a token, if the event is
+// about one, else that of the Client.
+func (e *events) issuerOf(real string) string { return clean(cmp.Or(real, e.issuer), maxEventURL) }
+
 // bounded completes ev and bounds what the token says.
 func (e *events) bounded(ev BackchannelEvent) BackchannelEvent {
-	ev.Issuer, ev.SID, ev.JTI = e.issuer, clean(ev.SID, maxShown), clean(ev.JTI, maxShown)
+	ev.Issuer, ev.SID, ev.JTI = e.issuerOf(ev.Issuer), clean(ev.SID, maxShown), clean(ev.JTI, maxShown)
 	return ev
 }
 

@@ -25,7 +25,7 @@ import (
 // rooms are the owners of this package, from the top down, each with its files.
 // A declaration may refer to those of its own room and of the rooms below it.
 var rooms = []struct{ owner, files string }{
-	{"Client and its handlers", "client config doc env middleware crossorigin request callback initiate clientkeys " +
+	{"Client and its handlers", "client config deviations doc env middleware crossorigin request callback initiate clientkeys " +
 		"logout logout_backchannel logout_frontchannel pages pages_texts"},
 	{"requirements", "requirement"},
 	{"refresher", "refresh refresh_auto refresh_lease session_context session_response"},

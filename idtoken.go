@@ -29,6 +29,7 @@ type expectedIDToken struct {
 	acr         []string // one of them; nil: any or none
 	maxAge      *int64   // seconds; nil: not asked
 	accessToken string   // for at_hash
+	issuer      string   // that of the authentication response; empty: any that is accepted
 }
 
 // idToken is a verified ID Token. Times that it does not carry are zero.
@@ -39,6 +40,7 @@ type idToken struct {
 	alg       string
 
 	issuer, subject    string
+	keyIssuer          string // the issuer whose tokens its key verifies; empty: any
 	audience           []string
 	azp                string
 	expiry, issuedAt   time.Time
@@ -55,6 +57,7 @@ type idToken struct {
 // keys, no Client.
 type rules struct {
 	issuer, clientID string
+	issuers          []string // accepted ones, as in Provider.AcceptedIssuers; nil: issuer alone
 	trusted          []string // further audiences
 	skew             time.Duration
 	signedWith       string // the registered algorithm of ID Tokens; may be empty
@@ -103,6 +106,7 @@ func (f *flow) verifyIDToken(
 		return nil, fail("id_token", CodeTokenRefused, err)
 	}
 	token.raw, token.encrypted, token.alg = jws, jws != raw, header.Alg
+	token.keyIssuer = header.KeyIssuer
 	if err := f.rules.checkIDToken(token, expected); err != nil {
 		return nil, fail("id_token", ruleCode(err), err)
 	}
@@ -213,12 +217,61 @@ func readIDToken(payload []byte) (*idToken, error) {
 	return t, nil
 }
 
-// checkIssuer is rule 2, byte for byte.
-func (ru *rules) checkIssuer(t *idToken, _ *expectedIDToken) error {
-	if t.issuer != ru.issuer {
-		return refuseToken(idTokenName, "iss", fmt.Sprintf("%q", ru.issuer), t.issuer)
+// checkIssuer is rule 2, byte for byte. expected is nil for a Logout Token.
+func (ru *rules) checkIssuer(t *idToken, expected *expectedIDToken) error {
+	if !ru.accepts(t.issuer) {
+		return refuseToken(idTokenName, "iss", ru.expectedIssuer(), t.issuer)
 	}
-	return nil
+	if expected != nil && expected.issuer != "" && t.issuer != expected.issuer { // RFC 9207 section 2.4
+		return refuseToken(idTokenName, "iss", fmt.Sprintf("that of the authentication response, %q", expected.issuer), t.issuer)
+	}
+	return ru.checkKeyIssuer(idTokenName, t.keyIssuer, t.issuer)
+}
+
+// tenantID stands for the tenant in the issuer of a provider with many, as in the metadata
+// of Microsoft Entra.
+const tenantID = "{tenantid}"
+
+// accepts reports whether tokens may be of issuer.
+func (ru *rules) accepts(issuer string) bool {
+	if ru.issuers == nil {
+		return issuer == ru.issuer
+	}
+	return slices.ContainsFunc(ru.issuers, func(accepted string) bool { return fitsIssuer(accepted, issuer) })
+}
+
+// expectedIssuer names the accepted issuers in an error.
+func (ru *rules) expectedIssuer() string {
+	if ru.issuers == nil {
+		return fmt.Sprintf("%q", ru.issuer)
+	}
+	return "one of " + quoteList(ru.issuers)
+}
+
+// checkKeyIssuer refuses a token of issuer that was signed with a key for the tokens of
+// another one. Where only one issuer is accepted, all keys are that one's.
+func (ru *rules) checkKeyIssuer(token, keyIssuer, issuer string) error {
+	if ru.issuers == nil || keyIssuer == "" || fitsIssuer(keyIssuer, issuer) {
+		return nil
+	}
+	return refuseToken(token, "iss", fmt.Sprintf("%q, for which its key is", keyIssuer), issuer)
+}
+
+// fitsIssuer reports whether issuer is accepted, byte for byte, or accepted with the id of
+// a tenant in the place of {tenantid}.
+func fitsIssuer(accepted, issuer string) bool {
+	before, after, template := strings.Cut(accepted, tenantID)
+	if !template {
+		return issuer == accepted
+	}
+	tenant, ok := strings.CutPrefix(issuer, before)
+	if !ok {
+		return false
+	}
+	tenant, ok = strings.CutSuffix(tenant, after)
+	return ok && tenant != "" && !strings.ContainsFunc(tenant, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-'
+	})
 }
 
 // checkAudience is rule 3: aud must contain this client and no audience that the

@@ -60,6 +60,55 @@ func (ru *rules) judge(payload []byte, expected *expectedIDToken) (*idToken, err
 	return token, err
 }
 
+func TestRules_AcceptedIssuers(t *testing.T) {
+	t.Parallel()
+	const a, b = "https://op.example/a/v2.0", "https://op.example/b/v2.0"
+	const every = "https://op.example/{tenantid}/v2.0"
+	for _, tt := range []struct {
+		accepted           []string
+		iss, key, response string
+		ok                 bool
+	}{
+		{nil, "https://op.example", "", "", true},
+		{nil, a, "", "", false},
+		{nil, "https://op.example", b, "", true}, // its only issuer: an odd member of a key is none of our business
+		{[]string{a, b}, a, "", "", true},
+		{[]string{a, b}, b, "", "", true},
+		{[]string{a, b}, "https://op.example/c/v2.0", "", "", false},
+		{[]string{a, b}, "https://op.example", "", "", false},
+		{[]string{a, b}, a + "/", "", "", false},
+		{[]string{a, b}, "", "", "", false},
+		{[]string{}, "https://op.example", "", "", false},
+
+		{[]string{every}, a, "", "", true},
+		{[]string{every}, "https://op.example/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0", "", "", true},
+		{[]string{every}, every, "", "", false},
+		{[]string{every}, "https://op.example//v2.0", "", "", false},
+		{[]string{every}, "https://op.example/v2.0", "", "", false},
+		{[]string{every}, "https://op.example/a/b/v2.0", "", "", false},
+		{[]string{every}, "https://op.example/../v2.0", "", "", false},
+		{[]string{every}, "https://op.example/a%2fb/v2.0", "", "", false},
+		{[]string{every}, "https://op.example/a?x=/v2.0", "", "", false},
+		{[]string{every}, "https://op.example/a/v2.0/", "", "", false},
+		{[]string{every}, "https://evil.example/a/v2.0", "", "", false},
+
+		{[]string{a, b}, a, every, "", true},
+		{[]string{a, b}, a, a, "", true},
+		{[]string{a, b}, a, b, "", false},
+		{[]string{every}, a, b, "", false},
+
+		{[]string{a, b}, a, "", a, true},
+		{[]string{a, b}, a, "", b, false},
+	} {
+		ru := testRules()
+		ru.issuers = tt.accepted
+		err := ru.checkIssuer(&idToken{issuer: tt.iss, keyIssuer: tt.key}, &expectedIDToken{issuer: tt.response})
+		if ok := err == nil; ok != tt.ok {
+			t.Errorf("iss %q of accepted %q, key %q, response %q: %v", tt.iss, tt.accepted, tt.key, tt.response, err)
+		}
+	}
+}
+
 // claimRow is a claim, and the rule that refuses it; empty if none does.
 type claimRow struct {
 	what  string

@@ -107,8 +107,9 @@ func (c *Client) handleInitiate(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if iss := r.Form.Get("iss"); iss != c.issuer {
-		c.problem(w, r, failf("initiate", CodeIssuerMismatch, "iss is %q, expected %q", clean(iss, 200), c.issuer))
+	if iss := r.Form.Get("iss"); iss != c.issuer && !c.flow.rules.accepts(iss) {
+		c.problem(w, r, failf("initiate", CodeIssuerMismatch,
+			"iss is %q, expected %s", clean(iss, 200), c.flow.rules.expectedIssuer()))
 		return
 	}
 	options := &AuthOptions{ReturnTo: c.ownPage(r.Form.Get("target_link_uri"))}

@@ -35,12 +35,15 @@ const (
 	// absentFor is how long a kid that a fetch did not bring causes no other
 	// fetch, so that the next fetch can serve other kids.
 	absentFor = 2 * time.Minute
+	// givenKeysLifetime is how long given keys count as fresh. They are the same afterwards.
+	givenKeysLifetime = 24 * time.Hour
 )
 
 // keySet verifies signatures with the provider's keys.
 type keySet struct {
 	provider *provider
 	secret   []byte
+	given    *josekit.KeySet // in place of those at jwks_uri; nil without
 	document fetch.Document[josekit.KeySet]
 
 	mu     sync.Mutex           // guards absent
@@ -48,12 +51,16 @@ type keySet struct {
 }
 
 // newKeySet returns a keySet for p. secret is the client secret, the key of the
-// HS algorithms; may be empty. It does no I/O.
-func newKeySet(p *provider, secret string) *keySet {
+// HS algorithms; may be empty. given is [Provider.JWKS], which has been checked. It does
+// no I/O.
+func newKeySet(p *provider, secret string, given []byte) *keySet {
 	k := &keySet{
 		provider: p,
 		secret:   []byte(secret),
 		absent:   make(map[string]time.Time),
+	}
+	if given != nil {
+		k.given, _ = josekit.ParseKeySet(given)
 	}
 	k.document.Load = k.load
 	k.document.Now = p.now
@@ -158,6 +165,9 @@ func (k *keySet) remember(kid string) {
 }
 
 func (k *keySet) load(ctx context.Context) (*josekit.KeySet, time.Duration, error) {
+	if k.given != nil {
+		return k.given, givenKeysLifetime, nil
+	}
 	m, err := k.provider.metadata(ctx)
 	if err != nil {
 		return nil, 0, err

@@ -90,7 +90,7 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 	if err != nil {
 		return "", fail("login", CodeInternal, err)
 	}
-	location, err := request.location(ctx, request.parameters(state, t.nonce(), t.verifier()))
+	location, err := request.location(ctx, request.parameters(state, t.nonce(), l.flow.pkce(t.verifier())))
 	if err != nil {
 		return "", err
 	}
@@ -377,8 +377,8 @@ func postedMark(params url.Values) []byte {
 // exchange exchanges the code and makes the session.
 func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session, error) {
 	l, t := p.logins, p.transaction
-	a, err := l.flow.authenticate(ctx, p.response.code, t.verifier(), expectedIDToken{
-		nonce: t.nonce(), acr: t.ACR, maxAge: t.MaxAge,
+	a, err := l.flow.authenticate(ctx, p.response.code, l.flow.pkce(t.verifier()), expectedIDToken{
+		nonce: t.nonce(), acr: t.ACR, maxAge: t.MaxAge, issuer: p.response.iss,
 	})
 	if err != nil {
 		return nil, err
@@ -393,7 +393,7 @@ func (p *pendingLogin) exchange(ctx context.Context, r *http.Request) (*Session,
 	// Only what forget needs: the results are kept for a while.
 	forget := (&pendingLogin{logins: l, cookie: p.cookie, hasCookie: p.hasCookie}).forget
 	s.login = &freshLogin{forget: forget, event: LoginEvent{
-		Login: p.id(), SessionID: s.ID(), Subject: a.idToken.subject, ACR: a.idToken.acr, AMR: a.idToken.amr,
+		Issuer: a.idToken.issuer, Login: p.id(), SessionID: s.ID(), Subject: a.idToken.subject, ACR: a.idToken.acr, AMR: a.idToken.amr,
 		Exchange: a.exchange, Verification: a.verification, UserInfo: a.userInfoCall,
 	}}
 	if l.onLogin == nil {

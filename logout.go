@@ -121,7 +121,7 @@ func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	out := c.logoutAtProvider(ctx, s, state.State)
 	if err == nil || outage(err) || endErr != nil { // else there was no session
 		c.events.loggedOut(ctx, SessionEvent{
-			SessionID: s.ID(), Subject: s.Subject(), AtProvider: out != nil, Err: endErr})
+			Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), AtProvider: out != nil, Err: endErr})
 	}
 	switch {
 	case out != nil:
@@ -375,11 +375,11 @@ func (c *Client) EndSession(w http.ResponseWriter, r *http.Request) error {
 // end too. A later login is not affected. The provider is not notified, and may sign the
 // person in again without asking: remove their access first.
 //
-// It returns an [*Error]: [CodeInvalidRequest] if issuer is not [Config.Issuer]
-// or subject is empty, or [CodeStoreUnavailable].
+// It returns an [*Error]: [CodeInvalidRequest] if issuer is neither [Config.Issuer]
+// nor one of [Provider.AcceptedIssuers], or subject is empty, or [CodeStoreUnavailable].
 func (c *Client) RevokeSubject(ctx context.Context, issuer, subject string) error {
-	if issuer != c.issuer || subject == "" {
-		return failf("revoke", CodeInvalidRequest, "no subject of %s", c.issuer)
+	if !c.flow.rules.accepts(issuer) || subject == "" {
+		return failf("revoke", CodeInvalidRequest, "no subject of %s", c.flow.rules.expectedIssuer())
 	}
 	return c.revoke(ctx, subjectMark(issuer, subject))
 }

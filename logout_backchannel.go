@@ -39,7 +39,7 @@ func (c *Client) BackchannelLogout(ctx context.Context, r *http.Request) error {
 		err = c.endSessions(ctx, token)
 	}
 	c.events.backChannelReceived(ctx, BackchannelEvent{
-		Subject: token.subject, SID: token.sid, JTI: token.jti, Err: err})
+		Issuer: token.issuer, Subject: token.subject, SID: token.sid, JTI: token.jti, Err: err})
 	return err
 }
 
@@ -118,7 +118,7 @@ func (c *Client) endSessions(ctx context.Context, t logoutToken) error {
 		return err
 	}
 	if !first {
-		c.events.tokenReplayed(ctx, BackchannelEvent{Subject: t.subject, SID: t.sid, JTI: t.jti})
+		c.events.tokenReplayed(ctx, BackchannelEvent{Issuer: t.issuer, Subject: t.subject, SID: t.sid, JTI: t.jti})
 		return fail("backchannel", CodeTokenRefused, refuseToken(logoutTokenName, "jti", "one not seen before", t.jti))
 	}
 	for _, key := range keys {

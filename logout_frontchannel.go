@@ -29,7 +29,7 @@ func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request
 }
 
 func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss, sid string) {
-	if sid == "" || iss != c.issuer {
+	if sid == "" || !c.flow.rules.accepts(iss) {
 		return
 	}
 	s, err := c.Session(r)
@@ -39,7 +39,7 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 		c.log.WarnContext(r.Context(), "could not read a session that the provider ends", "error", err)
 		c.sessions.endLater(r, sid)
 	}
-	if err != nil || s.SID() != sid {
+	if err != nil || s.SID() != sid || s.Issuer() != iss {
 		return
 	}
 	if err := c.EndSession(w, r); err != nil {
@@ -55,5 +55,5 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 		c.sessions.revokeLater(key, subject)
 	}
 	c.events.loggedOut(r.Context(), SessionEvent{
-		SessionID: s.ID(), Subject: s.Subject(), AtProvider: true})
+		Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), AtProvider: true})
 }

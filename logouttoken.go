@@ -53,6 +53,7 @@ func (f *flow) verifyLogoutToken(ctx context.Context, raw string) (logoutToken, 
 	if err != nil {
 		return refused(renameToken(err))
 	}
+	claims.keyIssuer = header.KeyIssuer
 	jti, err := f.rules.checkLogoutToken(payload, claims)
 	if err != nil {
 		return refused(renameToken(err))

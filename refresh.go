@@ -41,6 +41,14 @@ type Tokens struct {
 	// then reaches neither the other apps nor a provider behind them. If false, tokens
 	// are revoked only where the provider has no end_session_endpoint.
 	RevokeAtLogout bool
+	// Extra are parameters that only this provider knows, sent with every request for
+	// tokens: AD FS's resource, an audience. It may not name one that this package sends
+	// itself. If nil, none.
+	Extra url.Values `json:"-"`
+	// RefreshScopes is the scope parameter of a refresh (RFC 6749 section 6), for a provider
+	// that gives the access token of one API at a time, such as Entra. It needs Keep. If
+	// nil, the parameter is not sent, and the scopes are those of the login.
+	RefreshScopes []string
 }
 
 // refresher owns the refreshes: one at a time for each session, on all
@@ -139,7 +147,7 @@ func (f *refresher) share(
 }
 
 func (f *refresher) report(ctx context.Context, s *Session, next refreshed, err error) {
-	ev := SessionEvent{SessionID: s.ID(), Subject: s.Subject(), Err: err}
+	ev := SessionEvent{Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), Err: err}
 	if err == nil {
 		ev.Err = next.err()
 		ev.Rotated = next.session.tokens.RefreshToken != s.tokens.RefreshToken
@@ -210,10 +218,9 @@ func (f *refresher) refresh(ctx context.Context, k kept) (refreshed, error) {
 	if err != nil {
 		return refreshed{}, err
 	}
-	tokens, err := f.flow.requestTokens(ctx, m, url.Values{
-		"grant_type":    {"refresh_token"},
-		"refresh_token": {s.tokens.RefreshToken},
-	})
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.tokens.RefreshToken}}
+	addValues(form, "scope", []string{joined(f.settings.RefreshScopes)})
+	tokens, err := f.flow.requestTokens(ctx, m, form)
 	if err != nil {
 		return refreshed{}, asLoginRequired(err)
 	}
@@ -268,7 +275,7 @@ func (f *refresher) fit(next *refreshed, s *Session) error {
 // if the provider has issued another one, the next refresh needs that. One that came
 // with an ID Token about another person is not taken.
 func (f *refresher) keepRotated(ctx context.Context, k kept, got *tokenResponse, cause error) (refreshed, error) {
-	if got.refreshToken == k.session.tokens.RefreshToken || namesAnother(got.idToken, cause, k.session) {
+	if got.refreshToken == k.session.tokens.RefreshToken || f.namesAnother(got.idToken, cause, k.session) {
 		return refreshed{}, cause
 	}
 	next := k.session.copy()
@@ -288,7 +295,7 @@ func (f *refresher) keepRotated(ctx context.Context, k kept, got *tokenResponse,
 // namesAnother reports whether an ID Token that was refused for cause names another
 // person than s, as far as it can be read. It was not verified, which does not matter
 // here: it can only make the client stricter.
-func namesAnother(raw string, cause error, s *Session) bool {
+func (f *refresher) namesAnother(raw string, cause error, s *Session) bool {
 	var refused *TokenError
 	if errors.As(cause, &refused) && refused.Check == "sub" {
 		return true
@@ -298,8 +305,10 @@ func namesAnother(raw string, cause error, s *Session) bool {
 	if err != nil {
 		return false
 	}
+	iss, _, _ := members.String("iss")
 	sub, _, _ := members.String("sub")
-	return sub != s.Subject()
+	// An iss that this client does not accept is that of nobody here.
+	return sub != s.Subject() || iss != s.Issuer() && f.flow.rules.accepts(iss)
 }
 
 // renewIDToken returns s with the ID Token of tokens in place of its own, or s if
@@ -326,7 +335,8 @@ func (f *refresher) renewUserInfo(ctx context.Context, k kept, next refreshed) (
 		next.stale = err
 		return next, nil
 	}
-	userInfo, err := f.flow.userInfo(ctx, m, next.session.tokens.AccessToken, next.session.Subject())
+	userInfo, err := f.flow.userInfo(
+		ctx, m, next.session.tokens.AccessToken, next.session.Issuer(), next.session.Subject())
 	if errors.Is(err, CodeProviderUnavailable) {
 		next.stale = err
 		return next, nil
@@ -373,7 +383,7 @@ func blamesRefreshToken(e *ProviderError) bool {
 }
 
 // checkSameLogin is OIDC Core 12.2: a refreshed ID Token continues the login
-// that the session came from. Its iss and aud have been checked already.
+// that the session came from. Its iss and aud are ones that this client accepts.
 //
 // A later auth_time is accepted within the same session of the provider, although
 // the specification has the first one repeated: the person has authenticated again
@@ -386,6 +396,8 @@ func checkSameLogin(token *idToken, s *Session) error {
 	slices.Sort(first.audience)
 	audience := slices.Sorted(slices.Values(token.audience))
 	switch {
+	case token.issuer != first.issuer:
+		return refuseToken(idTokenName, "iss", "the first ID Token's", token.issuer)
 	case token.subject != first.subject:
 		return refuseToken(idTokenName, "sub", "the first ID Token's", token.subject)
 	case !slices.Equal(audience, first.audience):

@@ -1,7 +1,7 @@
 package oidcrp_test
 
-// This file tests docs/security.md: each attack that it lists has a test. Attacks
-// that concern no single file of the package follow.
+// This file tests docs/security.md and docs/providers.md: each attack and each deviation
+// that they list has a test. Attacks that concern no single file of the package follow.
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -27,29 +28,40 @@ import (
 
 func TestSecurityPage_EveryAttackHasATest(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("docs/security.md")
+	rowsWithTests(t, "docs/security.md", 60)
+}
+
+// rowsWithTests returns the rows of a page's tables that end with a column of tests, and
+// reports the tests that do not exist, or that there are fewer rows than atLeast.
+func rowsWithTests(t *testing.T, file string, atLeast int) []testedRow {
+	t.Helper()
+	page, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := attackRows(string(page))
-	if len(rows) < 60 {
-		t.Errorf("%d rows of attacks, expected at least 60", len(rows))
+	rows := testedRows(string(page))
+	if len(rows) < atLeast {
+		t.Errorf("%s has %d rows with tests, expected at least %d", file, len(rows), atLeast)
 	}
 	known := make(map[string]map[string]bool) // tests by folder
 	for _, row := range rows {
-		tests := strings.Split(row.tests, ", ")
-		for _, name := range tests {
+		for _, name := range strings.Split(row.tests, ", ") {
 			if problem := unknownTest(t, known, name); problem != "" {
-				t.Errorf("%s: %s", row.attack, problem)
+				t.Errorf("%s: %s: %s", file, row.cells[0], problem)
 			}
 		}
 	}
+	return rows
 }
 
-type attackRow struct{ attack, tests string }
+// A testedRow is a row whose last cell names tests.
+type testedRow struct {
+	cells []string // with the last one
+	tests string
+}
 
-// attackRows returns the rows of the tables that end with a column of tests.
-func attackRows(page string) (rows []attackRow) {
+// testedRows returns the rows of the tables that end with a column of tests.
+func testedRows(page string) (rows []testedRow) {
 	inside := false
 	for line := range strings.Lines(page) {
 		line = strings.TrimSpace(line)
@@ -61,7 +73,10 @@ func attackRows(page string) (rows []attackRow) {
 		case last == "test":
 			inside = true
 		case inside && !strings.HasPrefix(last, "---"):
-			rows = append(rows, attackRow{strings.TrimSpace(cells[0]), last})
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			rows = append(rows, testedRow{cells, last})
 		}
 	}
 	return rows
@@ -110,9 +125,46 @@ func testsIn(t *testing.T, folder string) map[string]bool {
 	return names
 }
 
+// Each row of docs/providers.md says what deviates, where, the fields, their variables,
+// and the tests.
+func TestProvidersPage_EveryDeviationHasAFieldAndATest(t *testing.T) {
+	t.Parallel()
+	listed := make(map[string]bool)
+	for _, row := range rowsWithTests(t, "docs/providers.md", 16) {
+		fields, variables := strings.Split(row.cells[2], ", "), row.cells[3]
+		for _, name := range fields {
+			field := strings.Trim(name, "`")
+			listed[field] = true
+			if !hasField(reflect.TypeFor[oidcrp.Config](), field) {
+				t.Errorf("%s: there is no field %s", row.cells[0], field)
+			}
+			if want := oidcrp.VariableOf(field); !strings.Contains(variables, want) || want == "" && variables != "" {
+				t.Errorf("%s: the variables are %q, want %q", row.cells[0], variables, want)
+			}
+		}
+	}
+	for _, name := range oidcrp.Deviations() {
+		if !listed[name] {
+			t.Errorf("docs/providers.md does not list %s", name)
+		}
+	}
+}
+
+// hasField reports whether a type has a field at path, such as "Provider.NoPKCE".
+func hasField(typ reflect.Type, path string) bool {
+	for name := range strings.SplitSeq(path, ".") {
+		field, ok := typ.FieldByName(name)
+		if !ok {
+			return false
+		}
+		typ = field.Type
+	}
+	return true
+}
+
 func TestSecurityPage_AMissingTestIsFound(t *testing.T) {
 	t.Parallel()
-	rows := attackRows("text\n| attack | test |\n|---|---|\n| a | `TestNone_Such` |\n| b |  |\n\n| other | last |\n|---|---|\n| c | d |\n")
+	rows := testedRows("text\n| attack | test |\n|---|---|\n| a | `TestNone_Such` |\n| b |  |\n\n| other | last |\n|---|---|\n| c | d |\n")
 	if len(rows) != 2 {
 		t.Fatalf("%d rows, want 2: %v", len(rows), rows)
 	}

@@ -21,6 +21,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -344,3 +345,20 @@ func Collect[E any](list *[]E) func(context.Context, E) { return collect(list) }
 
 // NoNetwork is noNetwork.
 func NoNetwork(t testing.TB) http.RoundTripper { return noNetwork{t} }
+
+// VariableOf is variableOf.
+func VariableOf(field string) string { return variableOf(field) }
+
+// Deviations returns the names of every field that New may log as a deviation.
+func Deviations() []string {
+	everything := &Config{
+		ClientSecretFunc: func(context.Context) (string, error) { return "", nil },
+		Tokens:           Tokens{Extra: url.Values{}, RefreshScopes: []string{}},
+		Provider: Provider{
+			MetadataURL: "x", AdjustMetadata: func(*Metadata) {}, JWKS: []byte{}, AcceptedIssuers: []string{},
+			TrustedAudiences: []string{}, NoPKCE: true, NoUserInfo: true,
+			AssertionAudience: audienceTokenEndpoint, AssertionThumbprint: true,
+		},
+	}
+	return deviations(everything, func(field string) string { return field })
+}

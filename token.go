@@ -30,8 +30,11 @@ type flow struct {
 	scopes              []string
 	responseMode        string
 	userInfoTokenInBody bool
-	logoutTokenAlg      string // the only one for Logout Tokens; may be empty
-	wantsRefresh        bool   // sessions are to be refreshed
+	noUserInfo          bool
+	noPKCE              bool
+	tokenParameters     url.Values // further ones, of each request for tokens
+	logoutTokenAlg      string     // the only one for Logout Tokens; may be empty
+	wantsRefresh        bool       // sessions are to be refreshed
 	setting             settingName
 	seenAlgs            sync.Map // the algorithms of the ID Tokens verified here, as keys
 	noRefreshToken      sync.Once
@@ -70,7 +73,7 @@ func (f *flow) authenticate(
 		return nil, err
 	}
 	verified := f.now()
-	if a.userInfo, err = f.userInfo(ctx, m, a.tokens.accessToken, a.idToken.subject); err != nil {
+	if a.userInfo, err = f.userInfo(ctx, m, a.tokens.accessToken, a.idToken.issuer, a.idToken.subject); err != nil {
 		return nil, err
 	}
 	a.exchange, a.verification = exchanged.Sub(a.started), verified.Sub(exchanged)
@@ -136,12 +139,12 @@ func callbackParameters(r *http.Request) (url.Values, error) {
 }
 
 // checkResponseIssuer is RFC 9207 section 2.4: it refuses the response of another
-// provider.
+// provider. The ID Token must be of the same issuer.
 func (f *flow) checkResponseIssuer(ctx context.Context, response *authenticationResponse) error {
 	if response.hasIss {
-		if response.iss != f.rules.issuer {
+		if !f.rules.accepts(response.iss) {
 			return failf("callback", CodeIssuerMismatch,
-				"iss is %q, expected %q", clean(response.iss, 200), f.rules.issuer)
+				"iss is %q, expected %s", clean(response.iss, 200), f.rules.expectedIssuer())
 		}
 		return nil
 	}
@@ -183,14 +186,15 @@ func (t *tokenResponse) token() *oauth2.Token {
 	}
 }
 
-// exchange redeems the code, once.
+// exchange redeems the code, once. verifier is empty for a login without PKCE.
 func (f *flow) exchange(ctx context.Context, m *Metadata, code, verifier string) (*tokenResponse, error) {
-	t, err := f.requestTokens(ctx, m, url.Values{
-		"grant_type":    {"authorization_code"},
-		"code":          {code},
-		"redirect_uri":  {f.registration.RedirectURI},
-		"code_verifier": {verifier},
-	})
+	form := url.Values{
+		"grant_type":   {"authorization_code"},
+		"code":         {code},
+		"redirect_uri": {f.registration.RedirectURI},
+	}
+	addValues(form, "code_verifier", []string{verifier})
+	t, err := f.requestTokens(ctx, m, form)
 	if err == nil && t.refreshToken == "" && f.wantsRefresh {
 		f.noRefreshToken.Do(func() { f.provider.events.noRefreshToken(ctx, f.refreshMend(m)) })
 	}
@@ -214,6 +218,9 @@ func (f *flow) refreshMend(m *Metadata) string {
 // Pushed authorization requests and revocation need the same client
 // authentication.
 func (f *flow) requestTokens(ctx context.Context, m *Metadata, form url.Values) (*tokenResponse, error) {
+	for name, values := range f.tokenParameters {
+		addValues(form, name, values)
+	}
 	members, err := f.provider.post(ctx, m, "token", m.TokenEndpoint, form, http.StatusOK)
 	if err != nil {
 		return nil, err

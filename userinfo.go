@@ -22,10 +22,10 @@ import (
 const userInfoName = "UserInfo"
 
 // userInfo returns the claims about the person that accessToken stands for,
-// as compact JSON, or nil when the provider has no UserInfo endpoint. They are
-// about subject, the verified ID Token's, or refused.
-func (f *flow) userInfo(ctx context.Context, m *Metadata, accessToken, subject string) ([]byte, error) {
-	if m.UserInfoEndpoint == "" {
+// as compact JSON, or nil when the provider has no UserInfo endpoint, or one that is not
+// to be called. They are about subject of issuer, the verified ID Token's, or refused.
+func (f *flow) userInfo(ctx context.Context, m *Metadata, accessToken, issuer, subject string) ([]byte, error) {
+	if m.UserInfoEndpoint == "" || f.noUserInfo {
 		return nil, nil
 	}
 	request := fetch.Request{URL: m.UserInfoEndpoint, Accept: f.userInfoAccept()}
@@ -41,7 +41,7 @@ func (f *flow) userInfo(ctx context.Context, m *Metadata, accessToken, subject s
 	if answer.StatusCode != http.StatusOK {
 		return nil, userInfoError(answer)
 	}
-	claims, err := f.userInfoClaims(ctx, m, answer)
+	claims, err := f.userInfoClaims(ctx, m, answer, issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func bearerParameter(header http.Header, name string) string {
 }
 
 // userInfoClaims returns the response's JSON, verified first if it is a JWT.
-func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Response) ([]byte, error) {
+func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Response, issuer string) ([]byte, error) {
 	switch answer.MediaType {
 	case "application/json":
 		if alg := f.registration.UserInfoEncryptedResponseAlg; alg != "" {
@@ -114,7 +114,7 @@ func (f *flow) userInfoClaims(ctx context.Context, m *Metadata, answer *fetch.Re
 		if f.registration.UserInfoEncryptedResponseAlg != "" && strings.HasPrefix(strings.TrimSpace(inner), "{") {
 			return f.plainUserInfo([]byte(inner))
 		}
-		return f.verifyUserInfo(ctx, m, inner)
+		return f.verifyUserInfo(ctx, m, inner, issuer)
 	}
 	return nil, failf("userinfo", CodeUserInfoRefused,
 		"the answer is %q, not application/json or application/jwt", clean(answer.Hide(answer.MediaType), 60))
@@ -130,24 +130,28 @@ func (f *flow) plainUserInfo(claims []byte) ([]byte, error) {
 }
 
 // verifyUserInfo verifies a signed response (OIDC Core 5.3.2, 5.3.4): its signature,
-// iss and aud, and exp if there is one.
-func (f *flow) verifyUserInfo(ctx context.Context, m *Metadata, compact string) ([]byte, error) {
+// iss, which must be the ID Token's, and aud, and exp if there is one.
+func (f *flow) verifyUserInfo(ctx context.Context, m *Metadata, compact, issuer string) ([]byte, error) {
 	algs := f.rules.idTokenAlgs(m)
 	if alg := f.registration.UserInfoSignedResponseAlg; alg != "" {
 		algs = []string{alg}
 	}
-	payload, _, err := f.provider.keys.verify(ctx, userInfoName, compact, algs)
+	payload, header, err := f.provider.keys.verify(ctx, userInfoName, compact, algs)
 	if err != nil {
 		return nil, fail("userinfo", CodeUserInfoRefused, err)
 	}
-	if err := f.rules.checkUserInfo(payload); err != nil {
+	err = f.rules.checkUserInfo(payload, issuer)
+	if err == nil {
+		err = f.rules.checkKeyIssuer(userInfoName, header.KeyIssuer, issuer)
+	}
+	if err != nil {
 		return nil, fail("userinfo", CodeUserInfoRefused, err)
 	}
 	return payload, nil
 }
 
 // checkUserInfo checks the claims that protect a signed response.
-func (ru *rules) checkUserInfo(payload []byte) error {
+func (ru *rules) checkUserInfo(payload []byte, issuer string) error {
 	members, err := strictjson.Object(payload)
 	if err != nil {
 		return err
@@ -158,8 +162,8 @@ func (ru *rules) checkUserInfo(payload []byte) error {
 	switch {
 	case errors.Join(issErr, audErr, expErr) != nil:
 		return errors.Join(issErr, audErr, expErr)
-	case iss != ru.issuer:
-		return refuseToken(userInfoName, "iss", fmt.Sprintf("%q", ru.issuer), iss)
+	case iss != issuer:
+		return refuseToken(userInfoName, "iss", fmt.Sprintf("%q", issuer), iss)
 	case !slices.Contains(aud, ru.clientID) || slices.ContainsFunc(aud, ru.untrusted):
 		return ru.refuseAudience(userInfoName, aud)
 	case hasExp && !ru.now().Add(-ru.skew).Before(exp):

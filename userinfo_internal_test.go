@@ -59,7 +59,7 @@ func (a *userInfoApp) answers(h http.HandlerFunc) {
 func (a *userInfoApp) ask(t testing.TB, status int, contentType, body string) (string, error) {
 	t.Helper()
 	a.answers(respond(status, contentType, body))
-	claims, err := a.flow.userInfo(t.Context(), a.metadata, "the-token", "alice")
+	claims, err := a.flow.userInfo(t.Context(), a.metadata, "the-token", a.flow.rules.issuer, "alice")
 	return string(claims), err
 }
 
@@ -275,7 +275,7 @@ func TestUserInfo_Errors(t *testing.T) {
 			}
 			respond(tt.status, "application/json", tt.body)(w, r)
 		})
-		_, err := a.flow.userInfo(t.Context(), a.metadata, "the-token", "alice")
+		_, err := a.flow.userInfo(t.Context(), a.metadata, "the-token", a.flow.rules.issuer, "alice")
 		if codeOf(err) != tt.code {
 			t.Errorf("%s: error is %v, want code %s", tt.what, err, tt.code)
 		}
@@ -295,7 +295,7 @@ func TestUserInfo_TheAccessTokenFollowsNoRedirect(t *testing.T) {
 		a.answers(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, target, http.StatusTemporaryRedirect)
 		})
-		_, err := a.flow.userInfo(t.Context(), a.metadata, "the-token", "alice")
+		_, err := a.flow.userInfo(t.Context(), a.metadata, "the-token", a.flow.rules.issuer, "alice")
 		wantCode(t, err, CodeProviderInvalid)
 	}
 	if others, keys := a.others.Load(), a.keyFetches.Load(); others+keys > 0 {
@@ -334,7 +334,7 @@ func FuzzUserInfo(f *testing.F) {
 		for _, c := range []*flow{plain, pinned} {
 			claims, err := c.userInfoClaims(t.Context(), c.provider.static.effective, &fetch.Response{
 				StatusCode: 200, MediaType: mediaType, Body: slices.Clone(body),
-			})
+			}, c.rules.issuer)
 			if err != nil {
 				checkText(t, err)
 				continue

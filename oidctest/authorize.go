@@ -53,6 +53,9 @@ func (p *Provider) serveAuthorization(r *http.Request) *response {
 	if err != nil {
 		return errorPage(r, http.StatusBadRequest, err)
 	}
+	if p.cfg.RefusePKCE && params.Has("code_challenge") {
+		return errorPage(r, http.StatusBadRequest, invalidRequest("code_challenge is not accepted"))
+	}
 	a, err := p.trustedTarget(params)
 	if err != nil {
 		// Without a valid client and redirect URI the error must not be sent by

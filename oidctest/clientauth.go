@@ -1,6 +1,7 @@
 package oidctest
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
@@ -171,7 +172,7 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 // method that it stands for.
 func (p *Provider) verifyAssertion(client *Client, compact, endpoint string) (string, bool) {
 	payload, method := assertionPayload(client, compact)
-	if payload == nil {
+	if payload == nil || p.cfg.AssertionThumbprint && !namesCertificate(client, compact) {
 		return "", false
 	}
 	var a assertion
@@ -181,6 +182,12 @@ func (p *Provider) verifyAssertion(client *Client, compact, endpoint string) (st
 	now := float64(p.now().Unix())
 	const skew = 60
 	addressed := slices.ContainsFunc(a.Audience, func(aud string) bool {
+		switch p.cfg.AssertionAudience {
+		case "issuer":
+			return aud == p.cfg.Issuer
+		case "token_endpoint":
+			return aud == p.Endpoint(EndpointToken)
+		}
 		return aud == p.cfg.Issuer || aud == p.Endpoint(EndpointToken) || aud == endpoint
 	})
 	fresh := a.Expiry > now-skew && a.Expiry < now+24*60*60 &&
@@ -191,6 +198,28 @@ func (p *Provider) verifyAssertion(client *Client, compact, endpoint string) (st
 	}
 	p.assertions[a.ID] = true
 	return method, true
+}
+
+// namesCertificate reports whether the header of a client assertion has the x5t#S256 of a
+// certificate of the client (RFC 7515 section 4.1.8).
+func namesCertificate(client *Client, compact string) bool {
+	encoded, _, _ := strings.Cut(compact, ".")
+	header, err := base64.RawURLEncoding.DecodeString(encoded)
+	var members struct {
+		Thumbprint string `json:"x5t#S256"`
+	}
+	if err != nil || json.Unmarshal(header, &members) != nil {
+		return false
+	}
+	for _, k := range client.JWKS.Keys {
+		for _, certificate := range k.Certificates {
+			sum := sha256.Sum256(certificate.Raw)
+			if base64.RawURLEncoding.EncodeToString(sum[:]) == members.Thumbprint {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // assertionPayload returns the payload of a client assertion and the method that it

@@ -84,6 +84,30 @@ type Config struct {
 	// (RFC 8705 section 5). Client certificates are accepted only there. Requires TLS.
 	MTLSEndpointAliases bool
 
+	// KeyIssuers are the issuer members of the keys in the JWK Set, by algorithm, as
+	// Microsoft Entra publishes them. One that starts with a slash becomes a URL under the
+	// issuer.
+	KeyIssuers map[string]string
+
+	// TokenParameters are parameters that every request to the token endpoint must have.
+	TokenParameters url.Values
+
+	// RefreshScope is the scope parameter that a refresh must have. If empty, it need not
+	// have one.
+	RefreshScope string
+
+	// AssertionAudience is the only audience accepted in client assertions: "issuer" or
+	// "token_endpoint". If empty, both, and the URL of the endpoint.
+	AssertionAudience string
+
+	// AssertionThumbprint refuses client assertions whose header does not have the
+	// x5t#S256 of a certificate in the client's JWKS.
+	AssertionThumbprint bool
+
+	// RefusePKCE answers a request that has code_challenge with an error page, and one for
+	// tokens that has code_verifier with invalid_client.
+	RefusePKCE bool
+
 	RequirePKCE     bool // refuse requests without code_challenge
 	RequirePAR      bool // refuse requests that were not pushed (RFC 9126 section 5)
 	TokenInBody     bool // accept the access token at UserInfo only as a form parameter
@@ -153,6 +177,11 @@ type Persona struct {
 	// Claims are the user's claims, without sub. A claim is released by its scope (OIDC
 	// Core 5.4), by a scope of the same name, or by the claims parameter.
 	Claims map[string]any
+
+	// Issuer is the iss of this user's tokens, at a provider with several tenants. One that
+	// starts with a slash becomes a URL under the provider's issuer. If empty, it is the
+	// provider's issuer.
+	Issuer string
 
 	ACR string   // the level without acr_values; empty: no acr
 	AMR []string // empty: no amr

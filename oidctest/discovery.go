@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/oidcrp/oidcrp/oidctest/internal/wire"
 )
@@ -55,8 +54,8 @@ func (p *Provider) metadata() map[string]any {
 	}
 	p.optionalMetadata(m)
 	for name, v := range p.cfg.Metadata {
-		if path, ok := v.(string); ok && strings.HasPrefix(path, "/") {
-			v = p.site.Root + path
+		if path, ok := v.(string); ok {
+			v = p.under(path)
 		}
 		m[name] = v
 	}
@@ -149,6 +148,12 @@ func (p *Provider) serveJWKS(r *http.Request) *response {
 	if p.cfg.NoKeyAlg {
 		for _, k := range keys {
 			delete(k.(map[string]any), "alg")
+		}
+	}
+	for _, k := range keys {
+		k := k.(map[string]any)
+		if alg, _ := k["alg"].(string); p.cfg.KeyIssuers[alg] != "" {
+			k["issuer"] = p.under(p.cfg.KeyIssuers[alg])
 		}
 	}
 	if p.cfg.OddKeys {

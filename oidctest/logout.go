@@ -107,10 +107,10 @@ func (p *Provider) frames(s *session) []string {
 		case !client.FrontchannelLogoutSessionRequired:
 			frames = append(frames, uri)
 		case p.cfg.OddValues:
-			iss := withParams(uri, url.Values{"iss": {p.cfg.Issuer}})
+			iss := withParams(uri, url.Values{"iss": {p.issuerOf(s.persona)}})
 			frames = append(frames, iss+"&sid="+s.sid) // some providers do not escape it
 		default:
-			frames = append(frames, withParams(uri, url.Values{"iss": {p.cfg.Issuer}, "sid": {s.sid}}))
+			frames = append(frames, withParams(uri, url.Values{"iss": {p.issuerOf(s.persona)}, "sid": {s.sid}}))
 		}
 	}
 	return frames
@@ -189,7 +189,7 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 func (p *Provider) logoutToken(client *Client, sub, sid string) string {
 	now := p.now()
 	claims := map[string]any{
-		"iss": p.cfg.Issuer, "aud": client.ID, "jti": wire.RandomString(16),
+		"iss": p.logoutIssuer(sub, sid), "aud": client.ID, "jti": wire.RandomString(16),
 		"iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(),
 		"events": map[string]any{logoutEvent: map[string]any{}},
 	}
@@ -216,6 +216,16 @@ func (p *Provider) logoutToken(client *Client, sub, sid string) string {
 		panic(err.Error()) // the ID Token was encrypted in the same way
 	}
 	return encrypted
+}
+
+// logoutIssuer returns the iss of a logout token about a user or a session.
+func (p *Provider) logoutIssuer(sub, sid string) string {
+	for _, s := range p.sessions {
+		if sid != "" && s.sid == sid {
+			return p.issuerOf(s.persona)
+		}
+	}
+	return p.issuerOf(p.persona(sub))
 }
 
 // A LogoutAnswer is a client's response to a logout token.
@@ -274,7 +284,8 @@ func (p *Provider) readIDToken(compact string) (map[string]any, error) {
 	if err := p.verifyOwn(compact, claims); err != nil {
 		return nil, err
 	}
-	if claims["iss"] != p.cfg.Issuer {
+	subject, _ := claims["sub"].(string)
+	if claims["iss"] != p.issuerOf(p.persona(subject)) {
 		return nil, errors.New("another issuer")
 	}
 	return claims, nil

@@ -259,6 +259,22 @@ func (p *Provider) persona(subject string) *Persona {
 	return nil
 }
 
+// issuerOf returns the iss of a persona's tokens. persona may be nil.
+func (p *Provider) issuerOf(persona *Persona) string {
+	if persona == nil || persona.Issuer == "" {
+		return p.cfg.Issuer
+	}
+	return p.under(persona.Issuer)
+}
+
+// under returns a URL of the Config: under the issuer if it starts with a slash.
+func (p *Provider) under(raw string) string {
+	if strings.HasPrefix(raw, "/") {
+		return p.site.Root + raw
+	}
+	return raw
+}
+
 // maxForm is more than any request of the protocol needs.
 const maxForm = 1 << 20
 

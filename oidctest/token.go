@@ -60,6 +60,11 @@ func (p *Provider) serveToken(r *http.Request) *response {
 	if err != nil {
 		return jsonError(err)
 	}
+	for name := range p.cfg.TokenParameters {
+		if r.PostForm.Get(name) != p.cfg.TokenParameters.Get(name) {
+			return jsonError(invalidRequest("the parameter " + name + " is missing or wrong"))
+		}
+	}
 	var g *grant
 	grantType := r.PostForm.Get("grant_type")
 	switch grantType {
@@ -90,6 +95,8 @@ func (p *Provider) redeem(r *http.Request, client *Client) (*grant, *oauthError)
 	}
 	c.used = true
 	switch {
+	case p.cfg.RefusePKCE && r.PostForm.Has("code_verifier"):
+		return nil, badClient("code_verifier is not accepted")
 	case !p.now().Before(c.expires):
 		return nil, invalid
 	case r.PostForm.Get("redirect_uri") != c.redirectURI:
@@ -121,6 +128,9 @@ func (p *Provider) refreshed(r *http.Request, client *Client) (*grant, *oauthErr
 	if t.used {
 		t.grant.revoked = true
 		return nil, invalid
+	}
+	if want := p.cfg.RefreshScope; want != "" && r.PostForm.Get("scope") != want {
+		return nil, failure("invalid_scope", "scope must be "+want)
 	}
 	for _, scope := range strings.Fields(r.PostForm.Get("scope")) {
 		if !slices.Contains(t.grant.scopes, scope) {
@@ -195,7 +205,7 @@ func (p *Provider) idToken(g *grant, access string, refresh bool) (string, error
 func (p *Provider) idTokenClaims(g *grant) map[string]any {
 	now := p.now()
 	claims := map[string]any{
-		"iss": p.cfg.Issuer, "sub": g.persona.Subject, "aud": g.client.ID,
+		"iss": p.issuerOf(g.persona), "sub": g.persona.Subject, "aud": g.client.ID,
 		"iat": now.Unix(), "exp": now.Add(p.cfg.IDTokenTTL).Unix(),
 	}
 	profile := g.persona.profile()
@@ -236,7 +246,7 @@ func (p *Provider) authenticationClaims(g *grant) map[string]any {
 func (p *Provider) IDTokenClaims(clientID, subject string) map[string]any {
 	now := p.now()
 	return map[string]any{
-		"iss": p.cfg.Issuer, "sub": subject, "aud": clientID,
+		"iss": p.issuerOf(p.persona(subject)), "sub": subject, "aud": clientID,
 		"iat": now.Unix(), "exp": now.Add(p.cfg.IDTokenTTL).Unix(), "auth_time": now.Unix(),
 	}
 }

@@ -83,7 +83,7 @@ func (p *Provider) userInfoResponse(g *grant, claims map[string]any) (*response,
 	}
 	content, contentType := string(wire.MustJSON(t.Claims)), ""
 	if client.UserInfoSignedResponseAlg != "" {
-		signed, err := p.signedUserInfo(t)
+		signed, err := p.signedUserInfo(g, t)
 		if err != nil {
 			return nil, err
 		}
@@ -107,9 +107,9 @@ func (p *Provider) userInfoResponse(g *grant, claims map[string]any) (*response,
 		}}}, nil
 }
 
-func (p *Provider) signedUserInfo(t *wire.Token) (string, error) {
+func (p *Provider) signedUserInfo(g *grant, t *wire.Token) (string, error) {
 	now := p.now()
-	t.Claims["iss"], t.Claims["aud"] = p.cfg.Issuer, t.ClientID
+	t.Claims["iss"], t.Claims["aud"] = p.issuerOf(g.persona), t.ClientID
 	if !p.cfg.NoUserInfoTimes {
 		t.Claims["iat"], t.Claims["exp"] = now.Unix(), now.Add(p.cfg.IDTokenTTL).Unix()
 	}

@@ -72,7 +72,7 @@ func (p *Provider) inspectAuthentication(endpoint string, r *http.Request) {
 	if !slices.Contains(strings.Split(params.Get("scope"), " "), "openid") {
 		p.violation(endpoint, "scope does not contain openid in a list separated by single spaces")
 	}
-	if params.Get("code_challenge") == "" {
+	if params.Get("code_challenge") == "" && !p.cfg.RefusePKCE {
 		p.violation(endpoint, "code_challenge is missing")
 	}
 	if params.Get("state") == "" {
@@ -120,6 +120,8 @@ func (p *Provider) inspectToken(r *http.Request) {
 	}
 	verifier := r.PostForm.Get("code_verifier")
 	switch {
+	case verifier == "" && p.cfg.RefusePKCE:
+		return
 	case verifier == "":
 		p.violation(EndpointToken, "code_verifier is missing")
 	case len(verifier) > 128 || strings.ContainsFunc(verifier, func(c rune) bool { return !isUnreserved(c) }):

@@ -140,13 +140,17 @@ func TestDocs_ProgramsCompile(t *testing.T) {
 	overlay := map[string]map[string]string{"Replace": {}}
 	args := []string{"build", "-o", os.DevNull, "-overlay", filepath.Join(t.TempDir(), "overlay.json")}
 	dir := t.TempDir()
-	for i, pair := range docPairs {
-		for j, b := range readDoc(t, pair.en).blocks { // the French ones are the same
+	pages := []string{"providers.md"}
+	for _, pair := range docPairs {
+		pages = append(pages, pair.en) // the French programs are the same
+	}
+	for i, page := range pages {
+		for j, b := range readDoc(t, page).blocks {
 			if b.language != "go" {
 				continue
 			}
 			if formatted, err := format.Source([]byte(b.code)); err != nil || string(formatted) != b.code {
-				t.Errorf("%s: block %d is not formatted (%v):\n%s", pair.en, j, err, b.code)
+				t.Errorf("%s: block %d is not formatted (%v):\n%s", page, j, err, b.code)
 			}
 			if !strings.HasPrefix(b.code, "package ") {
 				b.code = fmt.Sprintf(fragment, b.code)
@@ -190,7 +194,7 @@ func TestDocs_VariablesExist(t *testing.T) {
 		t.Fatalf("the variables are %q", known)
 	}
 	variable := regexp.MustCompile(`\b(?:OIDC|PROCONNECT)_[A-Z_]+\b`)
-	for _, name := range append(everyDoc(t), "../README.md") {
+	for _, name := range append(everyDoc(t), "../README.md", "providers.md") {
 		for _, found := range variable.FindAllString(readDoc(t, name).text, -1) {
 			if !slices.Contains(known, found) {
 				t.Errorf("%s names %s, which does not exist", name, found)
@@ -224,7 +228,7 @@ func TestDocs_TroubleshootingHasEveryCode(t *testing.T) {
 
 func TestDocs_LinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	for _, name := range append(everyDoc(t), "../README.md", "conformance.md", "security.md") {
+	for _, name := range append(everyDoc(t), "../README.md", "conformance.md", "security.md", "providers.md") {
 		d := readDoc(t, name)
 		for _, m := range link.FindAllStringSubmatch(d.prose, -1) {
 			target, err := url.Parse(m[1])

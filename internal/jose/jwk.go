@@ -40,6 +40,7 @@ type KeySet struct {
 type publicKey struct {
 	kid     string // may be empty
 	alg     string // the only algorithm it is for; if empty, any of its type
+	issuer  string // the only issuer whose tokens it verifies; if empty, any
 	keyType string // as in keyTypes
 	key     any    // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
@@ -81,6 +82,9 @@ func ParseKeySet(body []byte) (*KeySet, error) {
 	return set, nil
 }
 
+// Empty reports whether no key of the set can verify a signature.
+func (s *KeySet) Empty() bool { return len(s.usable) == 0 }
+
 // Kids returns the ids of the usable keys, sorted, each of them once. They come
 // from the provider, and are not cleaned or bounded for a log.
 func (s *KeySet) Kids() []string {
@@ -104,7 +108,9 @@ const (
 
 // Verify looks for the key that signed j, and returns the payload if the verdict
 // is [Verified]. A kid names the key; without one, every key that suits is tried
-// (OIDC Core 10.1), and if none fits the set may just be too old.
+// (OIDC Core 10.1), and if none fits the set may just be too old. It records the
+// issuer member of the key, which Microsoft Entra publishes, in j's Header: the caller
+// must compare it.
 func (s *KeySet) Verify(j *JWS) (payload []byte, v Verdict) {
 	kid, alg := j.Header.Kid, j.Header.Alg
 	candidates := s.usable
@@ -121,6 +127,7 @@ func (s *KeySet) Verify(j *JWS) (payload []byte, v Verdict) {
 		}
 		tried++
 		if j.signedBy(candidate.key) {
+			j.Header.KeyIssuer = candidate.issuer
 			return j.payload, Verified
 		}
 	}
@@ -148,6 +155,9 @@ func parseKey(raw json.RawMessage) (key publicKey, ok bool) {
 		return key, false
 	}
 	if key.alg, _, err = members.String("alg"); err != nil {
+		return key, false
+	}
+	if key.issuer, _, err = members.String("issuer"); err != nil {
 		return key, false
 	}
 	if slices.ContainsFunc(secretMembers, members.Has) {

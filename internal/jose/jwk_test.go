@@ -74,6 +74,30 @@ func TestKeySet_RefusesWhatOtherKeysSign(t *testing.T) {
 	}
 }
 
+// The caller compares it with the token's iss.
+func TestKeySet_RecordsTheIssuerOfTheKey(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	set := keySet(t, jwk(keys.rsa, "kid", "rsa", "issuer", "https://op.example/{tenantid}"), jwk(keys.p256, "kid", "p256"),
+		jwk(keys.ed, "kid", "ed", "issuer", []string{"https://op.example"}))
+	for _, row := range []struct{ token, want string }{
+		{sign(head("RS256", "rsa"), "{}", keys.rsa), "https://op.example/{tenantid}"},
+		{sign(head("RS256", ""), "{}", keys.rsa), "https://op.example/{tenantid}"},
+		{sign(head("ES256", "p256"), "{}", keys.p256), ""},
+		{sign(head("RS256", "rsa"), "{}", keys.rsa2), ""}, // forged
+	} {
+		jws := parse(t, row.token)
+		set.Verify(jws)
+		if jws.Header.KeyIssuer != row.want {
+			t.Errorf("the issuer is %q, want %q", jws.Header.KeyIssuer, row.want)
+		}
+	}
+	wantVerdict(t, "an issuer that is no text", set, sign(head("EdDSA", "ed"), "{}", keys.ed), Unsuitable)
+	if set.Empty() || !keySet(t, jwk(keys.p256, "use", "enc")).Empty() {
+		t.Error("Empty is wrong")
+	}
+}
+
 func TestKeySet_ChoosesTheKey(t *testing.T) {
 	t.Parallel()
 	keys := testKeys()

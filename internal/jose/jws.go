@@ -29,6 +29,9 @@ type Header struct {
 	Kid string // empty when absent
 	Typ string // empty when absent
 	Cty string // empty when absent
+	// KeyIssuer is not the header's: it is the issuer member of the key with which
+	// [KeySet.Verify] has verified the token, empty without one.
+	KeyIssuer string
 }
 
 // JWS is a signed token that [ParseJWS] has read: its form and its header are

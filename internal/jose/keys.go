@@ -94,7 +94,8 @@ var (
 
 // ParsePrivateKeys reads the client's private keys from data: a JWK, a JWK Set,
 // or PEM in the forms that openssl writes, of which the first private key is
-// taken. A public key and a key of another type are errors.
+// taken, with its certificate if data has that too. A public key and a key of another
+// type are errors.
 //
 // The errors have no subject ("holds no …"), so that the caller can put the name
 // of the setting in front, and quote nothing of data.
@@ -105,7 +106,7 @@ func ParsePrivateKeys(data []byte) ([]gojose.JSONWebKey, error) {
 		if err != nil {
 			return nil, err
 		}
-		keys = []gojose.JSONWebKey{{Key: key}}
+		keys = []gojose.JSONWebKey{{Key: key, Certificates: certificatesOf(key, data)}}
 	}
 	for _, key := range keys {
 		if key.IsPublic() {
@@ -144,6 +145,24 @@ func parsePEMKey(data []byte) (any, error) {
 		}
 	}
 	return nil, errNoPrivateKey
+}
+
+// certificatesOf returns the first certificate of key in data, nil if there is none.
+func certificatesOf(key any, data []byte) []*x509.Certificate {
+	signer, _ := key.(crypto.Signer)
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" || signer == nil {
+			continue
+		}
+		leaf, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			continue
+		}
+		if public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && public.Equal(leaf.PublicKey) {
+			return []*x509.Certificate{leaf}
+		}
+	}
+	return nil
 }
 
 // parsePrivateKey reads PKCS #8, SEC 1 or PKCS #1. It returns nil if der is none

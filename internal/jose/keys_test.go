@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gojose "github.com/go-jose/go-jose/v4"
 )
@@ -271,6 +272,33 @@ func TestParsePrivateKeys_OfEveryForm(t *testing.T) {
 	got, err := ParsePrivateKeys(setOf(t, one))
 	if err != nil || got[0].KeyID != "2026" || got[0].Algorithm != "EdDSA" || got[0].Use != "sig" {
 		t.Errorf("a JWK lost its kid, alg or use: %v, %v", got, err)
+	}
+}
+
+func TestParsePrivateKeys_TakesTheCertificateOfTheKey(t *testing.T) {
+	t.Parallel()
+	keys := testKeys()
+	certificate := func(signer crypto.Signer) []byte {
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
+		return pemOf(t, "CERTIFICATE", der, err)
+	}
+	own, others, key := certificate(keys.p256), certificate(keys.rsa), pkcs8(t, keys.p256)
+	for what, file := range map[string][]byte{
+		"behind the key": slices.Concat(key, own), "before it": slices.Concat(own, key),
+		"behind another's": slices.Concat(others, key, own),
+	} {
+		got, err := ParsePrivateKeys(file)
+		if err != nil || len(got[0].Certificates) != 1 || !keys.p256.PublicKey.Equal(got[0].Certificates[0].PublicKey) {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+	}
+	for what, file := range map[string][]byte{
+		"none": key, "another's": slices.Concat(key, others), "a broken one": slices.Concat(key, pemOf(t, "CERTIFICATE", []byte{1}, nil)),
+	} {
+		if got, err := ParsePrivateKeys(file); err != nil || len(got[0].Certificates) != 0 {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
 	}
 }
 

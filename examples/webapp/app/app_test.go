@@ -155,7 +155,7 @@ func TestConfig_ReadsTheEnvironment(t *testing.T) {
 	if want := (oidcrp.Sessions{}); !reflect.DeepEqual(cfg.Sessions, want) {
 		t.Errorf("from an empty environment: %+v", cfg.Sessions)
 	}
-	if want := (oidcrp.Tokens{}); cfg.Tokens != want {
+	if want := (oidcrp.Tokens{}); !reflect.DeepEqual(cfg.Tokens, want) {
 		t.Errorf("from an empty environment: %+v", cfg.Tokens)
 	}
 	for name, value := range map[string]string{
@@ -170,7 +170,7 @@ func TestConfig_ReadsTheEnvironment(t *testing.T) {
 	if want := (oidcrp.Sessions{InCookies: true, IdleTimeout: 30 * time.Minute}); !reflect.DeepEqual(cfg.Sessions, want) {
 		t.Errorf("sessions %+v, want %+v", cfg.Sessions, want)
 	}
-	if want := (oidcrp.Tokens{Keep: true, RefreshBefore: 90 * time.Second}); cfg.Tokens != want {
+	if want := (oidcrp.Tokens{Keep: true, RefreshBefore: 90 * time.Second}); !reflect.DeepEqual(cfg.Tokens, want) {
 		t.Errorf("tokens %+v, want %+v", cfg.Tokens, want)
 	}
 }
