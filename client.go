@@ -78,6 +78,7 @@ func New(cfg Config) (*Client, error) {
 	if len(cfg.unknownVars) > 0 {
 		cfg.Logger.Warn("unknown variables in the environment", "names", clean(strings.Join(cfg.unknownVars, " "), 500))
 	}
+	logWaysOut(&cfg, f.name)
 	crossOrigin, err := newCrossOrigin(base, cfg.TrustedOrigins)
 	if err != nil {
 		return nil, failf("config", CodeConfigInvalid, "TrustedOrigins: %w", err)
@@ -93,7 +94,7 @@ func New(cfg Config) (*Client, error) {
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)
 		},
-		logoutRules: logoutRules{withoutHint: cfg.Provider.LogoutWithoutHint, revoke: cfg.Tokens.RevokeAtLogout},
+		logoutRules: newLogoutRules(&cfg),
 
 		log:     cfg.Logger,
 		events:  &events{issuer: cfg.Issuer, trace: cfg.Trace, log: cfg.Logger},

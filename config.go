@@ -551,6 +551,7 @@ func checkProvider(cfg *Config, f *findings) {
 	if p.RootCAs != nil && p.Transport != nil {
 		f.add("Provider.RootCAs", "and Provider.Transport are both set: put the RootCAs into the Transport")
 	}
+	checkLogout(cfg, f)
 	if p.Metadata != nil {
 		p.Metadata = p.Metadata.clone()
 		if err := validateMetadata(p.Metadata, cfg.Issuer, len(cfg.Registration.ClientCertificates) > 0); err != nil {

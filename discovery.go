@@ -148,6 +148,28 @@ type Provider struct {
 	// session's cookie there. It may then ask the person. If false, the ID Token is the
 	// id_token_hint (RP-Initiated Logout 1.0 section 2).
 	LogoutWithoutHint bool
+	// EndSessionURL is the URL of a logout at the provider, for one whose
+	// end_session_endpoint takes other parameters than those of RP-Initiated Logout 1.0
+	// section 2, or whose metadata has none. The values {client_id},
+	// {post_logout_redirect_uri}, {id_token_hint} and {state} of its query are filled in;
+	// a parameter without a value, such as the hint of a session that is over, is left
+	// out. If it begins with "?", it is the query alone, for the end_session_endpoint of
+	// the metadata. Amazon Cognito needs
+	// "?client_id={client_id}&logout_uri={post_logout_redirect_uri}", and Auth0 without
+	// its RP-initiated logout
+	// "https://TENANT/v2/logout?client_id={client_id}&returnTo={post_logout_redirect_uri}".
+	// Without {state}, the way back is not checked: it leads to a page of this app that
+	// the logout's cookie holds. If empty, the specification's parameters are sent.
+	EndSessionURL string
+	// RevocationWithoutHint leaves token_type_hint out of a revocation, which RFC 7009
+	// section 2.1 makes optional, for a provider that refuses it: FranceConnect. If
+	// false, it is sent.
+	RevocationWithoutHint bool
+	// FrontchannelLogoutWithoutIssuer accepts a front-channel logout that has a sid and
+	// no iss, for a provider that sends it so: Microsoft Entra ID. The sid must be that
+	// of the session that the browser's cookie carries, and an iss that is there must be
+	// Issuer. If false, both are required (Front-Channel Logout 1.0 section 3).
+	FrontchannelLogoutWithoutIssuer bool
 	// UserInfoTokenInBody sends the access token to the UserInfo endpoint as a
 	// form parameter (RFC 6750 section 2.2), for a provider that does not accept
 	// the header. If false, in the header.

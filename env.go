@@ -64,6 +64,14 @@ var envVars = map[string]envVar{
 		func(c *Config, v string) (err error) { c.Provider.UserInfoTokenInBody, err = parseBool(v); return err }},
 	"OIDC_LOGOUT_WITHOUT_HINT": {"Provider.LogoutWithoutHint",
 		func(c *Config, v string) (err error) { c.Provider.LogoutWithoutHint, err = parseBool(v); return err }},
+	"OIDC_END_SESSION_URL": text("Provider.EndSessionURL", func(c *Config) *string { return &c.Provider.EndSessionURL }),
+	"OIDC_REVOCATION_WITHOUT_HINT": {"Provider.RevocationWithoutHint",
+		func(c *Config, v string) (err error) { c.Provider.RevocationWithoutHint, err = parseBool(v); return err }},
+	"OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER": {"Provider.FrontchannelLogoutWithoutIssuer",
+		func(c *Config, v string) (err error) {
+			c.Provider.FrontchannelLogoutWithoutIssuer, err = parseBool(v)
+			return err
+		}},
 	"OIDC_ALLOW_PRIVATE_NETWORK": {"Provider.AllowPrivateNetwork",
 		func(c *Config, v string) (err error) { c.Provider.AllowPrivateNetwork, err = parseBool(v); return err }},
 	"OIDC_LOGOUT_TOKEN_SIGNING_ALG": text("Provider.LogoutTokenSigningAlg",
@@ -96,6 +104,8 @@ func variableOf(field string) string {
 // OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG, OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG and _ENC,
 // OIDC_USERINFO_SIGNED_RESPONSE_ALG, OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG and _ENC,
 // OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_LOGOUT_WITHOUT_HINT (1 or 0),
+// OIDC_END_SESSION_URL, OIDC_REVOCATION_WITHOUT_HINT (1 or 0) and
+// OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER (1 or 0; see [Provider]),
 // OIDC_LOGOUT_TOKEN_SIGNING_ALG, OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE (seconds), which every login then
 // sends, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the provider, beside the
 // system's), OIDC_ALLOW_PRIVATE_NETWORK (1 or 0; see [Provider]), OIDC_COOKIE_KEYS (32

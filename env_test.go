@@ -60,33 +60,36 @@ func emptyEnvConfig(t *testing.T) oidcrp.Config {
 func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string {
 	t.Helper()
 	return map[string]string{
-		"OIDC_ISSUER":                          provider.Issuer(),
-		"OIDC_CLIENT_ID":                       "app",
-		"OIDC_CLIENT_SECRET":                   "a=b c\"",
-		"OIDC_BASE_URL":                        "https://app.example",
-		"OIDC_REDIRECT_URI":                    "https://app.example/back",
-		"OIDC_POST_LOGOUT_REDIRECT_URI":        "https://app.example/bye",
-		"OIDC_TRUSTED_ORIGINS":                 "https://www.example, https://a.example  https://b.example",
-		"OIDC_SCOPES":                          " openid  email uid ",
-		"OIDC_CLIENT_AUTH":                     "client_secret_post",
-		"OIDC_CLIENT_KEY_FILE":                 tempFile(t, pkcs8(t, testKeys().P256)),
-		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG":    "ES256",
-		"OIDC_USERINFO_SIGNED_RESPONSE_ALG":    "RS256",
-		"OIDC_RESPONSE_MODE":                   "form_post",
-		"OIDC_CLIENT_CERT_FILE":                tempFile(t, selfSigned(t)),
-		"OIDC_USERINFO_TOKEN_IN_BODY":          "1",
-		"OIDC_LOGOUT_WITHOUT_HINT":             "1",
-		"OIDC_ALLOW_PRIVATE_NETWORK":           "true",
-		"OIDC_LOGOUT_TOKEN_SIGNING_ALG":        "ES384",
-		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG": "ECDH-ES",
-		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC": "A128GCM",
-		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG": "dir",
-		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC": "A256GCM",
-		"OIDC_CLIENT_AUTH_SIGNING_ALG":         "HS512",
-		"OIDC_PROMPT":                          "login",
-		"OIDC_MAX_AGE":                         "300",
-		"OIDC_PROVIDER_CA_FILE":                tempFile(t, provider.Certificate()),
-		"OIDC_COOKIE_KEYS":                     base64Keys(testKey(1), testKey(2)),
+		"OIDC_ISSUER":                             provider.Issuer(),
+		"OIDC_CLIENT_ID":                          "app",
+		"OIDC_CLIENT_SECRET":                      "a=b c\"",
+		"OIDC_BASE_URL":                           "https://app.example",
+		"OIDC_REDIRECT_URI":                       "https://app.example/back",
+		"OIDC_POST_LOGOUT_REDIRECT_URI":           "https://app.example/bye",
+		"OIDC_TRUSTED_ORIGINS":                    "https://www.example, https://a.example  https://b.example",
+		"OIDC_SCOPES":                             " openid  email uid ",
+		"OIDC_CLIENT_AUTH":                        "client_secret_post",
+		"OIDC_CLIENT_KEY_FILE":                    tempFile(t, pkcs8(t, testKeys().P256)),
+		"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG":       "ES256",
+		"OIDC_USERINFO_SIGNED_RESPONSE_ALG":       "RS256",
+		"OIDC_RESPONSE_MODE":                      "form_post",
+		"OIDC_CLIENT_CERT_FILE":                   tempFile(t, selfSigned(t)),
+		"OIDC_USERINFO_TOKEN_IN_BODY":             "1",
+		"OIDC_LOGOUT_WITHOUT_HINT":                "1",
+		"OIDC_END_SESSION_URL":                    "?client_id={client_id}&logout_uri={post_logout_redirect_uri}",
+		"OIDC_REVOCATION_WITHOUT_HINT":            "1",
+		"OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER": "1",
+		"OIDC_ALLOW_PRIVATE_NETWORK":              "true",
+		"OIDC_LOGOUT_TOKEN_SIGNING_ALG":           "ES384",
+		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG":    "ECDH-ES",
+		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ENC":    "A128GCM",
+		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ALG":    "dir",
+		"OIDC_USERINFO_ENCRYPTED_RESPONSE_ENC":    "A256GCM",
+		"OIDC_CLIENT_AUTH_SIGNING_ALG":            "HS512",
+		"OIDC_PROMPT":                             "login",
+		"OIDC_MAX_AGE":                            "300",
+		"OIDC_PROVIDER_CA_FILE":                   tempFile(t, provider.Certificate()),
+		"OIDC_COOKIE_KEYS":                        base64Keys(testKey(1), testKey(2)),
 	}
 }
 
@@ -126,6 +129,8 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 	}
 	want.Provider.UserInfoTokenInBody, want.Provider.AllowPrivateNetwork = true, true
 	want.Provider.LogoutTokenSigningAlg, want.Provider.LogoutWithoutHint = "ES384", true
+	want.Provider.EndSessionURL = "?client_id={client_id}&logout_uri={post_logout_redirect_uri}"
+	want.Provider.RevocationWithoutHint, want.Provider.FrontchannelLogoutWithoutIssuer = true, true
 	want.CookieKeys = oidcrp.Keys(testKey(1), testKey(2))
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the configuration is\n%+v\nwant\n%+v", got, want)

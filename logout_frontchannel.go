@@ -11,14 +11,19 @@ import (
 // and sid are those of the session (Front-Channel Logout 3). This works only if
 // the browser sends this app's cookies from a frame in the provider's page. The
 // response is always the same, and any site may frame it. A request without iss and
-// sid changes nothing, or any site could log people out. While sessions cannot be read,
+// sid changes nothing, or any site could log people out. It is the sid that no other site
+// knows: [Provider.FrontchannelLogoutWithoutIssuer] does without the iss. While sessions cannot be read,
 // it is done later, without deleting the browser's cookies.
 func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return
 	}
 	query := r.URL.Query()
-	if iss, sid := query["iss"], query["sid"]; len(iss) == 1 && len(sid) == 1 {
+	iss, sid := query["iss"], query["sid"]
+	if len(iss) == 0 && c.logoutRules.withoutIssuer {
+		iss = []string{c.issuer}
+	}
+	if len(iss) == 1 && len(sid) == 1 {
 		c.frontChannelLogout(w, r, iss[0], sid[0])
 	}
 	h := w.Header()
