@@ -144,9 +144,9 @@ func (c *Client) afterProviderError(
 
 // settles reports whether s makes the login t unnecessary. A session from before a login
 // that a page asked for does not: the page had found it wanting, and would do so again,
-// without end.
+// without end. Nor does it before a login that asked for scopes of its own.
 func (c *Client) settles(s *Session, t *transaction) bool {
-	if t.Asked && s.created.Unix() < t.Started {
+	if (t.Asked || len(t.Scopes) > 0) && s.created.Unix() < t.Started {
 		return false
 	}
 	switch {

@@ -177,6 +177,9 @@ func normalize(cfg *Config, f *findings) *url.URL {
 	if field, err := cfg.Login.validate(); err != nil {
 		f.add("Login."+field, "%w", err)
 	}
+	if len(cfg.Login.Scopes) > 0 {
+		f.add("Login.Scopes", "is set: put the scopes of every login into %s", f.name("Scopes"))
+	}
 	if field, err := cfg.Pages.check(); err != nil {
 		f.add("Pages."+field, "%w", err)
 	}

@@ -66,7 +66,10 @@ var envVars = map[string]envVar{
 		func(c *Config, v string) (err error) { c.Provider.LogoutWithoutHint, err = parseBool(v); return err }},
 	"OIDC_END_SESSION_URL": text("Provider.EndSessionURL", func(c *Config) *string { return &c.Provider.EndSessionURL }),
 	"OIDC_REVOCATION_WITHOUT_HINT": {"Provider.RevocationWithoutHint",
-		func(c *Config, v string) (err error) { c.Provider.RevocationWithoutHint, err = parseBool(v); return err }},
+		func(c *Config, v string) (err error) {
+			c.Provider.RevocationWithoutHint, err = parseBool(v)
+			return err
+		}},
 	"OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER": {"Provider.FrontchannelLogoutWithoutIssuer",
 		func(c *Config, v string) (err error) {
 			c.Provider.FrontchannelLogoutWithoutIssuer, err = parseBool(v)
@@ -188,26 +191,6 @@ func oneWordApart(long, short string) bool {
 		}
 	}
 	return false
-}
-
-// distance is how many characters must be changed, added or removed to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal, row[j+1] = row[j+1], min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 func readCookieKeys(cfg *Config, value string) error {

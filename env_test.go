@@ -257,7 +257,7 @@ var wrongVariables = []struct {
 	{map[string]string{"OIDC_RESPONSE_MODE": "fragment"},
 		`OIDC_RESPONSE_MODE (ResponseMode) "fragment" is not supported (query, form_post)`},
 	{map[string]string{"OIDC_PROMPT": "logn"},
-		`OIDC_PROMPT (Login.Prompt) "logn" is not known (none, login, consent, select_account, create)`},
+		`OIDC_PROMPT (Login.Prompt) holds "logn": do you mean "login"?`},
 	{map[string]string{"OIDC_PROMPT": "none login"}, `OIDC_PROMPT (Login.Prompt) "none" cannot be combined with others`},
 	{map[string]string{"OIDC_COOKIE_KEYS": ""},
 		"OIDC_COOKIE_KEYS (CookieKeys) is empty: set it to a key made by openssl rand -base64 32, or OIDC_COOKIE_KEYS_FILE to a file of such keys"},

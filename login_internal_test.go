@@ -175,10 +175,11 @@ func TestTransaction_CarriesShortOptions(t *testing.T) {
 		final bool
 	}{
 		"nothing":      {AuthOptions{}, false},
-		"everything":   {AuthOptions{Prompt: "login", LoginHint: "a", ACRValues: []string{"b"}, UILocales: []string{"fr"}, Extra: url.Values{"c": {"d"}}}, false},
+		"everything":   {AuthOptions{Prompt: "login", LoginHint: "a", ACRValues: []string{"b"}, UILocales: []string{"fr"}, Extra: url.Values{"c": {"d"}}, Scopes: []string{"e"}}, false},
 		"a long hint":  {AuthOptions{LoginHint: strings.Repeat("a", maxTransactionExtra+1)}, true},
 		"long extras":  {AuthOptions{Extra: url.Values{"a": {strings.Repeat("a", maxTransactionExtra)}}}, true},
 		"many locales": {AuthOptions{UILocales: slices.Repeat([]string{"fr"}, maxTransactionExtra)}, true},
+		"many scopes":  {AuthOptions{Scopes: slices.Repeat([]string{"api"}, maxTransactionExtra)}, true},
 		"claims":       {AuthOptions{Claims: new(ClaimsRequest), Prompt: "login"}, true},
 	} {
 		tr := new(transaction)
@@ -189,7 +190,7 @@ func TestTransaction_CarriesShortOptions(t *testing.T) {
 		}
 		if want := test.asked; !test.final && (got.Prompt != want.Prompt || got.LoginHint != want.LoginHint ||
 			!slices.Equal(got.ACRValues, want.ACRValues) || !slices.Equal(got.UILocales, want.UILocales) ||
-			got.Extra.Encode() != want.Extra.Encode()) {
+			got.Extra.Encode() != want.Extra.Encode() || !slices.Equal(got.Scopes, want.Scopes)) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}

@@ -50,6 +50,7 @@ type transaction struct {
 	ACRValues []string   `json:"av,omitempty"`
 	LoginHint string     `json:"h,omitempty"`
 	UILocales []string   `json:"l,omitempty"`
+	Scopes    []string   `json:"s,omitempty"`
 	Extra     url.Values `json:"e,omitempty"`
 	Final     bool       `json:"f,omitempty"` // it asked for more, so no other login can replace it
 	size      int        // of the cookie
@@ -62,19 +63,19 @@ func (t *transaction) carry(asked *AuthOptions) {
 	if own == nil {
 		own = new(AuthOptions)
 	}
-	text, err := json.Marshal([]any{own.Prompt, own.LoginHint, own.ACRValues, own.UILocales, own.Extra})
+	text, err := json.Marshal([]any{own.Prompt, own.LoginHint, own.ACRValues, own.UILocales, own.Extra, own.Scopes})
 	if t.Final = own.asksMore() || err != nil || len(text) > maxTransactionExtra; t.Final {
 		return
 	}
 	t.Prompt, t.LoginHint, t.ACRValues = own.Prompt, own.LoginHint, own.ACRValues
-	t.UILocales, t.Extra = own.UILocales, own.Extra
+	t.UILocales, t.Extra, t.Scopes = own.UILocales, own.Extra, own.Scopes
 }
 
 // options are those of a login that replaces this one.
 func (t *transaction) options() *AuthOptions {
 	o := &AuthOptions{
 		ReturnTo: t.ReturnTo, RequireACR: t.ACR, ACRValues: t.ACRValues, Prompt: t.Prompt, LoginHint: t.LoginHint,
-		UILocales: t.UILocales, Extra: t.Extra,
+		UILocales: t.UILocales, Extra: t.Extra, Scopes: t.Scopes,
 		stepUp: t.StepUp, byPage: t.Asked,
 	}
 	if t.MaxAge != nil {

@@ -234,4 +234,3 @@ func TestNew_LogsEachWayOutOnce(t *testing.T) {
 		t.Errorf("without any: %v, %s", err, log.String())
 	}
 }
-
