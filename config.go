@@ -166,7 +166,8 @@ func typeName(v any) string {
 // still change. It returns the parsed base URL, and adds what is wrong to f.
 func normalize(cfg *Config, f *findings) *url.URL {
 	defaults(cfg)
-	checkIssuer(cfg.Issuer, f)
+	checkPlainHosts(cfg, f)
+	checkIssuer(cfg.Issuer, cfg.Provider.InsecureHTTPHosts, f)
 	base := checkURLs(cfg, f)
 	checkClient(cfg, f)
 	checkAlgs(cfg, f)
@@ -243,6 +244,7 @@ func defaults(cfg *Config) {
 	}
 	r.ClientCertificates = slices.Clone(r.ClientCertificates)
 	p.TrustedAudiences = slices.Clone(p.TrustedAudiences)
+	p.InsecureHTTPHosts = slices.Clone(p.InsecureHTTPHosts)
 	p.ClockSkew = cmp.Or(p.ClockSkew, time.Minute)
 	p.Timeout = cmp.Or(p.Timeout, 10*time.Second)
 	s.Lifetime = cmp.Or(s.Lifetime, defaultLifetime)
@@ -259,7 +261,7 @@ func defaults(cfg *Config) {
 	}
 }
 
-func checkIssuer(issuer string, f *findings) {
+func checkIssuer(issuer string, plain []string, f *findings) {
 	if issuer == "" {
 		f.add("Issuer", "is empty")
 		return
@@ -269,18 +271,18 @@ func checkIssuer(issuer string, f *findings) {
 		return
 	}
 	// OIDC Discovery 3: "no query or fragment components".
-	checkOrigin("Issuer", issuer, f)
+	checkOrigin("Issuer", issuer, f, plain...)
 }
 
 // checkOrigin returns raw parsed; nil if it is not an absolute URL without user,
-// query and fragment. It also reports plain http to other hosts than loopback.
-func checkOrigin(field, raw string, f *findings) *url.URL {
+// query and fragment. It also reports plain http to other hosts than loopback and plain.
+func checkOrigin(field, raw string, f *findings, plain ...string) *url.URL {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(raw, "?#") {
 		f.add(field, "%q must be an absolute URL without user, query and fragment", withoutUser(raw))
 		return nil
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if u.Scheme != "https" && !(u.Scheme == "http" && (isLoopback(u.Hostname()) || isAmong(plain, raw))) {
 		f.add(field, "%q must be https (http is for loopback hosts only)", raw)
 	}
 	return u
@@ -558,7 +560,7 @@ func checkProvider(cfg *Config, f *findings) {
 	checkLogout(cfg, f)
 	if p.Metadata != nil {
 		p.Metadata = p.Metadata.clone()
-		if err := validateMetadata(p.Metadata, cfg.Issuer, len(cfg.Registration.ClientCertificates) > 0); err != nil {
+		if err := validateMetadata(p.Metadata, cfg.Issuer, len(cfg.Registration.ClientCertificates) > 0, p.InsecureHTTPHosts...); err != nil {
 			f.add("Provider.Metadata", "cannot be used: %w", err)
 		}
 	}

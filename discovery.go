@@ -174,6 +174,18 @@ type Provider struct {
 	// form parameter (RFC 6750 section 2.2), for a provider that does not accept
 	// the header. If false, in the header.
 	UserInfoTokenInBody bool
+	// InsecureHTTPHosts are hosts that this app reaches by plain http, in a network of
+	// containers that it shares with the provider, such as "keycloak": of the token,
+	// UserInfo, revocation, pushed request and keys endpoints, and of Issuer if that is
+	// itself http. Everything sent there, the client's secret and people's data included,
+	// is readable in that network, and whoever can change it can sign in as anybody. A host
+	// is a name without a dot, a name below .internal, .local, .test, .svc or .home.arpa, or
+	// a private or loopback address, without a port; others are refused. Keycloak with
+	// hostname-backchannel-dynamic behind TLS termination needs it, since it publishes such
+	// endpoints to the app that asks by its internal name. The endpoints that browsers load
+	// stay https. These hosts may have private addresses: see AllowPrivateNetwork. If nil,
+	// every endpoint of an https issuer is https.
+	InsecureHTTPHosts []string
 	// AllowPrivateNetwork lets the provider's endpoints be at private, loopback
 	// and link-local addresses although the issuer is at a public one. If false,
 	// metadata cannot send requests of this app into its own network: an address
@@ -205,6 +217,7 @@ func (p *Provider) transports(issuer string, certificates []tls.Certificate) (do
 		}
 	}
 	guard := fetch.NewGuard(own...)
+	guard.Exempt(p.InsecureHTTPHosts...)
 	documents = guard.Protect(plain)
 	if len(certificates) == 0 {
 		return documents, documents
@@ -218,6 +231,7 @@ type provider struct {
 	issuer   string
 	static   *metadata     // nil when it is to be discovered
 	mtls     bool          // the client has a certificate
+	plain    []string      // hosts that may be reached by http
 	http     *fetch.Client // for documents
 	client   *fetch.Client // with the client's certificate, if it has one (RFC 8705)
 	events   *events
@@ -238,7 +252,7 @@ func newProvider(
 ) *provider {
 	documents, client := settings.transports(issuer, registration.ClientCertificates)
 	p := &provider{
-		issuer: issuer, mtls: len(registration.ClientCertificates) > 0, events: ev, now: now,
+		issuer: issuer, mtls: len(registration.ClientCertificates) > 0, plain: settings.InsecureHTTPHosts, events: ev, now: now,
 		http: fetch.New(documents, settings.Timeout), client: fetch.New(client, settings.Timeout),
 		auth: &clientAuth{
 			issuer: issuer, clientID: clientID, secret: secret, now: now, keys: registration.ClientKeys,
@@ -346,7 +360,7 @@ func (p *provider) fetch(ctx context.Context, wellKnown string) (*Metadata, time
 	}
 	m, err := parseMetadata(res.Body, p.mtls)
 	if err == nil {
-		err = validateMetadata(m, p.issuer, p.mtls)
+		err = validateMetadata(m, p.issuer, p.mtls, p.plain...)
 	}
 	if err != nil {
 		return nil, 0, failf("discovery", CodeProviderInvalid, "the metadata at %s: %w", clean(wellKnown, maxShownURL), err)
@@ -452,8 +466,9 @@ func parseAliases(members strictjson.Members) (map[string]string, error) {
 // validateMetadata checks what the rest relies on: that m is that of issuer,
 // byte for byte (OIDC Discovery 4.3), that it names the endpoints of the
 // authorization code flow, and that no endpoint is less protected than issuer. The
-// aliases concern only a client that has mtls.
-func validateMetadata(m *Metadata, issuer string, mtls bool) error {
+// aliases concern only a client that has mtls. What this app itself sends may go to the
+// hosts plain by http.
+func validateMetadata(m *Metadata, issuer string, mtls bool, plain ...string) error {
 	if m.Issuer != issuer {
 		return fmt.Errorf("issuer is %q, not %q", clean(m.Issuer, 300), issuer)
 	}
@@ -461,8 +476,8 @@ func validateMetadata(m *Metadata, issuer string, mtls bool) error {
 		if e.url == "" && !e.required {
 			continue
 		}
-		if err := checkEndpoint(e.url, strings.HasPrefix(issuer, "http:")); err != nil {
-			return fmt.Errorf("%s %w", e.name, err)
+		if err := checkEndpoint(e.url, e.mayBePlain(issuer, plain)); err != nil {
+			return fmt.Errorf("%s %w%s", e.name, err, e.mend())
 		}
 	}
 	if types := m.ResponseTypesSupported; types != nil && !slices.Contains(types, "code") {
@@ -475,6 +490,33 @@ type endpoint struct {
 	name     string
 	url      string
 	required bool
+}
+
+// mayBePlain reports whether e may be reached by http: if issuer is, on a loopback host,
+// and where the hosts plain say so. Browsers load an endpoint of an https issuer by https.
+func (e *endpoint) mayBePlain(issuer string, plain []string) bool {
+	if strings.HasPrefix(issuer, "http:") {
+		return !isAmong(plain, issuer) || isAmong(plain, e.url)
+	}
+	return !e.forBrowsers() && isAmong(plain, e.url)
+}
+
+func (e *endpoint) forBrowsers() bool {
+	return e.name == "authorization_endpoint" || e.name == "end_session_endpoint"
+}
+
+// mend is what an error about e may add for an operator.
+func (e *endpoint) mend() string {
+	if e.forBrowsers() || !strings.HasPrefix(e.url, "http:") {
+		return ""
+	}
+	return ": if its host is in the app's own network, name it in Provider.InsecureHTTPHosts (OIDC_INSECURE_HTTP_HOSTS)"
+}
+
+// isAmong reports whether the host of a URL is one of hosts, which are in lower case.
+func isAmong(hosts []string, raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && slices.Contains(hosts, strings.ToLower(u.Hostname()))
 }
 
 // endpoints lists the endpoints of m that something may be sent to.

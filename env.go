@@ -75,6 +75,8 @@ var envVars = map[string]envVar{
 			c.Provider.FrontchannelLogoutWithoutIssuer, err = parseBool(v)
 			return err
 		}},
+	"OIDC_INSECURE_HTTP_HOSTS": {"Provider.InsecureHTTPHosts",
+		func(c *Config, v string) error { c.Provider.InsecureHTTPHosts = splitList(v); return nil }},
 	"OIDC_ALLOW_PRIVATE_NETWORK": {"Provider.AllowPrivateNetwork",
 		func(c *Config, v string) (err error) { c.Provider.AllowPrivateNetwork, err = parseBool(v); return err }},
 	"OIDC_LOGOUT_TOKEN_SIGNING_ALG": text("Provider.LogoutTokenSigningAlg",
@@ -109,6 +111,7 @@ func variableOf(field string) string {
 // OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_LOGOUT_WITHOUT_HINT (1 or 0),
 // OIDC_END_SESSION_URL, OIDC_REVOCATION_WITHOUT_HINT (1 or 0) and
 // OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER (1 or 0; see [Provider]),
+// OIDC_INSECURE_HTTP_HOSTS (separated by spaces or commas; see [Provider]),
 // OIDC_LOGOUT_TOKEN_SIGNING_ALG, OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE (seconds), which every login then
 // sends, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the provider, beside the
 // system's), OIDC_ALLOW_PRIVATE_NETWORK (1 or 0; see [Provider]), OIDC_COOKIE_KEYS (32

@@ -77,6 +77,7 @@ func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string 
 		"OIDC_USERINFO_TOKEN_IN_BODY":             "1",
 		"OIDC_LOGOUT_WITHOUT_HINT":                "1",
 		"OIDC_END_SESSION_URL":                    "?client_id={client_id}&logout_uri={post_logout_redirect_uri}",
+		"OIDC_INSECURE_HTTP_HOSTS":                "keycloak,op.internal",
 		"OIDC_REVOCATION_WITHOUT_HINT":            "1",
 		"OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER": "1",
 		"OIDC_ALLOW_PRIVATE_NETWORK":              "true",
@@ -130,6 +131,7 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 	want.Provider.UserInfoTokenInBody, want.Provider.AllowPrivateNetwork = true, true
 	want.Provider.LogoutTokenSigningAlg, want.Provider.LogoutWithoutHint = "ES384", true
 	want.Provider.EndSessionURL = "?client_id={client_id}&logout_uri={post_logout_redirect_uri}"
+	want.Provider.InsecureHTTPHosts = []string{"keycloak", "op.internal"}
 	want.Provider.RevocationWithoutHint, want.Provider.FrontchannelLogoutWithoutIssuer = true, true
 	want.CookieKeys = oidcrp.Keys(testKey(1), testKey(2))
 	if !reflect.DeepEqual(got, want) {

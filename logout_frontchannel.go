@@ -20,11 +20,12 @@ func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request
 	}
 	query := r.URL.Query()
 	iss, sid := query["iss"], query["sid"]
-	if len(iss) == 0 && c.logoutRules.withoutIssuer {
-		iss = []string{c.issuer}
-	}
-	if len(iss) == 1 && len(sid) == 1 {
+	switch {
+	case len(sid) != 1 || sid[0] == "":
+	case len(iss) == 1 && iss[0] != "":
 		c.frontChannelLogout(w, r, iss[0], sid[0])
+	case len(iss) == 0 && c.logoutRules.withoutIssuer:
+		c.frontChannelLogout(w, r, "", sid[0])
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -33,8 +34,10 @@ func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request
 	w.Write([]byte("<!doctype html><title>-</title>"))
 }
 
+// frontChannelLogout is handleFrontchannelLogout without its answer. iss is empty if the
+// provider sends none.
 func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss, sid string) {
-	if sid == "" || iss != c.issuer {
+	if iss != "" && iss != c.issuer {
 		return
 	}
 	s, err := c.Session(r)
@@ -52,7 +55,7 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 	}
 	// The other sessions of the provider's session end too, unless it ends too many,
 	// which is logged.
-	key, subject := sessionMark(iss, sid), subjectMark(iss, s.Subject())
+	key, subject := sessionMark(s.Issuer(), sid), subjectMark(s.Issuer(), s.Subject())
 	if !c.sessions.allowMarks(r.Context(), 1) {
 		c.log.DebugContext(r.Context(), "the other sessions of a sid were not ended", "sid", sid)
 	} else if err := c.sessions.revoke(r.Context(), key, subject); err != nil {

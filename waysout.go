@@ -6,7 +6,9 @@ package oidcrp
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -28,6 +30,39 @@ func logWaysOut(cfg *Config, name settingName) {
 			cfg.Logger.Info("a setting for a provider that departs from the specifications", "setting", name.name(setting.field))
 		}
 	}
+	if len(p.InsecureHTTPHosts) > 0 {
+		cfg.Logger.Warn("requests to these hosts of the provider may go unencrypted: everything in them is readable on the way",
+			"setting", name.name("Provider.InsecureHTTPHosts"), "hosts", strings.Join(p.InsecureHTTPHosts, " "))
+	}
+}
+
+// insideDomains are the domains whose names no public resolver knows: .internal (reserved
+// by ICANN in 2024), .local (RFC 6762), .test (RFC 6761), .home.arpa (RFC 8375), and
+// Kubernetes' .svc, whose full names end in .local.
+var insideDomains = []string{".internal", ".local", ".test", ".svc", ".home.arpa"}
+
+// insideName matches a host name whose last label is a word: some resolvers take a number
+// as an address, in whatever form.
+var insideName = regexp.MustCompile(`^([a-z0-9_-]+\.)*[a-z][a-z0-9_-]*$`)
+
+// isInside reports whether host can only be in the app's own network, by its form.
+func isInside(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.IsPrivate() || ip.IsLoopback()
+	}
+	return insideName.MatchString(host) && (!strings.Contains(host, ".") || isLoopback(host) ||
+		slices.ContainsFunc(insideDomains, func(domain string) bool { return strings.HasSuffix(host, domain) }))
+}
+
+// checkPlainHosts refuses hosts that requests may reach through the internet.
+func checkPlainHosts(cfg *Config, f *findings) {
+	for i, host := range cfg.Provider.InsecureHTTPHosts {
+		if !isInside(host) {
+			f.add("Provider.InsecureHTTPHosts", "[%d] %q is no host of a private network: plain http would show the client's "+
+				"secret and people's data on the way. Use https, or a name in lower case without port that has no dot or ends in %s, "+
+				"or a private address", i, clean(host, 100), strings.Join(insideDomains, ", "))
+		}
+	}
 }
 
 // checkLogout checks how a logout goes on at the provider.
@@ -39,7 +74,8 @@ func checkLogout(cfg *Config, f *findings) {
 	}
 	query, err := parseEndSessionURL(p.EndSessionURL)
 	if err == nil && query.endpoint != "" {
-		err = checkEndpoint(query.endpoint, strings.HasPrefix(cfg.Issuer, "http:"))
+		e := endpoint{name: "end_session_endpoint", url: query.endpoint}
+		err = checkEndpoint(e.url, e.mayBePlain(cfg.Issuer, p.InsecureHTTPHosts))
 	}
 	if err != nil {
 		f.add(field, "%q %w", withoutUser(p.EndSessionURL), err)

@@ -4,8 +4,12 @@ package oidcrp_test
 // against a provider that needs it.
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -219,6 +223,7 @@ func TestNew_LogsEachWayOutOnce(t *testing.T) {
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	cfg.Provider.EndSessionURL, cfg.Provider.LogoutWithoutHint = cognitoLogout, true
 	cfg.Provider.RevocationWithoutHint, cfg.Provider.FrontchannelLogoutWithoutIssuer = true, true
+	cfg.Provider.InsecureHTTPHosts = []string{"keycloak", "op.internal"}
 	if _, err := oidcrp.New(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -227,10 +232,117 @@ func TestNew_LogsEachWayOutOnce(t *testing.T) {
 			t.Errorf("%s is logged %d times:\n%s", field, n, log.String())
 		}
 	}
+	if n := strings.Count(log.String(), `level=WARN msg="requests to these hosts`); n != 1 ||
+		!strings.Contains(log.String(), `setting=Provider.InsecureHTTPHosts hosts="keycloak op.internal"`) {
+		t.Errorf("the hosts are logged %d times:\n%s", n, log.String())
+	}
 	log = new(testLog)
 	cfg = soundConfig(nil)
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	if _, err := oidcrp.New(cfg); err != nil || strings.Contains(log.String(), "departs") {
 		t.Errorf("without any: %v, %s", err, log.String())
+	}
+}
+
+func TestNew_RefusesInsecureHTTPHostsOfTheInternet(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{
+		"keycloak", "my-op_1", "op.internal", "op.ns.svc", "op.ns.svc.cluster.local", "op.test", "op.home.arpa",
+		"10.1.2.3", "192.168.1.1", "172.16.0.1", "fd00::1", "127.0.0.1", "localhost", "op.localhost",
+	} {
+		cfg := soundConfig(func(c *oidcrp.Config) { c.Provider.InsecureHTTPHosts = []string{host} })
+		if _, err := oidcrp.New(cfg); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	for _, host := range []string{
+		"", "op.example.fr", "example.com", "internal.example.com", "evilinternal.com", "op.internal.", ".internal", "Keycloak",
+		"keycloak:8080", "http://keycloak", "keycloak/x", "*.internal", "8.8.8.8", "169.254.169.254", "2001:db8::1", "[fd00::1]",
+		"2130706433", "0x7f000001", "10.1", "fe80::1",
+	} {
+		_, err := oidcrp.New(soundConfig(func(c *oidcrp.Config) { c.Provider.InsecureHTTPHosts = []string{"keycloak", host} }))
+		if wantCode(t, err, oidcrp.CodeConfigInvalid); err == nil ||
+			!strings.Contains(err.Error(), "Provider.InsecureHTTPHosts [1]") || !strings.Contains(err.Error(), "Use https, or a name") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+func TestNew_AnIssuerMayBePlainAtANamedHost(t *testing.T) {
+	t.Parallel()
+	plain := func(hosts ...string) error {
+		_, err := oidcrp.New(soundConfig(func(c *oidcrp.Config) {
+			c.Issuer, c.Provider.Metadata, c.Provider.InsecureHTTPHosts = "http://keycloak:8080/realms/a", nil, hosts
+		}))
+		return err
+	}
+	if err := plain("keycloak"); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, plain(), oidcrp.CodeConfigInvalid)
+	wantCode(t, plain("other"), oidcrp.CodeConfigInvalid)
+}
+
+// newSplitApp starts an app in a network of containers. Browsers reach the provider by https
+// under its public name, and the app by http as keycloak:8080, where it asks for metadata.
+func newSplitApp(t *testing.T, hosts ...string) *testApp {
+	t.Helper()
+	var app *testApp
+	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { app.provider.ServeHTTP(w, r) }))
+	t.Cleanup(inside.Close)
+	app = newTestApp(t, setup{
+		provider: oidctest.Config{TLS: true, BackchannelDynamic: true},
+		config: func(c *oidcrp.Config) {
+			transport := c.Provider.Transport.(*http.Transport)
+			transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if address != "keycloak:8080" {
+					return nil, errors.New("no route to " + address)
+				}
+				return new(net.Dialer).DialContext(ctx, network, inside.Listener.Addr().String())
+			}
+			c.Provider.InsecureHTTPHosts = hosts
+			c.Provider.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				if strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration") {
+					r = r.Clone(r.Context())
+					r.URL.Scheme, r.URL.Host, r.Host = "http", "keycloak:8080", ""
+				}
+				return transport.RoundTrip(r)
+			})
+		},
+	})
+	return app
+}
+
+// Keycloak with hostname-backchannel-dynamic behind TLS termination.
+func TestInsecureHTTPHosts_TheBrowserAndTheAppReachTheProviderUnderTwoNames(t *testing.T) {
+	t.Parallel()
+	app := newSplitApp(t, "keycloak")
+	browser := app.signIn(t)
+	s := app.sessionOf(t, browser)
+	if s.Subject() != "alice" || s.Issuer() != app.provider.Issuer() || !strings.HasPrefix(s.Issuer(), "https://127.0.0.1:") {
+		t.Errorf("signed in: %v", s)
+	}
+	public := strings.TrimPrefix(app.provider.Issuer(), "https://")
+	for endpoint, host := range map[string]string{
+		oidctest.EndpointAuthorization: public, oidctest.EndpointToken: "keycloak:8080",
+		oidctest.EndpointUserInfo: "keycloak:8080", oidctest.EndpointJWKS: "keycloak:8080",
+	} {
+		requests := app.provider.RequestsTo(endpoint)
+		if len(requests) == 0 || requests[0].Host != host {
+			t.Errorf("%s was reached as %+v, want %s", endpoint, requests, host)
+		}
+	}
+	location, end := app.logsOutThrough(t, browser, "/auth/logout")
+	if !strings.HasPrefix(location, app.provider.Issuer()) || end.Request.URL.Path != "/auth/logout/callback" {
+		t.Errorf("the logout leads to %s and ends at %s", location, end.Request.URL)
+	}
+}
+
+func TestInsecureHTTPHosts_AreNeededForPlainEndpoints(t *testing.T) {
+	t.Parallel()
+	app := newSplitApp(t)
+	_, err := app.client.Metadata(t.Context())
+	if wantCode(t, err, oidcrp.CodeProviderInvalid); err == nil || !strings.Contains(err.Error(), "OIDC_INSECURE_HTTP_HOSTS") {
+		t.Errorf("without the setting: %v", err)
 	}
 }

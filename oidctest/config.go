@@ -90,6 +90,11 @@ type Config struct {
 	// "logout_uri" and Auth0's /v2/logout "returnTo". If empty, the endpoint is standard.
 	LogoutURIParameter string
 
+	// BackchannelDynamic lets the metadata name the endpoints that clients call directly
+	// under the scheme and host of the request for it, as Keycloak does with
+	// hostname-backchannel-dynamic. The issuer and the endpoints for browsers stay.
+	BackchannelDynamic bool
+
 	NoLogoutHint    bool // refuse id_token_hint at the end_session_endpoint, as login.gov does
 	NoTokenTypeHint bool // refuse token_type_hint at the revocation endpoint, as FranceConnect does
 	CallbackUser    bool // with form_post, send the field user at a persona's first login, as Apple does
