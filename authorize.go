@@ -73,6 +73,7 @@ type AuthOptions struct {
 
 	stepUp string       // the requirements that this login is to meet
 	byPage bool         // a protected page asks for this login
+	silent bool         // nobody asked for this login
 	own    *AuthOptions // without those of the Config
 }
 

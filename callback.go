@@ -108,6 +108,9 @@ func (c *Client) recoverLogin(
 	default:
 		pending.forget(w)
 		c.events.loginRefused(r.Context(), pending.id(), cause)
+		if page := c.silentlyFailed(r, pending, cause); page != "" {
+			return page, nil
+		}
 		return c.afterProviderError(w, r, pending, cause)
 	}
 	params, ticket := pending.response.params, pending.ticket
@@ -131,6 +134,12 @@ func (c *Client) recoverLogin(
 			c.log.InfoContext(r.Context(), "callback for a login that this client did not start")
 		}
 		return c.absolute(c.returnTo(ticket.ReturnTo)), nil
+	case ticket.Silent:
+		c.events.loginRefused(r.Context(), pending.id(), cause)
+		if page := c.silentlyFailed(r, pending, cause); page != "" {
+			return page, nil
+		}
+		return "", cause
 	case outage(err):
 		cause = quote(err, pending.response.err)
 	case pending.ours && !ticket.Restart && !params.Has("error"):
@@ -229,6 +238,10 @@ func (c *Client) handleCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := c.StartSession(w, r, session); err != nil {
+		if page := c.silentlyFailed(r, pending, err); page != "" {
+			c.redirect(w, r, page)
+			return
+		}
 		c.problem(w, r, err)
 		return
 	}

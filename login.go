@@ -59,6 +59,7 @@ type ticket struct {
 	Started  int64  `json:"t"`
 	ReturnTo string `json:"r,omitempty"`
 	Restart  bool   `json:"x,omitempty"` // this login is itself a restart
+	Silent   bool   `json:"n,omitempty"` // nobody asked for it
 }
 
 // begin starts a login with the options asked: it sets its cookie on w and returns
@@ -92,6 +93,7 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 		Started:  l.now().Unix(),
 	}
 	t.carry(asked)
+	t.silent = asked.silent
 	state, err := l.newState(t, restart)
 	if err != nil {
 		return "", fail("login", CodeInternal, err)
@@ -114,7 +116,7 @@ func (l *logins) tryBegin(w http.ResponseWriter, r *http.Request, asked *AuthOpt
 // prefix of the cookies' names, which no cookie has as its name, so that neither
 // can stand in for the other.
 func (l *logins) newState(t *transaction, restart bool) (string, error) {
-	back := ticket{ID: randomText(), Started: t.Started, ReturnTo: t.ReturnTo, Restart: restart}
+	back := ticket{ID: randomText(), Started: t.Started, ReturnTo: t.ReturnTo, Restart: restart, Silent: t.silent}
 	if len(back.ReturnTo) > maxTicketReturnTo {
 		back.ReturnTo = ""
 	}

@@ -121,6 +121,9 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 
 func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo string) *wayOut {
 	ctx := r.Context()
+	if c.silent.Load() {
+		c.putSilent(w, silentDone)
+	}
 	s, err := c.Session(r)
 	endErr := c.EndSession(w, r)
 	if endErr != nil {

@@ -54,6 +54,7 @@ type transaction struct {
 	Extra     url.Values `json:"e,omitempty"`
 	Final     bool       `json:"f,omitempty"` // it asked for more, so no other login can replace it
 	size      int        // of the cookie
+	silent    bool       // the state says so; not stored here
 }
 
 // carry keeps in t what a login asks for beside t's own fields and the Config's options,
