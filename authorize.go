@@ -31,8 +31,12 @@ type AuthOptions struct {
 	// answers 502 by default. What is dropped is logged.
 	ReturnTo string
 	// Prompt is "none", or a space-separated list of "login", "consent",
-	// "select_account" and "create".
+	// "select_account" and "create". Other values are passed on, for a provider that has
+	// some of its own: at most five, of printable ASCII without quotes and backslashes.
 	Prompt string
+	// Scopes are further scopes of this login, beside those of [Config.Scopes], which
+	// every login asks for. In Config.Login they are refused.
+	Scopes []string
 	// MaxAge is how long ago the person may have authenticated. It is sent in
 	// whole seconds, and the ID Token's auth_time is then required and checked.
 	// If nil, not sent; 0 asks for a fresh login.
@@ -69,6 +73,7 @@ type AuthOptions struct {
 
 	stepUp string       // the requirements that this login is to meet
 	byPage bool         // a protected page asks for this login
+	silent bool         // nobody asked for this login
 	own    *AuthOptions // without those of the Config
 }
 
@@ -103,14 +108,13 @@ func (o *AuthOptions) asksMore() bool {
 
 // validate returns what is wrong with o, and which field.
 func (o *AuthOptions) validate() (field string, err error) {
-	prompts := strings.Fields(o.Prompt)
-	for _, prompt := range prompts {
-		if !slices.Contains([]string{"none", "login", "consent", "select_account", "create"}, prompt) {
-			return "Prompt", fmt.Errorf("%q is not known (none, login, consent, select_account, create)", clean(prompt, 30))
-		}
+	if err := checkPrompt(strings.Fields(o.Prompt)); err != nil {
+		return "Prompt", err
 	}
-	if slices.Contains(prompts, "none") && len(prompts) > 1 {
-		return "Prompt", errors.New(`"none" cannot be combined with others`)
+	for _, scope := range o.Scopes {
+		if strings.Contains(scope, ",") || !isToken(strings.ReplaceAll(scope, " ", "")) {
+			return "Scopes", fmt.Errorf("holds %q, which is no scope (RFC 6749 section 3.3)", clean(scope, 100))
+		}
 	}
 	for _, list := range []struct {
 		field  string
@@ -151,6 +155,41 @@ func (o *AuthOptions) extraOfOurs() (first string) {
 	return first
 }
 
+// maxPrompts and maxPrompt bound the values of prompt and the length of one.
+const (
+	maxPrompts = 5
+	maxPrompt  = 64
+)
+
+// checkPrompt checks the values of a prompt parameter. Those of OIDC Core 3.1.2.1 and of
+// Initiating User Registration 1.0 are recognised when they are misspelt: "None" would be
+// another value to a provider, which might ask the person.
+func checkPrompt(prompts []string) error {
+	if len(prompts) > maxPrompts {
+		return fmt.Errorf("has %d values, at most %d", len(prompts), maxPrompts)
+	}
+	for _, prompt := range prompts {
+		if !isToken(prompt) || len(prompt) > maxPrompt {
+			return fmt.Errorf("holds %q: a value is at most %d characters of printable ASCII without quotes and backslashes",
+				clean(prompt, 30), maxPrompt)
+		}
+		for _, known := range []string{"none", "login", "consent", "select_account", "create"} {
+			if prompt != known && distance(strings.ToLower(prompt), known) <= 1 {
+				return fmt.Errorf("holds %q: do you mean %q?", prompt, known)
+			}
+		}
+	}
+	if slices.Contains(prompts, "none") && len(prompts) > 1 {
+		return errors.New(`"none" cannot be combined with others`)
+	}
+	return nil
+}
+
+// isToken reports whether s may be one value of a list of scopes (RFC 6749 section 3.3).
+func isToken(s string) bool {
+	return s != "" && isVisible(s, '!') && !strings.ContainsAny(s, `"\`)
+}
+
 // clone copies what o shares with its maker.
 func (o AuthOptions) clone() AuthOptions {
 	if o.MaxAge != nil {
@@ -158,6 +197,7 @@ func (o AuthOptions) clone() AuthOptions {
 	}
 	o.ACRValues = slices.Clone(o.ACRValues)
 	o.RequireACR = slices.Clone(o.RequireACR)
+	o.Scopes = slices.Clone(o.Scopes)
 	o.UILocales = slices.Clone(o.UILocales)
 	o.Resource = slices.Clone(o.Resource)
 	o.Extra = cloneValues(o.Extra)
@@ -395,7 +435,7 @@ func (r *request) parameters(state, nonce, verifier string) url.Values {
 		"response_type": {"code"},
 		"client_id":     {f.clientID},
 		"redirect_uri":  {f.registration.RedirectURI},
-		"scope":         {strings.Join(f.scopes, " ")},
+		"scope":         {strings.Join(f.scopesOf(asked), " ")},
 		"state":         {state},
 		"nonce":         {nonce},
 	}
@@ -431,6 +471,17 @@ func (r *request) parameters(state, nonce, verifier string) url.Values {
 		addValues(v, name, values)
 	}
 	return v
+}
+
+// scopesOf returns the scopes of a login, each once.
+func (f *flow) scopesOf(asked *AuthOptions) []string {
+	scopes := f.scopes
+	for _, scope := range strings.Fields(strings.Join(asked.Scopes, " ")) {
+		if !slices.Contains(scopes, scope) {
+			scopes = append(slices.Clip(scopes), scope)
+		}
+	}
+	return scopes
 }
 
 // joined returns the values that are not empty as a list of a parameter.

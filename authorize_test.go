@@ -199,8 +199,8 @@ func TestBeginLogin_RefusesContradictions(t *testing.T) {
 		want string
 		opts oidcrp.AuthOptions
 	}{
-		{`Prompt "logn" is not known (none, login, consent, select_account, create)`, oidcrp.AuthOptions{Prompt: "consent logn"}},
-		{`Prompt "a.b" is not known (none, login, consent, select_account, create)`, oidcrp.AuthOptions{Prompt: "a\x00b"}},
+		{`Prompt holds "logn": do you mean "login"?`, oidcrp.AuthOptions{Prompt: "consent logn"}},
+		{`Prompt holds "a.b": a value is at most 64 characters of printable ASCII without quotes and backslashes`, oidcrp.AuthOptions{Prompt: "a\x00b"}},
 		{`Prompt "none" cannot be combined with others`, oidcrp.AuthOptions{Prompt: "none login"}},
 		{"MaxAge -1ns is negative", oidcrp.AuthOptions{MaxAge: new(time.Duration(-1))}},
 		{`ACRValues holds "": give each value by itself, without spaces`, oidcrp.AuthOptions{ACRValues: []string{"eidas2", ""}}},
@@ -585,5 +585,47 @@ func TestRequireACR_FailsALoginThatDoesNotReachIt(t *testing.T) {
 	}
 	if page := readBody(t, res); res.StatusCode != http.StatusForbidden || app.who(t, browser, "/").Sub != "" {
 		t.Errorf("%s\n%s", res.Status, page)
+	}
+}
+
+// A value of the provider's own is passed on, also beside one of the specification.
+func TestBeginLogin_PassesOnAPromptOfTheProvidersOwn(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Login.Prompt = "select_organization" }})
+	for prompt, want := range map[string]string{
+		"": "select_organization", "login  kc_action:x": "login kc_action:x", "none": "none",
+	} {
+		if got := requestOf(t, app.client, &oidcrp.AuthOptions{Prompt: prompt}).Get("prompt"); got != want {
+			t.Errorf("%q is sent as %q", prompt, got)
+		}
+	}
+	for _, prompt := range []string{"none select_organization", "Login", "a\x00b", "a\\b"} {
+		_, err := app.client.BeginLogin(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), &oidcrp.AuthOptions{Prompt: prompt})
+		wantCode(t, err, oidcrp.CodeConfigInvalid)
+	}
+}
+
+func TestBeginLogin_AddsTheScopesOfOneLogin(t *testing.T) {
+	t.Parallel()
+	c := mustNew(t, func(c *oidcrp.Config) { c.Provider.Metadata, c.Scopes = soundMetadata(nil), []string{"email"} })
+	for _, tt := range []struct {
+		scopes []string
+		want   string
+	}{
+		{nil, "openid email"},
+		{[]string{"calendar", "email"}, "openid email calendar"},
+		{[]string{"a b", "a"}, "openid email a b"},
+		{[]string{"openid"}, "openid email"},
+		{nil, "openid email"}, // the next login has none of them
+	} {
+		if got := requestOf(t, c, &oidcrp.AuthOptions{Scopes: tt.scopes}).Get("scope"); got != tt.want {
+			t.Errorf("%q is sent as %q, want %q", tt.scopes, got, tt.want)
+		}
+	}
+	for _, scope := range []string{"", "a,b", `a"b`, "é"} {
+		_, err := c.BeginLogin(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), &oidcrp.AuthOptions{Scopes: []string{scope}})
+		if wantCode(t, err, oidcrp.CodeConfigInvalid); err == nil || !strings.Contains(err.Error(), "AuthOptions.Scopes holds") {
+			t.Errorf("%q: %v", scope, err)
+		}
 	}
 }

@@ -4,11 +4,14 @@ package oidcrp
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
 // Callback takes the provider's response in r, exchanges the code, verifies the
@@ -31,6 +34,27 @@ func (c *Client) Callback(ctx context.Context, r *http.Request) (*Session, error
 		return nil, err
 	}
 	return pending.complete(ctx, r)
+}
+
+// maxCallbackUser bounds the user field of a callback.
+const maxCallbackUser = 4 << 10
+
+// UnverifiedUser returns the field "user" of the form that a provider's callback posted,
+// as a JSON object, for [Config.OnLogin]: Sign in with Apple sends the person's name
+// there, at their first login only, and nowhere else. r is the request that OnLogin gets.
+// Nobody signed it: the person can have changed it, so use it to fill in a form, and
+// never to find an account or to grant something. It is nil if there is none, or if it
+// is larger than 4 KiB, sent twice or not a JSON object without duplicate names. Over
+// plain http, where the form comes without the login's cookie, it is lost.
+func UnverifiedUser(r *http.Request) json.RawMessage {
+	fields := r.PostForm["user"]
+	if r.Method != http.MethodPost || len(fields) != 1 || len(fields[0]) > maxCallbackUser {
+		return nil
+	}
+	if _, err := strictjson.Object([]byte(fields[0])); err != nil {
+		return nil
+	}
+	return json.RawMessage(fields[0])
 }
 
 // StartSession signs a person in with a session that [Client.Callback]
@@ -84,6 +108,9 @@ func (c *Client) recoverLogin(
 	default:
 		pending.forget(w)
 		c.events.loginRefused(r.Context(), pending.id(), cause)
+		if page := c.silentlyFailed(r, pending, cause); page != "" {
+			return page, nil
+		}
 		return c.afterProviderError(w, r, pending, cause)
 	}
 	params, ticket := pending.response.params, pending.ticket
@@ -107,6 +134,12 @@ func (c *Client) recoverLogin(
 			c.log.InfoContext(r.Context(), "callback for a login that this client did not start")
 		}
 		return c.absolute(c.returnTo(ticket.ReturnTo)), nil
+	case ticket.Silent:
+		c.events.loginRefused(r.Context(), pending.id(), cause)
+		if page := c.silentlyFailed(r, pending, cause); page != "" {
+			return page, nil
+		}
+		return "", cause
 	case outage(err):
 		cause = quote(err, pending.response.err)
 	case pending.ours && !ticket.Restart && !params.Has("error"):
@@ -144,9 +177,9 @@ func (c *Client) afterProviderError(
 
 // settles reports whether s makes the login t unnecessary. A session from before a login
 // that a page asked for does not: the page had found it wanting, and would do so again,
-// without end.
+// without end. Nor does it before a login that asked for scopes of its own.
 func (c *Client) settles(s *Session, t *transaction) bool {
-	if t.Asked && s.created.Unix() < t.Started {
+	if (t.Asked || len(t.Scopes) > 0) && s.created.Unix() < t.Started {
 		return false
 	}
 	switch {
@@ -205,6 +238,10 @@ func (c *Client) handleCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := c.StartSession(w, r, session); err != nil {
+		if page := c.silentlyFailed(r, pending, err); page != "" {
+			c.redirect(w, r, page)
+			return
+		}
 		c.problem(w, r, err)
 		return
 	}

@@ -1382,3 +1382,47 @@ func TestCallback_ARestartedLoginKeepsItsOptions(t *testing.T) {
 		}
 	}
 }
+
+// newScopesApp starts an app whose page "/more" starts a login with a scope of its own.
+func newScopesApp(t *testing.T) *testApp {
+	t.Helper()
+	return newTestApp(t, setup{provider: autoLogin, routes: func(c *oidcrp.Client, mux *http.ServeMux) {
+		mux.HandleFunc("/more", func(w http.ResponseWriter, r *http.Request) {
+			c.Login(w, r, &oidcrp.AuthOptions{Scopes: []string{"groups"}, ReturnTo: "/tab/7"})
+		})
+	}})
+}
+
+// The claims of a scope of one login arrive, and a login that replaces an expired one asks
+// for it again.
+func TestCallback_ScopesOfOneLogin(t *testing.T) {
+	t.Parallel()
+	app := newScopesApp(t)
+	browser := app.signIn(t)
+	if s := app.sessionOf(t, browser); oidcrp.Claim("groups", "agents").Met(s, app.clock.Now()) {
+		t.Fatal("the scope is not needed")
+	}
+	app.clock.Advance(time.Second)
+	get(t, browser, app.URL+"/more")
+	if s := app.sessionOf(t, browser); !oidcrp.Claim("groups", "agents").Met(s, app.clock.Now()) {
+		t.Error("the claims of the scope are not there")
+	}
+	browser = app.provider.Browser()
+	callback := comeBack(t, app, browser, "/more")
+	res, _ := get(t, noRedirects(browser), errorAt(app, callback, "temporarily_unavailable", "authentication_expired"))
+	if scope := mustQuery(t, res.Header.Get("Location")).Get("scope"); scope != "openid profile email groups" {
+		t.Errorf("the login that replaces it asks for %q", scope)
+	}
+}
+
+// A session from before is not what the login was for.
+func TestCallback_ARefusedScopeIsShown(t *testing.T) {
+	t.Parallel()
+	app := newScopesApp(t)
+	browser := app.signIn(t)
+	app.clock.Advance(time.Second)
+	callback := comeBack(t, app, browser, "/more")
+	if res, _ := get(t, noRedirects(browser), errorAt(app, callback, "access_denied", "no")); res.StatusCode != 403 {
+		t.Errorf("%s to %q", res.Status, res.Header.Get("Location"))
+	}
+}

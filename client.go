@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -30,6 +31,8 @@ type Client struct {
 	login            *loginDefaults
 	required         []Requirement // of every protected route
 	validate         func(...Requirement) error
+	validateSilent   func() error
+	silent           atomic.Bool // a page signs in silently
 	demands          demands
 	mounting         mounting
 	logoutRules      logoutRules
@@ -94,7 +97,12 @@ func New(cfg Config) (*Client, error) {
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)
 		},
-		logoutRules: logoutRules{withoutHint: cfg.Provider.LogoutWithoutHint, revoke: cfg.Tokens.RevokeAtLogout},
+		validateSilent: func() error {
+			silent := cfg
+			silent.Login.Prompt = "none"
+			return validateFurther(silent)
+		},
+		logoutRules: newLogoutRules(&cfg),
 
 		log:     cfg.Logger,
 		events:  &events{issuer: cfg.Issuer, trace: cfg.Trace, log: cfg.Logger},

@@ -85,7 +85,8 @@ type Config struct {
 	// OnLogin runs once for each login, when the provider's responses have been
 	// verified and before the session exists: to set up the account, or to
 	// refuse it by returning an error made with [Refuse]. Any other error fails
-	// the login with [CodeInternal]. r is the callback request. ctx does not end
+	// the login with [CodeInternal]. r is the callback request; see [UnverifiedUser] for
+	// what Apple sends in it. ctx does not end
 	// with r and has its own time limit. If nil, everybody whom the provider
 	// authenticates is let in.
 	OnLogin func(ctx context.Context, r *http.Request, s *Session) error
@@ -174,7 +175,8 @@ func typeName(v any) string {
 // still change. It returns the parsed base URL, and adds what is wrong to f.
 func normalize(cfg *Config, f *findings) *url.URL {
 	defaults(cfg)
-	checkIssuer(cfg.Issuer, f)
+	checkPlainHosts(cfg, f)
+	checkIssuer(cfg.Issuer, cfg.Provider.InsecureHTTPHosts, f)
 	base := checkURLs(cfg, f)
 	checkClient(cfg, f)
 	checkAlgs(cfg, f)
@@ -186,6 +188,9 @@ func normalize(cfg *Config, f *findings) *url.URL {
 	checkSessions(cfg, f)
 	if field, err := cfg.Login.validate(); err != nil {
 		f.add("Login."+field, "%w", err)
+	}
+	if len(cfg.Login.Scopes) > 0 {
+		f.add("Login.Scopes", "is set: put the scopes of every login into %s", f.name("Scopes"))
 	}
 	if field, err := cfg.Pages.check(); err != nil {
 		f.add("Pages."+field, "%w", err)
@@ -253,6 +258,7 @@ func defaults(cfg *Config) {
 	p.AcceptedIssuers = slices.Clone(p.AcceptedIssuers)
 	cfg.Tokens.RefreshScopes = slices.Clone(cfg.Tokens.RefreshScopes)
 	cfg.Tokens.Extra = cloneValues(cfg.Tokens.Extra)
+	p.InsecureHTTPHosts = slices.Clone(p.InsecureHTTPHosts)
 	p.ClockSkew = cmp.Or(p.ClockSkew, time.Minute)
 	p.Timeout = cmp.Or(p.Timeout, 10*time.Second)
 	s.Lifetime = cmp.Or(s.Lifetime, defaultLifetime)
@@ -270,7 +276,7 @@ func defaults(cfg *Config) {
 	}
 }
 
-func checkIssuer(issuer string, f *findings) {
+func checkIssuer(issuer string, plain []string, f *findings) {
 	if issuer == "" {
 		f.add("Issuer", "is empty")
 		return
@@ -280,18 +286,18 @@ func checkIssuer(issuer string, f *findings) {
 		return
 	}
 	// OIDC Discovery 3: "no query or fragment components".
-	checkOrigin("Issuer", issuer, f)
+	checkOrigin("Issuer", issuer, f, plain...)
 }
 
 // checkOrigin returns raw parsed; nil if it is not an absolute URL without user,
-// query and fragment. It also reports plain http to other hosts than loopback.
-func checkOrigin(field, raw string, f *findings) *url.URL {
+// query and fragment. It also reports plain http to other hosts than loopback and plain.
+func checkOrigin(field, raw string, f *findings, plain ...string) *url.URL {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(raw, "?#") {
 		f.add(field, "%q must be an absolute URL without user, query and fragment", withoutUser(raw))
 		return nil
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if u.Scheme != "https" && !(u.Scheme == "http" && (isLoopback(u.Hostname()) || isAmong(plain, raw))) {
 		f.add(field, "%q must be https (http is for loopback hosts only)", raw)
 	}
 	return u
@@ -570,10 +576,11 @@ func checkProvider(cfg *Config, f *findings) {
 	if p.RootCAs != nil && p.Transport != nil {
 		f.add("Provider.RootCAs", "and Provider.Transport are both set: put the RootCAs into the Transport")
 	}
+	checkLogout(cfg, f)
 	if p.Metadata != nil {
 		p.Metadata = p.Metadata.clone()
 		mtls := len(cfg.Registration.ClientCertificates) > 0
-		if err := validateMetadata(p.Metadata, cfg.Issuer, mtls, p.JWKS != nil); err != nil {
+		if err := validateMetadata(p.Metadata, cfg.Issuer, mtls, p.JWKS != nil, p.InsecureHTTPHosts); err != nil {
 			f.add("Provider.Metadata", "cannot be used: %w", err)
 		}
 	}

@@ -46,6 +46,7 @@ type cookies struct {
 	transaction string // name; followed by the hash of the state
 	logout      string // name
 	question    string // name; of the page that asks whether to sign out
+	silent      string // name; whether a silent sign-in was tried
 
 	sessionData []byte // associated(session), which every request needs
 }
@@ -61,7 +62,7 @@ func newCookies(keys *cookieKeys, issuer, clientID, pathPrefix, host string, sec
 	}
 	c := &cookies{
 		keys: keys, clientID: clientID, secure: secure, identity: client + "\x00" + host,
-		session: name + "_s", transaction: name + "_t_", logout: name + "_o", question: name + "_q",
+		session: name + "_s", transaction: name + "_t_", logout: name + "_o", question: name + "_q", silent: name + "_n",
 	}
 	c.sessionData = c.associated(c.session)
 	return c

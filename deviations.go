@@ -5,7 +5,9 @@ package oidcrp
 
 import (
 	"maps"
+	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -32,6 +34,10 @@ func deviations(cfg *Config, name settingName) []string {
 		{"Provider.AssertionAudience", p.AssertionAudience == audienceTokenEndpoint},
 		{"Provider.AssertionThumbprint", p.AssertionThumbprint},
 		{"ClientSecretFunc", cfg.ClientSecretFunc != nil},
+		{"Provider.EndSessionURL", p.EndSessionURL != ""},
+		{"Provider.LogoutWithoutHint", p.LogoutWithoutHint},
+		{"Provider.RevocationWithoutHint", p.RevocationWithoutHint},
+		{"Provider.FrontchannelLogoutWithoutIssuer", p.FrontchannelLogoutWithoutIssuer},
 		{"Tokens.Extra", cfg.Tokens.Extra != nil},
 		{"Tokens.RefreshScopes", cfg.Tokens.RefreshScopes != nil},
 	} {
@@ -48,6 +54,10 @@ func logDeviations(cfg *Config, f *findings) {
 	if names := deviations(cfg, f.name); names != nil {
 		cfg.Logger.Info("settings for a provider that deviates from the specifications",
 			"issuer", cfg.Issuer, "settings", strings.Join(names, ", "))
+	}
+	if hosts := cfg.Provider.InsecureHTTPHosts; len(hosts) > 0 {
+		cfg.Logger.Warn("requests to these hosts of the provider may go unencrypted: everything in them is readable on the way",
+			"setting", f.name("Provider.InsecureHTTPHosts"), "hosts", strings.Join(hosts, " "))
 	}
 }
 
@@ -221,5 +231,34 @@ func checkThumbprint(r *Registration, f *findings) {
 	if leaf == nil || !certifies(leaf, key.Key.(jose.JSONWebKey).Key) {
 		f.add(field, "needs the certificate of the signing key: put it into %s, in the same PEM file or as x5c",
 			f.name("Registration.ClientKeys"))
+	}
+}
+
+// insideDomains are the domains whose names no public resolver knows: .internal (reserved
+// by ICANN in 2024), .local (RFC 6762), .test (RFC 6761), .home.arpa (RFC 8375), and
+// Kubernetes' .svc, whose full names end in .local.
+var insideDomains = []string{".internal", ".local", ".test", ".svc", ".home.arpa"}
+
+// insideName matches a host name whose last label is a word: some resolvers take a number
+// as an address, in whatever form.
+var insideName = regexp.MustCompile(`^([a-z0-9_-]+\.)*[a-z][a-z0-9_-]*$`)
+
+// isInside reports whether host can only be in the app's own network, by its form.
+func isInside(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.IsPrivate() || ip.IsLoopback()
+	}
+	return insideName.MatchString(host) && (!strings.Contains(host, ".") || isLoopback(host) ||
+		slices.ContainsFunc(insideDomains, func(domain string) bool { return strings.HasSuffix(host, domain) }))
+}
+
+// checkPlainHosts refuses hosts that requests may reach through the internet.
+func checkPlainHosts(cfg *Config, f *findings) {
+	for i, host := range cfg.Provider.InsecureHTTPHosts {
+		if !isInside(host) {
+			f.add("Provider.InsecureHTTPHosts", "[%d] %q is no host of a private network: plain http would show the client's "+
+				"secret and people's data on the way. Use https, or a name in lower case without port that has no dot or ends in %s, "+
+				"or a private address", i, clean(host, 100), strings.Join(insideDomains, ", "))
+		}
 	}
 }

@@ -196,10 +196,44 @@ type Provider struct {
 	// session's cookie there. It may then ask the person. If false, the ID Token is the
 	// id_token_hint (RP-Initiated Logout 1.0 section 2).
 	LogoutWithoutHint bool
+	// EndSessionURL is the URL of a logout at the provider, for one whose
+	// end_session_endpoint takes other parameters than those of RP-Initiated Logout 1.0
+	// section 2, or whose metadata has none. The values {client_id},
+	// {post_logout_redirect_uri}, {id_token_hint} and {state} of its query are filled in;
+	// a parameter without a value, such as the hint of a session that is over, is left
+	// out. If it begins with "?", it is the query alone, for the end_session_endpoint of
+	// the metadata. Amazon Cognito needs
+	// "?client_id={client_id}&logout_uri={post_logout_redirect_uri}", and Auth0 without
+	// its RP-initiated logout
+	// "https://TENANT/v2/logout?client_id={client_id}&returnTo={post_logout_redirect_uri}".
+	// Without {state}, the way back is not checked: it leads to a page of this app that
+	// the logout's cookie holds. If empty, the specification's parameters are sent.
+	EndSessionURL string
+	// RevocationWithoutHint leaves token_type_hint out of a revocation, which RFC 7009
+	// section 2.1 makes optional, for a provider that refuses it: FranceConnect. If
+	// false, it is sent.
+	RevocationWithoutHint bool
+	// FrontchannelLogoutWithoutIssuer accepts a front-channel logout that has a sid and
+	// no iss, for a provider that sends it so: Microsoft Entra ID. The sid must be that
+	// of the session that the browser's cookie carries, and an iss that is there must be
+	// Issuer. If false, both are required (Front-Channel Logout 1.0 section 3).
+	FrontchannelLogoutWithoutIssuer bool
 	// UserInfoTokenInBody sends the access token to the UserInfo endpoint as a
 	// form parameter (RFC 6750 section 2.2), for a provider that does not accept
 	// the header. If false, in the header.
 	UserInfoTokenInBody bool
+	// InsecureHTTPHosts are hosts that this app reaches by plain http, in a network of
+	// containers that it shares with the provider, such as "keycloak": of the token,
+	// UserInfo, revocation, pushed request and keys endpoints, and of Issuer if that is
+	// itself http. Everything sent there, the client's secret and people's data included,
+	// is readable in that network, and whoever can change it can sign in as anybody. A host
+	// is a name without a dot, a name below .internal, .local, .test, .svc or .home.arpa, or
+	// a private or loopback address, without a port; others are refused. Keycloak with
+	// hostname-backchannel-dynamic behind TLS termination needs it, since it publishes such
+	// endpoints to the app that asks by its internal name. The endpoints that browsers load
+	// stay https. These hosts may have private addresses: see AllowPrivateNetwork. If nil,
+	// every endpoint of an https issuer is https.
+	InsecureHTTPHosts []string
 	// AllowPrivateNetwork lets the provider's endpoints be at private, loopback
 	// and link-local addresses although the issuer is at a public one. If false,
 	// metadata cannot send requests of this app into its own network: an address
@@ -231,6 +265,7 @@ func (p *Provider) transports(issuer string, certificates []tls.Certificate) (do
 		}
 	}
 	guard := fetch.NewGuard(own...)
+	guard.Exempt(p.InsecureHTTPHosts...)
 	documents = guard.Protect(plain)
 	if len(certificates) == 0 {
 		return documents, documents
@@ -246,6 +281,7 @@ type provider struct {
 	adjust    func(*Metadata) // may be nil
 	static    *metadata       // nil when it is to be discovered
 	mtls      bool            // the client has a certificate
+	plain     []string        // hosts that may be reached by http
 	http      *fetch.Client   // for documents
 	client    *fetch.Client   // with the client's certificate, if it has one (RFC 8705)
 	events    *events
@@ -266,7 +302,7 @@ func newProvider(
 ) *provider {
 	documents, client := settings.transports(issuer, registration.ClientCertificates)
 	p := &provider{
-		issuer: issuer, mtls: len(registration.ClientCertificates) > 0, events: ev, now: now,
+		issuer: issuer, mtls: len(registration.ClientCertificates) > 0, plain: settings.InsecureHTTPHosts, events: ev, now: now,
 		wellKnown: cmp.Or(settings.MetadataURL, wellKnownURL(issuer)), adjust: settings.AdjustMetadata,
 		http: fetch.New(documents, settings.Timeout), client: fetch.New(client, settings.Timeout),
 		auth: &clientAuth{
@@ -393,7 +429,7 @@ func (p *provider) accept(m *Metadata) error {
 	if p.adjust != nil {
 		p.adjust(m)
 	}
-	return validateMetadata(m, p.issuer, p.mtls, p.keys.given != nil)
+	return validateMetadata(m, p.issuer, p.mtls, p.keys.given != nil, p.plain)
 }
 
 // wellKnownURL returns where the metadata of issuer is. A trailing slash of the
@@ -495,8 +531,8 @@ func parseAliases(members strictjson.Members) (map[string]string, error) {
 // byte for byte (OIDC Discovery 4.3), that it names the endpoints of the
 // authorization code flow, and that no endpoint is less protected than issuer. The
 // aliases concern only a client that has mtls. A provider whose keys are given needs no
-// jwks_uri.
-func validateMetadata(m *Metadata, issuer string, mtls, keysGiven bool) error {
+// jwks_uri. What this app itself sends may go to the hosts plain by http.
+func validateMetadata(m *Metadata, issuer string, mtls, keysGiven bool, plain []string) error {
 	if err := checkMetadataIssuer(m, issuer); err != nil {
 		return err
 	}
@@ -504,8 +540,8 @@ func validateMetadata(m *Metadata, issuer string, mtls, keysGiven bool) error {
 		if e.url == "" && (!e.required || keysGiven && e.name == "jwks_uri") {
 			continue
 		}
-		if err := checkEndpoint(e.url, strings.HasPrefix(issuer, "http:")); err != nil {
-			return fmt.Errorf("%s %w", e.name, err)
+		if err := checkEndpoint(e.url, e.mayBePlain(issuer, plain)); err != nil {
+			return fmt.Errorf("%s %w%s", e.name, err, e.mend())
 		}
 	}
 	if types := m.ResponseTypesSupported; types != nil && !slices.Contains(types, "code") {
@@ -525,6 +561,33 @@ type endpoint struct {
 	name     string
 	url      string
 	required bool
+}
+
+// mayBePlain reports whether e may be reached by http: if issuer is, on a loopback host,
+// and where the hosts plain say so. Browsers load an endpoint of an https issuer by https.
+func (e *endpoint) mayBePlain(issuer string, plain []string) bool {
+	if strings.HasPrefix(issuer, "http:") {
+		return !isAmong(plain, issuer) || isAmong(plain, e.url)
+	}
+	return !e.forBrowsers() && isAmong(plain, e.url)
+}
+
+func (e *endpoint) forBrowsers() bool {
+	return e.name == "authorization_endpoint" || e.name == "end_session_endpoint"
+}
+
+// mend is what an error about e may add for an operator.
+func (e *endpoint) mend() string {
+	if e.forBrowsers() || !strings.HasPrefix(e.url, "http:") {
+		return ""
+	}
+	return ": if its host is in the app's own network, name it in Provider.InsecureHTTPHosts (OIDC_INSECURE_HTTP_HOSTS)"
+}
+
+// isAmong reports whether the host of a URL is one of hosts, which are in lower case.
+func isAmong(hosts []string, raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && slices.Contains(hosts, strings.ToLower(u.Hostname()))
 }
 
 // endpoints lists the endpoints of m that something may be sent to.

@@ -198,7 +198,7 @@ func TestParseMetadata_OfRealProviders(t *testing.T) {
 			t.Errorf("%s: %v", row.file, err)
 			continue
 		}
-		if err := validateMetadata(m, row.issuer, true, false); err != nil {
+		if err := validateMetadata(m, row.issuer, true, false, nil); err != nil {
 			t.Errorf("%s: %v", row.file, err)
 		}
 		if m.EndSessionEndpoint != row.endSession || len(m.IDTokenSigningAlgValuesSupported) < 3 {
@@ -362,7 +362,41 @@ func TestValidateMetadata(t *testing.T) {
 			ResponseTypesSupported: []string{"code"},
 		}
 		row.change(m)
-		err := validateMetadata(m, row.issuer, true, false)
+		err := validateMetadata(m, row.issuer, true, false, nil)
+		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
+			t.Errorf("%+v: error %v, want %q", m, err, row.want)
+		}
+	}
+}
+
+// Only what this app itself sends may go to the hosts that InsecureHTTPHosts names.
+func TestMetadata_PlainHTTPToNamedHostsOnly(t *testing.T) {
+	t.Parallel()
+	const https, inside = "https://op.example", "http://keycloak:8080"
+	for _, row := range []struct {
+		issuer string
+		change func(*Metadata)
+		want   string // "" for none
+	}{
+		{https, func(m *Metadata) {
+			m.TokenEndpoint, m.JWKSURI, m.UserInfoEndpoint = inside+"/t", "http://KEYCLOAK/j", inside+"/u"
+			m.RevocationEndpoint, m.PushedAuthorizationRequestEndpoint = inside+"/r", inside+"/p"
+		}, ""},
+		{https, func(m *Metadata) { m.TokenEndpoint = "http://op.example/t" }, "token_endpoint is not an https URL"},
+		{https, func(m *Metadata) { m.TokenEndpoint = "http://keycloak.evil.example/t" }, "token_endpoint is not an https URL: if its host is in the app's own network, name it in Provider.InsecureHTTPHosts (OIDC_INSECURE_HTTP_HOSTS)"},
+		{https, func(m *Metadata) { m.TokenEndpoint = "http://keycloak@evil.example/t" }, "token_endpoint is not an absolute URL"},
+		{https, func(m *Metadata) { m.AuthorizationEndpoint = inside + "/a" }, "authorization_endpoint is not an https URL"},
+		{https, func(m *Metadata) { m.EndSessionEndpoint = inside + "/e" }, "end_session_endpoint is not an https URL"},
+		{inside, func(*Metadata) {}, ""},
+		{inside, func(m *Metadata) { m.EndSessionEndpoint, m.JWKSURI = inside+"/e", https+"/j" }, ""},
+		{inside, func(m *Metadata) { m.TokenEndpoint = "http://other:8080/t" }, "token_endpoint is not an https URL"},
+		{inside, func(m *Metadata) { m.AuthorizationEndpoint = "http://op.example/a" }, "authorization_endpoint is not an https URL"},
+	} {
+		m := &Metadata{
+			Issuer: row.issuer, AuthorizationEndpoint: row.issuer + "/a", TokenEndpoint: row.issuer + "/t", JWKSURI: row.issuer + "/j",
+		}
+		row.change(m)
+		err := validateMetadata(m, row.issuer, false, false, []string{"keycloak"})
 		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
 			t.Errorf("%+v: error %v, want %q", m, err, row.want)
 		}
@@ -701,7 +735,7 @@ func FuzzMetadata(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if validateMetadata(m, "https://op.example", true, false) != nil {
+		if validateMetadata(m, "https://op.example", true, false, nil) != nil {
 			return
 		}
 		for _, e := range endpoints(m, true) {
@@ -732,7 +766,7 @@ func TestMetadata_WrongAliasesConcernOnlyAClientWithACertificate(t *testing.T) {
 		for _, mtls := range []bool{false, true} {
 			m, err := parseMetadata([]byte(`{`+sound+`,"mtls_endpoint_aliases":`+aliases+`}`), mtls)
 			if err == nil {
-				err = validateMetadata(m, "https://op.example", mtls, false)
+				err = validateMetadata(m, "https://op.example", mtls, false, nil)
 			}
 			if refused := err != nil; refused != mtls {
 				t.Errorf("%s, a client with a certificate: %t: %v", aliases, mtls, err)

@@ -94,6 +94,19 @@ var envVars = map[string]envVar{
 		func(c *Config, v string) (err error) { c.Provider.UserInfoTokenInBody, err = parseBool(v); return err }},
 	"OIDC_LOGOUT_WITHOUT_HINT": {"Provider.LogoutWithoutHint",
 		func(c *Config, v string) (err error) { c.Provider.LogoutWithoutHint, err = parseBool(v); return err }},
+	"OIDC_END_SESSION_URL": text("Provider.EndSessionURL", func(c *Config) *string { return &c.Provider.EndSessionURL }),
+	"OIDC_REVOCATION_WITHOUT_HINT": {"Provider.RevocationWithoutHint",
+		func(c *Config, v string) (err error) {
+			c.Provider.RevocationWithoutHint, err = parseBool(v)
+			return err
+		}},
+	"OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER": {"Provider.FrontchannelLogoutWithoutIssuer",
+		func(c *Config, v string) (err error) {
+			c.Provider.FrontchannelLogoutWithoutIssuer, err = parseBool(v)
+			return err
+		}},
+	"OIDC_INSECURE_HTTP_HOSTS": {"Provider.InsecureHTTPHosts",
+		func(c *Config, v string) error { c.Provider.InsecureHTTPHosts = splitList(v); return nil }},
 	"OIDC_ALLOW_PRIVATE_NETWORK": {"Provider.AllowPrivateNetwork",
 		func(c *Config, v string) (err error) { c.Provider.AllowPrivateNetwork, err = parseBool(v); return err }},
 	"OIDC_LOGOUT_TOKEN_SIGNING_ALG": text("Provider.LogoutTokenSigningAlg",
@@ -132,6 +145,9 @@ func variableOf(field string) string {
 // OIDC_TOKEN_PARAMETERS (as in the query of a URL), OIDC_REFRESH_SCOPES, OIDC_ACR_VALUES
 // and OIDC_REQUIRE_ACR (separated by spaces),
 // OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_LOGOUT_WITHOUT_HINT (1 or 0),
+// OIDC_END_SESSION_URL, OIDC_REVOCATION_WITHOUT_HINT (1 or 0) and
+// OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER (1 or 0; see [Provider]),
+// OIDC_INSECURE_HTTP_HOSTS (separated by spaces or commas; see [Provider]),
 // OIDC_LOGOUT_TOKEN_SIGNING_ALG, OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE (seconds), which every login then
 // sends, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the provider, beside the
 // system's), OIDC_ALLOW_PRIVATE_NETWORK (1 or 0; see [Provider]), OIDC_COOKIE_KEYS (32
@@ -214,26 +230,6 @@ func oneWordApart(long, short string) bool {
 		}
 	}
 	return false
-}
-
-// distance is how many characters must be changed, added or removed to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal, row[j+1] = row[j+1], min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 func readCookieKeys(cfg *Config, value string) error {

@@ -26,7 +26,7 @@ import (
 // A declaration may refer to those of its own room and of the rooms below it.
 var rooms = []struct{ owner, files string }{
 	{"Client and its handlers", "client config deviations doc env middleware crossorigin request callback initiate clientkeys " +
-		"logout logout_backchannel logout_frontchannel pages pages_texts"},
+		"logout logout_backchannel logout_frontchannel logout_query pages pages_texts silent"},
 	{"requirements", "requirement"},
 	{"refresher", "refresh refresh_auto refresh_lease session_context session_response"},
 	{"logins", "login transaction"},

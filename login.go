@@ -57,13 +57,15 @@ type ticket struct {
 	Started  int64
 	ReturnTo string
 	Restart  bool // this login is itself a restart
+	Silent   bool // nobody asked for it
 }
 
-// The forms of a ticket: of a login, and of one that is itself a restart. The return path
-// follows the head.
+// The form of a ticket, and the bits that it may have besides. The return path follows
+// the head.
 const (
-	firstTicket   = 1
-	restartTicket = 2
+	ticketForm    = 1
+	restartTicket = 2 // of a login that is itself a restart
+	silentTicket  = 4 // of a login that nobody asked for
 )
 
 // begin starts a login with the options asked: it sets its cookie on w and returns
@@ -116,6 +118,7 @@ func (l *logins) newTransaction(request *request) *transaction {
 	}}
 	rand.Read(t.secret[:])
 	t.carry(asked)
+	t.silent = asked.silent
 	return t
 }
 
@@ -123,7 +126,7 @@ func (l *logins) newTransaction(request *request) *transaction {
 // prefix of the cookies' names, which no cookie has as its name, so that neither
 // can stand in for the other. It holds the return path of t, unless that is too long.
 func (l *logins) newState(t *transaction, restart bool) (string, error) {
-	back := ticket{Started: t.Started, Restart: restart}
+	back := ticket{Started: t.Started, Restart: restart, Silent: t.silent}
 	rand.Read(back.random[:])
 	if t.inState = len(t.ReturnTo) <= maxTicketReturnTo; t.inState {
 		back.ReturnTo = t.ReturnTo
@@ -132,9 +135,12 @@ func (l *logins) newState(t *transaction, restart bool) (string, error) {
 }
 
 func (t *ticket) marshal() []byte {
-	form := byte(firstTicket)
+	form := byte(ticketForm)
 	if t.Restart {
-		form = restartTicket
+		form |= restartTicket
+	}
+	if t.Silent {
+		form |= silentTicket
 	}
 	return append(appendHead(form, &t.random, t.Started), t.ReturnTo...)
 }
@@ -152,10 +158,10 @@ func (l *logins) openState(state string) (ticket, bool) {
 // unmarshalTicket reads what marshal wrote.
 func unmarshalTicket(stored []byte) (t ticket, ok bool) {
 	form, rest, ok := cutHead(stored, &t.random, &t.Started)
-	if !ok || form != firstTicket && form != restartTicket {
+	if !ok || form&^(restartTicket|silentTicket) != ticketForm {
 		return ticket{}, false
 	}
-	t.ReturnTo, t.Restart = string(rest), form == restartTicket
+	t.ReturnTo, t.Restart, t.Silent = string(rest), form&restartTicket != 0, form&silentTicket != 0
 	return t, true
 }
 

@@ -26,8 +26,23 @@ const (
 
 // logoutRules say how a logout goes on at the provider.
 type logoutRules struct {
-	withoutHint bool // it does not get the ID Token
-	revoke      bool // kept tokens are revoked even if it has an end_session_endpoint
+	withoutHint   bool         // it does not get the ID Token
+	revoke        bool         // kept tokens are revoked even if it has an end_session_endpoint
+	revokeNoHint  bool         // without token_type_hint
+	withoutIssuer bool         // a front-channel logout needs no iss
+	custom        *logoutQuery // nil: the parameters of the specification
+}
+
+func newLogoutRules(cfg *Config) logoutRules {
+	p := &cfg.Provider
+	rules := logoutRules{
+		withoutHint: p.LogoutWithoutHint, revoke: cfg.Tokens.RevokeAtLogout,
+		revokeNoHint: p.RevocationWithoutHint, withoutIssuer: p.FrontchannelLogoutWithoutIssuer,
+	}
+	if p.EndSessionURL != "" {
+		rules.custom, _ = parseEndSessionURL(p.EndSessionURL) // checkLogout has tried it
+	}
+	return rules
 }
 
 // A logoutState is what the return from the provider is checked against.
@@ -106,6 +121,9 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 
 func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo string) *wayOut {
 	ctx := r.Context()
+	if c.silent.Load() {
+		c.putSilent(w, silentDone)
+	}
 	s, err := c.Session(r)
 	endErr := c.EndSession(w, r)
 	if endErr != nil {
@@ -130,10 +148,24 @@ func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	default:
 		return &wayOut{location: c.afterLogout(returnTo)}
 	}
-	if out.params == nil || out.params.Has("state") {
+	if out.params == nil || c.comesBack() {
 		c.keepLogoutState(w, state)
 	}
 	return out
+}
+
+// comesBack reports whether the provider sends the browser back to the client's own page
+// when a logout there is over.
+func (c *Client) comesBack() bool {
+	custom := c.logoutRules.custom
+	return !endsElsewhere(c.registration.PostLogoutRedirectURI, c.base) &&
+		(custom == nil || custom.sends(redirectPlaceholder))
+}
+
+// returnsState reports whether the provider sends the state of a logout back.
+func (c *Client) returnsState() bool {
+	custom := c.logoutRules.custom
+	return custom == nil || custom.sends(statePlaceholder)
 }
 
 // shortReturnTo is wantedPage for a page that the logout's cookie must have room for.
@@ -189,18 +221,32 @@ func (c *Client) logoutAtProvider(ctx context.Context, s *Session, state string)
 	if err != nil {
 		return nil
 	}
-	if s != nil && (c.logoutRules.revoke || m.EndSessionEndpoint == "") {
+	out := c.endSession(m, s, state)
+	if s != nil && (c.logoutRules.revoke || out == nil) {
 		c.revokeTokens(ctx, m, s)
 	}
-	return c.endSession(m, s, state)
+	return out
 }
 
 // endSession is RP-Initiated Logout 2, nil if the provider has no end_session_endpoint.
 // Without a session, the provider asks the person.
 func (c *Client) endSession(m *Metadata, s *Session, state string) *wayOut {
-	if m.EndSessionEndpoint == "" {
+	endpoint, custom := m.EndSessionEndpoint, c.logoutRules.custom
+	if custom != nil && custom.endpoint != "" {
+		endpoint = custom.endpoint
+	}
+	if endpoint == "" {
 		return nil
 	}
+	params := c.logoutParameters(s, state)
+	if custom != nil {
+		params = custom.fill(params)
+	}
+	return &wayOut{endpoint, params}
+}
+
+// logoutParameters are the parameters of RP-Initiated Logout 2.
+func (c *Client) logoutParameters(s *Session, state string) url.Values {
 	params := url.Values{"client_id": {c.clientID}}
 	if back := c.registration.PostLogoutRedirectURI; back != noURI {
 		params.Set("post_logout_redirect_uri", back)
@@ -211,7 +257,7 @@ func (c *Client) endSession(m *Metadata, s *Session, state string) *wayOut {
 	if hint := s.IDToken(); hint != "" && !c.logoutRules.withoutHint { // none if it came encrypted
 		params.Set(hintParameter, hint)
 	}
-	return &wayOut{m.EndSessionEndpoint, params}
+	return params
 }
 
 // keepLogoutState seals state in a cookie, to be compared when the browser comes back.
@@ -236,6 +282,9 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	form := url.Values{"token": {s.tokens.AccessToken}, "token_type_hint": {"access_token"}}
 	if s.tokens.RefreshToken != "" {
 		form = url.Values{"token": {s.tokens.RefreshToken}, "token_type_hint": {"refresh_token"}}
+	}
+	if c.logoutRules.revokeNoHint {
+		form.Del("token_type_hint")
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutPatience)
 	defer cancel()
@@ -324,6 +373,9 @@ func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	got := r.URL.Query().Get("state")
 	same := subtle.ConstantTimeCompare([]byte(got), []byte(state.State)) == 1
+	if got == "" && !c.returnsState() {
+		same = ok
+	}
 	if !same && got != "" {
 		c.log.InfoContext(r.Context(), "the state at the return from a logout does not match")
 	}

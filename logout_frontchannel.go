@@ -11,15 +11,21 @@ import (
 // and sid are those of the session (Front-Channel Logout 3). This works only if
 // the browser sends this app's cookies from a frame in the provider's page. The
 // response is always the same, and any site may frame it. A request without iss and
-// sid changes nothing, or any site could log people out. While sessions cannot be read,
+// sid changes nothing, or any site could log people out. It is the sid that no other site
+// knows: [Provider.FrontchannelLogoutWithoutIssuer] does without the iss. While sessions cannot be read,
 // it is done later, without deleting the browser's cookies.
 func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return
 	}
 	query := r.URL.Query()
-	if iss, sid := query["iss"], query["sid"]; len(iss) == 1 && len(sid) == 1 {
+	iss, sid := query["iss"], query["sid"]
+	switch {
+	case len(sid) != 1 || sid[0] == "":
+	case len(iss) == 1 && iss[0] != "":
 		c.frontChannelLogout(w, r, iss[0], sid[0])
+	case len(iss) == 0 && c.logoutRules.withoutIssuer:
+		c.frontChannelLogout(w, r, "", sid[0])
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -28,8 +34,10 @@ func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request
 	w.Write([]byte("<!doctype html><title>-</title>"))
 }
 
+// frontChannelLogout is handleFrontchannelLogout without its answer. iss is empty if the
+// provider sends none.
 func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss, sid string) {
-	if sid == "" || !c.flow.rules.accepts(iss) {
+	if iss != "" && !c.flow.rules.accepts(iss) {
 		return
 	}
 	s, err := c.Session(r)
@@ -47,7 +55,7 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 	}
 	// The other sessions of the provider's session end too, unless it ends too many,
 	// which is logged.
-	key, subject := sessionMark(iss, sid), subjectMark(iss, s.Subject())
+	key, subject := sessionMark(s.Issuer(), sid), subjectMark(s.Issuer(), s.Subject())
 	if !c.sessions.allowMarks(r.Context(), 1) {
 		c.log.DebugContext(r.Context(), "the other sessions of a sid were not ended", "sid", sid)
 	} else if err := c.sessions.revoke(r.Context(), key, subject); err != nil {

@@ -8,12 +8,14 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/oidctest"
 )
 
 // A loginHook is a Config.OnLogin.
@@ -290,5 +292,65 @@ func TestRequire_ARefusedPersonCanSignInWithAnotherAccount(t *testing.T) {
 	_, body = app.asks(t, browser, "POST", "/agents", acceptHTML, navigate, "Sec-Fetch-Site: same-origin", "Origin: APP")
 	if !strings.Contains(body, `<a class="button" href="/auth/login?`) || strings.Contains(body, "another account</button>") {
 		t.Errorf("a form post is answered with\n%s", body)
+	}
+}
+
+// Apple sends the name once, in a field that nobody signed.
+func TestOnLogin_GetsTheUserFieldOfThePostedCallback(t *testing.T) {
+	t.Parallel()
+	var got []string
+	app := newTestApp(t, setup{provider: oidctest.Config{AutoLogin: "alice", CallbackUser: true},
+		config: func(c *oidcrp.Config) {
+			c.ResponseMode = "form_post"
+			c.OnLogin = func(_ context.Context, r *http.Request, _ *oidcrp.Session) error {
+				got = append(got, string(oidcrp.UnverifiedUser(r)))
+				return nil
+			}
+		}})
+	for range 2 {
+		app.signIn(t)
+	}
+	if len(got) != 2 || jsonMember(t, got[0], "email") != "alice@example.org" || got[1] != "" {
+		t.Errorf("OnLogin got %q", got)
+	}
+	if strings.Contains(app.log.String(), "alice@example.org") {
+		t.Error("the log shows the field")
+	}
+}
+
+func TestUnverifiedUser_TakesOneObjectWithinBounds(t *testing.T) {
+	t.Parallel()
+	const sound = `{"name":{"firstName":"A"}}`
+	long := `{"a":"` + strings.Repeat("a", 4<<10) + `"}`
+	for _, tt := range []struct {
+		what, method string
+		form         url.Values
+		want         string
+	}{
+		{"an object", "POST", url.Values{"user": {sound}}, sound},
+		{"none", "POST", url.Values{"state": {"x"}}, ""},
+		{"one in a query", "GET", url.Values{"user": {sound}}, ""},
+		{"two", "POST", url.Values{"user": {sound, sound}}, ""},
+		{"a long one", "POST", url.Values{"user": {long}}, ""},
+		{"text", "POST", url.Values{"user": {"alice"}}, ""},
+		{"a list", "POST", url.Values{"user": {`["a"]`}}, ""},
+		{"a name twice", "POST", url.Values{"user": {`{"email":"a","email":"b"}`}}, ""},
+		{"more after it", "POST", url.Values{"user": {sound + sound}}, ""},
+		{"a deep one", "POST", url.Values{"user": {`{"a":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "}"}}, ""},
+	} {
+		r := httptest.NewRequest(tt.method, "/auth/callback?"+tt.form.Encode(), nil)
+		if tt.method == "POST" {
+			r = httptest.NewRequest(tt.method, "/auth/callback", strings.NewReader(tt.form.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		if err := r.ParseForm(); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(oidcrp.UnverifiedUser(r)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.what, got, tt.want)
+		}
+	}
+	if got := oidcrp.UnverifiedUser(httptest.NewRequest("POST", "/", nil)); got != nil {
+		t.Errorf("a request that was not read: %s", got)
 	}
 }

@@ -64,3 +64,23 @@ func cleanList(values []string, n, limit int) []string {
 // clean returns text from outside for an error or a log line: as valid UTF-8,
 // without unprintable characters, cut after limit bytes.
 func clean(s string, limit int) string { return printable.Text(s, limit) }
+
+// distance is how many characters must be changed, added or removed to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal, row[j+1] = row[j+1], min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -48,6 +48,7 @@ type transaction struct {
 	secret  [randomSize]byte // random
 	Started int64            // Unix seconds
 	inState bool             // the state holds ReturnTo, so the cookie need not
+	silent  bool             // the state says so; not stored here
 	size    int              // of the cookie
 	wishes
 }
@@ -64,6 +65,7 @@ type wishes struct {
 	ACRValues []string   `json:"av,omitempty"`
 	LoginHint string     `json:"h,omitempty"`
 	UILocales []string   `json:"l,omitempty"`
+	Scopes    []string   `json:"s,omitempty"`
 	Extra     url.Values `json:"e,omitempty"`
 	Final     bool       `json:"f,omitempty"` // it asked for more, so no other login can replace it
 }
@@ -89,24 +91,24 @@ func (t *transaction) carry(asked *AuthOptions) {
 	if t.Final = own.asksMore(); t.Final || own.carriesNothing() {
 		return
 	}
-	text, err := json.Marshal([]any{own.Prompt, own.LoginHint, own.ACRValues, own.UILocales, own.Extra})
+	text, err := json.Marshal([]any{own.Prompt, own.LoginHint, own.ACRValues, own.UILocales, own.Extra, own.Scopes})
 	if t.Final = err != nil || len(text) > maxTransactionExtra; t.Final {
 		return
 	}
 	t.Prompt, t.LoginHint, t.ACRValues = own.Prompt, own.LoginHint, own.ACRValues
-	t.UILocales, t.Extra = own.UILocales, own.Extra
+	t.UILocales, t.Extra, t.Scopes = own.UILocales, own.Extra, own.Scopes
 }
 
 // carriesNothing reports whether o has none of the options that carry keeps.
 func (o *AuthOptions) carriesNothing() bool {
-	return o.Prompt == "" && o.LoginHint == "" && len(o.ACRValues)+len(o.UILocales)+len(o.Extra) == 0
+	return o.Prompt == "" && o.LoginHint == "" && len(o.ACRValues)+len(o.UILocales)+len(o.Extra)+len(o.Scopes) == 0
 }
 
 // options are those of a login that replaces this one.
 func (t *transaction) options() *AuthOptions {
 	o := &AuthOptions{
 		ReturnTo: t.ReturnTo, RequireACR: t.ACR, ACRValues: t.ACRValues, Prompt: t.Prompt, LoginHint: t.LoginHint,
-		UILocales: t.UILocales, Extra: t.Extra,
+		UILocales: t.UILocales, Extra: t.Extra, Scopes: t.Scopes,
 		stepUp: t.StepUp, byPage: t.Asked,
 	}
 	if t.MaxAge != nil {

@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/oidcrp/oidcrp"
-	pc "github.com/oidcrp/oidcrp/proconnect"
 )
 
 // secureWorld is two apps of this process and the modern stand-in, over https. For a browser, the
@@ -128,7 +127,6 @@ func (a *secureApp) start(t testing.TB, mode, issuer string, transport http.Roun
 	cfg.Registration.IDTokenSignedResponseAlg = "ES256"
 	cfg.Registration.TokenEndpointAuthMethod = "client_secret_post"
 	cfg.Provider.Transport = transport
-	cfg.Pages.Handler = pc.PageHandler // for the silent sign-in
 	client, err := oidcrp.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +140,7 @@ func (a *secureApp) routes(client *oidcrp.Client) http.Handler {
 	mux.Handle("GET /me", client.RequireLogin(http.HandlerFunc(showPerson)))
 	mux.Handle("POST /me", client.RequireLogin(http.HandlerFunc(showPerson)))
 	mux.Handle("GET /admin", client.Require(oidcrp.ACR("eidas2"))(http.HandlerFunc(showPerson)))
-	mux.Handle("GET /news", pc.SignInSilently(client)(http.HandlerFunc(showPerson)))
+	mux.Handle("GET /news", client.SignInSilently(http.HandlerFunc(showPerson)))
 	mux.Handle("GET /kept", client.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "private, no-cache")
 		showPerson(w, r)

@@ -1,6 +1,7 @@
 package oidctest
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -244,7 +245,24 @@ func (p *Provider) grantCode(a *authRequest, s *session) *response {
 			maxAgeAsked: a.maxAge != nil, acrAsked: a.acr.mentioned},
 	}
 	p.codes[c.value] = c
-	return p.respond(a, url.Values{"code": {c.value}})
+	params := url.Values{"code": {c.value}}
+	if first := a.client.ID + " " + s.persona.Subject; p.cfg.CallbackUser && a.responseMode == "form_post" && !p.introduced[first] {
+		p.introduced[first] = true
+		params.Set("user", s.persona.callbackUser())
+	}
+	return p.respond(a, params)
+}
+
+// callbackUser returns the field user of Sign in with Apple: JSON that nobody signed.
+func (p *Persona) callbackUser() string {
+	text, err := json.Marshal(map[string]any{
+		"name":  map[string]any{"firstName": p.Claims["given_name"], "lastName": p.Claims["family_name"]},
+		"email": p.Claims["email"],
+	})
+	if err != nil {
+		panic("oidctest: " + err.Error()) // claims that no token could hold either
+	}
+	return string(text)
 }
 
 func (p *Provider) fail(a *authRequest, err *oauthError) *response {

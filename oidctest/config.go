@@ -108,6 +108,22 @@ type Config struct {
 	// tokens that has code_verifier with invalid_client.
 	RefusePKCE bool
 
+	// LogoutURIParameter makes the end_session_endpoint one of the provider's own: it
+	// requires client_id, takes the URI to return to by this name, refuses the
+	// parameters of RP-Initiated Logout 1.0, and returns no state. Amazon Cognito calls it
+	// "logout_uri" and Auth0's /v2/logout "returnTo". If empty, the endpoint is standard.
+	LogoutURIParameter string
+
+	// BackchannelDynamic lets the metadata name the endpoints that clients call directly
+	// under the scheme and host of the request for it, as Keycloak does with
+	// hostname-backchannel-dynamic. The issuer and the endpoints for browsers stay.
+	BackchannelDynamic bool
+
+	NoLogoutHint    bool // refuse id_token_hint at the end_session_endpoint, as login.gov does
+	NoTokenTypeHint bool // refuse token_type_hint at the revocation endpoint, as FranceConnect does
+	CallbackUser    bool // with form_post, send the field user at a persona's first login, as Apple does
+	NoFrameIssuer   bool // send the sid without iss in front-channel logouts, as Entra ID does
+
 	RequirePKCE     bool // refuse requests without code_challenge
 	RequirePAR      bool // refuse requests that were not pushed (RFC 9126 section 5)
 	TokenInBody     bool // accept the access token at UserInfo only as a form parameter

@@ -15,7 +15,16 @@ func (p *Provider) serveDiscovery(r *http.Request) *response {
 	if res := onlyMethods(r, http.MethodGet, http.MethodHead); res != nil {
 		return res
 	}
-	res := jsonResponse(http.StatusOK, p.metadata())
+	m := p.metadata()
+	if p.cfg.BackchannelDynamic {
+		for _, name := range []string{"token_endpoint", "userinfo_endpoint", "jwks_uri", "revocation_endpoint",
+			"pushed_authorization_request_endpoint"} {
+			if endpoint, ok := m[name].(string); ok {
+				m[name] = atHostOf(r, endpoint)
+			}
+		}
+	}
+	res := jsonResponse(http.StatusOK, m)
 	res.Header.Set("Cache-Control", p.cfg.CacheControl)
 	res.Header.Del("Pragma")
 	return res
@@ -88,6 +97,19 @@ func (p *Provider) optionalMetadata(m map[string]any) {
 		m["pushed_authorization_request_endpoint"] = p.Endpoint(EndpointPAR)
 		m["require_pushed_authorization_requests"] = p.cfg.RequirePAR
 	}
+}
+
+// atHostOf returns an endpoint under the scheme and host that r asked for.
+func atHostOf(r *http.Request, endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		panic("oidctest: parsing an endpoint: " + err.Error())
+	}
+	u.Scheme, u.Host = "http", r.Host
+	if r.TLS != nil {
+		u.Scheme = "https"
+	}
+	return u.String()
 }
 
 // mtlsHost is the only host that accepts client certificates if

@@ -1,6 +1,7 @@
 package oidctest
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -23,11 +24,14 @@ func (p *Provider) serveEndSession(r *http.Request) *response {
 	if res := onlyMethods(r, http.MethodGet, http.MethodPost); res != nil {
 		return res
 	}
+	if err := p.checkLogoutDialect(r); err != nil {
+		return errorPage(r, http.StatusBadRequest, err)
+	}
 	client, hint, err := p.logoutClient(r)
 	if err != nil {
 		return errorPage(r, http.StatusBadRequest, err)
 	}
-	target := r.Form.Get("post_logout_redirect_uri")
+	target := r.Form.Get(cmp.Or(p.cfg.LogoutURIParameter, "post_logout_redirect_uri"))
 	if target != "" && (client == nil || !allows(client.PostLogoutRedirectURIs, target)) {
 		return errorPage(r, http.StatusBadRequest,
 			invalidRequest("post_logout_redirect_uri is not registered for a known client"))
@@ -38,6 +42,29 @@ func (p *Provider) serveEndSession(r *http.Request) *response {
 		p.endSession(res, s)
 	}
 	return res
+}
+
+// checkLogoutDialect refuses the parameters that Config.LogoutURIParameter and
+// Config.NoLogoutHint leave no room for.
+func (p *Provider) checkLogoutDialect(r *http.Request) *oauthError {
+	if p.cfg.NoLogoutHint && r.Form.Has("id_token_hint") {
+		return invalidRequest("id_token_hint is not accepted")
+	}
+	own := p.cfg.LogoutURIParameter
+	if own == "" {
+		return nil
+	}
+	for _, name := range []string{"client_id", own} {
+		if !r.Form.Has(name) {
+			return invalidRequest("required String parameter " + name + " is not present")
+		}
+	}
+	for _, name := range []string{"id_token_hint", "post_logout_redirect_uri", "state"} {
+		if r.Form.Has(name) {
+			return invalidRequest("unknown parameter " + name)
+		}
+	}
+	return nil
 }
 
 // logoutClient returns the client that id_token_hint or client_id identifies, and the
@@ -104,6 +131,8 @@ func (p *Provider) frames(s *session) []string {
 	for _, client := range s.clients {
 		switch uri := client.FrontchannelLogoutURI; {
 		case uri == "":
+		case p.cfg.NoFrameIssuer:
+			frames = append(frames, withParams(uri, url.Values{"sid": {s.sid}}))
 		case !client.FrontchannelLogoutSessionRequired:
 			frames = append(frames, uri)
 		case p.cfg.OddValues:

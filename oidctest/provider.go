@@ -67,6 +67,7 @@ type Provider struct {
 	assertions   map[string]bool // the jti of every client assertion received
 	verifiers    map[string]bool // every code_verifier received
 	issued       map[string]bool // every ID Token issued, before encryption
+	introduced   map[string]bool // clients and subjects to which Config.CallbackUser applied
 
 	faults     []misbehaviour
 	overrides  map[string]http.HandlerFunc
@@ -108,6 +109,7 @@ func New(cfg Config) (*Provider, error) {
 		assertions:   make(map[string]bool),
 		verifiers:    make(map[string]bool),
 		issued:       make(map[string]bool),
+		introduced:   make(map[string]bool),
 		overrides:    make(map[string]http.HandlerFunc),
 	}, nil
 }

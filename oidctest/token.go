@@ -264,6 +264,9 @@ func (p *Provider) serveRevocation(r *http.Request) *response {
 	if value == "" {
 		return jsonError(invalidRequest("token is missing"))
 	}
+	if p.cfg.NoTokenTypeHint && r.PostForm.Has("token_type_hint") {
+		return jsonError(invalidRequest("property token_type_hint should not exist"))
+	}
 	if t := p.access[value]; t != nil && t.grant.client == client {
 		t.revoked = true
 	}

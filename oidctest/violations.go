@@ -136,13 +136,13 @@ func (p *Provider) inspectToken(r *http.Request) {
 // without asking (RP-Initiated Logout 1.0 section 2). A request without any parameter
 // comes from the user and not from the relying party.
 func (p *Provider) inspectEndSession(r *http.Request) {
-	if len(r.Form) == 0 {
+	if len(r.Form) == 0 || p.cfg.LogoutURIParameter != "" {
 		return
 	}
 	// A relying party cannot return an ID Token that was encrypted for it alone.
 	client := p.client(r.Form.Get("client_id"))
 	encrypted := client != nil && client.IDTokenEncryptedResponseAlg != ""
-	if hint := r.Form.Get("id_token_hint"); !p.issued[hint] && !(encrypted && hint == "") {
+	if hint := r.Form.Get("id_token_hint"); !p.issued[hint] && !((encrypted || p.cfg.NoLogoutHint) && hint == "") {
 		p.violation(EndpointEndSession, "id_token_hint is not an ID Token of this provider")
 	}
 	if r.Form.Get("post_logout_redirect_uri") == "" {

@@ -26,6 +26,7 @@ var docPairs = []struct{ en, fr string }{
 	{"en/guide.md", "fr/guide.md"},
 	{"en/production.md", "fr/production.md"},
 	{"en/origins.md", "fr/origines.md"},
+	{"en/recipes.md", "fr/recettes.md"},
 	{"en/troubleshooting.md", "fr/depannage.md"},
 }
 
@@ -115,6 +116,8 @@ func TestDocs_SaySameInBothLanguages(t *testing.T) {
 const fragment = `package docs
 
 import (
+	"context"
+	"encoding/json"
 	"log"
 	"net/http"
 
@@ -123,6 +126,8 @@ import (
 )
 
 var _ = log.Print
+var _ = json.Unmarshal
+var _ context.Context
 var _ = proconnect.Validate
 
 func _(w http.ResponseWriter, r *http.Request, client *oidcrp.Client, mux *http.ServeMux,

@@ -58,15 +58,9 @@ func NeedsSignIn(err error) bool {
 }
 
 // PageHandler is the [oidcrp.Pages.Handler] of a Config of this package. It is
-// [oidcrp.DefaultPage], with two differences: an error page in French or English says
-// what [Explain] says, unless that is for the operator, who finds the error in the log;
-// and after a silent sign-in that found no session, the browser returns to the page
-// that started it: see [SignInSilently].
+// [oidcrp.DefaultPage], except that an error page in French or English says what
+// [Explain] says, unless that is for the operator, who finds the error in the log.
 func PageHandler(w http.ResponseWriter, r *http.Request, p *oidcrp.Page) {
-	if page := silentlyRefused(r, p); page != "" {
-		http.Redirect(w, r, page, http.StatusFound)
-		return
-	}
 	oidcrp.DefaultPage(w, r, explained(p))
 }
 

@@ -270,7 +270,7 @@ func TestNeedsSignIn_AfterARefreshThatFailed(t *testing.T) {
 				t.Fatalf("status %d:\n%s", status, body)
 			}
 			test.spoil(s.provider)
-			if got := s.load(t, browser, "/refresh", ""); got != test.answer {
+			if _, got := s.visit(t, browser, "/refresh", agent().Subject); got != test.answer {
 				t.Errorf("the answer is %q, want %q", got, test.answer)
 			}
 		})

@@ -111,6 +111,9 @@ func (f *findings) checkOptions(where string, o oidcrp.AuthOptions) {
 		f.add(where+"Prompt", "%q does not make ProConnect ask for the password again; "+
 			"require eidas2, or log out first", "login")
 	}
+	if levels == 0 && o.Claims != nil && o.Claims.IDToken["acr"] != nil {
+		levels = 1 // any one
+	}
 	hinted := o.LoginHint != "" || o.Extra.Has("idp_hint") || o.Extra.Has("siret_hint")
 	if slices.Contains(prompts, "none") && (hinted || levels > 0) {
 		f.add(where+"Prompt", "%q cannot be combined with hints or levels: ProConnect then shows its pages", "none")

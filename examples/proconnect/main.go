@@ -102,7 +102,7 @@ func routes(client *oidcrp.Client) http.Handler {
 	mux := http.NewServeMux()
 	public := page("Cette page est publique\u00a0: tout le monde peut la lire.")
 	if os.Getenv("SILENT") == "1" {
-		public = proconnect.SignInSilently(client)(public)
+		public = client.SignInSilently(public)
 	}
 	mux.Handle("GET /{$}", public)
 	mux.Handle("GET /agent", client.RequireLogin(

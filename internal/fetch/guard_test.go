@@ -252,3 +252,24 @@ func TestGuard_LeavesTheProxyAlone(t *testing.T) {
 	_, err = c.Do(t.Context(), Request{URL: "http://direct.example/"})
 	wantError(t, err, Invalid, "10.1.2.3")
 }
+
+// A host that is exempt may be anywhere, and no other host because of it.
+func TestGuard_ExemptsNamedHostsOnly(t *testing.T) {
+	t.Parallel()
+	server := serve(t, answer(200, "text/plain", "ok"))
+	n := &fakeNet{server: strings.TrimPrefix(server, "http://"), names: map[string]string{
+		"op.example": "1.1.1.1", "keycloak": "10.0.0.5", "other": "10.0.0.6",
+	}}
+	g := n.guard()
+	g.Exempt("Keycloak", "10.0.0.7")
+	c := New(g.Protect(NewTransport()), 0)
+	for _, host := range []string{"keycloak", "10.0.0.7"} {
+		if _, err := c.Do(t.Context(), Request{URL: "http://" + host + "/"}); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	for _, host := range []string{"other", "10.0.0.5"} {
+		_, err := c.Do(t.Context(), Request{URL: "http://" + host + "/"})
+		wantError(t, err, Invalid, "private address")
+	}
+}
