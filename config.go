@@ -85,10 +85,9 @@ type Config struct {
 	// OnLogin runs once for each login, when the provider's responses have been
 	// verified and before the session exists: to set up the account, or to
 	// refuse it by returning an error made with [Refuse]. Any other error fails
-	// the login with [CodeInternal]. r is the callback request; see [UnverifiedUser] for
-	// what Apple sends in it. ctx does not end
-	// with r and has its own time limit. If nil, everybody whom the provider
-	// authenticates is let in.
+	// the login with [CodeInternal]. r is the callback request; AppleUser of package
+	// providers reads what Apple sends in it. ctx does not end with r and has its own time
+	// limit. If nil, everybody whom the provider authenticates is let in.
 	OnLogin func(ctx context.Context, r *http.Request, s *Session) error
 
 	// Store keeps the sessions on the server. If nil, a session is one sealed

@@ -154,8 +154,8 @@ func (c *cookies) lookUp(r *http.Request, name string) (value string, found bool
 			pair, line, _ = strings.Cut(line, ";")
 			// The name first: cheaper than net/http, which parses every cookie of the host
 			// at every request.
-			key, text, isPair := strings.Cut(strings.TrimLeft(pair, " \t"), "=")
-			if !isPair || strings.TrimRight(key, " \t") != name {
+			key, text, _ := strings.Cut(strings.TrimLeft(pair, " \t"), "=")
+			if strings.TrimRight(key, " \t") != name {
 				continue
 			}
 			text = cookieText(text)

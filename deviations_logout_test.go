@@ -228,7 +228,7 @@ func TestNew_LogsEachWayOutOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, field := range []string{"EndSessionURL", "LogoutWithoutHint", "RevocationWithoutHint", "FrontchannelLogoutWithoutIssuer"} {
-		if n := strings.Count(log.String(), "setting=Provider."+field+"\n"); n != 1 {
+		if n := strings.Count(log.String(), "Provider."+field); n != 1 {
 			t.Errorf("%s is logged %d times:\n%s", field, n, log.String())
 		}
 	}

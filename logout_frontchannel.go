@@ -47,7 +47,7 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 		c.log.WarnContext(r.Context(), "could not read a session that the provider ends", "error", err)
 		c.sessions.endLater(r, sid)
 	}
-	if err != nil || s.SID() != sid || s.Issuer() != iss {
+	if err != nil || s.SID() != sid || iss != "" && s.Issuer() != iss {
 		return
 	}
 	if err := c.EndSession(w, r); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
+	"github.com/oidcrp/oidcrp/providers"
 )
 
 // A loginHook is a Config.OnLogin.
@@ -303,7 +304,7 @@ func TestOnLogin_GetsTheUserFieldOfThePostedCallback(t *testing.T) {
 		config: func(c *oidcrp.Config) {
 			c.ResponseMode = "form_post"
 			c.OnLogin = func(_ context.Context, r *http.Request, _ *oidcrp.Session) error {
-				got = append(got, string(oidcrp.UnverifiedUser(r)))
+				got = append(got, string(providers.AppleUser(r)))
 				return nil
 			}
 		}})
@@ -318,7 +319,7 @@ func TestOnLogin_GetsTheUserFieldOfThePostedCallback(t *testing.T) {
 	}
 }
 
-func TestUnverifiedUser_TakesOneObjectWithinBounds(t *testing.T) {
+func TestAppleUser_TakesOneObjectWithinBounds(t *testing.T) {
 	t.Parallel()
 	const sound = `{"name":{"firstName":"A"}}`
 	long := `{"a":"` + strings.Repeat("a", 4<<10) + `"}`
@@ -346,11 +347,11 @@ func TestUnverifiedUser_TakesOneObjectWithinBounds(t *testing.T) {
 		if err := r.ParseForm(); err != nil {
 			t.Fatal(err)
 		}
-		if got := string(oidcrp.UnverifiedUser(r)); got != tt.want {
+		if got := string(providers.AppleUser(r)); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.what, got, tt.want)
 		}
 	}
-	if got := oidcrp.UnverifiedUser(httptest.NewRequest("POST", "/", nil)); got != nil {
+	if got := providers.AppleUser(httptest.NewRequest("POST", "/", nil)); got != nil {
 		t.Errorf("a request that was not read: %s", got)
 	}
 }

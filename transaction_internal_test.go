@@ -204,7 +204,7 @@ func TestTransaction_AnUnknownFormIsRefused(t *testing.T) {
 		"half a time":     append(slices.Clone(known[:1+randomSize]), 0x80),
 		"a time too late": binary.AppendUvarint(slices.Clone(known[:1+randomSize]), math.MaxUint64),
 		"the form zero":   append([]byte{0}, known[1:]...),
-		"a later form":    append([]byte{3}, known[1:]...),
+		"a later form":    append([]byte{9}, known[1:]...),
 		"JSON":            []byte(`{"n":"` + randomText() + `","v":"` + randomText() + `","i":"https://op.example","t":1}`),
 	} {
 		if got, err := unmarshalTransaction(stored); err == nil {
