@@ -1,0 +1,303 @@
+package main
+
+// This file starts the provider and each measured app in a process of its own.
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// roleVariable is what this program does when it starts itself as a child:
+	// "provider <protocol> <fixture>" or "app <rp> <fixture> <issuer>".
+	roleVariable        = "BENCH_ROLE"
+	certificateVariable = "SSL_CERT_FILE" // which both sides read
+)
+
+// play does what the role says, until the parent ends or closes the child's standard
+// input. It reports whether this process is a child.
+func play() (bool, error) {
+	role := strings.Fields(os.Getenv(roleVariable))
+	switch {
+	case len(role) == 0:
+		return false, nil
+	case len(role) == 3 && role[0] == "provider":
+		return true, serveProvider(role[1], role[2], os.Getenv(certificateVariable))
+	case len(role) == 4 && role[0] == "app":
+		return true, serveApp(role[1], role[2], role[3])
+	}
+	return true, fmt.Errorf("%s: there is no role %q", roleVariable, role)
+}
+
+// A child is a process that ends when its standard input is closed.
+type child struct {
+	io.ReadCloser  // its standard output
+	io.WriteCloser // its standard input
+	command        *exec.Cmd
+}
+
+func startChild(role string) (*child, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &child{command: exec.Command(program)}
+	c.command.Env = append(os.Environ(), roleVariable+"="+role)
+	c.command.Stderr = os.Stderr
+	if c.WriteCloser, err = c.command.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if c.ReadCloser, err = c.command.StdoutPipe(); err != nil {
+		return nil, err
+	}
+	return c, c.command.Start()
+}
+
+func (c *child) Close() error {
+	c.WriteCloser.Close()
+	return c.command.Wait()
+}
+
+// startProvider starts a provider and returns its issuer.
+func startProvider(protocol, sends string) (issuer string, end func(), err error) {
+	c, err := startChild("provider " + protocol + " " + sends)
+	if err != nil {
+		return "", nil, err
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		c.Close()
+		return "", nil, err
+	}
+	return strings.TrimSpace(line), func() { c.Close() }, nil
+}
+
+// A remoteApp is an app in a process of its own. Its methods are those of App.
+type remoteApp struct {
+	rpc     *rpc.Client
+	address string // of its server
+}
+
+func startApp(name, sends, issuer string) (*remoteApp, error) {
+	c, err := startChild("app " + name + " " + sends + " " + issuer)
+	if err != nil {
+		return nil, err
+	}
+	a := &remoteApp{rpc: rpc.NewClient(c)}
+	if err := a.rpc.Call("App.Address", 0, &a.address); err != nil {
+		a.rpc.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *remoteApp) close() { a.rpc.Close() }
+
+// An App is what a parent can ask of a child that runs an app.
+type App struct {
+	handler http.Handler
+	issuer  string
+	address string
+	many    []string // the Cookie headers of sessions that are used in turn
+}
+
+// serveApp runs an app behind a server on loopback, and the parent's calls on standard
+// input and output.
+func serveApp(name, sends, issuer string) error {
+	rp, err := newRP(name, issuer, fixtures[sends])
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	app := &App{handler: rp.app(), issuer: issuer, address: listener.Addr().String()}
+	if name == plain {
+		app.issuer = ""
+	}
+	calls := rpc.NewServer()
+	if err := calls.Register(app); err != nil {
+		return err
+	}
+	go http.Serve(listener, app.handler)
+	calls.ServeConn(struct {
+		io.Reader
+		io.WriteCloser
+	}{os.Stdin, os.Stdout})
+	return nil
+}
+
+// Address returns where the server listens.
+func (a *App) Address(_ int, address *string) error {
+	*address = a.address
+	return nil
+}
+
+// SignIn signs n people in and returns their Cookie headers, which are empty for an app
+// without sign-in. It then collects the garbage.
+func (a *App) SignIn(n int, lines *[]string) (err error) {
+	*lines, err = a.signIn(n)
+	runtime.GC()
+	return err
+}
+
+func (a *App) signIn(n int) ([]string, error) {
+	if a.issuer == "" {
+		return make([]string, n), nil
+	}
+	return signInMany(a.handler, a.issuer, 2, n)
+}
+
+// A Usage is what some operations took, or, from [App.Usage] and without Elapsed, the
+// whole process so far.
+type Usage struct {
+	Elapsed, CPU   time.Duration
+	Mallocs, Bytes uint64
+}
+
+// Usage returns what the process has used.
+func (a *App) Usage(_ int, u *Usage) error {
+	*u = usage()
+	return nil
+}
+
+// Requests are n requests of a page without a server, by one session or by many in turn.
+type Requests struct {
+	Path                    string
+	Sessions, Goroutines, N int
+}
+
+// InProcess measures requests.
+func (a *App) InProcess(requests Requests, u *Usage) error {
+	lines, err := a.sessions(requests)
+	if err != nil {
+		return err
+	}
+	*u, err = measure(func() error {
+		return inProcess(a.handler, requests.Path, lines, requests.Goroutines, requests.N)
+	})
+	return err
+}
+
+// sessions returns the Cookie headers for requests. Those of many sessions are kept for
+// the next call; each was used just before, so that none is renewed while it is measured.
+func (a *App) sessions(requests Requests) ([]string, error) {
+	if requests.Sessions == 1 {
+		return a.signIn(1)
+	}
+	if len(a.many) != requests.Sessions {
+		var err error
+		if a.many, err = a.signIn(requests.Sessions); err != nil {
+			return nil, err
+		}
+	}
+	return a.many, inProcess(a.handler, requests.Path, a.many, requests.Goroutines, len(a.many))
+}
+
+// LoginsAtOnce are n logins, some at once.
+type LoginsAtOnce struct{ AtOnce, N int }
+
+// Logins measures logins, after one that fills the caches.
+func (a *App) Logins(logins LoginsAtOnce, u *Usage) error {
+	if _, err := signIn(a.handler, a.issuer); err != nil {
+		return err
+	}
+	var err error
+	*u, err = measure(func() error {
+		_, err := signInMany(a.handler, a.issuer, logins.AtOnce, logins.N)
+		return err
+	})
+	return err
+}
+
+// A Memory is the live heap, and all memory that Go has from the system.
+type Memory struct{ Heap, Sys uint64 }
+
+// MemoryAfter signs n people in, 8 at once, and returns the memory in use after a
+// garbage collection.
+func (a *App) MemoryAfter(n int, m *Memory) error {
+	if _, err := signInMany(a.handler, a.issuer, 8, n); err != nil {
+		return err
+	}
+	for range 2 { // the second empties what the first left in pools
+		runtime.GC()
+	}
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	*m = Memory{Heap: stats.HeapAlloc, Sys: stats.Sys}
+	return nil
+}
+
+// measure returns what work takes, after a garbage collection.
+func measure(work func() error) (Usage, error) {
+	runtime.GC()
+	start, before := time.Now(), usage()
+	err := work()
+	u := usage().since(before)
+	u.Elapsed = time.Since(start)
+	return u, err
+}
+
+// usage returns what this process has used. The CPU time includes system calls and
+// garbage collection. Other programs on the machine disturb it less than the elapsed time.
+func usage() Usage {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		panic(err)
+	}
+	return Usage{
+		CPU:     time.Duration(ru.Utime.Nano() + ru.Stime.Nano()),
+		Mallocs: stats.Mallocs, Bytes: stats.TotalAlloc,
+	}
+}
+
+func (u Usage) since(before Usage) Usage {
+	return Usage{
+		CPU: u.CPU - before.CPU, Mallocs: u.Mallocs - before.Mallocs, Bytes: u.Bytes - before.Bytes,
+	}
+}
+
+// served measures n requests of a page over the connections of a load, after some that
+// are not counted. It returns the bytes of one session's Cookie header too.
+func (a *remoteApp) served(path string, n int) (u Usage, cookieBytes int, err error) {
+	var lines []string
+	if err := a.rpc.Call("App.SignIn", connections, &lines); err != nil {
+		return u, 0, err
+	}
+	l, err := dial(a.address, path, lines)
+	if err != nil {
+		return u, 0, err
+	}
+	defer l.close()
+	if err := l.send(10 * connections); err != nil {
+		return u, 0, err
+	}
+	var before, after Usage
+	if err := a.rpc.Call("App.Usage", 0, &before); err != nil {
+		return u, 0, err
+	}
+	start := time.Now()
+	if err := l.send(n); err != nil {
+		return u, 0, err
+	}
+	elapsed := time.Since(start)
+	if err := a.rpc.Call("App.Usage", 0, &after); err != nil {
+		return u, 0, err
+	}
+	u = after.since(before)
+	u.Elapsed = elapsed
+	return u, len(lines[0]), nil
+}
