@@ -42,26 +42,30 @@ type comparison struct {
 	results *results
 }
 
-func measureAll(size size) (*results, error) {
+// measureAll measures every part, or the one called only if that is not empty.
+func measureAll(size size, only string) (*results, error) {
 	c := &comparison{size: size, issuers: make(map[string]string), results: newResults(size)}
 	defer func() {
 		for _, end := range c.ends {
 			end()
 		}
 	}()
-	for _, step := range []struct {
-		title   string
+	found := false
+	for _, part := range []struct {
+		name    string
 		measure func() error
-	}{
-		{"signed-in requests over a server", c.served},
-		{"signed-in requests in process", c.inProcess},
-		{"logins", c.logins},
-		{"memory", c.memory},
-	} {
-		fmt.Fprintf(os.Stderr, "%s …\n", step.title)
-		if err := step.measure(); err != nil {
-			return nil, fmt.Errorf("%s: %w", step.title, err)
+	}{{"served", c.served}, {"in-process", c.inProcess}, {"login", c.logins}, {"memory", c.memory}} {
+		if only != "" && only != part.name {
+			continue
 		}
+		found = true
+		fmt.Fprintf(os.Stderr, "%s …\n", part.name)
+		if err := part.measure(); err != nil {
+			return nil, fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	if !found {
+		return nil, fmt.Errorf("there is no part %q", only)
 	}
 	return c.results, nil
 }
@@ -113,7 +117,7 @@ func (c *comparison) served() error {
 		err = c.inTurn(handlers, names, func(handler, name string) error {
 			u, cookieBytes, err := apps[name].served("/"+handler, c.size.served)
 			c.results.cookieBytes[sends+name] = cookieBytes
-			c.results.add(row{table: "signed-in", variant: sends, handler: handler, name: name}, u, c.size.served)
+			c.results.add(row{table: "served", variant: sends, handler: handler, name: name}, u, c.size.served)
 			return err
 		})
 		end()

@@ -4,8 +4,9 @@
 // and writes them into docs/performance.md:
 //
 //	go run .
-//	go run . -docs ""   # prints only
-//	go run . -smoke     # one short run, which proves that everything works
+//	go run . -docs ""      # prints only
+//	go run . -only login   # prints one part: served, in-process, login or memory
+//	go run . -smoke        # one short run, which proves that everything works
 package main
 
 import (
@@ -28,18 +29,22 @@ func main() {
 	flag.IntVar(&size.runs, "runs", size.runs, "how often each row is measured")
 	smoke := flag.Bool("smoke", false, "measure each row once with few requests, and write nothing")
 	docs := flag.String("docs", "../docs/performance.md", "the `file` to write the tables into; empty: print only")
+	only := flag.String("only", "", "measure and print this `part`: served, in-process, login or memory")
 	flag.Parse()
 	if *smoke {
 		size, *docs = smokeSize, ""
 	}
-	if err := compare(size, *docs); err != nil {
+	if *only != "" {
+		*docs = ""
+	}
+	if err := compare(size, *only, *docs); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// compare measures everything, prints it, and writes the tables into the file docs if it
-// has a name.
-func compare(size size, docs string) error {
+// compare measures everything, or only one part, prints it, and writes the tables into the
+// file docs if it has a name.
+func compare(size size, only, docs string) error {
 	if docs != "" {
 		if _, err := os.Stat(docs); err != nil {
 			return err // rather now than after the measurements
@@ -50,7 +55,7 @@ func compare(size size, docs string) error {
 		return err
 	}
 	defer end()
-	results, err := measureAll(size)
+	results, err := measureAll(size, only)
 	if err != nil {
 		return err
 	}

@@ -253,7 +253,7 @@ func fill(r *results, table, variant string, cpu map[string]float64) {
 func TestTables_DividesWhatIsAboveThePlainPage(t *testing.T) {
 	r := newResults(fullSize)
 	for _, noise := range []float64{0, 100, 5} { // hits a whole run
-		fill(r, "signed-in", "small", map[string]float64{
+		fill(r, "served", "small", map[string]float64{
 			"plain who": noise + 20, "plain struct": noise + 20, "plain map": noise + 30,
 			"byhand who": noise + 30, "byhand struct": noise + 32, "byhand map": noise + 43.7,
 			"byhand-scs map": noise + 50,
@@ -272,6 +272,38 @@ func TestTables_DividesWhatIsAboveThePlainPage(t *testing.T) {
 	} {
 		if !strings.Contains(tables, want) {
 			t.Errorf("the tables lack %q:\n%s", want, tables)
+		}
+	}
+}
+
+func TestTables_ShowsOnlyWhatWasMeasured(t *testing.T) {
+	r := newResults(fullSize)
+	fill(r, "login", "http", map[string]float64{"byhand ": 100, "oidcrp ": 90})
+	tables := r.tables(time.Now())
+	if !strings.Contains(tables, "### A login") || strings.Count(tables, "### ") != 1 {
+		t.Errorf("one table was measured, and these are shown:\n%s", tables)
+	}
+}
+
+func TestMeasureAll_AnUnknownPartFails(t *testing.T) {
+	if _, err := measureAll(smokeSize, "logins"); err == nil {
+		t.Error("nothing was measured, and it is no error")
+	}
+}
+
+func TestMeasureAll_MeasuresEachRowAsOftenAsAsked(t *testing.T) {
+	size := smokeSize
+	size.runs = 2
+	r, err := measureAll(size, "login")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := len(protocols) * len(loginsAtOnce) * 2; len(r.samples) != want {
+		t.Errorf("%d rows, want %d", len(r.samples), want)
+	}
+	for of, samples := range r.samples {
+		if len(samples) != 2 || samples[0].cpu <= 0 || samples[0].allocs <= 0 || samples[0].elapsed <= 0 {
+			t.Errorf("%v: %v", of, samples)
 		}
 	}
 }

@@ -124,11 +124,29 @@ func (r *results) tables(now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured on %s with `go run .` in `bench/`: %s, %d cores, %s, %s/%s. Each figure is the median of %d runs.\n",
 		now.UTC().Format("2 January 2006"), processor(), runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, r.size.runs)
-	r.servedTables(&b)
-	r.inProcessTable(&b)
-	r.loginTable(&b)
-	r.memoryTable(&b)
+	if r.has("served") {
+		r.servedTables(&b)
+	}
+	if r.has("in-process") {
+		r.inProcessTable(&b)
+	}
+	if r.has("login") {
+		r.loginTable(&b)
+	}
+	if len(r.memory) > 0 {
+		r.memoryTable(&b)
+	}
 	return b.String()
+}
+
+// has reports whether a table has been measured.
+func (r *results) has(table string) bool {
+	for of := range r.samples {
+		if of.table == table {
+			return true
+		}
+	}
+	return false
 }
 
 // titles are the names of the rps in the tables.
@@ -143,10 +161,10 @@ func (r *results) servedTables(b *strings.Builder) {
 		fmt.Fprintf(b, "\n### A signed-in request, %s provider\n\n", sends)
 		b.WriteString("| sign-in | handler | CPU above the plain page, µs | ratio to by hand, sealed cookie, `map` | " +
 			"ratio to the same handler by hand | allocations | Cookie header, bytes |\n|---|---|--:|--:|--:|--:|--:|\n")
-		first := row{table: "signed-in", variant: sends, handler: mapHandler, name: hand}
+		first := row{table: "served", variant: sends, handler: mapHandler, name: hand}
 		for _, name := range signIns() {
 			for _, handler := range handlers {
-				of := row{table: "signed-in", variant: sends, handler: handler, name: name}
+				of := row{table: "served", variant: sends, handler: handler, name: name}
 				cpu := r.above(of, cpuOf)
 				fmt.Fprintf(b, "| %s | `%s` | %.1f | %.2f | %.2f | %.0f | %d |\n", titles[name], handler, cpu,
 					cpu/r.above(first, cpuOf), cpu/r.above(of.of(handOf(name)), cpuOf), r.above(of, allocsOf),
@@ -154,7 +172,7 @@ func (r *results) servedTables(b *strings.Builder) {
 			}
 		}
 	}
-	page := row{table: "signed-in", variant: fixtureNames[0], handler: mapHandler, name: plain}
+	page := row{table: "served", variant: fixtureNames[0], handler: mapHandler, name: plain}
 	fmt.Fprintf(b, "\nThe plain page itself takes %.1f µs and %.0f allocations.\n", r.median(page, cpuOf), r.median(page, allocsOf))
 }
 
