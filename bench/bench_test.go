@@ -47,14 +47,22 @@ func startTestApp(tb testing.TB, name, sends, issuer string) *remoteApp {
 	return app
 }
 
-// newTestApp returns an app in this process, with which nobody is signed in.
-func newTestApp(tb testing.TB, name, sends, issuer string) http.Handler {
+// newTestCrowd returns an app in this process, at which nobody is signed in.
+func newTestCrowd(tb testing.TB, name, sends, issuer string) *crowd {
 	tb.Helper()
 	rp, err := newRP(name, issuer, fixtures[sends])
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return rp.app()
+	if name == plain {
+		issuer = ""
+	}
+	return &crowd{app: rp.app(), issuer: issuer, clock: rp.clock}
+}
+
+func newTestApp(tb testing.TB, name, sends, issuer string) http.Handler {
+	tb.Helper()
+	return newTestCrowd(tb, name, sends, issuer).app
 }
 
 // BenchmarkLogin measures a whole login in the app: the redirect to the provider, the
@@ -111,22 +119,14 @@ func BenchmarkRequest(b *testing.B) {
 	for _, sends := range fixtureNames {
 		issuer := startTestProvider(b, "http", sends)
 		for _, name := range append([]string{plain}, signIns()...) {
-			app := newTestApp(b, name, sends, issuer)
-			lines := make([]string, 1) // of those who are signed in
+			people := newTestCrowd(b, name, sends, issuer)
 			for _, handler := range append([]string{"pass"}, handlers...) {
 				for _, sessions := range []int{1, fullSize.sessions} {
 					for _, count := range goroutines {
 						title := fmt.Sprintf("provider=%s/handler=%s/sessions=%d/goroutines=%d/rp=%s", sends, handler, sessions, count, name)
 						b.Run(title, func(b *testing.B) {
-							if name != plain {
-								lines = signInMore(b, app, issuer, lines, min(sessions, b.N))
-							}
-							used := lines[:1]
-							if sessions > 1 && len(lines) >= count { // fewer in a short run
-								used = lines
-							}
-							warm(b, app, "/"+handler, used)
-							benchmark(b, func() error { return inProcess(app, "/"+handler, used, count, b.N) })
+							used := people.ready(b, "/"+handler, min(sessions, max(count, b.N)))
+							benchmark(b, func() error { return inProcess(people.app, "/"+handler, used, count, b.N) })
 						})
 					}
 				}
@@ -135,25 +135,16 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// signInMore returns lines, with the sessions of so many more people that there are n.
-func signInMore(b *testing.B, app http.Handler, issuer string, lines []string, n int) []string {
+// ready returns the Cookie headers of n people, whose sessions are fresh.
+func (c *crowd) ready(b *testing.B, path string, n int) []string {
 	b.Helper()
-	if lines[0] == "" {
-		lines = nil
-	}
-	more, err := signInMany(app, issuer, 2, max(0, n-len(lines)))
-	if err != nil {
+	if err := c.atLeast(n); err != nil {
 		b.Fatal(err)
 	}
-	return append(lines, more...)
-}
-
-// warm uses each session once, so that none is renewed while it is measured.
-func warm(b *testing.B, app http.Handler, path string, lines []string) {
-	b.Helper()
-	if err := inTurn(app, path, lines, len(lines)); err != nil {
+	if err := c.refresh(path); err != nil {
 		b.Fatal(err)
 	}
+	return c.lines[:n]
 }
 
 // benchmark measures b.N operations that work does.

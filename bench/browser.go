@@ -128,19 +128,3 @@ func parallel(workers, n int, work func(worker, n int) error) error {
 	}
 	return nil
 }
-
-// signInMany signs n people in, some at once, and returns their Cookie headers.
-func signInMany(app http.Handler, issuer string, atOnce, n int) ([]string, error) {
-	lines := make([]string, n)
-	err := parallel(atOnce, n, func(worker, count int) error {
-		first := n * worker / atOnce
-		for i := first; i < first+count; i++ {
-			var err error
-			if lines[i], err = signIn(app, issuer); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return lines, err
-}

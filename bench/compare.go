@@ -13,17 +13,16 @@ type size struct {
 	runs      int // of each row
 	served    int // requests over the server
 	inProcess int // requests without a server
-	sessions  int // used in turn
-	inTurn    int // requests by them
+	sessions  int // that exist meanwhile, and are used in turn
 	logins    int
 	signedIn  int // people, when memory is measured
 }
 
 var (
 	fullSize = size{
-		runs: 6, served: 20_000, inProcess: 40_000, sessions: 50_000, inTurn: 100_000, logins: 2000, signedIn: 1000,
+		runs: 6, served: 20_000, inProcess: 25_000, sessions: 50_000, logins: 2000, signedIn: 1000,
 	}
-	smokeSize = size{runs: 1, served: 160, inProcess: 160, sessions: 40, inTurn: 80, logins: 16, signedIn: 16}
+	smokeSize = size{runs: 1, served: 160, inProcess: 160, sessions: 40, logins: 16, signedIn: 16}
 )
 
 var (
@@ -157,9 +156,8 @@ func (c *comparison) inProcess() error {
 	return c.inTurn(handlers, names, func(handler, name string) error {
 		for _, count := range goroutines {
 			for _, many := range []bool{false, true} {
-				requests := Requests{Path: "/" + handler, Sessions: 1, Goroutines: count, N: c.size.inProcess}
-				if many {
-					requests.Sessions, requests.N = c.size.sessions, c.size.inTurn
+				requests := Requests{
+					Path: "/" + handler, People: c.size.sessions, Many: many, Goroutines: count, N: c.size.inProcess,
 				}
 				var u Usage
 				if err := apps[name].rpc.Call("App.InProcess", requests, &u); err != nil {

@@ -118,6 +118,36 @@ func TestInProcess_OneSessionIsThatOfEveryGoroutine(t *testing.T) {
 	}
 }
 
+func TestCrowd_SessionsAreRenewedBeforeAMeasurementAndNotDuringIt(t *testing.T) {
+	issuer := startTestProvider(t, "http", "small")
+	for _, name := range []string{ours, oursMemory} {
+		people := newTestCrowd(t, name, "small", issuer)
+		if err := people.atLeast(3); err != nil {
+			t.Fatal(err)
+		}
+		signedIn := slices.Clone(people.lines)
+		people.renewed = time.Now().Add(-fresh)
+		if err := people.refresh("/who"); err != nil {
+			t.Fatal(err)
+		}
+		renewed := slices.Clone(people.lines)
+		for i := range renewed {
+			if renewed[i] == signedIn[i] {
+				t.Errorf("%s: session %d was not renewed before", name, i)
+			}
+		}
+		if err := people.refresh("/who"); err != nil {
+			t.Fatal(err)
+		}
+		if err := inProcess(people.app, "/who", people.lines, 2, 12); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(people.lines, renewed) {
+			t.Errorf("%s: a session was renewed while it was measured", name)
+		}
+	}
+}
+
 func TestInProcess_AnotherStatusFails(t *testing.T) {
 	if err := inProcess(http.NotFoundHandler(), "/", []string{""}, 2, 4); err == nil {
 		t.Error("404 counts as an answer")

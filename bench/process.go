@@ -106,9 +106,9 @@ func (a *remoteApp) close() { a.rpc.Close() }
 // An App is what a parent can ask of a child that runs an app.
 type App struct {
 	handler http.Handler
-	issuer  string
+	issuer  string // empty for an app without sign-in
 	address string
-	many    []string // the Cookie headers of sessions that are used in turn
+	crowd   *crowd
 }
 
 // serveApp runs an app behind a server on loopback, and the parent's calls on standard
@@ -126,6 +126,7 @@ func serveApp(name, sends, issuer string) error {
 	if name == plain {
 		app.issuer = ""
 	}
+	app.crowd = &crowd{app: app.handler, issuer: app.issuer, clock: rp.clock}
 	calls := rpc.NewServer()
 	if err := calls.Register(app); err != nil {
 		return err
@@ -146,17 +147,12 @@ func (a *App) Address(_ int, address *string) error {
 
 // SignIn signs n people in and returns their Cookie headers, which are empty for an app
 // without sign-in. It then collects the garbage.
-func (a *App) SignIn(n int, lines *[]string) (err error) {
-	*lines, err = a.signIn(n)
+func (a *App) SignIn(n int, lines *[]string) error {
+	people := crowd{app: a.handler, issuer: a.issuer}
+	err := people.atLeast(n)
+	*lines = people.lines
 	runtime.GC()
 	return err
-}
-
-func (a *App) signIn(n int) ([]string, error) {
-	if a.issuer == "" {
-		return make([]string, n), nil
-	}
-	return signInMany(a.handler, a.issuer, 2, n)
 }
 
 // A Usage is what some operations took, or, from [App.Usage] and without Elapsed, the
@@ -172,37 +168,31 @@ func (a *App) Usage(_ int, u *Usage) error {
 	return nil
 }
 
-// Requests are n requests of a page without a server, by one session or by many in turn.
+// Requests are n requests of a page without a server.
 type Requests struct {
-	Path                    string
-	Sessions, Goroutines, N int
+	Path          string
+	People        int // who are signed in
+	Many          bool
+	Goroutines, N int
 }
 
-// InProcess measures requests.
+// InProcess measures requests of one of the people, or of many in turn.
 func (a *App) InProcess(requests Requests, u *Usage) error {
-	lines, err := a.sessions(requests)
-	if err != nil {
+	if err := a.crowd.atLeast(requests.People); err != nil {
 		return err
 	}
+	if err := a.crowd.refresh(requests.Path); err != nil {
+		return err
+	}
+	lines := a.crowd.lines[:1]
+	if requests.Many {
+		lines = a.crowd.lines
+	}
+	var err error
 	*u, err = measure(func() error {
 		return inProcess(a.handler, requests.Path, lines, requests.Goroutines, requests.N)
 	})
 	return err
-}
-
-// sessions returns the Cookie headers for requests. Those of many sessions are kept for
-// the next call; each was used just before, so that none is renewed while it is measured.
-func (a *App) sessions(requests Requests) ([]string, error) {
-	if requests.Sessions == 1 {
-		return a.signIn(1)
-	}
-	if len(a.many) != requests.Sessions {
-		var err error
-		if a.many, err = a.signIn(requests.Sessions); err != nil {
-			return nil, err
-		}
-	}
-	return a.many, inProcess(a.handler, requests.Path, a.many, requests.Goroutines, len(a.many))
 }
 
 // LoginsAtOnce are n logins, some at once.

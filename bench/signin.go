@@ -24,6 +24,7 @@ type rp struct {
 	protect    func(http.Handler) http.Handler
 	subject    func(*http.Request) string
 	claims     func(r *http.Request, v any) error // nil if there is no sign-in
+	clock      *clock
 }
 
 // The names of the rps.
@@ -65,7 +66,9 @@ func newRP(name, issuer string, sends fixture) (*rp, error) {
 	switch name {
 	case plain:
 		same := func(next http.Handler) http.Handler { return next }
-		return &rp{middleware: same, protect: same, subject: func(*http.Request) string { return subject }}, nil
+		return &rp{
+			middleware: same, protect: same, subject: func(*http.Request) string { return subject }, clock: new(clock),
+		}, nil
 	case hand:
 		return newHandRP(issuer, sends, newSealedSessions())
 	case handSCS:
@@ -80,7 +83,7 @@ func newHandRP(issuer string, sends fixture, sessions handSessions) (*rp, error)
 		return nil, err
 	}
 	return &rp{
-		middleware: h.middleware, protect: h.requireLogin,
+		middleware: h.middleware, protect: h.requireLogin, clock: new(clock), // which nothing reads
 		subject: func(r *http.Request) string { return handSessionOf(r).Subject },
 		claims:  func(r *http.Request, v any) error { return json.Unmarshal(handSessionOf(r).Claims, v) },
 	}, nil
@@ -89,10 +92,12 @@ func newHandRP(issuer string, sends fixture, sessions handSessions) (*rp, error)
 func newOurRP(name, issuer string) (*rp, error) {
 	key := make([]byte, 32)
 	rand.Read(key)
+	clock := new(clock)
 	cfg := oidcrp.Config{
 		Issuer: issuer, ClientID: clientID, ClientSecret: clientSecret, BaseURL: appURL,
 		CookieKeys: oidcrp.Keys(key),
 		Logger:     slog.New(slog.DiscardHandler), // by hand, nothing is logged
+		Now:        clock.now,
 	}
 	switch name {
 	case ours:
@@ -115,7 +120,7 @@ func newOurRP(name, issuer string) (*rp, error) {
 		return s
 	}
 	return &rp{
-		middleware: client.Middleware, protect: client.RequireLogin,
+		middleware: client.Middleware, protect: client.RequireLogin, clock: clock,
 		subject: func(r *http.Request) string { return session(r).Subject() },
 		claims:  func(r *http.Request, v any) error { return session(r).Claims(v) },
 	}, nil
