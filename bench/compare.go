@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -41,9 +42,10 @@ type comparison struct {
 	results *results
 }
 
-// measureAll measures every part, or the one called only if that is not empty.
-func measureAll(size size, only string) (*results, error) {
-	c := &comparison{size: size, issuers: make(map[string]string), results: newResults(size)}
+// measureAll measures every part, or the one called only if that is not empty, and prints
+// each sample to log.
+func measureAll(size size, only string, log io.Writer) (*results, error) {
+	c := &comparison{size: size, issuers: make(map[string]string), results: newResults(size, log)}
 	defer func() {
 		for _, end := range c.ends {
 			end()
@@ -210,7 +212,7 @@ func (c *comparison) memory() error {
 		if err := apps[name].rpc.Call("App.MemoryAfter", c.size.signedIn, &m); err != nil {
 			return err
 		}
-		c.results.memory[name] = append(c.results.memory[name], m)
+		c.results.addMemory(name, m)
 		return nil
 	})
 }

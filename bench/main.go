@@ -55,11 +55,10 @@ func compare(size size, only, docs string) error {
 		return err
 	}
 	defer end()
-	results, err := measureAll(size, only)
+	results, err := measureAll(size, only, os.Stdout)
 	if err != nil {
 		return err
 	}
-	results.printSamples(os.Stdout)
 	tables := results.tables(time.Now())
 	fmt.Println(tables)
 	if docs == "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -281,7 +282,7 @@ func fill(r *results, table, variant string, cpu map[string]float64) {
 }
 
 func TestTables_DividesWhatIsAboveThePlainPage(t *testing.T) {
-	r := newResults(fullSize)
+	r := newResults(fullSize, io.Discard)
 	for _, noise := range []float64{0, 100, 5} { // hits a whole run
 		fill(r, "served", "small", map[string]float64{
 			"plain who": noise + 20, "plain struct": noise + 20, "plain map": noise + 30,
@@ -307,7 +308,7 @@ func TestTables_DividesWhatIsAboveThePlainPage(t *testing.T) {
 }
 
 func TestTables_ShowsOnlyWhatWasMeasured(t *testing.T) {
-	r := newResults(fullSize)
+	r := newResults(fullSize, io.Discard)
 	fill(r, "login", "http", map[string]float64{"byhand ": 100, "oidcrp ": 90})
 	tables := r.tables(time.Now())
 	if !strings.Contains(tables, "### A login") || strings.Count(tables, "### ") != 1 {
@@ -316,7 +317,7 @@ func TestTables_ShowsOnlyWhatWasMeasured(t *testing.T) {
 }
 
 func TestMeasureAll_AnUnknownPartFails(t *testing.T) {
-	if _, err := measureAll(smokeSize, "logins"); err == nil {
+	if _, err := measureAll(smokeSize, "logins", io.Discard); err == nil {
 		t.Error("nothing was measured, and it is no error")
 	}
 }
@@ -324,12 +325,16 @@ func TestMeasureAll_AnUnknownPartFails(t *testing.T) {
 func TestMeasureAll_MeasuresEachRowAsOftenAsAsked(t *testing.T) {
 	size := smokeSize
 	size.runs = 2
-	r, err := measureAll(size, "login")
+	var log strings.Builder
+	r, err := measureAll(size, "login", &log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := len(protocols) * len(loginsAtOnce) * 2; len(r.samples) != want {
 		t.Errorf("%d rows, want %d", len(r.samples), want)
+	}
+	if lines := strings.Count(log.String(), "BenchmarkCompare/table=login/"); lines != 2*len(r.samples) {
+		t.Errorf("%d samples were printed, want %d:\n%s", lines, 2*len(r.samples), log.String())
 	}
 	for of, samples := range r.samples {
 		if len(samples) != 2 || samples[0].cpu <= 0 || samples[0].allocs <= 0 || samples[0].elapsed <= 0 {

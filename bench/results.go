@@ -3,14 +3,11 @@ package main
 // This file keeps the samples, and makes the tables of docs/performance.md.
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -39,19 +36,20 @@ func bytesOf(s sample) float64   { return s.bytes }
 // results are all samples, in the order of the runs.
 type results struct {
 	size        size
+	log         io.Writer // gets every sample
 	samples     map[row][]sample
 	cookieBytes map[string]int // by fixture and name
 	memory      map[string][]Memory
 }
 
-func newResults(size size) *results {
+func newResults(size size, log io.Writer) *results {
 	return &results{
-		size: size, samples: make(map[row][]sample), cookieBytes: make(map[string]int),
+		size: size, log: log, samples: make(map[row][]sample), cookieBytes: make(map[string]int),
 		memory: make(map[string][]Memory),
 	}
 }
 
-// add adds a sample of n operations.
+// add adds a sample of n operations, and prints it as benchstat reads it.
 func (r *results) add(to row, u Usage, n int) {
 	per := func(total float64) float64 { return total / float64(n) }
 	const micro = float64(time.Microsecond)
@@ -59,6 +57,14 @@ func (r *results) add(to row, u Usage, n int) {
 		cpu: per(float64(u.CPU) / micro), elapsed: per(float64(u.Elapsed) / micro),
 		allocs: per(float64(u.Mallocs)), bytes: per(float64(u.Bytes)),
 	})
+	fmt.Fprintf(r.log, "BenchmarkCompare/table=%s/provider=%s/handler=%s/goroutines=%d/many=%t/rp=%s %d %.0f ns/op %.0f cpu-ns/op %.0f B/op %.0f allocs/op\n",
+		to.table, to.variant, to.handler, to.goroutines, to.many, to.name, n,
+		per(float64(u.Elapsed)), per(float64(u.CPU)), per(float64(u.Bytes)), per(float64(u.Mallocs)))
+}
+
+func (r *results) addMemory(name string, m Memory) {
+	r.memory[name] = append(r.memory[name], m)
+	fmt.Fprintf(r.log, "BenchmarkCompare/table=memory/rp=%s 1 %d heap-B %d sys-B\n", name, m.Heap, m.Sys)
 }
 
 // median returns the median of a figure of a row.
@@ -96,27 +102,6 @@ func median(values []float64) float64 {
 		return sorted[middle]
 	}
 	return (sorted[middle-1] + sorted[middle]) / 2
-}
-
-// printSamples prints every sample.
-func (r *results) printSamples(w io.Writer) {
-	rows := slices.SortedFunc(maps.Keys(r.samples), func(a, b row) int {
-		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.variant, b.variant),
-			strings.Compare(a.handler, b.handler), cmp.Compare(a.goroutines, b.goroutines),
-			strings.Compare(a.name, b.name), strings.Compare(strconv.FormatBool(a.many), strconv.FormatBool(b.many)))
-	})
-	for _, of := range rows {
-		fmt.Fprintf(w, "%s %s %s %s goroutines=%d many=%t: cpu-µs/op", of.table, of.variant, of.handler, of.name,
-			of.goroutines, of.many)
-		for _, s := range r.samples[of] {
-			fmt.Fprintf(w, " %.2f", s.cpu)
-		}
-		fmt.Fprintf(w, ", elapsed-µs/op")
-		for _, s := range r.samples[of] {
-			fmt.Fprintf(w, " %.2f", s.elapsed)
-		}
-		fmt.Fprintln(w)
-	}
 }
 
 // tables returns all tables in Markdown.
