@@ -176,12 +176,7 @@ func (s *soak) run(t *testing.T, title string, n int) {
 // heap returns how many bytes are in use.
 func (s *soak) heap() uint64 {
 	s.app.provider.ResetRequests()
-	for range 2 { // the second run empties what the first left in pools
-		runtime.GC()
-	}
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
+	return heapInUse()
 }
 
 // step sends one request of n and checks the answer.

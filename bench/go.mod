@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/oidcrp/oidcrp => ../
 
 require (
+	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/coreos/go-oidc/v3 v3.21.0
 	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/gorilla/securecookie v1.1.2

@@ -123,6 +123,7 @@ import (
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/proconnect"
+	"github.com/oidcrp/oidcrp/providers"
 )
 
 var _ = log.Print

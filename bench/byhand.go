@@ -1,4 +1,7 @@
-package bench
+package main
+
+// This file is the other side of the comparison: a careful sign-in by hand. byhand_sessions.go
+// keeps its sessions.
 
 import (
 	"context"
@@ -17,13 +20,14 @@ import (
 // byHand is what an expert writes with the usual libraries, with every check. It has no
 // error pages, key rotation, provider quirks or requirements.
 type byHand struct {
-	issuer   string
-	http     *http.Client
-	oauth    oauth2.Config
-	provider *oidc.Provider
-	verifier *oidc.IDTokenVerifier
-	logins   *securecookie.SecureCookie
-	sessions *securecookie.SecureCookie
+	issuer      string
+	http        *http.Client
+	oauth       oauth2.Config
+	provider    *oidc.Provider
+	verifier    *oidc.IDTokenVerifier
+	logins      *securecookie.SecureCookie
+	sessions    handSessions
+	keepIDToken bool
 }
 
 // handLogin is a pending login, for the checks of the callback.
@@ -31,32 +35,20 @@ type handLogin struct {
 	State, Nonce, Verifier, ReturnTo string
 }
 
-// handSession is a session. The ID Token is kept for logout.
+// handSession is a session. The ID Token, if it is kept, is for logout.
 type handSession struct {
 	Subject string
-	IDToken string
+	IDToken string `json:",omitempty"`
 	Claims  json.RawMessage
 }
 
-const (
-	loginCookie   = "__Host-login"
-	sessionCookie = "__Host-session"
-)
+const loginCookie = "__Host-login"
 
-func newByHand(ctx context.Context, issuer string, transport http.RoundTripper) (*byHand, error) {
-	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+func newByHand(ctx context.Context, issuer string, keepIDToken bool, sessions handSessions) (*byHand, error) {
+	client := &http.Client{Transport: http.DefaultTransport, Timeout: 10 * time.Second}
 	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), issuer)
 	if err != nil {
 		return nil, err
-	}
-	newCookie := func(lifetime time.Duration) *securecookie.SecureCookie {
-		hashKey, blockKey := make([]byte, 64), make([]byte, 32)
-		rand.Read(hashKey)
-		rand.Read(blockKey)
-		cookie := securecookie.New(hashKey, blockKey)
-		cookie.SetSerializer(securecookie.JSONEncoder{})
-		cookie.MaxAge(int(lifetime / time.Second))
-		return cookie
 	}
 	return &byHand{
 		issuer: issuer,
@@ -65,10 +57,11 @@ func newByHand(ctx context.Context, issuer string, transport http.RoundTripper) 
 			ClientID: clientID, ClientSecret: clientSecret, Endpoint: provider.Endpoint(),
 			RedirectURL: appURL + "/auth/callback", Scopes: []string{"openid", "profile", "email"},
 		},
-		provider: provider,
-		verifier: provider.Verifier(&oidc.Config{ClientID: clientID}),
-		logins:   newCookie(time.Hour),
-		sessions: newCookie(12 * time.Hour),
+		provider:    provider,
+		verifier:    provider.Verifier(&oidc.Config{ClientID: clientID}),
+		logins:      newSecureCookie(time.Hour),
+		sessions:    sessions,
+		keepIDToken: keepIDToken,
 	}, nil
 }
 
@@ -81,7 +74,7 @@ func (h *byHand) middleware(next http.Handler) http.Handler {
 		}
 	})
 	mux.Handle("/", next)
-	return mux
+	return h.sessions.around(mux)
 }
 
 func (h *byHand) login(w http.ResponseWriter, r *http.Request) {
@@ -120,7 +113,7 @@ func (h *byHand) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := setCookie(w, h.sessions, sessionCookie, session, 0); err != nil {
+	if err := h.sessions.save(w, r, session); err != nil {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -156,7 +149,10 @@ func (h *byHand) exchange(ctx context.Context, code string, login *handLogin) (*
 	if !same(info.Subject, idToken.Subject) {
 		return nil, errors.New("UserInfo about another person")
 	}
-	session := &handSession{Subject: idToken.Subject, IDToken: raw}
+	session := &handSession{Subject: idToken.Subject}
+	if h.keepIDToken {
+		session.IDToken = raw
+	}
 	return session, info.Claims(&session.Claims)
 }
 
@@ -166,12 +162,8 @@ func (h *byHand) requireLogin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Cookie")
 		w.Header().Set("Cache-Control", "private, no-store")
-		session := new(handSession)
-		cookie, err := r.Cookie(sessionCookie)
-		if err == nil {
-			err = h.sessions.Decode(sessionCookie, cookie.Value, session)
-		}
-		if err != nil {
+		session := h.sessions.load(r)
+		if session == nil {
 			http.Redirect(w, r, "/auth/login", http.StatusFound)
 			return
 		}
@@ -181,18 +173,6 @@ func (h *byHand) requireLogin(next http.Handler) http.Handler {
 
 func handSessionOf(r *http.Request) *handSession {
 	return r.Context().Value(handKey{}).(*handSession)
-}
-
-func setCookie(w http.ResponseWriter, codec *securecookie.SecureCookie, name string, value any, maxAge int) error {
-	text, err := codec.Encode(name, value)
-	if err != nil {
-		return err
-	}
-	http.SetCookie(w, &http.Cookie{
-		Name: name, Value: text, Path: "/", MaxAge: maxAge,
-		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
-	return nil
 }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
