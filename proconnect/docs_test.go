@@ -130,6 +130,7 @@ var _ = log.Print
 var _ = json.Unmarshal
 var _ context.Context
 var _ = proconnect.Validate
+var _ = providers.AppleUser
 
 func _(w http.ResponseWriter, r *http.Request, client *oidcrp.Client, mux *http.ServeMux,
 	cfg oidcrp.Config, page http.Handler) {
