@@ -277,7 +277,8 @@ func (c *Client) Refresh(w http.ResponseWriter, r *http.Request) (*Session, erro
 //
 // It accepts the signature algorithms that an ID Token may have, follows the
 // provider's key rotation, and fetches keys no more often than this package
-// does, however many forged tokens arrive.
+// does, however many forged tokens arrive. It does not compare the issuer member that
+// a key may have (see [Provider.AcceptedIssuers]) with the token's iss.
 func (c *Client) KeySet() oidc.KeySet { return clientKeySet{c} }
 
 type clientKeySet struct{ client *Client }

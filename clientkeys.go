@@ -15,8 +15,7 @@ import (
 
 // ParseClientKeys reads private keys for [Registration.ClientKeys]: a JWK, a JWK
 // Set, or a PEM file in the forms that openssl writes, which may hold the key's
-// certificate too. Its error is an [*Error]
-// with [CodeConfigInvalid].
+// certificate too. Its error is an [*Error] with [CodeConfigInvalid].
 func ParseClientKeys(data []byte) ([]jose.JSONWebKey, error) {
 	keys, err := josekit.ParsePrivateKeys(data)
 	if err != nil {

@@ -41,7 +41,7 @@ type Config struct {
 	ClientID     string
 	ClientSecret string
 	// ClientSecretFunc returns the client secret, in place of ClientSecret: from a
-	// vault, or made for the occasion, as Apple wants it (a JWT of at most six months). It is
+	// vault, or made for the occasion, as for Apple (see AppleKey in package providers). It is
 	// called for each request in which the client authenticates, possibly by several
 	// goroutines, and may cache. ctx ends after [Provider.Timeout]. If it fails, so does the
 	// login, with [CodeProviderUnavailable], which is status 503; a session whose refresh

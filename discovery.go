@@ -183,7 +183,8 @@ type Provider struct {
 	// If zero, 60 seconds.
 	ClockSkew time.Duration
 	// TrustedAudiences are further values that the aud of a token may hold
-	// beside ClientID (OIDC Core 3.1.3.7 rule 3). If nil, none.
+	// beside ClientID (OIDC Core 3.1.3.7 rule 3), for a provider that puts further clients
+	// or projects there, such as Zitadel. If nil, none.
 	TrustedAudiences []string
 	// LogoutTokenSigningAlg is the only algorithm accepted for Logout Tokens, for a
 	// provider that signs them otherwise than ID Tokens. If empty, it is that of

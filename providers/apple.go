@@ -1,29 +1,73 @@
 package providers
 
 import (
-	"encoding/json"
-	"net/http"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
 
-	"github.com/oidcrp/oidcrp/internal/strictjson"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// maxAppleUser bounds the user field of a callback.
-const maxAppleUser = 4 << 10
+const (
+	appleIssuer = "https://appleid.apple.com"
+	// appleSecretLifetime is far below the six months that Apple allows: a secret is made
+	// for one request.
+	appleSecretLifetime = 10 * time.Minute
+)
 
-// AppleUser returns the field "user" of the form that a provider's callback posted, as a
-// JSON object, for [oidcrp.Config.OnLogin]: Sign in with Apple sends the person's name
-// there, at their first login only, and nowhere else. r is the request that OnLogin gets.
-// Nobody signed it: the person can have changed it, so use it to fill in a form, and
-// never to find an account or to grant something. It is nil if there is none, or if it
-// is larger than 4 KiB, sent twice or not a JSON object without duplicate names. Over
-// plain http, where the form comes without the login's cookie, it is lost.
-func AppleUser(r *http.Request) json.RawMessage {
-	fields := r.PostForm["user"]
-	if r.Method != http.MethodPost || len(fields) != 1 || len(fields[0]) > maxAppleUser {
-		return nil
+// An AppleKey is a key for Sign in with Apple, from the developer account. All fields but
+// Now are required.
+type AppleKey struct {
+	TeamID   string // of the account, 10 characters
+	KeyID    string // of the key, 10 characters
+	ClientID string // the services id, as in the Config
+	// Key is the private key in the .p8 file that Apple issued once, as
+	// oidcrp.ParseClientKeys reads it.
+	Key jose.JSONWebKey
+	// Now is the clock; if nil, time.Now.
+	Now func() time.Time
+}
+
+// ClientSecret returns a function for the ClientSecretFunc of oidcrp.Config. It makes Apple's
+// client secret: a JWT signed with ES256, which is valid for ten minutes. It makes a new
+// one for each request, so that none has to be renewed. The client authenticates by
+// client_secret_post. The error names the field that is wrong.
+func (a AppleKey) ClientSecret() (func(ctx context.Context) (string, error), error) {
+	for _, field := range []struct{ name, value string }{
+		{"TeamID", a.TeamID}, {"KeyID", a.KeyID}, {"ClientID", a.ClientID},
+	} {
+		if field.value == "" || strings.TrimSpace(field.value) != field.value {
+			return nil, fmt.Errorf("providers: AppleKey.%s is empty, or begins or ends with white space", field.name)
+		}
 	}
-	if _, err := strictjson.Object([]byte(fields[0])); err != nil {
-		return nil
+	key, ok := a.Key.Key.(*ecdsa.PrivateKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, errors.New("providers: AppleKey.Key is not a private P-256 key: read the .p8 file with oidcrp.ParseClientKeys")
 	}
-	return json.RawMessage(fields[0])
+	options := (&jose.SignerOptions{}).WithHeader("kid", a.KeyID)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, options)
+	if err != nil {
+		return nil, fmt.Errorf("providers: AppleKey.Key: %w", err)
+	}
+	now := a.Now
+	if now == nil {
+		now = time.Now
+	}
+	return func(context.Context) (string, error) {
+		issued := now()
+		return jwt.Signed(signer).Claims(jwt.Claims{
+			Issuer: a.TeamID, Subject: a.ClientID, Audience: jwt.Audience{appleIssuer},
+			IssuedAt: jwt.NewNumericDate(issued), Expiry: jwt.NewNumericDate(issued.Add(appleSecretLifetime)),
+		}).Serialize()
+	}, nil
+}
+
+// Format writes the ids, and not the key, whatever the verb.
+func (a AppleKey) Format(s fmt.State, _ rune) {
+	fmt.Fprintf(s, "AppleKey(team %s, key %s, client %s)", a.TeamID, a.KeyID, a.ClientID)
 }
