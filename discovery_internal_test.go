@@ -774,3 +774,37 @@ func TestMetadata_WrongAliasesConcernOnlyAClientWithACertificate(t *testing.T) {
 		}
 	}
 }
+
+// A host of InsecureHTTPHosts may have a private or loopback address, though the issuer
+// has none, and no other host may because of it.
+func TestProvider_InsecureHTTPHostsMayBeInside(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	t.Cleanup(server.Close)
+	settings := &Provider{InsecureHTTPHosts: []string{"localhost"}}
+	documents, _ := settings.transports("https://192.0.2.1", nil) // an address, so nothing is looked up
+	for host, refused := range map[string]bool{"localhost": false, "127.0.0.1": true} {
+		_, port, _ := strings.Cut(strings.TrimPrefix(server.URL, "http://"), ":")
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+host+":"+port, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := documents.RoundTrip(r)
+		if err == nil {
+			res.Body.Close()
+		}
+		if (err != nil) != refused {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+func TestNew_CopiesInsecureHTTPHosts(t *testing.T) {
+	t.Parallel()
+	hosts := []string{"keycloak"}
+	c := MustNew(t, func(c *Config) { c.Provider.InsecureHTTPHosts = hosts })
+	hosts[0] = "evil"
+	if got := c.provider.plain; len(got) != 1 || got[0] != "keycloak" {
+		t.Errorf("the hosts became %q", got)
+	}
+}

@@ -41,6 +41,8 @@ the ID Token, and calls UserInfo, which must be about the same person.
 the browser returns to the page that was asked for. For apps that write their own
 responses, each step is a method too: [Client.BeginLogin], [Client.Callback],
 [Client.StartSession], [Client.RecoverLogin], [Client.BeginLogout].
+[Client.SignInSilently] signs in people who have a session at the provider already,
+without a click.
 
 # What the app must do
 
