@@ -108,7 +108,8 @@ func checkMetadataSource(p *Provider, issuer string, f *findings) {
 		f.add("Provider.MetadataURL", "and Provider.Metadata are both set: use one")
 	}
 	u, err := url.Parse(p.MetadataURL)
-	plain := strings.HasPrefix(issuer, "http:") && err == nil && isLoopback(u.Hostname())
+	plain := err == nil && (strings.HasPrefix(issuer, "http:") && isLoopback(u.Hostname()) ||
+		isAmong(p.InsecureHTTPHosts, p.MetadataURL))
 	if err := checkEndpoint(p.MetadataURL, plain); err != nil {
 		f.add("Provider.MetadataURL", "%q %w", withoutUser(p.MetadataURL), err)
 	}

@@ -300,7 +300,10 @@ func newSplitApp(t *testing.T, hosts ...string) *testApp {
 				}
 				return new(net.Dialer).DialContext(ctx, network, inside.Listener.Addr().String())
 			}
-			c.Provider.InsecureHTTPHosts = hosts
+			if c.Provider.InsecureHTTPHosts = hosts; hosts != nil {
+				c.Provider.MetadataURL = "http://keycloak:8080/.well-known/openid-configuration"
+				return
+			}
 			c.Provider.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 				if strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration") {
 					r = r.Clone(r.Context())
