@@ -347,7 +347,7 @@ func benchIDToken(alg, issuer, nonce string) string {
 func benchSession(client *Client) *Session {
 	raw := benchIDToken("ES256", client.issuer, strings.Repeat("n", 43))
 	return client.sessions.create(&authenticated{
-		idToken: &idToken{raw: raw}, userInfo: []byte(benchUserInfo), tokens: new(tokenResponse), started: time.Now(),
+		idToken: madeToken(raw), userInfo: []byte(benchUserInfo), tokens: new(tokenResponse), started: time.Now(),
 	}, "", "/")
 }
 

@@ -37,6 +37,7 @@ type idToken struct {
 	raw       string // a JWS, even if it came encrypted
 	encrypted bool
 	payload   []byte
+	members   strictjson.Members // of payload
 	alg       string
 
 	issuer, subject    string
@@ -184,7 +185,7 @@ func readIDToken(payload []byte) (*idToken, error) {
 	if err != nil {
 		return nil, refuseToken(idTokenName, "claims", "one strict JSON object", err.Error())
 	}
-	t := &idToken{payload: payload, hasAzp: members.Has("azp"), hasAtHash: members.Has("at_hash")}
+	t := &idToken{payload: payload, members: members, hasAzp: members.Has("azp"), hasAtHash: members.Has("at_hash")}
 	for _, claim := range []struct {
 		name  string
 		value *string

@@ -473,8 +473,12 @@ func TestReadIDToken_ReadsEveryClaim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	members, err := strictjson.Object(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := &idToken{
-		payload: payload, issuer: "https://op.example", subject: "alice", audience: []string{"client", "api"},
+		payload: payload, members: members, issuer: "https://op.example", subject: "alice", audience: []string{"client", "api"},
 		azp: "client", hasAzp: true, expiry: tokenTime.Add(time.Hour), issuedAt: tokenTime, notBefore: tokenTime.Add(-2 * time.Second),
 		authTime: tokenTime.Add(-time.Second), sessionExpiry: tokenTime.Add(3 * time.Second),
 		nonce: "the-nonce", acr: "eidas2", atHash: "x", hasAtHash: true, amr: []string{"pwd", "mfa"}, sid: "s1",

@@ -136,14 +136,21 @@ func madeJWS(claims string) string {
 
 const aliceClaims = `{"iss":"https://op.example","sub":"alice","aud":"app","acr":"eidas1"}`
 
-// madeLogin returns what a login learned from an ID Token with these claims and
-// from UserInfo, which may be empty.
-func madeLogin(now time.Time, idTokenClaims, userInfo string) *authenticated {
-	token, err := readIDToken([]byte(idTokenClaims))
+// madeToken returns an ID Token as one that was verified.
+func madeToken(raw string) *idToken {
+	_, payload, _ := splitJWS(raw)
+	token, err := readIDToken(payload)
 	if err != nil {
 		panic(err)
 	}
-	token.raw = madeJWS(idTokenClaims)
+	token.raw = raw
+	return token
+}
+
+// madeLogin returns what a login learned from an ID Token with these claims and
+// from UserInfo, which may be empty.
+func madeLogin(now time.Time, idTokenClaims, userInfo string) *authenticated {
+	token := madeToken(madeJWS(idTokenClaims))
 	a := &authenticated{
 		idToken: token, started: now,
 		tokens: &tokenResponse{accessToken: "access", refreshToken: "refresh", expiry: now.Add(time.Hour)},

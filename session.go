@@ -44,6 +44,7 @@ type Session struct {
 	tokensAt  time.Time // when they arrived
 
 	login *freshLogin // for StartSession; nil for a session that was loaded
+	form  []byte      // how a cookie will hold a new session, once that was made
 }
 
 // A freshLogin is the part of a login that StartSession completes.
@@ -229,7 +230,7 @@ func (s *Session) size() int {
 		return 0
 	}
 	const fixed = 1024 // its fields, and those of its login
-	size := fixed + s.header.size() + s.claims.size() + s.own.size() + len(s.signature) + len(s.stepUp) + len(s.returnTo)
+	size := fixed + s.header.size() + s.claims.size() + s.own.size() + len(s.signature) + len(s.form) + len(s.stepUp) + len(s.returnTo)
 	if s.tokens != nil {
 		size += len(s.tokens.AccessToken) + len(s.tokens.RefreshToken)
 	}
@@ -239,7 +240,7 @@ func (s *Session) size() int {
 // copy returns a Session that can be changed before anybody else sees it.
 func (s *Session) copy() *Session {
 	other := *s
-	other.login = nil
+	other.login, other.form = nil, nil
 	return &other
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
 // cached makes a client whose sessions are remembered, whatever the environment says.
@@ -41,7 +43,8 @@ func TestOpenedCache_ASecondRequestOpensNothing(t *testing.T) {
 
 		off := newOfflineClient(t, cached(keep, func(cfg *Config) { cfg.Sessions.CacheBytes = -1 }))
 		cookies = off.start(t)
-		if off.wantSession(t, what, requestWith(cookies...)) == off.wantSession(t, what, requestWith(cookies...)) {
+		first, second := off.wantSession(t, what, requestWith(cookies...)), off.wantSession(t, what, requestWith(cookies...))
+		if first == second {
 			t.Errorf("%s: without a cache, two requests share a Session", what)
 		}
 	}
@@ -215,7 +218,7 @@ func TestOpenedCache_IsBounded(t *testing.T) {
 		t.Errorf("it holds %d entries only", entries)
 	}
 	huge := fullSession()
-	huge.setUser(userClaims{own: []byte(`{"x":"` + strings.Repeat("x", most) + `"}`)})
+	huge.setUser(userClaims{own: strictjson.Members{"x": []byte(`"` + strings.Repeat("x", most) + `"`)}})
 	c.put(opened{text: "huge", kept: kept{session: huge}})
 	if c.get("huge", nil) != nil {
 		t.Error("it holds an entry that is larger than the whole")

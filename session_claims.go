@@ -33,7 +33,7 @@ var claimGroups = [][]string{
 // userClaims are the claims of UserInfo that a session keeps. One that the ID Token
 // has too is kept there alone.
 type userClaims struct {
-	own  []byte   // a JSON object; nil if there are none
+	own  strictjson.Members
 	same []string // the names of those that the ID Token has with the same value
 }
 
@@ -52,9 +52,7 @@ func newUserClaims(idToken, userInfo strictjson.Members, keep []string) userClai
 		}
 	}
 	slices.Sort(c.same)
-	if len(own) > 0 {
-		c.own = encodeMembers(own)
-	}
+	c.own = own
 	return c
 }
 
@@ -62,20 +60,10 @@ func newUserClaims(idToken, userInfo strictjson.Members, keep []string) userClai
 // UserInfo had in old and no longer has: the ID Token, which is older, does not bring
 // them back.
 func (c userClaims) renew(old userClaims) userClaims {
-	before, _ := strictjson.Object(old.own) // nil if there are none
-	own, _ := strictjson.Object(c.own)
-	gone := false
-	for _, name := range append(slices.Collect(maps.Keys(before)), old.same...) {
-		if _, ok := own[name]; ok || slices.Contains(c.same, name) {
-			continue
+	for _, name := range append(slices.Collect(maps.Keys(old.own)), old.same...) {
+		if _, ok := c.own[name]; !ok && !slices.Contains(c.same, name) {
+			c.own[name] = json.RawMessage("null")
 		}
-		if own == nil {
-			own = make(strictjson.Members)
-		}
-		own[name], gone = json.RawMessage("null"), true
-	}
-	if gone {
-		c.own = encodeMembers(own)
 	}
 	return c
 }
@@ -85,14 +73,14 @@ func (c userClaims) renew(old userClaims) userClaims {
 func (s *Session) setIDToken(token *idToken, user userClaims) {
 	header, payload, signature := splitJWS(token.raw)
 	s.header, _ = parseObject(string(header))
-	s.claims, _ = parseObject(string(payload))
+	s.claims = newObject(string(payload), token.members.In(string(payload)))
 	s.signature, s.encrypted = signature, token.encrypted
 	s.setUser(user)
 }
 
 // setUser makes user the claims of UserInfo that s has beside the ID Token.
 func (s *Session) setUser(user userClaims) {
-	s.own, _ = parseObject(string(user.own)) // of claims that have been checked
+	s.own = objectOf(user.own)
 	s.claims.members = slices.Clone(s.claims.members)
 	for i := range s.claims.members {
 		m := &s.claims.members[i]
@@ -103,9 +91,7 @@ func (s *Session) setUser(user userClaims) {
 
 // user returns the claims of UserInfo that s has.
 func (s *Session) user() (user userClaims) {
-	if s.own.text != "" {
-		user.own = []byte(s.own.text)
-	}
+	user.own = s.own.byName()
 	for i := range s.claims.members {
 		if m := &s.claims.members[i]; m.same {
 			user.same = append(user.same, m.Name)
@@ -330,7 +316,7 @@ func (s *Session) lean() *Session {
 	}
 	next := s.copy()
 	next.header, next.signature = object{}, nil
-	next.claims, _ = parseObject(string(encodeMembers(claims)))
+	next.claims = objectOf(claims)
 	next.setUser(s.user())
 	return next
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
 // groups returns n groups that are GUIDs, as JSON.
@@ -183,7 +185,7 @@ func TestCookieKeeper_TokensAreNeverLeftOut(t *testing.T) {
 func TestSessionFormat_CompressedClaimsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := fullSession()
-	s.setUser(userClaims{own: []byte(`{"x":"` + strings.Repeat("x", maxClaimsBlock) + `"}`)})
+	s.setUser(userClaims{own: strictjson.Members{"x": []byte(`"` + strings.Repeat("x", maxClaimsBlock) + `"`)}})
 	if stored := s.marshalCompressed(); len(stored) < maxClaimsBlock {
 		t.Error("very large claims are compressed")
 	}

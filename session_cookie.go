@@ -57,8 +57,9 @@ func (k *cookieKeeper) read(r *http.Request) (*Session, error) {
 	return s, err
 }
 
-func (k *cookieKeeper) fits(s *Session) error {
-	_, err := k.marshal(s)
+// fits keeps the form of a session that nobody else has yet, for start.
+func (k *cookieKeeper) fits(s *Session) (err error) {
+	s.form, err = k.marshal(s)
 	return err
 }
 
@@ -86,7 +87,10 @@ func (k *cookieKeeper) marshal(s *Session) ([]byte, error) {
 }
 
 func (k *cookieKeeper) start(w http.ResponseWriter, r *http.Request, s *Session) error {
-	plain, err := k.marshal(s)
+	plain, err := s.form, error(nil)
+	if plain == nil {
+		plain, err = k.marshal(s)
+	}
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
 
 // fullSession is a session in which nothing is missing.
@@ -20,9 +22,10 @@ func fullSession() *Session {
 		tokens:   &oauth2.Token{AccessToken: "a", TokenType: "Bearer", RefreshToken: "r", Expiry: time.Unix(1700003600, 0)},
 		tokensAt: time.Unix(1700000050, 0),
 	}
-	s.setIDToken(&idToken{raw: madeJWS(`{"iss":"https://op.example","sub":"alice","aud":["app"],"azp":"app","exp":1700003600,` +
-		`"nonce":"n","given_name":"A","uid":"a","email":"b@example.org","x":null,"y":{"z":[1.0]},"é":true,"m":false}`), encrypted: true},
-		userClaims{own: []byte(`{"email":"a@example.org","email_verified":"true"}`), same: []string{"given_name", "uid"}})
+	token := madeToken(madeJWS(`{"iss":"https://op.example","sub":"alice","aud":["app"],"azp":"app","exp":1700003600,` +
+		`"nonce":"n","given_name":"A","uid":"a","email":"b@example.org","x":null,"y":{"z":[1.0]},"é":true,"m":false}`))
+	token.encrypted = true
+	s.setIDToken(token, userClaims{own: strictjson.Members{"email": []byte(`"a@example.org"`), "email_verified": []byte(`"true"`)}, same: []string{"given_name", "uid"}})
 	return s
 }
 
@@ -53,10 +56,12 @@ func TestSessionFormat_ReadsBackWhatItWrote(t *testing.T) {
 		{"no earlier sid", func(s *Session) { s.sid = "" }},
 		{"used before it was made", func(s *Session) { s.seen = s.created.Add(-time.Second) }},
 		{"an ID Token with space", func(s *Session) {
-			s.setIDToken(&idToken{raw: madeJWS("{ \"sub\": \"alice\",\n\"\\u0061\": 1e0 }")}, s.user())
+			s.setIDToken(madeToken(madeJWS("{ \"sub\": \"alice\",\n\"\\u0061\": 1e0 }")), s.user())
 		}},
 		{"milliseconds", func(s *Session) { s.created = s.created.Add(999 * time.Millisecond) }},
-		{"UserInfo of a megabyte", func(s *Session) { s.setUser(userClaims{own: []byte(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`)}) }},
+		{"UserInfo of a megabyte", func(s *Session) {
+			s.setUser(userClaims{own: strictjson.Members{"x": []byte(`"` + strings.Repeat("x", 1<<20) + `"`)}})
+		}},
 		{"an empty id", func(s *Session) { s.id = "" }},
 		{"the first of its line", func(s *Session) { s.line = s.id }},
 		{"no mark before it and no refresh", func(s *Session) { s.before, s.renewed = [2]uint64{}, 0 }},

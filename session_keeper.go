@@ -231,7 +231,7 @@ func (m *sessions) create(a *authenticated, stepUp, returnTo string) *Session {
 		keep:     m.settings.KeepClaims,
 		ceiling:  token.sessionExpiry,
 	}
-	s.setIDToken(token, m.userClaims(token.payload, a.userInfo))
+	s.setIDToken(token, m.userClaims(token.members, a.userInfo))
 	if m.settings.EndWithIDToken {
 		s.tokenEnd = token.expiry
 	}
@@ -278,16 +278,15 @@ func (m *sessions) previous(ctx context.Context, r *http.Request, s *Session) *S
 
 // userClaims returns what a session keeps of a UserInfo response, which may be nil,
 // beside an ID Token with these claims. Both have been checked.
-func (m *sessions) userClaims(idToken, userInfo []byte) userClaims {
-	claims, _ := strictjson.Object(idToken)
+func (m *sessions) userClaims(idToken strictjson.Members, userInfo []byte) userClaims {
 	members, _ := strictjson.Object(userInfo)
-	return newUserClaims(claims, members, m.settings.KeepClaims)
+	return newUserClaims(idToken, members, m.settings.KeepClaims)
 }
 
 // withUserInfo returns s with another UserInfo response.
 func (m *sessions) withUserInfo(s *Session, userInfo []byte) *Session {
 	next := s.copy()
-	next.setUser(m.userClaims([]byte(s.claims.text), userInfo).renew(s.user()))
+	next.setUser(m.userClaims(s.claims.byName(), userInfo).renew(s.user()))
 	return next
 }
 
@@ -298,8 +297,7 @@ func (m *sessions) withIDToken(s *Session, token *idToken) *Session {
 	if token.sid == "" { // else a logout by the provider will name this one
 		next.sid = s.SID()
 	}
-	claims, _ := strictjson.Object(token.payload)
-	next.setIDToken(token, newUserClaims(claims, s.userMembers(), m.settings.KeepClaims).renew(s.user()))
+	next.setIDToken(token, newUserClaims(token.members, s.userMembers(), m.settings.KeepClaims).renew(s.user()))
 	if end := token.sessionExpiry; !end.IsZero() && (next.ceiling.IsZero() || end.Before(next.ceiling)) {
 		next.ceiling = end
 	}

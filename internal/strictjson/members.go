@@ -42,22 +42,25 @@ func (m Members) Strings(name string) (values []string, present bool, err error)
 	if !m.Has(name) {
 		return nil, false, nil
 	}
-	var elements []json.RawMessage
-	if err := json.Unmarshal(m[name], &elements); err != nil {
-		return nil, true, fmt.Errorf("%s is not an array of strings", name)
-	}
-	values = make([]string, 0, len(elements))
-	for _, raw := range elements {
-		if raw[0] != '"' {
-			return nil, true, fmt.Errorf("%s is not an array of strings", name)
+	raw := m[name]
+	s := scanner{data: raw, text: string(raw), pos: 1, depth: MaxDepth} // valid: Object has read it
+	values = make([]string, 0, bytes.Count(raw, []byte(`"`))/2)
+	for raw[0] == '[' {
+		if done, _ := s.next(']', len(values) == 0); done {
+			return values, true, nil
 		}
-		value, err := unquote(raw)
+		if s.peek() != '"' {
+			break
+		}
+		start := s.pos
+		_, _ = s.string()
+		value, err := unquoteString(s.text[start:s.pos])
 		if err != nil {
 			return nil, true, err
 		}
 		values = append(values, value)
 	}
-	return values, true, nil
+	return nil, true, fmt.Errorf("%s is not an array of strings", name)
 }
 
 // StringOrStrings returns a string or an array of strings, the two forms of

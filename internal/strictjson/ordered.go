@@ -12,14 +12,19 @@ import (
 // A Member is a member of an object: its name, and its value as JSON text.
 type Member struct{ Name, Value string }
 
-// Ordered returns the members of data in their order. It refuses what [Object] refuses.
-// The members share memory with the text that they were read from.
+// Ordered returns the members of text in their order. It refuses what [Object] refuses.
+// The members share memory with text.
 func Ordered(text string) ([]Member, error) {
-	data := []byte(text)
-	found, err := Object(data)
+	found, err := Object([]byte(text))
 	if err != nil {
 		return nil, err
 	}
+	return found.In(text), nil
+}
+
+// In returns the members in their order in text, from which [Object] has read them.
+func (found Members) In(text string) []Member {
+	data := []byte(text)
 	members := make([]Member, 0, len(found))
 	s := scanner{data: data, text: text, pos: bytes.IndexByte(data, '{') + 1, depth: MaxDepth - 1}
 	for len(members) < len(found) {
@@ -30,7 +35,7 @@ func Ordered(text string) ([]Member, error) {
 		_ = s.value(nil)
 		members = append(members, Member{name, text[start:s.pos]})
 	}
-	return members, nil
+	return members
 }
 
 // A Source has the members of an object, each name once.
