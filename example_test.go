@@ -173,6 +173,20 @@ func ExampleSession_Claims() {
 	// /me: Alice <alice@example.org>
 }
 
+func ExampleClaimsAs() {
+	type person struct {
+		Name   string   `json:"name"`
+		Groups []string `json:"groups"`
+	}
+	session := oidcrp.NewSession(map[string]any{"sub": "alice", "name": "Alice", "groups": []string{"admin"}})
+	who, err := oidcrp.ClaimsAs[person](session)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(who.Name, who.Groups)
+	// Output: Alice [admin]
+}
+
 func ExampleACR() {
 	provider := startProvider()
 	defer provider.Close()

@@ -60,12 +60,22 @@ func newUserClaims(idToken, userInfo strictjson.Members, keep []string) userClai
 // UserInfo had in old and no longer has: the ID Token, which is older, does not bring
 // them back.
 func (c userClaims) renew(old userClaims) userClaims {
+	same := setOf(c.same)
 	for _, name := range append(slices.Collect(maps.Keys(old.own)), old.same...) {
-		if _, ok := c.own[name]; !ok && !slices.Contains(c.same, name) {
+		if _, ok := c.own[name]; !ok && !same[name] {
 			c.own[name] = json.RawMessage("null")
 		}
 	}
 	return c
+}
+
+// setOf returns names as a set: a provider may send thousands.
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
 }
 
 // setIDToken makes token the ID Token of s, and user the claims of UserInfo. Both have
@@ -82,9 +92,10 @@ func (s *Session) setIDToken(token *idToken, user userClaims) {
 func (s *Session) setUser(user userClaims) {
 	s.own = objectOf(user.own)
 	s.claims.members = slices.Clone(s.claims.members)
+	same := setOf(user.same)
 	for i := range s.claims.members {
 		m := &s.claims.members[i]
-		m.same = slices.Contains(user.same, m.Name)
+		m.same = same[m.Name]
 	}
 	s.settle()
 }
@@ -242,13 +253,15 @@ func (v view) Members() iter.Seq2[string, string] {
 // settle decides which members the view of all claims has: once, when the session is
 // made, and not at each request. It changes the members, which must be s's own.
 func (s *Session) settle() {
+	own := make(map[string]bool, len(s.own.members))
 	for i := range s.own.members {
 		m := &s.own.members[i]
 		m.hidden = m.null() || !s.shows(m.Name)
+		own[m.Name] = true
 	}
 	for i := range s.claims.members {
 		m := &s.claims.members[i]
-		m.hidden = m.null() || !s.shows(m.Name) || s.own.find(m.Name) != nil
+		m.hidden = m.null() || !s.shows(m.Name) || own[m.Name]
 	}
 	for _, group := range claimGroups {
 		s.settleGroup(group)

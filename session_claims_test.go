@@ -309,3 +309,23 @@ func TestClaimsAs_DecodesIntoAStructOrAMap(t *testing.T) {
 		t.Errorf("a number as a string: %v", err)
 	}
 }
+
+// Looking for each claim of a provider that sends thousands among all the others would be
+// billions of comparisons.
+func TestSession_ManyClaimsAreNoSearch(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	many := func(from int) string {
+		var b strings.Builder
+		b.WriteString(`{"sub":"alice"`)
+		for i := range 60_000 {
+			fmt.Fprintf(&b, `,"c%d":%d`, from+i, i)
+		}
+		return b.String() + "}"
+	}
+	s := madeSession(c.Client, many(0), many(30_000))
+	s = c.sessions.withUserInfo(s, []byte(many(0)))
+	if n := len(claimsOf(t, s)); n != 60_001 {
+		t.Errorf("%d claims", n)
+	}
+}
