@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -32,6 +33,7 @@ type Client struct {
 	validate         func(...Requirement) error
 	demands          demands
 	mounting         mounting
+	group            atomic.Pointer[Group] // that the Client is a member of, if any
 	logoutRules      logoutRules
 	log              *slog.Logger
 	events           *events
@@ -165,6 +167,11 @@ func newPaths(prefix string, base *url.URL, r *Registration) ownPaths {
 		paths.logoutCallback = prefix + "logout/callback"
 	}
 	return paths
+}
+
+// all lists the paths.
+func (p *ownPaths) all() []string {
+	return []string{p.login, p.callback, p.logout, p.logoutCallback, p.backChannel, p.frontChannel, p.initiate, p.jwks}
 }
 
 // Metadata returns a copy of the provider's metadata, and fetches it if
