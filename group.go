@@ -222,7 +222,7 @@ func (g *Group) serveOwn(w http.ResponseWriter, r *http.Request) bool {
 
 // serves reports whether r is for the page for the choice. A nil Group has none.
 func (g *Group) serves(r *http.Request) bool {
-	return g != nil && pathOf(r, func(path string) bool { return path == g.path }) != ""
+	return g != nil && (r.URL.Path == g.path || sentPath(r) == g.path)
 }
 
 // owns reports whether path is the page for the choice or one of a member's own.
@@ -305,8 +305,10 @@ func (g *Group) Check(r *http.Request, requirements ...Requirement) (*Session, e
 // decide decides whether a request may pass.
 func (g *Group) decide(who foundAt, d demand) (*Session, error) {
 	session, err := g.members[who.member].Client.decide(who.found, d)
-	if e, ok := asDemand(err); ok {
-		e.choice = g.choosing(who)
+	if err != nil {
+		if e, ok := asDemand(err); ok {
+			e.choice = g.choosing(who)
+		}
 	}
 	return session, err
 }
@@ -442,11 +444,11 @@ type visit struct {
 
 // attach puts the session of the person who is signed in into the context of r, once. The
 // caller must finish the visit.
-func (g *Group) attach(w http.ResponseWriter, r *http.Request) *visit {
-	v := &visit{w: w, r: r}
+func (g *Group) attach(w http.ResponseWriter, r *http.Request) visit {
+	v := visit{w: w, r: r}
 	who, ok := g.found(r)
 	if !ok {
-		who = g.open(v)
+		who = g.open(&v)
 		who.found.chosenBy = g
 	}
 	v.who = who

@@ -75,23 +75,26 @@ func (c *Client) attach(w http.ResponseWriter, r *http.Request) (*http.Request, 
 	return r, found, response
 }
 
-// ownPath returns which of the client's own paths r asks for, "" if none.
-func (c *Client) ownPath(r *http.Request) string { return pathOf(r, c.owns) }
-
-// pathOf returns the path that r asks for if it is one of own, "" if not. The path that
-// the browser sent counts too: http.StripPrefix may have removed a part of it.
-func pathOf(r *http.Request, own func(path string) bool) string {
-	if own(r.URL.Path) {
+// ownPath returns which of the client's own paths r asks for, "" if none. The path that
+// the browser sent counts too.
+func (c *Client) ownPath(r *http.Request) string {
+	if c.owns(r.URL.Path) {
 		return r.URL.Path
 	}
+	if sent := sentPath(r); c.owns(sent) {
+		return sent
+	}
+	return ""
+}
+
+// sentPath returns the path that the browser sent if r has another one by now, "" if
+// not: http.StripPrefix may have removed a part of it.
+func sentPath(r *http.Request) string {
 	sent, _, _ := strings.Cut(r.RequestURI, "?")
 	if sent == r.URL.Path { // the usual case costs nothing
 		return ""
 	}
-	if sent = urlPath(requestPath(r)); own(sent) {
-		return sent
-	}
-	return ""
+	return urlPath(requestPath(r))
 }
 
 func (c *Client) ownHandler(path string) http.HandlerFunc {
