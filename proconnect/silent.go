@@ -25,8 +25,8 @@ const (
 
 // SignInSilently wraps a public page, and signs a person who has a session at
 // ProConnect in without a click. It tries once in a browser session, at the second page
-// load (the first shows whether the browser keeps cookies), and not after a sign-in, so
-// that a logout lasts. If anything fails, it serves the page.
+// load (the first shows whether the browser keeps cookies), and not after a sign-in, also
+// at another member of an [oidcrp.Group], so that a logout lasts. If anything fails, it serves the page.
 //
 // Wrap the app with [oidcrp.Client.Middleware], and use [PageHandler], or a handler that
 // calls it, as [oidcrp.Pages.Handler]. Nothing is tried when [oidcrp.Config.Login] holds
@@ -49,9 +49,10 @@ func SignInSilently(client *oidcrp.Client) func(http.Handler) http.Handler {
 func trySilently(client *oidcrp.Client, w http.ResponseWriter, r *http.Request) string {
 	state := silentState(r)
 	_, err := client.Session(r)
+	_, elsewhere := oidcrp.SessionFromContext(r.Context()) // in an oidcrp.Group, whose session would end
 	switch {
 	case state == silentDone:
-	case err == nil: // signed in
+	case err == nil, elsewhere: // signed in
 		setSilentState(w, silentDone)
 	case !errors.Is(err, oidcrp.CodeNoSession): // in an outage, the person may well be signed in
 	case !loadsDocument(r):

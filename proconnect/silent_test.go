@@ -120,6 +120,40 @@ func TestSignInSilently_WithoutASessionTriesOnce(t *testing.T) {
 	}
 }
 
+// A person who is signed in at another member of a Group stays so.
+func TestSignInSilently_NotForAPersonOfAnotherProvider(t *testing.T) {
+	t.Parallel()
+	s := newSilentService(t)
+	other, err := oidcrp.New(oidcrp.Config{
+		Issuer: "https://citizens.example", ClientID: "a", ClientSecret: "s", BaseURL: s.URL, PathPrefix: "/citizens/",
+		CookieKeys: oidcrp.Keys(cookieKey()),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := httptest.NewRecorder()
+	start := httptest.NewRequest(http.MethodGet, s.URL, nil)
+	if err := other.StartSession(started, start, oidcrp.NewSession(map[string]any{"iss": "https://citizens.example", "sub": "bruno"})); err != nil {
+		t.Fatal(err)
+	}
+	for signedIn, status := range map[bool]int{false: http.StatusFound, true: http.StatusOK} {
+		r := httptest.NewRequest(http.MethodGet, s.URL+"/news", nil)
+		r.AddCookie(&http.Cookie{Name: "proconnect_silent", Value: "0"})
+		r.Header.Set("Sec-Fetch-Dest", "document")
+		r.Header.Set("Sec-Fetch-Mode", "navigate")
+		if signedIn {
+			for _, cookie := range started.Result().Cookies() {
+				r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
+			}
+		}
+		w := httptest.NewRecorder()
+		other.Middleware(proconnect.SignInSilently(s.client)(page)).ServeHTTP(w, r)
+		if w.Code != status {
+			t.Errorf("signed in elsewhere %t: %d to %s", signedIn, w.Code, w.Header().Get("Location"))
+		}
+	}
+}
+
 func TestSignInSilently_OnPageLoadsOnly(t *testing.T) {
 	t.Parallel()
 	s := newSilentService(t)
