@@ -75,11 +75,17 @@ func NewGroup(path string, members ...Member) (*Group, error) {
 		problems = g.checkPaths()
 	}
 	if len(problems) == 0 {
+		g.meet()
 		problems = g.join()
 	}
 	if len(problems) > 0 {
 		return nil, &Error{Op: "group", Code: CodeConfigInvalid, Err: errors.Join(problems...)}
 	}
+	return g, nil
+}
+
+// meet fills in others.
+func (g *Group) meet() {
 	for i := range g.members {
 		var others []*cookies
 		for j := range g.members {
@@ -89,7 +95,6 @@ func NewGroup(path string, members ...Member) (*Group, error) {
 		}
 		g.others = append(g.others, others)
 	}
-	return g, nil
 }
 
 // maxLogo bounds a logo: the page holds it.
@@ -118,7 +123,7 @@ func (g *Group) check(path string) (problems []error) {
 		case name == "":
 			add("Member[%d].Name is empty: give the provider's name as people know it", i)
 		case names[name]:
-			add("Member[%d].Name %q is also another member's: people could not tell them apart", i, clean(name, 100))
+			add("Member[%d].Name %q is also another member's: give each its own, so that people can tell them apart", i, clean(name, 100))
 		}
 		names[name] = true
 		if m.Logo != nil && (imageType(m.Logo) == "" || len(m.Logo) > maxLogo) {
@@ -278,7 +283,9 @@ func (g *Group) newRoute(requirements []Requirement) *groupRoute {
 	route := &groupRoute{nobody: newDemand(requirements)}
 	for _, m := range g.members {
 		d := m.Client.newRoute(requirements)
-		m.Client.demands.addRouteAs(route.nobody.key, d)
+		if key := route.nobody.key; key != "" { // else a login needs none
+			m.Client.demands.addRouteAs(key, d)
+		}
 		route.member = append(route.member, d)
 	}
 	return route
@@ -315,6 +322,9 @@ func (g *Group) decide(who foundAt, d demand) (*Session, error) {
 
 // addCheck makes the demand of a Check known to the members.
 func (g *Group) addCheck(d demand) {
+	if d.key == "" {
+		return
+	}
 	for _, m := range g.members {
 		m.Client.demands.addCheckAs(d.key, newDemand(m.Client.withBase(d.requirements)))
 	}

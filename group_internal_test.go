@@ -195,6 +195,23 @@ func TestGroup_StartSessionEndsTheSessionAtAnother(t *testing.T) {
 	one.wantNoSession(t, "a copy", requestWith(before...))
 }
 
+// A login that no requirement asks for stays an ordinary one.
+func TestGroup_ARouteWithoutRequirementsAddsNoneToALogin(t *testing.T) {
+	t.Parallel()
+	g, one, two := twoMembers(t, nil, func(cfg *Config) { cfg.Login.RequireACR = []string{"eidas1"} })
+	g.RequireLogin(http.NotFoundHandler())
+	_, err := g.Check(requestWith())
+	one.ServeError(httptest.NewRecorder(), requestWith(), err)
+	if d := two.demands.get(""); d.key != "" || len(d.requirements) > 0 {
+		t.Errorf("a login without step_up has the demand %v", d)
+	}
+	g.Require(Claim("a", "b"))
+	d := two.demands.get(newDemand([]Requirement{Claim("a", "b")}).key)
+	if got := d.String(); !strings.Contains(got, "eidas1") || !strings.Contains(got, "claim a") {
+		t.Errorf("a login for the route has the demand %s", got)
+	}
+}
+
 func BenchmarkGroupRequest(b *testing.B) {
 	for _, members := range []int{1, 2, 3} {
 		var all []Member

@@ -147,7 +147,7 @@ func TestNewGroup_RefusesWhatCannotWork(t *testing.T) {
 		{"no member", "/auth", nil, []string{"there are no members: give at least one"}},
 		{"a nameless member", "/auth", []oidcrp.Member{member(at("/a/"), " ")}, []string{"Member[0].Name is empty: give the provider's name"}},
 		{"a member without a Client", "/auth", []oidcrp.Member{member(nil, "A")}, []string{"Member[0].Client is nil: give the Client"}},
-		{"two of one name", "/auth", []oidcrp.Member{member(at("/a/"), "A"), member(at("/b/"), "A")}, []string{`Member[1].Name "A" is also another`}},
+		{"two of one name", "/auth", []oidcrp.Member{member(at("/a/"), "A"), member(at("/b/"), "A")}, []string{`Member[1].Name "A" is also another member's: give each its own`}},
 		{"one Client twice", "/auth", []oidcrp.Member{member(same, "A"), member(same, "B")}, []string{`Client of "B" is also that of "A": make one`}},
 		{"one prefix", "/auth", []oidcrp.Member{member(at("/a/"), "A"), member(client(func(cfg *oidcrp.Config) {
 			cfg.PathPrefix, cfg.ClientID = "/a/", "other"
