@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -397,4 +398,46 @@ func TestSignInSilently_PanicsWhereValidateRefusesThePrompt(t *testing.T) {
 	}()
 	c.SignInSilently(http.NotFoundHandler())
 	t.Error("it does not panic")
+}
+
+// A person who is signed in at another member of a Group stays so.
+func TestSignInSilently_NotForAPersonOfAnotherProvider(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{provider: autoLogin})
+	other, err := oidcrp.New(oidcrp.Config{
+		Issuer: "https://citizens.example", ClientID: "a", ClientSecret: "a-client-secret-that-is-32-bytes", BaseURL: app.URL,
+		PathPrefix: "/citizens/", CookieKeys: oidcrp.Keys(testKey(1)), Now: app.clock.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := httptest.NewRecorder()
+	start := httptest.NewRequest(http.MethodGet, app.URL, nil)
+	session := oidcrp.NewSession(map[string]any{"iss": "https://citizens.example", "sub": "bruno"})
+	if err := other.StartSession(started, start, session); err != nil {
+		t.Fatal(err)
+	}
+	silently := other.Middleware(app.client.SignInSilently(http.HandlerFunc(sayWho)))
+	load := func(cookies []*http.Cookie) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, app.URL+"/news", nil)
+		r.Header.Set("Accept", "text/html")
+		r.Header.Set("Sec-Fetch-Dest", "document")
+		r.Header.Set("Sec-Fetch-Mode", "navigate")
+		for _, cookie := range cookies {
+			r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
+		}
+		w := httptest.NewRecorder()
+		silently.ServeHTTP(w, r)
+		return w
+	}
+	first := load(nil).Result().Cookies() // which shows that the browser keeps cookies
+	for signedIn, status := range map[bool]int{false: http.StatusFound, true: http.StatusOK} {
+		cookies := first
+		if signedIn {
+			cookies = append(started.Result().Cookies(), first...)
+		}
+		if w := load(cookies); w.Code != status {
+			t.Errorf("signed in elsewhere %t: %d to %s", signedIn, w.Code, w.Header().Get("Location"))
+		}
+	}
 }
