@@ -149,7 +149,7 @@ func ExampleNewGroup() {
 	show(browser, app.URL+clients[1].LoginURL("/dossiers"))
 	// Output:
 	// /auth?return_to=%2Fdossiers
-	// alice is signed in at the first member: false
+	// /dossiers: alice is signed in at the first member: false
 }
 
 func ExampleClient_RequireLogin() {
