@@ -113,7 +113,6 @@ func (g *Group) check(path string) (problems []error) {
 	names := make(map[string]bool)
 	for i := range g.members {
 		m := &g.members[i]
-		m.LoginURL = ""
 		m.Logo = slices.Clone(m.Logo)
 		if m.Client == nil {
 			add("Member[%d].Client is nil: give the Client that New returned", i)

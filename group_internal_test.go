@@ -195,6 +195,41 @@ func TestGroup_StartSessionEndsTheSessionAtAnother(t *testing.T) {
 	one.wantNoSession(t, "a copy", requestWith(before...))
 }
 
+// A request needs no more memory among three members than with one.
+func TestGroup_ARequestCostsTheSameAmongThreeMembers(t *testing.T) {
+	var costs []float64
+	for _, names := range [][]string{{"A"}, {"A", "B", "C"}} {
+		var members []Member
+		for _, name := range names {
+			client := newOfflineClient(t, func(cfg *Config) { cfg.PathPrefix = "/" + name + "/" })
+			members = append(members, Member{Client: client.Client, Name: name})
+		}
+		g, err := NewGroup("/auth", members...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		handler := g.Middleware(g.RequireLogin(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+		started := httptest.NewRecorder()
+		c := members[0].Client
+		if err := c.StartSession(started, requestWith(), madeSession(c, aliceClaims, "")); err != nil {
+			t.Fatal(err)
+		}
+		r := requestWith(started.Result().Cookies()...)
+		r.RequestURI = r.URL.Path // as a server has it
+		w := new(discard)
+		costs = append(costs, testing.AllocsPerRun(200, func() {
+			w.reset()
+			handler.ServeHTTP(w, r)
+		}))
+		if w.status != 0 {
+			t.Fatalf("it answers %d", w.status)
+		}
+	}
+	if costs[1] > costs[0] {
+		t.Errorf("%v allocations with one member, %v with three", costs[0], costs[1])
+	}
+}
+
 // A login that no requirement asks for stays an ordinary one.
 func TestGroup_ARouteWithoutRequirementsAddsNoneToALogin(t *testing.T) {
 	t.Parallel()

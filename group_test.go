@@ -221,6 +221,9 @@ func TestGroup_ThePersonChoosesAndComesBack(t *testing.T) {
 		t.Fatalf("the login ended at %s:\n%s", res.Request.URL, body)
 	}
 	app.wantWhere(t, browser, brunoPerson)
+	if log := app.log.String(); strings.Contains(log, "Middleware") {
+		t.Errorf("the log is %s", log)
+	}
 	for _, path := range []string{"/", "/me"} {
 		if who := app.who(t, browser, path); who.Sub != "bruno" {
 			t.Errorf("on %s, %+v is signed in", path, who)
@@ -638,7 +641,7 @@ func TestGroup_CheckLeavesTheResponseToTheApp(t *testing.T) {
 			}
 		}
 		mux.HandleFunc("/check", check(high))
-		mux.HandleFunc("/check/acr", check(oidcrp.ACR("eidas2")))
+		mux.HandleFunc("/check/acr", check(oidcrp.ACR("eidas2", "eidas3"))) // of no route
 		mux.HandleFunc("/check/mine", func(w http.ResponseWriter, r *http.Request) {
 			_, err := app.client.Check(r)
 			app.client.ServeError(w, r, err)
