@@ -9,6 +9,7 @@ func TestSignOutElsewhere(t *testing.T) {
 	for _, store := range []string{"cookie", "memory"} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
+			shows(t, modernProduct, backChannel)
 			base := origin(freePort(t))
 			second := clientAt(modern, "second", base)
 			second["backchannel_logout_uri"] = base + "/auth/backchannel-logout"

@@ -20,6 +20,7 @@ func TestGlewlwydSignIn(t *testing.T) {
 	} {
 		t.Run(test.alg+" "+test.auth, func(t *testing.T) {
 			t.Parallel()
+			shows(t, glewProduct, signedWith(test.alg), behaviour("`"+test.auth+"`"))
 			w := newGlewlwyd(t, packagedSetup{
 				alg: test.alg,
 				env: map[string]string{"OIDC_CLIENT_AUTH": test.auth},
@@ -68,6 +69,7 @@ func halfHash(token any) string {
 // and at nothing before that: the signature is good.
 func TestGlewlwydEdDSA(t *testing.T) {
 	t.Parallel()
+	refuses(t, glewProduct, signedEdDSA)
 	w := newGlewlwyd(t, packagedSetup{alg: "EdDSA"})
 	b := newBrowser(t)
 	w.wantRefused(t, b.open(w.base+"/me").glewSignIn(), "ID Token refused: at_hash")
@@ -85,6 +87,7 @@ func TestGlewlwydEdDSA(t *testing.T) {
 // and at nothing before that: the signature and iss are good.
 func TestGlewlwydSignedUserInfo(t *testing.T) {
 	t.Parallel()
+	refuses(t, glewProduct, signedInfo)
 	w := newGlewlwyd(t, packagedSetup{
 		alg: "ES256",
 		env: map[string]string{"OIDC_USERINFO_SIGNED_RESPONSE_ALG": "ES256"},
@@ -105,6 +108,10 @@ func TestGlewlwydRefresh(t *testing.T) {
 	for use, oneUse := range map[string]bool{"never": false, "always": true} {
 		t.Run("one use "+use, func(t *testing.T) {
 			t.Parallel()
+			shows(t, glewProduct, refreshes)
+			if oneUse {
+				shows(t, glewProduct, rotates)
+			}
 			w := newGlewlwyd(t, packagedSetup{
 				alg:    "ES256",
 				env:    map[string]string{"KEEP_TOKENS": "1"},
@@ -135,6 +142,7 @@ func TestGlewlwydRefresh(t *testing.T) {
 // TestGlewlwydSignOut: Glewlwyd asks on its login page, in scripts, and comes back with the state.
 func TestGlewlwydSignOut(t *testing.T) {
 	t.Parallel()
+	shows(t, glewProduct, signsOut)
 	w := newGlewlwyd(t, packagedSetup{alg: "ES256"})
 	b := newBrowser(t)
 	me := w.me(t, b.open(w.base+"/me").glewSignIn())
@@ -157,6 +165,7 @@ func TestGlewlwydSignOutElsewhere(t *testing.T) {
 	for _, channel := range []string{"back", "front"} {
 		t.Run(channel, func(t *testing.T) {
 			t.Parallel()
+			shows(t, glewProduct, behaviour(channel+"-channel logout"))
 			w := newGlewlwyd(t, packagedSetup{
 				alg: "ES256", plugin: map[string]any{channel + "-channel-logout-allowed": true},
 			})
@@ -176,6 +185,7 @@ func TestGlewlwydSignOutElsewhere(t *testing.T) {
 // TestGlewlwydTabs: the login page carries the request in its address, so every tab is its own.
 func TestGlewlwydTabs(t *testing.T) {
 	t.Parallel()
+	shows(t, glewProduct, severalTabs)
 	w := newGlewlwyd(t, packagedSetup{alg: "ES256"})
 	b := newBrowser(t)
 	var tabs [5]*page
@@ -224,6 +234,7 @@ func TestGlewlwydWithoutACR(t *testing.T) {
 // Without iss the form is as good as a redirect.
 func TestGlewlwydFormPost(t *testing.T) {
 	t.Parallel()
+	shows(t, glewProduct, formPost)
 	s := packagedSetup{alg: "ES256", env: map[string]string{"OIDC_RESPONSE_MODE": "form_post"}}
 	w := newGlewlwyd(t, s)
 	b := newBrowser(t)

@@ -28,6 +28,7 @@ func TestLemonLDAPSignIn(t *testing.T) {
 	} {
 		t.Run(test.alg+" "+test.auth, func(t *testing.T) {
 			t.Parallel()
+			shows(t, lemonProduct, signedWith(test.alg), behaviour("`"+test.auth+"`"))
 			w := newLemonLDAP(t, packagedSetup{
 				alg:      test.alg,
 				env:      map[string]string{"OIDC_CLIENT_AUTH": test.auth},
@@ -73,6 +74,7 @@ func TestLemonLDAPSignedUserInfo(t *testing.T) {
 	for _, alg := range []string{"RS256", "HS256"} {
 		t.Run(alg, func(t *testing.T) {
 			t.Parallel()
+			shows(t, lemonProduct, signedInfo)
 			s := packagedSetup{
 				alg:    alg,
 				env:    map[string]string{"OIDC_USERINFO_SIGNED_RESPONSE_ALG": alg},
@@ -101,6 +103,7 @@ func TestLemonLDAPSignedUserInfo(t *testing.T) {
 // end with the session at the portal.
 func TestLemonLDAPRefresh(t *testing.T) {
 	t.Parallel()
+	shows(t, lemonProduct, refreshes)
 	w := newLemonLDAP(t, packagedSetup{alg: "RS256", env: map[string]string{"KEEP_TOKENS": "1"}})
 	b := newBrowser(t)
 	w.me(t, b.open(w.base+"/me").lemonSignIn("dwho"))
@@ -153,6 +156,7 @@ func TestLemonLDAPForgottenRefreshToken(t *testing.T) {
 // where its ID Token has no sid at all. That names no session, so the app's stays.
 func TestLemonLDAPFrontchannelLogout(t *testing.T) {
 	t.Parallel()
+	refuses(t, lemonProduct, frontChannel)
 	w := newLemonLDAP(t, packagedSetup{alg: "RS256"})
 	b := newBrowser(t)
 	me := w.me(t, b.open(w.base+"/me").lemonSignIn("dwho"))
@@ -171,6 +175,7 @@ func TestLemonLDAPFrontchannelLogout(t *testing.T) {
 // and then shows a page with the app's frame in it, which leads back.
 func TestLemonLDAPSignOut(t *testing.T) {
 	t.Parallel()
+	shows(t, lemonProduct, signsOut)
 	for _, asks := range []bool{true, false} {
 		t.Run(fmt.Sprintf("asks %t", asks), func(t *testing.T) {
 			t.Parallel()
@@ -196,6 +201,7 @@ func TestLemonLDAPSignOut(t *testing.T) {
 // finished first ends on that login's page. The others end on their own.
 func TestLemonLDAPTabs(t *testing.T) {
 	t.Parallel()
+	shows(t, lemonProduct, severalTabs)
 	w := newLemonLDAP(t, packagedSetup{alg: "RS256"})
 	b := newBrowser(t)
 	var tabs [5]*page
@@ -274,6 +280,7 @@ func TestLemonLDAPConsent(t *testing.T) {
 // TestLemonLDAPFormPost: the page that posts the callback submits itself in a script of its own.
 func TestLemonLDAPFormPost(t *testing.T) {
 	t.Parallel()
+	shows(t, lemonProduct, formPost)
 	w := newLemonLDAP(t, packagedSetup{
 		alg: "RS256",
 		env: map[string]string{"OIDC_RESPONSE_MODE": "form_post"},

@@ -34,12 +34,14 @@ func TestSignIn(t *testing.T) {
 }
 
 func testSignIn(t *testing.T, kind, alg, userInfo string) {
+	shows(t, productOf[kind], signedWith(alg))
 	s := setup{
 		kind:   kind,
 		client: map[string]any{"id_token_signed_response_alg": alg},
 		env:    map[string]string{"OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": alg},
 	}
 	if userInfo == "JWT" {
+		shows(t, productOf[kind], signedInfo)
 		s.client["userinfo_signed_response_alg"] = alg
 		s.env["OIDC_USERINFO_SIGNED_RESPONSE_ALG"] = alg
 	}
@@ -120,6 +122,7 @@ func TestClientAuthentication(t *testing.T) {
 	} {
 		t.Run(test.kind+" "+test.method, func(t *testing.T) {
 			t.Parallel()
+			shows(t, productOf[test.kind], behaviour("`"+test.method+"`"))
 			w := newWorld(t, setup{
 				kind:   test.kind,
 				client: map[string]any{"token_endpoint_auth_method": test.registered},
@@ -139,6 +142,7 @@ func TestClientAuthentication(t *testing.T) {
 
 func TestPrivateKeyJWT(t *testing.T) {
 	t.Parallel()
+	shows(t, modernProduct, privateKeyJWT)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -185,6 +189,7 @@ func TestFormPost(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
+			shows(t, productOf[kind], formPost)
 			w := newWorld(t, setup{
 				kind: kind,
 				env:  map[string]string{"OIDC_RESPONSE_MODE": "form_post"},
@@ -202,6 +207,7 @@ func TestFormPost(t *testing.T) {
 
 func TestPushedAuthorizationRequest(t *testing.T) {
 	t.Parallel()
+	shows(t, modernProduct, pushed)
 	w := newWorld(t, setup{
 		kind:     modern,
 		provider: settings{RequirePushedAuthorizationRequests: true},
@@ -258,6 +264,7 @@ func TestStepUp(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
+			shows(t, productOf[kind], stepUpACR)
 			w := newWorld(t, setup{kind: kind, env: map[string]string{"REQUIRE_ACR": "eidas2 eidas3"}})
 			b := newBrowser(t)
 			w.me(t, b.open(w.base+"/me").signIn(alice))

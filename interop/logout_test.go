@@ -33,6 +33,7 @@ func TestSignOut(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
+			shows(t, productOf[kind], signsOut)
 			w := newWorld(t, setup{kind: kind})
 			b := newBrowser(t)
 			w.me(t, b.open(w.base+"/me").signIn(alice))

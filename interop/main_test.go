@@ -45,7 +45,14 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if file := os.Getenv("OIDCRP_MATRIX"); file != "" && code == 0 {
+		if err := writeMatrix(file); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
 }
 
 func checkNode() error {

@@ -106,7 +106,7 @@ func has(list any, entry string) bool {
 }
 
 // wantRefused: the app refuses a login on a page of its own, and its log says what was wrong.
-func (w *packaged) wantRefused(t testing.TB, p *page, reason string) {
+func (w *world) wantRefused(t testing.TB, p *page, reason string) {
 	t.Helper()
 	if p.Status != http.StatusBadGateway || p.URL.Path != "/auth/callback" {
 		t.Errorf("ended on %s with %d\n%s", p.URL, p.Status, p.Body)

@@ -79,6 +79,12 @@ func (p *process) kill() {
 // patience has run out.
 func (p *process) poll(t testing.TB, what string, ready func() bool) {
 	t.Helper()
+	p.pollFor(t, patience, what, ready)
+}
+
+// pollFor is poll with another patience.
+func (p *process) pollFor(t testing.TB, patience time.Duration, what string, ready func() bool) {
+	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -66,8 +66,30 @@ func startRecorder(t testing.TB, port int, backend string) *recorder {
 	return r
 }
 
+// transport returns one that records what an app of this process asks. If next is nil, the default
+// transport follows.
+func (r *recorder) transport(next http.RoundTripper) http.RoundTripper {
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		res, err := next.RoundTrip(withForm(req.Clone(req.Context())))
+		if err != nil {
+			return nil, err
+		}
+		return res, r.record(res)
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
 // withForm reads the body, keeps it as a form in the context, and puts it back.
 func withForm(req *http.Request) *http.Request {
+	if req.Body == nil {
+		return req
+	}
 	body, _ := io.ReadAll(req.Body)
 	req.Body = io.NopCloser(bytes.NewReader(body))
 	form, _ := url.ParseQuery(string(body))

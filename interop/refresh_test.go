@@ -14,6 +14,10 @@ func TestRefresh(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
+			shows(t, productOf[kind], refreshes)
+			if kind == modern {
+				shows(t, modernProduct, rotates)
+			}
 			w := newWorld(t, setup{
 				kind:     kind,
 				env:      map[string]string{"KEEP_TOKENS": "1"},

@@ -9,6 +9,7 @@ import (
 // each ends on the page it began with.
 func TestFiveTabs(t *testing.T) {
 	t.Parallel()
+	shows(t, modernProduct, severalTabs)
 	w := newWorld(t, setup{kind: modern})
 	b := newBrowser(t)
 	var tabs [5]*page
@@ -29,6 +30,7 @@ func TestFiveTabs(t *testing.T) {
 // and opening its page again is enough.
 func TestTwoTabsAtProConnect(t *testing.T) {
 	t.Parallel()
+	shows(t, proconnectProduct, severalTabs)
 	w := newWorld(t, setup{kind: proconnect})
 	b := newBrowser(t)
 	first := b.open(w.base + "/me?tab=1")
@@ -46,6 +48,7 @@ func TestTwoTabsAtProConnect(t *testing.T) {
 // and the app's page behind it begins again.
 func TestBackButtonAtProConnect(t *testing.T) {
 	t.Parallel()
+	shows(t, proconnectProduct, staleLoginPage)
 	w := newWorld(t, setup{kind: proconnect})
 	b := newBrowser(t)
 	login := b.open(w.base + "/me")
