@@ -46,7 +46,7 @@ var oneLoginVector = regexp.MustCompile(`^(?:P[0-9]\.)?(Cl(?:\.Cm)?)$`)
 //
 // What is left to you: claims about the identity are requested by Login.Claims, under their
 // names at https://vocab.account.gov.uk/v1/, and must be allowed for the client, as must
-// max_age. There are no refresh tokens.
+// max_age. Refresh tokens are not generally offered.
 //
 // Source: docs.sign-in.service.gov.uk.
 func GOVUKOneLogin(environment Environment, vectors ...string) oidcrp.Config {

@@ -29,10 +29,12 @@ var proSanteConnectIssuers = map[Environment]string{
 // everybody with a card, and which the Validate of this Config refuses; to take the claim
 // SubjectRole for a string, where it is an array. The key of a person is SubjectNameID.
 //
-// What is left to you: the ANS demands a client certificate for calls of its APIs
-// (Registration.ClientCertificates), and a logout at Pro Santé Connect when the person asks
-// for one, not when the session of the app expires. How long its own session lasts is not
-// documented.
+// What is left to you, since this package is not certain of it: calls of the ANS's APIs need a
+// client certificate (Registration.ClientCertificates); the ANS asks for a logout at Pro Santé
+// Connect when the person signs out, and not when the session of the app expires. How long its
+// own session lasts depends on its settings.
+//
+// Source: ansforge/keycloak-prosanteconnect, the connector of the ANS.
 func ProSanteConnect(environment Environment) oidcrp.Config {
 	f := &findings{preset: "ProSanteConnect"}
 	issuer := f.environment(environment, proSanteConnectIssuers)
