@@ -130,7 +130,10 @@ func testsIn(t *testing.T, folder string) map[string]bool {
 func TestProvidersPage_EveryDeviationHasAFieldAndATest(t *testing.T) {
 	t.Parallel()
 	listed := make(map[string]bool)
-	for _, row := range rowsWithTests(t, "docs/providers.md", 16) {
+	for _, row := range rowsWithTests(t, "docs/providers.md", 30) {
+		if strings.HasPrefix(row.cells[0], "`providers.") {
+			continue // a preset, which the next test checks
+		}
 		fields, variables := strings.Split(row.cells[2], ", "), row.cells[3]
 		for _, name := range fields {
 			if strings.HasPrefix(name, "made by ") || strings.HasPrefix(name, "read by ") {
@@ -151,6 +154,80 @@ func TestProvidersPage_EveryDeviationHasAFieldAndATest(t *testing.T) {
 			t.Errorf("docs/providers.md does not list %s", name)
 		}
 	}
+}
+
+// Each preset has a row with its parameters, the fields that it sets, and tests.
+func TestProvidersPage_EveryPresetHasARow(t *testing.T) {
+	t.Parallel()
+	presets := presetsIn(t, "providers")
+	for _, row := range rowsWithTests(t, "docs/providers.md", 30) {
+		if !strings.HasPrefix(row.cells[0], "`providers.") {
+			continue
+		}
+		if call := strings.Trim(row.cells[0], "`"); !presets[call] {
+			t.Errorf("docs/providers.md lists %s, and the presets are %v", call, presets)
+		} else {
+			delete(presets, call)
+		}
+		for name := range strings.SplitSeq(row.cells[2], ", ") {
+			if !hasField(reflect.TypeFor[oidcrp.Config](), strings.Trim(name, "`")) {
+				t.Errorf("%s: there is no field %s", row.cells[0], name)
+			}
+		}
+		if !strings.HasPrefix(row.tests, "`providers.Test") {
+			t.Errorf("%s: the tests are %s", row.cells[0], row.tests)
+		}
+	}
+	if len(presets) > 0 {
+		t.Errorf("docs/providers.md does not list %v", presets)
+	}
+}
+
+// presetsIn returns the exported functions in a folder that return a Config, each with the
+// names of its parameters, such as "providers.Keycloak(base, realm)".
+func presetsIn(t *testing.T, folder string) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	presets := make(map[string]bool)
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, declaration := range file.Decls {
+			f, ok := declaration.(*ast.FuncDecl)
+			if ok && f.Recv == nil && f.Name.IsExported() && returnsConfig(f.Type) {
+				presets[folder+"."+f.Name.Name+"("+strings.Join(parameters(f.Type), ", ")+")"] = true
+			}
+		}
+	}
+	return presets
+}
+
+// returnsConfig reports whether a function's only result is an oidcrp.Config.
+func returnsConfig(f *ast.FuncType) bool {
+	if f.Results.NumFields() != 1 {
+		return false
+	}
+	selector, ok := f.Results.List[0].Type.(*ast.SelectorExpr)
+	return ok && selector.Sel.Name == "Config"
+}
+
+// parameters returns the names of a function's parameters, with ... behind a variadic one.
+func parameters(f *ast.FuncType) (names []string) {
+	for _, field := range f.Params.List {
+		for _, name := range field.Names {
+			dots := ""
+			if _, variadic := field.Type.(*ast.Ellipsis); variadic {
+				dots = "..."
+			}
+			names = append(names, name.Name+dots)
+		}
+	}
+	return names
 }
 
 // hasField reports whether a type has a field at path, such as "Provider.NoPKCE".

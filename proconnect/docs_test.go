@@ -120,6 +120,7 @@ import (
 	"encoding/json"
 	"log"
 	"net/http"
+	"os"
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/proconnect"
@@ -127,6 +128,7 @@ import (
 )
 
 var _ = log.Print
+var _ = os.Getenv
 var _ = json.Unmarshal
 var _ context.Context
 var _ = proconnect.Validate
