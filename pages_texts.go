@@ -81,7 +81,7 @@ var builtinTexts = map[string]map[string]string{
 
 		"choose.title":  "Sign in",
 		"choose.what":   "Choose how to sign in to this service.",
-		"choose.next":   "",
+		"choose.next":   "You then return to the page that you asked for.",
 		"choose.button": "Sign in with {name}",
 
 		"sign_out.title":  "Sign out?",
@@ -176,7 +176,7 @@ var builtinTexts = map[string]map[string]string{
 
 		"choose.title":  "Se connecter",
 		"choose.what":   "Choisissez votre moyen de connexion à ce service.",
-		"choose.next":   "",
+		"choose.next":   "Vous reviendrez ensuite à la page demandée.",
 		"choose.button": "Se connecter avec {name}",
 
 		"sign_out.title":  "Se déconnecter\u00a0?",
