@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/oidcrp/oidcrp"
 )
 
@@ -63,15 +65,27 @@ func testHydraEdDSA(t *testing.T, h *hydra, p *realProvider) {
 	wantClaims(t, claims, map[string]any{"at_hash": halfHash(answer["access_token"])})
 }
 
+// testHydraAuth: the audience of an assertion must be the token endpoint.
 func testHydraAuth(t *testing.T, p *realProvider) {
 	for method, b := range map[string]behaviour{
-		"client_secret_basic": secretBasic, "client_secret_post": secretPost,
+		"client_secret_basic": secretBasic, "client_secret_post": secretPost, "private_key_jwt": privateKeyJWT,
 	} {
 		t.Run(method, func(t *testing.T) {
 			shows(t, p.product, b)
-			a := p.newApp(t, setupOf{registration: oidcrp.Registration{TokenEndpointAuthMethod: method}})
+			s := setupOf{registration: oidcrp.Registration{TokenEndpointAuthMethod: method}}
+			if method == "private_key_jwt" {
+				s.registration.ClientKeys = []jose.JSONWebKey{signingKey(t)}
+				s.registration.TokenEndpointAuthSigningAlg = "ES256"
+				s.config = func(cfg *oidcrp.Config) { cfg.Provider.AssertionAudience = "token_endpoint" }
+			}
+			a := p.newApp(t, s)
 			p.signsIn(t, a, p.newBrowser(t))
-			wantAuth(t, a.seen.last(t, hydraToken), method)
+			token := a.seen.last(t, hydraToken)
+			if method == "private_key_jwt" {
+				wantAssertion(t, token, "ES256")
+			} else {
+				wantAuth(t, token, method)
+			}
 		})
 	}
 }

@@ -62,9 +62,6 @@ func (a *testApp) connect(t testing.TB, issuer, id string, change func(*oidcrp.C
 	if change != nil {
 		change(&cfg)
 	}
-	if len(cfg.Registration.ClientCertificates) == 0 { // else it must be an *http.Transport
-		cfg.Provider.Transport = a.seen.transport(cfg.Provider.Transport)
-	}
 	client, err := oidcrp.New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,6 @@ type realProvider struct {
 	asks       func(p *page) bool // is this the login page?
 	newBrowser func(t testing.TB) *browser
 	issuer     string
-	transport  http.RoundTripper // for apps
 	scopes     []string
 	more       map[string]any // more metadata of every client
 }
@@ -63,6 +62,7 @@ type setupOf struct {
 	more         map[string]any       // more metadata of the client
 	config       func(*oidcrp.Config) // more of the app's configuration
 	acr          string               // what /admin wants
+	guarded      bool                 // it has the transport of its own, and nothing is recorded
 	keeps        bool                 // tokens, which need a store: JWTs do not fit into a cookie
 	front        bool                 // sign-outs reach it by the front channel, not the back one
 }
@@ -88,7 +88,9 @@ func (p *realProvider) newApp(t testing.TB, s setupOf) *testApp {
 	id, secret := p.register(t, p.metadataOf(t, r, s.more))
 	a.connect(t, p.issuer, id, func(cfg *oidcrp.Config) {
 		cfg.Registration, cfg.ClientSecret, cfg.Scopes = r, secret, p.scopes
-		cfg.Provider.Transport = p.transport
+		if !s.guarded {
+			cfg.Provider.Transport = a.seen.transport(http.DefaultTransport)
+		}
 		if s.keeps {
 			cfg.Tokens.Keep, cfg.Store = true, oidcrp.NewMemoryStore(0)
 		}
@@ -185,8 +187,8 @@ func newLoopbackBrowser(t testing.TB, roots *x509.CertPool) *browser {
 }
 
 // trusting returns a transport that trusts roots, or the system's if they are nil.
-func trusting(roots *x509.CertPool, certificates ...tls.Certificate) *http.Transport {
-	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certificates}}
+func trusting(roots *x509.CertPool) *http.Transport {
+	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 }
 
 // signingKey makes a key pair for private_key_jwt.

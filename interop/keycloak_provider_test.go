@@ -24,11 +24,7 @@ const keycloakVersion = "keycloak-26.7.3"
 // Keycloak starts within seconds on a free machine, and within minutes on one that others use too.
 const keycloakPatience = 5 * time.Minute
 
-// keycloakTabs is how many login pages of one browser it keeps.
-const keycloakTabs = 5
-
-// keycloak is a server without a disk. Apps reach it by plain http at origin, or by TLS at secure. Its
-// realm "people" is at origin for browsers too; those of newRealm are wherever they say.
+// keycloak is a server without a disk. It speaks plain http at origin, and TLS at secure.
 type keycloak struct {
 	*process
 	origin, secure string
@@ -61,11 +57,11 @@ func launchKeycloak(t testing.TB) *keycloak {
 		"-Djava.util.logging.manager=org.jboss.logmanager.LogManager", "-Djava.io.tmpdir="+dir,
 		"-Dkc.home.dir="+home, "-cp", filepath.Join(home, "lib", "quarkus-run.jar"),
 		"io.quarkus.bootstrap.runner.QuarkusEntryPoint", "start", "--optimized",
-		"--hostname="+k.origin, "--hostname-backchannel-dynamic=true", "--http-enabled=true",
+		"--hostname="+k.origin, "--hostname-backchannel-dynamic=true",
+		"--proxy-headers=xforwarded", "--http-enabled=true",
 		"--http-host=127.0.0.1", "--http-port="+strconv.Itoa(port), "--https-port="+strconv.Itoa(securePort),
 		"--https-certificate-file="+certFile, "--https-certificate-key-file="+keyFile,
-		"--https-trust-store-file="+certFile,
-		"--spi-authentication-sessions--infinispan--auth-sessions-limit="+strconv.Itoa(keycloakTabs))
+		"--https-trust-store-file="+certFile)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "KC_BOOTSTRAP_ADMIN_CLIENT_ID=interop", "KC_BOOTSTRAP_ADMIN_CLIENT_SECRET="+k.admin)
 	k.process = startProcess(t, "keycloak", cmd)
@@ -104,8 +100,8 @@ func (k *keycloak) token(t testing.TB) string {
 	return answer.AccessToken
 }
 
-// newRealm makes a realm with one person, alice. Browsers reach it at public, apps at backend.
-func (k *keycloak) newRealm(t testing.TB, name, public, backend string) *realProvider {
+// newRealm makes a realm with one person, alice. Browsers reach it at public.
+func (k *keycloak) newRealm(t testing.TB, name, public string) *realProvider {
 	t.Helper()
 	var realm map[string]any
 	text := filled(t, "keycloak/realm.json", map[string]any{"Name": name, "Public": public, "Password": keycloakPassword})
@@ -117,9 +113,6 @@ func (k *keycloak) newRealm(t testing.TB, name, public, backend string) *realPro
 		product: keycloakProduct, issuer: public + "/realms/" + name,
 		signIn: (*page).keycloakSignIn,
 		asks:   func(p *page) bool { return strings.Contains(p.Body, `id="kc-form-login"`) },
-	}
-	if backend != public {
-		p.transport = rerouted(trusting(k.roots), public, backend)
 	}
 	var initial struct {
 		Token string `json:"token"`
@@ -145,22 +138,6 @@ const keycloakPassword = "correct horse"
 func (p *page) keycloakSignIn() *page {
 	p.browser.t.Helper()
 	return p.form().set("username", "alice").set("password", keycloakPassword).submit()
-}
-
-// rerouted sends the requests to one origin to another, as a name server inside a container network
-// does.
-func rerouted(next http.RoundTripper, from, to string) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		if rest, found := strings.CutPrefix(req.URL.String(), from+"/"); found {
-			target, err := url.Parse(to + "/" + rest)
-			if err != nil {
-				return nil, err
-			}
-			req = req.Clone(req.Context())
-			req.URL, req.Host = target, target.Host
-		}
-		return next.RoundTrip(req)
-	})
 }
 
 // terminateTLS starts a proxy that speaks https to browsers, at localhost, and http to the server.

@@ -47,7 +47,7 @@ func run(m *testing.M) int {
 	}
 	code := m.Run()
 	if file := os.Getenv("OIDCRP_MATRIX"); file != "" && code == 0 {
-		if err := writeMatrix(file); err != nil {
+		if err := shown.write(file); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

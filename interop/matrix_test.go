@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -68,7 +69,7 @@ var lacks = map[product][]behaviour{
 	},
 	lemonProduct: {
 		secretJWT, privateKeyJWT, tlsClientAuth, signedPS256, signedES256, signedEdDSA, encryptedToken,
-		encryptedInfo, pushed, rotates, backChannel,
+		encryptedInfo, pushed, stepUpACR, rotates, backChannel,
 	},
 	glewProduct: {stepUpACR},
 	proconnectProduct: {
@@ -91,11 +92,14 @@ type place struct {
 	behaviour
 }
 
-// shown collects what the tests of this run have shown: "yes", "no" or "failed".
-var shown = struct {
+// results are what the tests of a run have shown: "yes", "no" or "failed".
+type results struct {
 	mu    sync.Mutex // guards cells
 	cells map[place]string
-}{cells: map[place]string{}}
+}
+
+// shown are those of this run.
+var shown = results{cells: map[place]string{}}
 
 // signedWith is the row of an algorithm.
 func signedWith(alg string) behaviour { return behaviour("ID Token with " + alg) }
@@ -109,24 +113,30 @@ func refuses(t testing.TB, p product, all ...behaviour) { note(t, "no", p, all) 
 
 func note(t testing.TB, result string, p product, all []behaviour) {
 	t.Cleanup(func() {
-		shown.mu.Lock()
-		defer shown.mu.Unlock()
+		if t.Failed() {
+			result = "failed"
+		}
 		for _, b := range all {
-			at := place{p, b}
-			if t.Failed() || shown.cells[at] == "failed" {
-				shown.cells[at] = "failed"
-			} else if shown.cells[at] != "yes" {
-				shown.cells[at] = result
-			}
+			shown.add(place{p, b}, result)
 		}
 	})
 }
 
-// cell is "yes" only if a test of this run has shown it.
-func cell(at place) string {
-	shown.mu.Lock()
-	defer shown.mu.Unlock()
-	if result := shown.cells[at]; result != "" {
+// add takes in the result of one test.
+func (r *results) add(at place, result string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.cells[at]
+	if before == "" || result == "failed" || before == "no" {
+		r.cells[at] = result
+	}
+}
+
+// cell is "yes" only if a test of this run has shown it, and none has failed.
+func (r *results) cell(at place) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if result := r.cells[at]; result != "" {
 		return result
 	}
 	if slices.Contains(lacks[at.product], at.behaviour) {
@@ -136,7 +146,7 @@ func cell(at place) string {
 }
 
 // table is the matrix in Markdown.
-func table() []byte {
+func (r *results) table() []byte {
 	var b bytes.Buffer
 	b.WriteString("|")
 	for _, p := range products {
@@ -146,7 +156,7 @@ func table() []byte {
 	for _, row := range behaviours {
 		fmt.Fprintf(&b, "| %s", row)
 		for _, p := range products {
-			fmt.Fprintf(&b, " | %s", cell(place{p, row}))
+			fmt.Fprintf(&b, " | %s", r.cell(place{p, row}))
 		}
 		b.WriteString(" |\n")
 	}
@@ -158,8 +168,8 @@ const (
 	matrixEnd   = "<!-- end of the matrix -->\n"
 )
 
-// writeMatrix puts the table between its markers in a file.
-func writeMatrix(file string) error {
+// write puts the table between its markers in a file.
+func (r *results) write(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -170,5 +180,62 @@ func writeMatrix(file string) error {
 		return fmt.Errorf("interop: %s has no lines %q and %q", file, matrixBegin, matrixEnd)
 	}
 	return os.WriteFile(file, slices.Concat(
-		before, []byte(matrixBegin+"\n"), table(), []byte("\n"+matrixEnd), after), 0o666)
+		before, []byte(matrixBegin+"\n"), r.table(), []byte("\n"+matrixEnd), after), 0o666)
+}
+
+func TestMatrix_ACellIsYesOnlyIfAllItsTestsPassed(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		results []string
+		want    string
+	}{
+		{nil, ""},
+		{[]string{"yes", "yes"}, "yes"},
+		{[]string{"no"}, "no"},
+		{[]string{"no", "yes"}, "yes"}, // refused until the provider is set up for it
+		{[]string{"yes", "no"}, "yes"},
+		{[]string{"yes", "failed", "yes"}, "failed"},
+		{[]string{"failed", "no"}, "failed"},
+	} {
+		r := results{cells: map[place]string{}}
+		at := place{modernProduct, pushed}
+		for _, result := range test.results {
+			r.add(at, result)
+		}
+		if got := r.cell(at); got != test.want {
+			t.Errorf("after %q the cell is %q, want %q", test.results, got, test.want)
+		}
+	}
+	var r results
+	if got := r.cell(place{hydraProduct, pushed}); got != "—" {
+		t.Errorf("the cell of what a provider lacks is %q", got)
+	}
+}
+
+func TestMatrix_ReplacesWhatIsBetweenItsMarkers(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "providers.md")
+	if err := os.WriteFile(file, []byte("before\n"+matrixBegin+"| old |\n"+matrixEnd+"after\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := results{cells: map[place]string{{hydraProduct, backChannel}: "yes"}}
+	for range 2 { // the second one changes nothing
+		if err := r.write(file); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "before\n" + matrixBegin + "\n" + string(r.table()) + "\n" + matrixEnd + "after\n"
+		if string(text) != want || !strings.Contains(want, "| back-channel logout |  | yes |") {
+			t.Fatalf("the file is\n%s", text)
+		}
+	}
+	if err := os.WriteFile(file, []byte("no markers\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.write(file); err == nil {
+		t.Error("written without markers")
+	}
 }

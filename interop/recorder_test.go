@@ -66,12 +66,8 @@ func startRecorder(t testing.TB, port int, backend string) *recorder {
 	return r
 }
 
-// transport returns one that records what an app of this process asks. If next is nil, the default
-// transport follows.
+// transport returns one that records what an app of this process asks.
 func (r *recorder) transport(next http.RoundTripper) http.RoundTripper {
-	if next == nil {
-		next = http.DefaultTransport
-	}
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		res, err := next.RoundTrip(withForm(req.Clone(req.Context())))
 		if err != nil {
