@@ -131,6 +131,9 @@ func TestProvidersPage_EveryDeviationHasAFieldAndATest(t *testing.T) {
 	t.Parallel()
 	listed := make(map[string]bool)
 	for _, row := range rowsWithTests(t, "docs/providers.md", 16) {
+		if len(row.cells) == 2 {
+			continue // what a package does, and its tests, which rowsWithTests has looked for
+		}
 		fields, variables := strings.Split(row.cells[2], ", "), row.cells[3]
 		for _, name := range fields {
 			if strings.HasPrefix(name, "made by ") || strings.HasPrefix(name, "read by ") {
