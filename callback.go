@@ -34,8 +34,8 @@ func (c *Client) Callback(ctx context.Context, r *http.Request) (*Session, error
 }
 
 // StartSession signs a person in with a session that [Client.Callback]
-// returned: it sets its cookies on w, ends the session that r may have carried,
-// and forgets the login that led here. It returns an [*Error]:
+// returned: it sets its cookies on w, ends the session that r may have carried, in a
+// [Group] at any member, and forgets the login that led here. It returns an [*Error]:
 // [CodeStoreUnavailable], [CodeCookieKeysUnavailable], [CodeSessionTooLarge]
 // naming the largest claims, or [CodeNoSession] for a nil s.
 func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session) error {
@@ -44,16 +44,25 @@ func (c *Client) StartSession(w http.ResponseWriter, r *http.Request, s *Session
 	}
 	login := s.login
 	if login == nil { // not from Callback
-		return c.sessions.start(w, r, s)
+		return c.start(w, r, s)
 	}
 	login.forget(w)
-	if err := c.sessions.start(w, r, s); err != nil {
+	if err := c.start(w, r, s); err != nil {
 		if codeOf(err) != CodeCanceled { // a reload may still succeed
 			c.events.loginRefused(r.Context(), login.event.Login, err)
 		}
 		return err
 	}
 	login.report.Do(func() { c.events.loginSucceeded(r.Context(), login.event) })
+	return nil
+}
+
+// start keeps s, which replaces the sessions of r.
+func (c *Client) start(w http.ResponseWriter, r *http.Request, s *Session) error {
+	if err := c.sessions.start(w, r, s); err != nil {
+		return err
+	}
+	c.endOthers(w, r)
 	return nil
 }
 
@@ -100,7 +109,7 @@ func (c *Client) recoverLogin(
 		}
 		return c.absolute(c.paths.callback) + "?" + again.Encode(), nil
 	}
-	_, err := c.Session(r)
+	_, err := c.anySession(r)
 	switch {
 	case err == nil:
 		switch {

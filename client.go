@@ -35,6 +35,7 @@ type Client struct {
 	silent           atomic.Bool // a page signs in silently
 	demands          demands
 	mounting         mounting
+	group            atomic.Pointer[Group] // that the Client is a member of, if any
 	logoutRules      logoutRules
 	log              *slog.Logger
 	events           *events
@@ -175,6 +176,11 @@ func newPaths(prefix string, base *url.URL, r *Registration) ownPaths {
 		paths.logoutCallback = prefix + "logout/callback"
 	}
 	return paths
+}
+
+// all lists the paths.
+func (p *ownPaths) all() []string {
+	return []string{p.login, p.callback, p.logout, p.logoutCallback, p.backChannel, p.frontChannel, p.initiate, p.jwks}
 }
 
 // Metadata returns a copy of the provider's metadata, and fetches it if

@@ -60,7 +60,7 @@ type Config struct {
 	// login, callback, logout, logout/callback, backchannel-logout,
 	// frontchannel-logout, initiate (a login that another party starts) and
 	// jwks (the client's public keys). If empty, "/auth/". Several Clients in
-	// one app, such as one for each provider, need one each.
+	// one app, such as one for each provider, need one each: see [Group].
 	PathPrefix string
 	// CookieKeys provides the keys that seal the cookies: [Keys] or [KeyFile].
 	CookieKeys KeySource

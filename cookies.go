@@ -221,11 +221,6 @@ func keepPrivate(w http.ResponseWriter) {
 // setsSession reports whether h sets or deletes a cookie of the session.
 func (c *cookies) setsSession(h http.Header) bool { return setsCookie(h, c.session) }
 
-// setsAny reports whether h sets or deletes a cookie of this client.
-func (c *cookies) setsAny(h http.Header) bool {
-	return slices.ContainsFunc(h["Set-Cookie"], c.isOwn)
-}
-
 // isOwn reports whether a Set-Cookie header is about a cookie of this client.
 func (c *cookies) isOwn(set string) bool {
 	return strings.HasPrefix(set, strings.TrimSuffix(c.session, "s"))

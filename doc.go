@@ -30,6 +30,12 @@ The core type is [Client]. [New] makes it from a [Config], which [ConfigFromEnv]
 can read from the environment. New makes no network calls: the app starts while its
 provider is down, and signing in answers 503 until the provider is reached.
 
+# Several providers
+
+A [Group] puts several Clients into one app, such as one for ProConnect and one for
+another provider: one Middleware, a page to choose where to sign in, protected routes that
+take a session of any of them, and the logout of the person who is signed in.
+
 # A login
 
 A person without a session opens a protected page. The client generates a state, a

@@ -42,7 +42,8 @@ type Trace struct {
 	// not be used. The log has the same reason and session once a minute only.
 	SessionRefused func(context.Context, SessionEvent)
 	// LoggedOut runs when a session was ended in its own browser: by
-	// [Client.Logout], or by the provider's front-channel logout.
+	// [Client.Logout], by the provider's front-channel logout, or by a login or logout at
+	// another member of its [Group].
 	LoggedOut func(context.Context, SessionEvent)
 	// BackchannelReceived runs after each request to the back-channel logout
 	// path.

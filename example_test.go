@@ -106,6 +106,52 @@ func ExampleClient_Middleware() {
 	// /news: hello, alice
 }
 
+func ExampleNewGroup() {
+	agents, citizens := startProvider(), startProvider()
+	defer agents.Close()
+	defer citizens.Close()
+	var handler http.Handler
+	app := startApp(&handler)
+	defer app.Close()
+
+	var clients []*oidcrp.Client
+	for _, member := range []struct {
+		provider *oidctest.Provider
+		prefix   string
+	}{{agents, "/auth/agents/"}, {citizens, "/auth/citizens/"}} {
+		cfg := config(member.provider, app.URL)
+		cfg.PathPrefix = member.prefix
+		client, err := oidcrp.New(cfg)
+		if err != nil {
+			log.Fatal(err)
+		}
+		clients = append(clients, client)
+	}
+	group, err := oidcrp.NewGroup("/auth",
+		oidcrp.Member{Client: clients[0], Name: "AgentConnect"},
+		oidcrp.Member{Client: clients[1], Name: "CitizenConnect", Hint: "For everybody else"},
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler = group.Middleware(group.RequireLogin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, _ := oidcrp.SessionFromContext(r.Context())
+		fmt.Fprintln(w, session.Subject(), "is signed in at the first member:", group.Client(r) == clients[0])
+	})))
+
+	browser := agents.Browser()
+	res, err := browser.Get(app.URL + "/dossiers") // shows the page to choose
+	if err != nil {
+		log.Fatal(err)
+	}
+	res.Body.Close()
+	fmt.Println(res.Request.URL.RequestURI())
+	show(browser, app.URL+clients[1].LoginURL("/dossiers"))
+	// Output:
+	// /auth?return_to=%2Fdossiers
+	// /dossiers: alice is signed in at the first member: false
+}
+
 func ExampleClient_RequireLogin() {
 	provider := startProvider()
 	defer provider.Close()

@@ -11,12 +11,17 @@ import (
 // path of this app such as "/dossiers/12?tab=2". A returnTo that is not a local
 // path, or too long for a request (see [AuthOptions.ReturnTo]), is ignored.
 func (c *Client) LoginURL(returnTo string) string {
+	return c.withReturnTo(c.paths.login, returnTo)
+}
+
+// withReturnTo adds returnTo to path, unless it is not local, too long or the default.
+func (c *Client) withReturnTo(path, returnTo string) string {
 	if returnTo = localPath(returnTo); returnTo == c.home() {
 		returnTo = "" // the default
 	}
-	location := withParameter(c.paths.login, "return_to", returnTo)
+	location := withParameter(path, "return_to", returnTo)
 	if len(location) > maxRequestURL {
-		return c.paths.login
+		return path
 	}
 	return location
 }
@@ -79,12 +84,16 @@ func (c *Client) loginReturnTo(r *http.Request) string {
 	return cmp.Or(formValue(r, "return_to"), c.callerPage(r, hxCurrentURL))
 }
 
-// loadsPage reports whether r can start a login, and answers it if not. A script
-// or an image cannot show a login page, and another site could use such requests
-// to fill the browser with cookies.
-func (c *Client) loadsPage(w http.ResponseWriter, r *http.Request) bool {
+// canLoadPage reports whether r can start a login. A script or an image cannot show a
+// login page, and another site could use such requests to fill the browser with cookies.
+func canLoadPage(r *http.Request) bool {
 	kind := kindOf(r)
-	if kind != htmx && (kind != script || r.Header.Get("Sec-Fetch-Mode") == "") {
+	return kind != htmx && (kind != script || r.Header.Get("Sec-Fetch-Mode") == "")
+}
+
+// loadsPage reports whether r can start a login, and answers it if not.
+func (c *Client) loadsPage(w http.ResponseWriter, r *http.Request) bool {
+	if canLoadPage(r) {
 		return true
 	}
 	stepUp := c.demands.get(formValue(r, "step_up")).key

@@ -130,10 +130,11 @@ func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 	if endErr != nil {
 		c.log.WarnContext(ctx, "could not delete a stored session", "error", endErr)
 	}
+	othersErr := c.endOthers(w, r)
 	if err == nil && endErr == nil && c.cookies.has(r, c.cookies.logout) {
 		c.cookies.drop(w, c.cookies.logout, 0) // of an earlier logout, which may be incomplete
 	}
-	state := logoutState{State: randomText(), Started: c.now().Unix(), Incomplete: endErr != nil}
+	state := logoutState{State: randomText(), Started: c.now().Unix(), Incomplete: endErr != nil || othersErr != nil}
 	if returnTo != "" {
 		state.ReturnTo = c.shortReturnTo(r, returnTo)
 	}
@@ -324,7 +325,7 @@ func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 		c.confirmLogoutPage(w, r, returnTo)
 		return
 	}
-	c.Logout(w, r, returnTo)
+	c.signedInAt(r).Logout(w, r, returnTo)
 }
 
 // isOwnLogout reports whether r, a request to log out, certainly comes from the app: a
@@ -398,7 +399,7 @@ func (c *Client) handleLogoutCallback(w http.ResponseWriter, r *http.Request) {
 		c.redirect(w, r, c.absolute(c.returnTo(state.ReturnTo)))
 		return
 	}
-	switch _, err := c.Session(r); {
+	switch _, err := c.anySession(r); {
 	case err == nil:
 		c.redirect(w, r, c.absolute(c.home()))
 	case outage(err):

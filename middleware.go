@@ -16,8 +16,9 @@ import (
 // Middleware answers the client's own paths (see [Config.PathPrefix]) and hands
 // every other request to next, with the session, if there is one, in its
 // context: see [SessionFromContext]. Wrap the whole app with it; put an access
-// logger inside, since the callback's URL holds the code. If there are several
-// Clients, nest their middlewares.
+// logger inside, since the callback's URL holds the code. Several Clients of one app
+// make a [Group], which has a Middleware for all of them; to keep their sessions apart,
+// nest the middlewares of the Clients instead.
 //
 // When next writes the header, Middleware adds the session's cookies: for a session
 // in use about once a minute, and for refreshed tokens. With a page
@@ -33,21 +34,35 @@ import (
 func (c *Client) Middleware(next http.Handler) http.Handler {
 	c.mounting.wrapped.Store(true)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path := c.ownPath(r); path != "" {
-			if path == c.paths.callback {
-				c.mounting.returned.Store(true)
-			}
-			// These responses are for one browser only, and the callback's URL must
-			// not be sent on as a referrer.
-			w.Header().Set("Cache-Control", "no-store")
-			w.Header().Set("Referrer-Policy", "no-referrer")
-			c.ownHandler(path)(w, r)
+		if c.serveOwn(w, r) {
 			return
 		}
 		r, _, response := c.attach(w, r)
 		defer response.finish()
 		next.ServeHTTP(response.over(w), r)
 	})
+}
+
+// serveOwn answers r if it is for one of the client's own paths, and reports whether it
+// is.
+func (c *Client) serveOwn(w http.ResponseWriter, r *http.Request) bool {
+	path := c.ownPath(r)
+	if path == "" {
+		return false
+	}
+	if path == c.paths.callback {
+		c.mounting.returned.Store(true)
+	}
+	serveAlone(w, r, c.ownHandler(path))
+	return true
+}
+
+// serveAlone answers with a page of this package: it is for one browser only, and the
+// callback's URL must not be sent on as a referrer.
+func serveAlone(w http.ResponseWriter, r *http.Request, handler http.HandlerFunc) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	handler(w, r)
 }
 
 // attach puts the session of r into its context: see [refresher.attach].
@@ -61,19 +76,25 @@ func (c *Client) attach(w http.ResponseWriter, r *http.Request) (*http.Request, 
 }
 
 // ownPath returns which of the client's own paths r asks for, "" if none. The path that
-// the browser sent counts too: http.StripPrefix may have removed a part of it.
+// the browser sent counts too.
 func (c *Client) ownPath(r *http.Request) string {
 	if c.owns(r.URL.Path) {
 		return r.URL.Path
 	}
+	if sent := sentPath(r); c.owns(sent) {
+		return sent
+	}
+	return ""
+}
+
+// sentPath returns the path that the browser sent if r has another one by now, "" if
+// not: http.StripPrefix may have removed a part of it.
+func sentPath(r *http.Request) string {
 	sent, _, _ := strings.Cut(r.RequestURI, "?")
 	if sent == r.URL.Path { // the usual case costs nothing
 		return ""
 	}
-	if sent = urlPath(requestPath(r)); c.owns(sent) {
-		return sent
-	}
-	return ""
+	return urlPath(requestPath(r))
 }
 
 func (c *Client) ownHandler(path string) http.HandlerFunc {
@@ -133,16 +154,7 @@ func (c *Client) RequireLogin(next http.Handler) http.Handler { return c.Require
 // It panics on requirements that cannot work: one without Name or Met, acr
 // values of which none meets them all, and what [Config.Validate] refuses.
 func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Handler {
-	demand := newDemand(c.withBase(requirements))
-	if demand.contradicts() {
-		panic("oidcrp: no acr value meets these requirements together: " + demand.String())
-	}
-	if len(requirements) > 0 { // New has validated the rest
-		if err := c.validate(requirements...); err != nil {
-			panic("oidcrp: Require: " + strings.TrimPrefix(err.Error(), "oidcrp: "))
-		}
-	}
-	c.demands.addRoute(demand)
+	demand := c.newRoute(requirements)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			protect(w)
@@ -160,6 +172,22 @@ func (c *Client) Require(requirements ...Requirement) func(http.Handler) http.Ha
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+// newRoute returns what a route demands, and makes it known to logins. It panics on
+// requirements that cannot work.
+func (c *Client) newRoute(requirements []Requirement) demand {
+	d := newDemand(c.withBase(requirements))
+	if d.contradicts() {
+		panic("oidcrp: no acr value meets these requirements together: " + d.String())
+	}
+	if len(requirements) > 0 { // New has validated the rest
+		if err := c.validate(requirements...); err != nil {
+			panic("oidcrp: Require: " + strings.TrimPrefix(err.Error(), "oidcrp: "))
+		}
+	}
+	c.demands.addRoute(d)
+	return d
 }
 
 // Check is the decision of Require without its response, for Connect, GraphQL, and
@@ -206,10 +234,9 @@ func (c *Client) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = failf("request", CodeInternal, "ServeError was called without an error")
 	}
-	unmet, ok := asDemand(err)
-	if ok {
+	if unmet, ok := asDemand(err); ok {
 		protect(w)
-		c.demands.addCheck(unmet.demand)
+		c = c.answering(r, unmet)
 	}
 	c.refuse(w, r, err)
 }
@@ -228,6 +255,9 @@ func (c *Client) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case !ok || e.again || alone && e.lasting():
 		c.problem(w, r, err)
+	case kind == navigation && e.choice && c.group.Load() != nil:
+		c.noticeMounting(r)
+		c.redirect(w, r, c.absolute(c.group.Load().loginURL(c.wantedPage(r, requestPath(r)), e.demand.key)))
 	case kind == navigation:
 		c.noticeMounting(r)
 		options := e.demand.options(e.session, c.now())
@@ -262,10 +292,14 @@ func (c *Client) noticeMounting(r *http.Request) {
 		return
 	}
 	m.report.Do(func() {
-		text := "the requests for " + c.paths.callback + " do not seem to reach Client.Middleware, so nobody can sign in: " +
+		name := "Client.Middleware"
+		if c.group.Load() != nil {
+			name = "Group.Middleware"
+		}
+		text := "the requests for " + c.paths.callback + " do not seem to reach " + name + ", so nobody can sign in: " +
 			"wrap the whole app with it, outside of the router (gorilla/mux runs r.Use for matched routes only)"
 		if missing {
-			text = "Client.Middleware is missing, so nobody can sign in: wrap the whole app with it"
+			text = name + " is missing, so nobody can sign in: wrap the whole app with it"
 		}
 		c.log.ErrorContext(r.Context(), text)
 	})
@@ -292,7 +326,7 @@ func (c *Client) shortLoginURL(r *http.Request, loginURL, stepUp string) string 
 		return loginURL
 	}
 	c.events.returnToDropped(r.Context(), c.tryAgainPath(r), "it does not fit into the header HX-Redirect")
-	return withParameter(c.paths.login, "step_up", stepUp)
+	return withParameter(cutQuery(loginURL), "step_up", stepUp)
 }
 
 // redirect sends the browser to location, with GET. Where that and the cookies together
@@ -315,7 +349,7 @@ func (c *Client) redirect(w http.ResponseWriter, r *http.Request, location strin
 // path in the base URL, the root of the host is another app's.
 func (c *Client) returnTo(p string) string {
 	local := localPath(p)
-	if local == "" || local == "/" || c.owns(urlPath(local)) {
+	if local == "" || local == "/" || c.ownsWithGroup(urlPath(local)) {
 		return c.home()
 	}
 	return local

@@ -50,7 +50,8 @@ type Pages struct {
 
 // A Page is the content of a page of this package.
 type Page struct {
-	// Name is "error", "sign_out" (which asks whether to sign out), "signed_out",
+	// Name is "error", "choose" (where to sign in, for a [Group]), "sign_out" (which
+	// asks whether to sign out), "signed_out",
 	// "sign_out_incomplete" (the session could not be ended yet; Action, if any, leads
 	// on) or "sign_out_at_provider" (whose form ends the session at the provider).
 	Name string
@@ -70,6 +71,10 @@ type Page struct {
 	// Action is then a URL of the provider, and [DefaultPage] posts the form by a script,
 	// so that the button is for browsers without scripts.
 	Fields url.Values
+	// Choices are the members of a [Group] to sign in with, each with its LoginURL. Only
+	// "choose" has some: it has no Action, and ActionLabel is the text of each button,
+	// where {name} stands for the member's name.
+	Choices []Member
 	// HomeURL is the path of the app's start page, and HomeLabel the text of a
 	// link to it. HomeURL is empty if the button leads there, or must come first.
 	HomeURL, HomeLabel string
@@ -145,7 +150,7 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 	if code == CodeCrossOrigin || code == CodeSessionTooLarge { // signing in again does not help
 		p.Action, p.HomeURL = p.HomeURL, ""
 	} else {
-		p.LoginURL = c.LoginURL(c.tryAgainPath(r))
+		p.LoginURL = c.loginURLAfter(err, c.tryAgainPath(r))
 		p.Action = p.LoginURL
 	}
 	if needsOtherAccount(err) { // the provider would sign the same one in again
@@ -236,7 +241,7 @@ func retryAfter(err error) time.Duration {
 // tryAgainPath is where a new login after a problem with r leads.
 func (c *Client) tryAgainPath(r *http.Request) string {
 	switch own := c.ownPath(r); {
-	case own == c.paths.login:
+	case own == c.paths.login, c.group.Load().serves(r):
 		return c.returnTo(c.loginReturnTo(r))
 	case own == c.paths.callback:
 		params, _ := callbackParameters(r)
@@ -322,7 +327,7 @@ func (c *Client) leavePage(w http.ResponseWriter, r *http.Request, out *wayOut) 
 // signedOutPage is the end of a logout that leads nowhere else.
 func (c *Client) signedOutPage(w http.ResponseWriter, r *http.Request) {
 	p := c.pages.page(r, "signed_out", "signed_out")
-	p.Action = c.LoginURL("")
+	p.Action = c.loginURLAfter(nil, "")
 	c.pages.show(w, r, p)
 }
 
@@ -453,12 +458,16 @@ func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
 		writeProblemJSON(w, r, p)
 		return
 	}
-	css, policy := inlineCSS(pagesCSS+p.Stylesheet), ""
+	choices, styles := p.choices()
+	css, policy := inlineCSS(pagesCSS+p.Stylesheet+styles), ""
 	var js string
 	if len(p.Fields) > 0 {
 		// No form-action: Chromium applies it to redirects too, and the provider may
 		// redirect to another one.
 		js, policy = submitJS, "; script-src "+hashSource(submitJS)
+	}
+	if len(choices) > 0 {
+		policy += "; img-src data:"
 	}
 	var body bytes.Buffer
 	err := pageTemplate().Execute(&body, struct {
@@ -466,7 +475,8 @@ func DefaultPage(w http.ResponseWriter, r *http.Request, p *Page) {
 		CSS         template.CSS
 		JS          template.JS
 		ContactLink string
-	}{p, template.CSS(css), template.JS(js), contactLink(p.Contact)})
+		Buttons     []choiceButton
+	}{p, template.CSS(css), template.JS(js), contactLink(p.Contact), choices})
 	if err != nil {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return

@@ -366,10 +366,10 @@ func TestPages_Texts(t *testing.T) {
 func TestPages_RefusesTextsThatNothingShows(t *testing.T) {
 	t.Parallel()
 	for want, texts := range map[string]map[string]map[string]string{
-		`Pages.Texts["de"]["no_sesion.title"] is not known; there are contact, continue.button, continue.title, `: {"de": {"no_sesion.title": "x"}},
-		`Pages.Texts["DE"] is not a lower-case language tag, such as "de"`:                                        {"DE": {"home": "x"}},
-		`Pages.Texts["fr-CA"] is not a lower-case language tag`:                                                   {"fr-CA": {}},
-		`Pages.Texts[""] is not a lower-case language tag`:                                                        {"": {"home": "x"}},
+		`Pages.Texts["de"]["no_sesion.title"] is not known; there are choose.button, choose.next, choose.title, choose.what, contact, `: {"de": {"no_sesion.title": "x"}},
+		`Pages.Texts["DE"] is not a lower-case language tag, such as "de"`:                                                              {"DE": {"home": "x"}},
+		`Pages.Texts["fr-CA"] is not a lower-case language tag`:                                                                         {"fr-CA": {}},
+		`Pages.Texts[""] is not a lower-case language tag`:                                                                              {"": {"home": "x"}},
 	} {
 		_, err := oidcrp.New(soundConfig(func(c *oidcrp.Config) { c.Pages.Texts = texts }))
 		if text := wantCode(t, err, oidcrp.CodeConfigInvalid).Err.Error(); !strings.HasPrefix(text, want) {

@@ -79,6 +79,11 @@ var builtinTexts = map[string]map[string]string{
 		"cross_origin.next":   "If you want to do this, do it on the pages of this service. If you did, contact its support.",
 		"cross_origin.button": "Go to the home page",
 
+		"choose.title":  "Sign in",
+		"choose.what":   "Choose how to sign in to this service.",
+		"choose.next":   "You then return to the page that you asked for.",
+		"choose.button": "Sign in with {name}",
+
 		"sign_out.title":  "Sign out?",
 		"sign_out.what":   "Do you want to sign out of this service?",
 		"sign_out.next":   "",
@@ -168,6 +173,11 @@ var builtinTexts = map[string]map[string]string{
 		"cross_origin.what":   "Une page d’un autre site l’a envoyée à ce service en votre nom. Rien n’a été modifié.",
 		"cross_origin.next":   "Pour effectuer cette action, passez par les pages de ce service. Si vous y étiez déjà, contactez son support.",
 		"cross_origin.button": "Aller à l’accueil",
+
+		"choose.title":  "Se connecter",
+		"choose.what":   "Choisissez votre moyen de connexion à ce service.",
+		"choose.next":   "Vous reviendrez ensuite à la page demandée.",
+		"choose.button": "Se connecter avec {name}",
 
 		"sign_out.title":  "Se déconnecter\u00a0?",
 		"sign_out.what":   "Voulez-vous vous déconnecter de ce service\u00a0?",

@@ -203,23 +203,29 @@ type demands struct {
 const maxDemands = 1000
 
 // addRoute keeps the demand of a route.
-func (ds *demands) addRoute(d demand) {
+func (ds *demands) addRoute(d demand) { ds.addRouteAs(d.key, d) }
+
+// addRouteAs is addRoute with a key that is not the demand's own: that of a Group.
+func (ds *demands) addRouteAs(key string, d demand) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	if ds.routes == nil {
 		ds.routes = make(map[string]demand)
 	}
 	if len(ds.routes) < maxDemands {
-		ds.routes[d.key] = d
+		ds.routes[key] = d
 	}
 }
 
 // addCheck keeps the demand of a Check, which may concern one object only. The
 // oldest makes room, or one person could use up all of it.
-func (ds *demands) addCheck(d demand) {
+func (ds *demands) addCheck(d demand) { ds.addCheckAs(d.key, d) }
+
+// addCheckAs is addCheck with a key that is not the demand's own: that of a Group.
+func (ds *demands) addCheckAs(key string, d demand) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	if _, ok := ds.checks[d.key]; ok {
+	if _, ok := ds.checks[key]; ok {
 		return
 	}
 	if ds.checks == nil {
@@ -229,8 +235,8 @@ func (ds *demands) addCheck(d demand) {
 		delete(ds.checks, ds.order[0])
 		ds.order = ds.order[1:]
 	}
-	ds.checks[d.key] = d
-	ds.order = append(ds.order, d.key)
+	ds.checks[key] = d
+	ds.order = append(ds.order, key)
 }
 
 // get returns the demand that a script names by key: it got the key from
@@ -304,6 +310,7 @@ type demandError struct {
 	session *Session     // nil: nobody is signed in
 	unmet   *Requirement // one that the session does not meet
 	again   bool         // a login that asked for it has already failed
+	choice  bool         // any member of the Group may sign the person in
 }
 
 func (e *demandError) Error() string {

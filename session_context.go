@@ -28,6 +28,7 @@ type requestSession struct {
 
 	refresher *refresher    // of the Client that looked it up; nil for ContextWithSession
 	response  sessionWriter // of the request
+	chosenBy  any           // the Group for which this is the session that counts, if any
 
 	renews bool       // HTTPClient may refresh the tokens of this session in cookies
 	mu     sync.Mutex // held by renewEarly
@@ -64,8 +65,8 @@ func (found *requestSession) renewEarly(ctx context.Context) error {
 // SessionFromContext returns the session of the request that ctx belongs to:
 // pass the request's own context, also where a framework has another one.
 // It is nil, and false, when nobody is signed in or when the request did not
-// pass through [Client.Middleware], [Client.RequireLogin] or [Client.Require].
-// A request that passed through those of several Clients has the session of the
+// pass through [Client.Middleware], [Client.RequireLogin] or [Client.Require], or
+// those of a [Group]. A request that passed through those of several Clients has the session of the
 // last one; [Client.Session] works for any of them.
 func SessionFromContext(ctx context.Context) (*Session, bool) {
 	found, ok := ctx.Value(sessionKey{}).(*requestSession)

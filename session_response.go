@@ -20,6 +20,7 @@ type sessionWriter struct {
 	http.ResponseWriter
 	request *http.Request
 	cookies *cookies
+	others  []*cookies // of the other members of a Group
 	log     *slog.Logger
 
 	// pending is what the header shall say about the session, nil for nothing. It
@@ -64,7 +65,7 @@ func (w *sessionWriter) begin(status int) {
 			w.log.WarnContext(w.request.Context(), "could not save a session", "error", err)
 		}
 	}
-	if w.cookies.setsAny(h) {
+	if w.setsAny(h) {
 		unshare(h)
 		if len(directivesOf(h["Cache-Control"])) == 0 { // a cache may store it all the same
 			h.Set("Cache-Control", "private")
@@ -122,12 +123,22 @@ func find[T any](w http.ResponseWriter) (found T, ok bool) {
 func (w *sessionWriter) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		w.begin(status)
-	} else if h := w.Header(); w.cookies.setsAny(h) {
+	} else if h := w.Header(); w.setsAny(h) {
 		all := h["Set-Cookie"]
 		defer func() { h["Set-Cookie"] = all }()
-		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(all), w.cookies.isOwn)
+		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(all), w.isOwn)
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// setsAny reports whether h sets or deletes a cookie of the Client, or of another member
+// of its Group.
+func (w *sessionWriter) setsAny(h http.Header) bool {
+	return slices.ContainsFunc(h["Set-Cookie"], w.isOwn)
+}
+
+func (w *sessionWriter) isOwn(set string) bool {
+	return w.cookies.isOwn(set) || slices.ContainsFunc(w.others, func(c *cookies) bool { return c.isOwn(set) })
 }
 
 // Write implements [http.ResponseWriter].

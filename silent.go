@@ -23,8 +23,8 @@ const silentPatience = 3 * time.Second
 // SignInSilently wraps a public page, and signs a person who has a session at the
 // provider in without a click: the page load goes to the provider with prompt=none (OIDC
 // Core 3.1.2.1) and comes back. It tries once in a browser session, at the second page
-// load, since the first one shows whether the browser keeps cookies; not after a sign-in
-// or a logout, so that a logout lasts; and for page loads only, by their Fetch Metadata:
+// load, since the first one shows whether the browser keeps cookies; not after a sign-in,
+// at another member of a [Group] included, or a logout, so that a logout lasts; and for page loads only, by their Fetch Metadata:
 // not for scripts, frames, prefetches, posts or programs. If the provider does not know
 // the person, wants to ask something (login_required, interaction_required,
 // consent_required, account_selection_required), or anything else fails, next serves the
@@ -53,9 +53,10 @@ func (c *Client) SignInSilently(next http.Handler) http.Handler {
 func (c *Client) trySilently(w http.ResponseWriter, r *http.Request) string {
 	state := c.cookies.read(r, c.cookies.silent)
 	_, err := c.Session(r)
+	_, elsewhere := SessionFromContext(r.Context()) // in a Group, whose session would end
 	switch {
 	case state == silentDone:
-	case err == nil: // signed in
+	case err == nil, elsewhere: // signed in
 		c.putSilent(w, silentDone)
 	case codeOf(err) != CodeNoSession: // in an outage, the person may well be signed in
 	case !loadsDocument(r):

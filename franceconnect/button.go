@@ -75,9 +75,8 @@ func Button(w io.Writer, o ButtonOptions) error {
 	return writeTemplate(w, "button", v)
 }
 
-// MemberButton is the text button as the page of several providers has it (Member.Button
-// of an oidcrp.Group): a link to loginURL with its style. It is empty if loginURL is not
-// valid.
+// MemberButton is the text button as [oidcrp.Member] has it: a link to loginURL with its
+// style. It returns nothing if loginURL is not valid.
 func (e Environment) MemberButton(loginURL, language string) template.HTML {
 	var b strings.Builder
 	if Button(&b, ButtonOptions{Plus: e.Plus(), Action: loginURL, Language: language, Method: http.MethodGet}) != nil {

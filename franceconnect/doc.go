@@ -15,7 +15,7 @@ French State signs citizens in, and covers what is specific to them.
 	mux.Handle("/dossier", client.RequireLogin(dossier))
 
 [ConfigFromEnv] does the same from the environment. Handlers get a [User] from
-[UserFrom], and pages show a [Button]. [Explain] and [ExplainCode] explain
+[UserFrom], pages show a [Button], and an [oidcrp.Group] shows [Environment.MemberButton]. [Explain] and [ExplainCode] explain
 FranceConnect's errors; [PageHandler], which a Config of this package uses, shows the
 explanations to people. docs/en/franceconnect.md and docs/fr/franceconnect.md of the
 repository lead from the registration to a citizen who is signed in.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
+	pc "github.com/oidcrp/oidcrp/proconnect"
 )
 
 // ownPages is an app and its provider, for the pages of the library that it takes some
@@ -213,6 +215,67 @@ func TestRarePagesAreAccessible(t *testing.T) {
 				b.wantFocusRings(page.name+" "+language, page.elements)
 			})
 		}
+	}
+}
+
+// newChoice serves the page of a Group with every kind of member: an official button, a logo,
+// and a name alone, which is long.
+func newChoice(t testing.TB) (base string) {
+	t.Helper()
+	var handler http.Handler
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	t.Cleanup(app.Close)
+	logo := []byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="4" fill="#000091"/></svg>`)
+	members := []oidcrp.Member{
+		{Name: "ProConnect", Hint: "Agents publics", Button: pc.MemberButton},
+		{Name: "CitizenConnect", Hint: "Particuliers", Logo: logo},
+		{Name: "Centre-interdepartemental-de-gestion-de-la-petite-couronne"},
+	}
+	for i := range members {
+		client, err := oidcrp.New(oidcrp.Config{
+			Issuer: "https://login.example", ClientID: "app", ClientSecret: "secret", BaseURL: app.URL,
+			PathPrefix: fmt.Sprintf("/auth/%d/", i), CookieKeys: oidcrp.Keys(make([]byte, 32)), Logger: slog.New(slog.DiscardHandler),
+			Pages: oidcrp.Pages{AppName: "Dossiers"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		members[i].Client = client
+	}
+	group, err := oidcrp.NewGroup("/auth", members...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler = group.Middleware(group.RequireLogin(http.NotFoundHandler()))
+	return app.URL
+}
+
+// TestChoiceIsAccessible: the page of a Group where a person chooses how to sign in.
+func TestChoiceIsAccessible(t *testing.T) {
+	t.Parallel()
+	chromium, base := newChromium(t), newChoice(t)
+	for language, texts := range map[string][4]string{
+		"en": {"Choose how to sign in", "Sign in with ProConnect", "Sign in with CitizenConnect", "Home page"},
+		"fr": {"Choisissez votre moyen de connexion", "S'identifier avec ProConnect", "Se connecter avec CitizenConnect", "Page d’accueil"},
+	} {
+		t.Run(language, func(t *testing.T) {
+			b := chromium.profile(t)
+			b.prefer(language)
+			b.open(base + "/dossiers")
+			b.shows(base+"/auth?return_to=%2Fdossiers", texts[0])
+			links := b.names("link")
+			for _, name := range texts[1:] {
+				if !slices.Contains(links, name) {
+					t.Errorf("no link %q among %q", name, links)
+				}
+			}
+			if got := b.eval("String(document.querySelector('.choices img').naturalWidth > 0)"); got != "true" {
+				t.Error("the logo is not shown")
+			}
+			b.wantAccessible("choice " + language)
+			b.wantFocusRings("choice "+language, 5)
+			b.wantEdge("choice "+language, ".choices .button")
+		})
 	}
 }
 

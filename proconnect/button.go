@@ -66,6 +66,15 @@ func Button(w io.Writer, o ButtonOptions) error {
 	return writeTemplate(w, "button", v)
 }
 
+// MemberButton is the button as [oidcrp.Member] has it: a link to loginURL with its
+// style.
+func MemberButton(loginURL, language string) template.HTML {
+	var b strings.Builder
+	// Without the button, the page shows one of its own.
+	_ = Button(&b, ButtonOptions{Action: loginURL, Language: language, Method: http.MethodGet})
+	return template.HTML(b.String())
+}
+
 // ButtonStyle writes the style element of the button, for the head of a page whose
 // buttons have StyleInHead set. If nonce is empty, the element has none. The error is
 // w's.

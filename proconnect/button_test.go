@@ -46,6 +46,21 @@ var buttonCases = []struct {
 	{"dsfr-hostile", ButtonOptions{DSFR: true, Action: "/" + hostileText, ReturnTo: hostileText}},
 }
 
+func TestMemberButton_IsALinkWithItsStyle(t *testing.T) {
+	t.Parallel()
+	const login = "/auth/agents/login?return_to=%2Fx&step_up=a"
+	for language, label := range map[string]string{"fr": "S'identifier avec", "en": "Sign in with", "de": "S'identifier avec"} {
+		got := string(MemberButton(login, language))
+		if !strings.Contains(got, `href="`+strings.ReplaceAll(login, "&", "&amp;")+`"`) ||
+			!strings.Contains(got, label+" <strong>ProConnect</strong>") || !strings.HasPrefix(got, "<style>") {
+			t.Errorf("in %s it is\n%s", language, got)
+		}
+	}
+	if got := MemberButton("javascript:x", "fr"); got != "" {
+		t.Errorf("for another kind of URL it is\n%s", got)
+	}
+}
+
 func TestButton_Markup(t *testing.T) {
 	t.Parallel()
 	for _, test := range buttonCases {

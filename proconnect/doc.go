@@ -15,7 +15,8 @@ professionals, and covers what is specific to it.
 	mux.Handle("/sign", client.Require(proconnect.MFA())(sign))
 
 [ConfigFromEnv] does the same from the environment. Handlers get a [User] from
-[UserFrom], pages show a [Button], and [oidcrp.Client.SignInSilently] is for public pages. [SIRET],
+[UserFrom], pages show a [Button], an [oidcrp.Group] shows [MemberButton], and
+[oidcrp.Client.SignInSilently] is for public pages. [SIRET],
 [EmailDomain], [IdentityProvider] and [Role] restrict who may enter. [Explain] and
 [ExplainCode] explain ProConnect's errors; [PageHandler], which a Config of this package
 uses, shows the explanations to people. The folders docs/en and docs/fr of the
