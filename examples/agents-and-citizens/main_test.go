@@ -65,11 +65,13 @@ func TestService_OneLogoutForBoth(t *testing.T) {
 // environments: they are valid without any network.
 func TestService_IsMadeOfRealConfigurations(t *testing.T) {
 	t.Parallel()
+	key := make([]byte, 32)
+	rand.Read(key)
 	configs := []oidcrp.Config{proconnect.Production.Config(), franceconnect.Production.Config()}
 	for i, prefix := range []string{"/auth/agents/", "/auth/citizens/"} {
 		cfg := &configs[i]
 		cfg.ClientID, cfg.ClientSecret, cfg.BaseURL, cfg.PathPrefix = clientID, clientSecret, "https://service.example.gouv.fr", prefix
-		cfg.CookieKeys, cfg.Logger = oidcrp.Keys([]byte(rand.Text() + rand.Text())[:32]), slog.New(slog.DiscardHandler)
+		cfg.CookieKeys, cfg.Logger = oidcrp.Keys(key), slog.New(slog.DiscardHandler)
 		cfg.Registration.IDTokenSignedResponseAlg, cfg.Registration.UserInfoSignedResponseAlg = "ES256", "ES256"
 	}
 	if _, err := newService(configs[0], configs[1]); err != nil {
