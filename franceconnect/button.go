@@ -160,18 +160,15 @@ func (o ButtonOptions) view() (buttonView, error) {
 	v.words(o.Language, o.Plus)
 	v.About = cmp.Or(o.About, v.About)
 	switch {
+	case o.DSFR && o.Plus:
+		v.Group, v.Class = "fr-connect-group", "fr-connect fr-connect--plus"
 	case o.DSFR:
 		v.Group, v.Class = "fr-connect-group", "fr-connect"
-		if o.Plus {
-			v.Class = "fr-connect fr-connect--plus"
-		}
 	case o.Image != "":
 		v.Class, v.Image = "franceconnect-image", o.Image
-		fallthrough
-	default:
-		if !o.StyleInHead {
-			v.CSS = template.CSS(buttonCSS)
-		}
+	}
+	if !o.DSFR && !o.StyleInHead {
+		v.CSS = template.CSS(buttonCSS)
 	}
 	switch method := cmp.Or(strings.ToUpper(o.Method), http.MethodPost); method {
 	case http.MethodPost, http.MethodGet:
@@ -179,10 +176,11 @@ func (o ButtonOptions) view() (buttonView, error) {
 	default:
 		return v, fmt.Errorf("franceconnect: button: method %q must be post or get", o.Method)
 	}
-	for name, address := range map[string]string{"image": cmp.Or(v.Image, "/"), "about": v.About} {
-		if _, err := parseAddress(name, address); err != nil {
-			return v, err
-		}
+	if _, err := parseAddress("image", cmp.Or(v.Image, "/")); err != nil {
+		return v, err
+	}
+	if _, err := parseAddress("about", v.About); err != nil {
+		return v, err
 	}
 	var err error
 	v.URL, err = o.loginURL()

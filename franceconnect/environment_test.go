@@ -1,11 +1,16 @@
 package franceconnect_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/franceconnect"
@@ -55,6 +60,30 @@ func TestEnvironment_ConfigsDoNotShareSlices(t *testing.T) {
 	fresh := franceconnect.PlusIntegration.Config()
 	if fresh.Scopes[0] != "openid" || fresh.Login.RequireACR[0] != "eidas2" || fresh.Login.ACRValues[0] != "eidas2" {
 		t.Errorf("a change of one Config is in the next: %v, %v", fresh.Scopes, fresh.Login)
+	}
+}
+
+func TestDecrypt_SetsTheClientUpForEncryption(t *testing.T) {
+	t.Parallel()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := []jose.JSONWebKey{{Key: private, KeyID: "a", Use: "enc"}}
+	cfg := registered(franceconnect.PlusProduction)
+	franceconnect.Decrypt(&cfg, "ECDH-ES", keys)
+	client, err := oidcrp.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := client.Registration()
+	if r.IDTokenEncryptedResponseAlg != "ECDH-ES" || r.UserInfoEncryptedResponseAlg != "ECDH-ES" ||
+		r.IDTokenEncryptedResponseEnc != "A256GCM" || r.UserInfoEncryptedResponseEnc != "A256GCM" || r.JWKSURI != "https://app.example/auth/jwks" {
+		t.Errorf("the registration is %v", r)
+	}
+	keys[0] = jose.JSONWebKey{}
+	if cfg.Registration.ClientKeys[0].KeyID != "a" {
+		t.Error("the Config shares the keys of its caller")
 	}
 }
 

@@ -137,6 +137,12 @@ func TestOptions_DoNotChangeWhatIsShared(t *testing.T) {
 	if shared.Extra.Has("idp_hint") || len(shared.Claims.IDToken) != 1 {
 		t.Errorf("the shared maps were changed: %+v", shared)
 	}
+	franceconnect.SetIDPHint(&o, "b")
+	o.Claims.IDToken["amr"] = nil
+	franceconnect.RequestAMR(&o)
+	if o.Extra.Get("idp_hint") != "b" || o.Claims.IDToken["amr"] == nil {
+		t.Errorf("the earlier options are kept: %+v", o)
+	}
 	none := oidcrp.AuthOptions{}
 	if franceconnect.SetIDPHint(&none, ""); none.Extra != nil {
 		t.Errorf("an empty hint is set: %v", none.Extra)
