@@ -36,6 +36,7 @@ func deviations(cfg *Config, name settingName) []string {
 		{"ClientSecretFunc", cfg.ClientSecretFunc != nil},
 		{"Provider.EndSessionURL", p.EndSessionURL != ""},
 		{"Provider.LogoutWithoutHint", p.LogoutWithoutHint},
+		{"Provider.LogoutHintRequired", p.LogoutHintRequired},
 		{"Provider.RevocationWithoutHint", p.RevocationWithoutHint},
 		{"Provider.FrontchannelLogoutWithoutIssuer", p.FrontchannelLogoutWithoutIssuer},
 		{"Tokens.Extra", cfg.Tokens.Extra != nil},

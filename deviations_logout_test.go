@@ -158,6 +158,45 @@ func TestLogoutWithoutHint_EndsTheSessionOfAProviderThatRefusesIt(t *testing.T) 
 	}
 }
 
+// With LogoutHintRequired, a session ends at the provider too, even if its ID Token came
+// encrypted, and a logout that has no hint does not end on the provider's error page.
+func TestLogoutHintRequired_EndsTheSessionOfAProviderThatNeedsIt(t *testing.T) {
+	t.Parallel()
+	for _, required := range []bool{true, false} {
+		s := encryptedSetup("ECDH-ES", "A256GCM", "A256GCM", "ES256")
+		s.provider.NeedLogoutHint = true
+		change := s.config
+		s.config = func(cfg *oidcrp.Config) {
+			change(cfg)
+			cfg.Provider.LogoutHintRequired = required
+		}
+		app := newTestApp(t, s)
+		browser := app.signIn(t)
+		location, end := app.logsOutThrough(t, browser, "/auth/logout")
+		signed := strings.Count(mustQuery(t, location).Get("id_token_hint"), ".") == 2
+		back := end.StatusCode == http.StatusOK && end.Request.URL.Path == "/auth/logout/callback"
+		if signed != required || back != required {
+			t.Errorf("LogoutHintRequired %t: %s at %s", required, end.Status, end.Request.URL)
+		}
+		asked := app.provider.Count(oidctest.EndpointEndSession)
+		_, end = app.logsOutThrough(t, browser, "/auth/logout") // nobody is signed in any more
+		stayed := end.StatusCode == http.StatusOK && app.provider.Count(oidctest.EndpointEndSession) == asked
+		if stayed != required {
+			t.Errorf("LogoutHintRequired %t, without a session: %s at %s", required, end.Status, end.Request.URL)
+		}
+	}
+}
+
+// A provider that needs the hint may take no POST: FranceConnect.
+func TestLogoutHintRequired_SendsALongIDTokenInTheURL(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, withLongIDToken(func(cfg *oidcrp.Config) { cfg.Provider.LogoutHintRequired = true }))
+	res, _ := app.logsOut(t, app.signIn(t), "/auth/logout")
+	if location := res.Header.Get("Location"); len(location) < 2000 || !mustQuery(t, location).Has("id_token_hint") {
+		t.Errorf("%s to %.100s", res.Status, location)
+	}
+}
+
 func TestRevocationWithoutHint_RevokesWhereTheHintIsRefused(t *testing.T) {
 	t.Parallel()
 	for without, status := range map[bool]int{true: 200, false: 400} {

@@ -554,6 +554,12 @@ var wrongDeviations = []struct {
 	want   string
 	change func(*oidcrp.Config)
 }{
+	{"Provider.LogoutHintRequired contradicts Provider.LogoutWithoutHint, which decides about the hint too: unset one",
+		func(c *oidcrp.Config) { c.Provider.LogoutHintRequired, c.Provider.LogoutWithoutHint = true, true }},
+	{"Provider.LogoutHintRequired contradicts Provider.EndSessionURL, which decides about the hint too: unset one",
+		func(c *oidcrp.Config) {
+			c.Provider.LogoutHintRequired, c.Provider.EndSessionURL = true, cognitoLogout
+		}},
 	{`Provider.MetadataURL "http://op.example/metadata" is not an https URL`,
 		func(c *oidcrp.Config) { c.Provider.MetadataURL = "http://op.example/metadata" }},
 	{`Provider.MetadataURL "http://op.example/metadata" is not an https URL`, func(c *oidcrp.Config) {

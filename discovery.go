@@ -197,6 +197,13 @@ type Provider struct {
 	// session's cookie there. It may then ask the person. If false, the ID Token is the
 	// id_token_hint (RP-Initiated Logout 1.0 section 2).
 	LogoutWithoutHint bool
+	// LogoutHintRequired is for a provider that refuses a logout without id_token_hint, and
+	// may take no POST: FranceConnect. The ID Token is then always in the URL, even a long
+	// one, and the JWS of one that came encrypted too, so that its claims go through the
+	// browser, and into the logs on the way. A logout without a session here, or whose
+	// session has no ID Token left, ends here alone: the provider's own session goes on. If
+	// false, the provider gets a logout without the hint, and may ask the person.
+	LogoutHintRequired bool
 	// EndSessionURL is the URL of a logout at the provider, for one whose
 	// end_session_endpoint takes other parameters than those of RP-Initiated Logout 1.0
 	// section 2, or whose metadata has none. The values {client_id},

@@ -94,6 +94,8 @@ var envVars = map[string]envVar{
 		func(c *Config, v string) (err error) { c.Provider.UserInfoTokenInBody, err = parseBool(v); return err }},
 	"OIDC_LOGOUT_WITHOUT_HINT": {"Provider.LogoutWithoutHint",
 		func(c *Config, v string) (err error) { c.Provider.LogoutWithoutHint, err = parseBool(v); return err }},
+	"OIDC_LOGOUT_HINT_REQUIRED": {"Provider.LogoutHintRequired",
+		func(c *Config, v string) (err error) { c.Provider.LogoutHintRequired, err = parseBool(v); return err }},
 	"OIDC_END_SESSION_URL": text("Provider.EndSessionURL", func(c *Config) *string { return &c.Provider.EndSessionURL }),
 	"OIDC_REVOCATION_WITHOUT_HINT": {"Provider.RevocationWithoutHint",
 		func(c *Config, v string) (err error) {
@@ -145,7 +147,7 @@ func variableOf(field string) string {
 // OIDC_TOKEN_PARAMETERS (as in the query of a URL), OIDC_REFRESH_SCOPES, OIDC_ACR_VALUES
 // and OIDC_REQUIRE_ACR (separated by spaces),
 // OIDC_USERINFO_TOKEN_IN_BODY (1 or 0), OIDC_LOGOUT_WITHOUT_HINT (1 or 0),
-// OIDC_END_SESSION_URL, OIDC_REVOCATION_WITHOUT_HINT (1 or 0) and
+// OIDC_LOGOUT_HINT_REQUIRED (1 or 0), OIDC_END_SESSION_URL, OIDC_REVOCATION_WITHOUT_HINT (1 or 0) and
 // OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER (1 or 0; see [Provider]),
 // OIDC_INSECURE_HTTP_HOSTS (separated by spaces or commas; see [Provider]),
 // OIDC_LOGOUT_TOKEN_SIGNING_ALG, OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE (seconds), which every login then

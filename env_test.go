@@ -90,6 +90,7 @@ func everyVariable(t *testing.T, provider *oidctest.Provider) map[string]string 
 		"OIDC_CLIENT_CERT_FILE":                   tempFile(t, selfSigned(t)),
 		"OIDC_USERINFO_TOKEN_IN_BODY":             "1",
 		"OIDC_LOGOUT_WITHOUT_HINT":                "1",
+		"OIDC_LOGOUT_HINT_REQUIRED":               "0",
 		"OIDC_ALLOW_PRIVATE_NETWORK":              "true",
 		"OIDC_LOGOUT_TOKEN_SIGNING_ALG":           "ES384",
 		"OIDC_ID_TOKEN_ENCRYPTED_RESPONSE_ALG":    "ECDH-ES",
@@ -166,6 +167,23 @@ func TestConfigFromEnv_ReadsEveryVariable(t *testing.T) {
 	}
 	if len(certificates) != 1 || !testKeys().P256.Equal(certificates[0].PrivateKey) {
 		t.Errorf("there are %d client certificates, or they are others", len(certificates))
+	}
+}
+
+// OIDC_LOGOUT_HINT_REQUIRED contradicts the variables that leave the hint out.
+func TestConfigFromEnv_LogoutHintRequired(t *testing.T) {
+	setEnv(t, soundEnv(map[string]string{"OIDC_LOGOUT_HINT_REQUIRED": "1"}))
+	if cfg, err := oidcrp.ConfigFromEnv(); err != nil || !cfg.Provider.LogoutHintRequired {
+		t.Errorf("it is %v, error %v", cfg.Provider.LogoutHintRequired, err)
+	}
+	setEnv(t, soundEnv(map[string]string{"OIDC_LOGOUT_HINT_REQUIRED": "1", "OIDC_LOGOUT_WITHOUT_HINT": "1"}))
+	cfg, err := oidcrp.ConfigFromEnv()
+	if err == nil {
+		_, err = oidcrp.New(cfg)
+	}
+	const want = "OIDC_LOGOUT_HINT_REQUIRED (Provider.LogoutHintRequired) contradicts OIDC_LOGOUT_WITHOUT_HINT (Provider.LogoutWithoutHint)"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
 	}
 }
 

@@ -131,6 +131,26 @@ const (
 	brunoPerson = `citizens: agent "", citizen "bruno"`
 )
 
+// A person who is signed in at another member stays so: a silent sign-in would end that.
+func TestGroup_NoSilentSignInForAPersonOfAnotherMember(t *testing.T) {
+	t.Parallel()
+	app := newGroupApp(t, groupSetup{routes: func(a *groupApp, mux *http.ServeMux) {
+		mux.Handle("/news", a.client.SignInSilently(http.HandlerFunc(sayWho)))
+	}})
+	browser := app.signInAt(t, app.citizens, nil, "bruno")
+	for range 3 {
+		if got := app.load(t, browser, "/news", document); got != "bruno" {
+			t.Errorf("the page is shown to %q", got)
+		}
+	}
+	app.wantTries(t, "signed in elsewhere", 0)
+	browser = app.provider.Browser()
+	for range 3 {
+		app.load(t, browser, "/news", document)
+	}
+	app.wantTries(t, "signed in nowhere", 1)
+}
+
 func TestNewGroup_RefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	client := func(change func(*oidcrp.Config)) *oidcrp.Client { return mustNew(t, change) }

@@ -27,6 +27,7 @@ const (
 // logoutRules say how a logout goes on at the provider.
 type logoutRules struct {
 	withoutHint   bool         // it does not get the ID Token
+	hintRequired  bool         // it gets the ID Token, or the logout ends here
 	revoke        bool         // kept tokens are revoked even if it has an end_session_endpoint
 	revokeNoHint  bool         // without token_type_hint
 	withoutIssuer bool         // a front-channel logout needs no iss
@@ -36,7 +37,7 @@ type logoutRules struct {
 func newLogoutRules(cfg *Config) logoutRules {
 	p := &cfg.Provider
 	rules := logoutRules{
-		withoutHint: p.LogoutWithoutHint, revoke: cfg.Tokens.RevokeAtLogout,
+		withoutHint: p.LogoutWithoutHint, hintRequired: p.LogoutHintRequired, revoke: cfg.Tokens.RevokeAtLogout,
 		revokeNoHint: p.RevocationWithoutHint, withoutIssuer: p.FrontchannelLogoutWithoutIssuer,
 	}
 	if p.EndSessionURL != "" {
@@ -182,6 +183,7 @@ func (c *Client) shortReturnTo(r *http.Request, returnTo string) string {
 type wayOut struct {
 	location string
 	params   url.Values // to add to location; nil for none
+	whole    bool       // nothing of it may be left out or posted
 }
 
 // hintParameter is the one parameter whose length the provider decides.
@@ -201,7 +203,9 @@ func (o *wayOut) url() string {
 }
 
 // tooLong reports whether the URL is better not loaded, and shorter without its hint.
-func (o *wayOut) tooLong() bool { return o.params.Has(hintParameter) && len(o.url()) > maxLogoutURL }
+func (o *wayOut) tooLong() bool {
+	return !o.whole && o.params.Has(hintParameter) && len(o.url()) > maxLogoutURL
+}
 
 // afterLogout is where a logout ends that has nothing to say: at returnTo, or on the
 // signed-out page.
@@ -229,8 +233,8 @@ func (c *Client) logoutAtProvider(ctx context.Context, s *Session, state string)
 	return out
 }
 
-// endSession is RP-Initiated Logout 2, nil if the provider has no end_session_endpoint.
-// Without a session, the provider asks the person.
+// endSession is RP-Initiated Logout 2, nil if the provider has no end_session_endpoint, or
+// needs a hint and there is none. Without a session, the provider asks the person.
 func (c *Client) endSession(m *Metadata, s *Session, state string) *wayOut {
 	endpoint, custom := m.EndSessionEndpoint, c.logoutRules.custom
 	if custom != nil && custom.endpoint != "" {
@@ -243,7 +247,10 @@ func (c *Client) endSession(m *Metadata, s *Session, state string) *wayOut {
 	if custom != nil {
 		params = custom.fill(params)
 	}
-	return &wayOut{endpoint, params}
+	if c.logoutRules.hintRequired && !params.Has(hintParameter) {
+		return nil
+	}
+	return &wayOut{location: endpoint, params: params, whole: c.logoutRules.hintRequired}
 }
 
 // logoutParameters are the parameters of RP-Initiated Logout 2.
@@ -255,7 +262,11 @@ func (c *Client) logoutParameters(s *Session, state string) url.Values {
 			params.Set("state", state)
 		}
 	}
-	if hint := s.IDToken(); hint != "" && !c.logoutRules.withoutHint { // none if it came encrypted
+	hint := s.IDToken() // none if it came encrypted
+	if c.logoutRules.hintRequired {
+		hint = s.jws()
+	}
+	if hint != "" && !c.logoutRules.withoutHint {
 		params.Set(hintParameter, hint)
 	}
 	return params

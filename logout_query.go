@@ -14,6 +14,14 @@ import (
 func checkLogout(cfg *Config, f *findings) {
 	const field = "Provider.EndSessionURL"
 	p := &cfg.Provider
+	for _, other := range []struct {
+		name string
+		set  bool
+	}{{"Provider.LogoutWithoutHint", p.LogoutWithoutHint}, {field, p.EndSessionURL != ""}} {
+		if p.LogoutHintRequired && other.set {
+			f.add("Provider.LogoutHintRequired", "contradicts %s, which decides about the hint too: unset one", f.name(other.name))
+		}
+	}
 	if p.EndSessionURL == "" {
 		return
 	}

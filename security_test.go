@@ -134,6 +134,9 @@ func TestProvidersPage_EveryDeviationHasAFieldAndATest(t *testing.T) {
 		if strings.HasPrefix(row.cells[0], "`providers.") {
 			continue // a preset, which the next test checks
 		}
+		if len(row.cells) == 2 {
+			continue // what a package does, and its tests, which rowsWithTests has looked for
+		}
 		fields, variables := strings.Split(row.cells[2], ", "), row.cells[3]
 		for _, name := range fields {
 			if strings.HasPrefix(name, "made by ") || strings.HasPrefix(name, "read by ") {

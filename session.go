@@ -205,7 +205,15 @@ func (s *Session) ReturnTo() string {
 // id_token_hint. Do not use it as an access token. It is empty if the ID Token came
 // encrypted: what only this client may read must not travel in a URL.
 func (s *Session) IDToken() string {
-	if s == nil || s.header.text == "" || s.encrypted {
+	if s == nil || s.encrypted {
+		return ""
+	}
+	return s.jws()
+}
+
+// jws is the ID Token as the provider signed it, "" if the session does not have it.
+func (s *Session) jws() string {
+	if s == nil || s.header.text == "" {
 		return ""
 	}
 	enc := base64.RawURLEncoding

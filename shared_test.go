@@ -358,7 +358,7 @@ func Deviations() []string {
 			MetadataURL: "x", AdjustMetadata: func(*Metadata) {}, JWKS: []byte{}, AcceptedIssuers: []string{},
 			TrustedAudiences: []string{}, NoPKCE: true, NoUserInfo: true,
 			AssertionAudience: audienceTokenEndpoint, AssertionThumbprint: true,
-			EndSessionURL: "x", LogoutWithoutHint: true, RevocationWithoutHint: true, FrontchannelLogoutWithoutIssuer: true,
+			EndSessionURL: "x", LogoutWithoutHint: true, LogoutHintRequired: true, RevocationWithoutHint: true, FrontchannelLogoutWithoutIssuer: true,
 		},
 	}
 	return deviations(everything, func(field string) string { return field })

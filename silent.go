@@ -24,11 +24,12 @@ const silentPatience = 3 * time.Second
 // provider in without a click: the page load goes to the provider with prompt=none (OIDC
 // Core 3.1.2.1) and comes back. It tries once in a browser session, at the second page
 // load, since the first one shows whether the browser keeps cookies; not after a sign-in,
-// also at another member of a [Group], or a logout, so that a logout lasts; and for page loads only, by their Fetch Metadata:
-// not for scripts, frames, prefetches, posts or programs. If the provider does not know
-// the person, wants to ask something (login_required, interaction_required,
-// consent_required, account_selection_required), or anything else fails, next serves the
-// page, to a person who is not signed in. [Trace.LoginRefused] runs then too.
+// also at another member of a [Group], or a logout, so that a logout lasts; and for page
+// loads only, by their Fetch Metadata: not for scripts, frames, prefetches, posts or
+// programs. If the provider does not know the person, wants to ask something
+// (login_required, interaction_required, consent_required, account_selection_required),
+// or anything else fails, next serves the page, to a person who is not signed in.
+// [Trace.LoginRefused] runs then too.
 //
 // The login asks for what [Config.Login] says, with "none" as its Prompt. Wrap the app
 // with [Client.Middleware], which brings the person back. It panics if [Config.Validate]

@@ -120,6 +120,7 @@ type Config struct {
 	BackchannelDynamic bool
 
 	NoLogoutHint    bool // refuse id_token_hint at the end_session_endpoint, as login.gov does
+	NeedLogoutHint  bool // refuse a logout without id_token_hint, as FranceConnect does
 	NoTokenTypeHint bool // refuse token_type_hint at the revocation endpoint, as FranceConnect does
 	CallbackUser    bool // with form_post, send the field user at a persona's first login, as Apple does
 	NoFrameIssuer   bool // send the sid without iss in front-channel logouts, as Entra ID does

@@ -90,3 +90,16 @@ func TestPersona_IssuerIsThatOfItsTokens(t *testing.T) {
 		t.Errorf("the ID Token as a hint: %d %s", r.status, r.body)
 	}
 }
+
+func TestNeedLogoutHint_RefusesALogoutWithoutOne(t *testing.T) {
+	t.Parallel()
+	p := oidctest.NewServer(t, oidctest.Config{NeedLogoutHint: true, AutoLogin: "alice"})
+	c := newRaw(t, p)
+	idToken := c.tokens()["id_token"].(string)
+	for hint, status := range map[string]int{idToken: http.StatusOK, "": http.StatusBadRequest} {
+		query := url.Values{"id_token_hint": {hint}, "client_id": {oidctest.ClientID}}
+		if r := c.get(oidctest.EndpointEndSession, query); r.status != status {
+			t.Errorf("hint of %d bytes: %d, want %d: %s", len(hint), r.status, status, r.body)
+		}
+	}
+}

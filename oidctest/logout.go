@@ -45,10 +45,14 @@ func (p *Provider) serveEndSession(r *http.Request) *response {
 }
 
 // checkLogoutDialect refuses the parameters that Config.LogoutURIParameter and
-// Config.NoLogoutHint leave no room for.
+// Config.NoLogoutHint leave no room for, and a logout without what Config.NeedLogoutHint
+// asks for.
 func (p *Provider) checkLogoutDialect(r *http.Request) *oauthError {
 	if p.cfg.NoLogoutHint && r.Form.Has("id_token_hint") {
 		return invalidRequest("id_token_hint is not accepted")
+	}
+	if p.cfg.NeedLogoutHint && r.Form.Get("id_token_hint") == "" {
+		return invalidRequest("id_token_hint is required")
 	}
 	own := p.cfg.LogoutURIParameter
 	if own == "" {

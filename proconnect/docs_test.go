@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -28,6 +29,7 @@ var docPairs = []struct{ en, fr string }{
 	{"en/origins.md", "fr/origines.md"},
 	{"en/recipes.md", "fr/recettes.md"},
 	{"en/troubleshooting.md", "fr/depannage.md"},
+	{"en/franceconnect.md", "fr/franceconnect.md"},
 }
 
 // A doc is a page in its parts.
@@ -123,19 +125,21 @@ import (
 	"os"
 
 	"github.com/oidcrp/oidcrp"
+	"github.com/oidcrp/oidcrp/franceconnect"
 	"github.com/oidcrp/oidcrp/proconnect"
 	"github.com/oidcrp/oidcrp/providers"
 )
 
 var _ = log.Print
-var _ = os.Getenv
+var _ = os.ReadFile
 var _ = json.Unmarshal
 var _ context.Context
 var _ = proconnect.Validate
+var _ = franceconnect.Button
 var _ = providers.AppleUser
 
 func _(w http.ResponseWriter, r *http.Request, client *oidcrp.Client, mux *http.ServeMux,
-	cfg oidcrp.Config, page http.Handler) {
+	citizenClient, agentClient *oidcrp.Client, cfg oidcrp.Config, page http.Handler) {
 %s}
 `
 
@@ -195,14 +199,14 @@ func TestDocs_VariablesExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := []string{"PROCONNECT_ENVIRONMENT"}
+	known := []string{"PROCONNECT_ENVIRONMENT", "FRANCECONNECT_ENVIRONMENT"}
 	for _, m := range regexp.MustCompile(`(?m)^\t"(OIDC_[A-Z_]+)":`).FindAllStringSubmatch(string(source), -1) {
 		known = append(known, m[1])
 	}
 	if !slices.Contains(known, "OIDC_COOKIE_KEYS") {
 		t.Fatalf("the variables are %q", known)
 	}
-	variable := regexp.MustCompile(`\b(?:OIDC|PROCONNECT)_[A-Z_]+\b`)
+	variable := regexp.MustCompile(`\b(?:OIDC|PROCONNECT|FRANCECONNECT)_[A-Z_]+\b`)
 	for _, name := range append(everyDoc(t), "../README.md", "providers.md") {
 		for _, found := range variable.FindAllString(readDoc(t, name).text, -1) {
 			if !slices.Contains(known, found) {
@@ -217,6 +221,9 @@ func TestDocs_TroubleshootingHasEveryCode(t *testing.T) {
 	known := proconnect.KnownCodes()
 	code := regexp.MustCompile(`\b(?:Y[0-9][0-9A-F]+…?|oidc-provider-(?:rendered-)?error:(?:[a-z_-]+|…))`)
 	for _, name := range everyDoc(t) {
+		if path.Base(name) == "franceconnect.md" {
+			continue // its codes are FranceConnect's: see the package's own test
+		}
 		d := readDoc(t, name)
 		for _, found := range code.FindAllString(d.text, -1) {
 			general := proconnect.ExplainCode("?", "en").Meaning
