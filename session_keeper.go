@@ -328,7 +328,8 @@ func (m *sessions) load(r *http.Request) (kept, error) {
 		return kept{}, err
 	}
 	if reason != "" {
-		m.refuse(r.Context(), SessionEvent{SessionID: k.session.ID(), Subject: k.session.Subject(), Reason: reason})
+		m.refuse(r.Context(), SessionEvent{
+			Issuer: k.session.Issuer(), SessionID: k.session.ID(), Subject: k.session.Subject(), Reason: reason})
 		return kept{refused: reason}, failf("session", CodeNoSession, "the session is %s", strings.ReplaceAll(reason, "_", " "))
 	}
 	return k, nil
