@@ -34,7 +34,7 @@ var claimGroups = [][]string{
 // has too is kept there alone.
 type userClaims struct {
 	own  strictjson.Members
-	same []string // the names of those that the ID Token has with the same value
+	same []string // the names of those that the ID Token has with the same value, sorted
 }
 
 // newUserClaims returns what to keep of UserInfo beside an ID Token: nothing about the
@@ -61,7 +61,7 @@ func newUserClaims(idToken, userInfo strictjson.Members, keep []string) userClai
 // them back.
 func (c userClaims) renew(old userClaims) userClaims {
 	for _, name := range append(slices.Collect(maps.Keys(old.own)), old.same...) {
-		if _, ok := c.own[name]; !ok && !slices.Contains(c.same, name) {
+		if _, ok := c.own[name]; !ok && !contains(c.same, name) {
 			c.own[name] = json.RawMessage("null")
 		}
 	}
@@ -84,7 +84,7 @@ func (s *Session) setUser(user userClaims) {
 	s.claims.members = slices.Clone(s.claims.members)
 	for i := range s.claims.members {
 		m := &s.claims.members[i]
-		m.same = slices.Contains(user.same, m.Name)
+		m.same = contains(user.same, m.Name)
 	}
 	s.settle()
 }
@@ -97,7 +97,14 @@ func (s *Session) user() (user userClaims) {
 			user.same = append(user.same, m.Name)
 		}
 	}
+	slices.Sort(user.same)
 	return user
+}
+
+// contains reports whether sorted names contain name.
+func contains(sorted []string, name string) bool {
+	_, ok := slices.BinarySearch(sorted, name)
+	return ok
 }
 
 // userMembers returns the claims of UserInfo, of which some are those of the ID Token.
@@ -248,7 +255,7 @@ func (s *Session) settle() {
 	}
 	for i := range s.claims.members {
 		m := &s.claims.members[i]
-		m.hidden = m.null() || !s.shows(m.Name) || s.own.find(m.Name) != nil
+		m.hidden = m.null() || !s.shows(m.Name) || s.own.findSorted(m.Name) != nil
 	}
 	for _, group := range claimGroups {
 		s.settleGroup(group)

@@ -309,3 +309,40 @@ func TestClaimsAs_DecodesIntoAStructOrAMap(t *testing.T) {
 		t.Errorf("a number as a string: %v", err)
 	}
 }
+
+// The claims of UserInfo are searched by halves, since there may be tens of thousands: each
+// must be found, whatever its name, and again after the session was stored.
+func TestSession_EveryClaimOfUserInfoIsFound(t *testing.T) {
+	t.Parallel()
+	c := newOfflineClient(t, nil)
+	names := []string{"", " ", "Name", "a\"b", "a\\b", "ab", "email", "é", "\u2028", "zoneinfo", "\U0001F600", "\uFFFD"}
+	userInfo := map[string]any{"sub": "alice"}
+	idToken := map[string]any{"iss": "https://op.example", "sub": "alice"}
+	for i, name := range names {
+		userInfo[name], idToken[name] = i, i%2*i // every second one is the same in both
+	}
+	s := madeSession(c.Client, asJSON(t, idToken), asJSON(t, userInfo))
+	loaded, err := c.sessions.unmarshal(s.marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, s := range map[string]*Session{
+		"as made": s, "loaded": loaded, "lean": s.lean(), "renewed": c.sessions.withUserInfo(loaded, []byte(asJSON(t, userInfo))),
+	} {
+		claims := claimsOf(t, s)
+		for i, name := range names {
+			if own := s.own.find(name); own != s.own.findSorted(name) || (own == nil) != (i%2*i == i) || claims[name] != float64(i) {
+				t.Errorf("%s: %q of UserInfo is found as %v, and the claim is %v, want %d", what, name, own, claims[name], i)
+			}
+		}
+	}
+}
+
+func asJSON(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -84,6 +84,16 @@ func (o *object) find(name string) *member {
 	return nil
 }
 
+// findSorted is find for an object of objectOf, whose members are sorted: a provider may
+// send tens of thousands.
+func (o *object) findSorted(name string) *member {
+	i, ok := slices.BinarySearchFunc(o.members, name, func(m member, name string) int { return strings.Compare(m.Name, name) })
+	if !ok {
+		return nil
+	}
+	return &o.members[i]
+}
+
 // has reports whether o has a member of that name that is not null.
 func (o *object) has(name string) bool {
 	m := o.find(name)
