@@ -174,11 +174,11 @@ func (a *clientAuth) currentSecret(ctx context.Context) (string, error) {
 	case err == nil:
 		return secret, nil
 	case gaveUp(ctx):
-		return "", &Error{Op: "client secret", Code: CodeCanceled, Err: err}
+		return "", &Error{Op: "client secret", Code: CodeCanceled, Err: ctx.Err()}
 	}
-	// Not fail: whatever the function returns, the secret could not be had.
-	return "", &Error{Op: "client secret", Code: CodeProviderUnavailable,
-		Err: fmt.Errorf("ClientSecretFunc failed: %w", err)}
+	// As text: an error of this package, from another Client perhaps, would count as the
+	// provider's answer, which ends a session that is refreshed.
+	return "", failf("client secret", CodeProviderUnavailable, "ClientSecretFunc failed: %s", clean(err.Error(), maxErrorText))
 }
 
 // methodFor returns the registered method, else the first of basic and post

@@ -478,18 +478,25 @@ func TestClientSecretFunc_AFailureIsAnOutage(t *testing.T) {
 
 func TestClientSecretFunc_AFailureKeepsTheSession(t *testing.T) {
 	t.Parallel()
-	v := &vault{secret: oidctest.ClientSecret}
-	app := newTestApp(t, setup{routes: refreshRoute(t), config: func(c *oidcrp.Config) {
-		c.ClientSecret, c.Tokens.Keep, c.ClientSecretFunc = "", true, v.get
-	}})
-	browser := app.signIn(t)
-	v.err = errors.New("the vault is sealed")
-	if res, body := get(t, browser, app.URL+"/refresh"); res.StatusCode != http.StatusTeapot {
-		t.Errorf("the refresh is answered with %s %s", res.Status, body)
-	}
-	v.err = nil
-	if _, body := get(t, browser, app.URL+"/refresh"); body != "alice" {
-		t.Errorf("when the vault is back: %s", body)
+	for _, failure := range []error{
+		errors.New("the vault is sealed"),
+		// A vault to which the app signs in with this package too.
+		&oidcrp.Error{Op: "token", Code: oidcrp.CodeLoginRequired, Err: &oidcrp.ProviderError{ErrorCode: "invalid_grant"}},
+	} {
+		v := &vault{secret: oidctest.ClientSecret}
+		app := newTestApp(t, setup{routes: refreshRoute(t), config: func(c *oidcrp.Config) {
+			c.ClientSecret, c.Tokens.Keep, c.ClientSecretFunc = "", true, v.get
+		}})
+		browser := app.signIn(t)
+		v.err = failure
+		if res, body := get(t, browser, app.URL+"/refresh"); res.StatusCode != http.StatusTeapot ||
+			!strings.Contains(app.log.String(), "ClientSecretFunc failed") {
+			t.Errorf("%v: the refresh is answered with %s %s", failure, res.Status, body)
+		}
+		v.err = nil
+		if _, body := get(t, browser, app.URL+"/refresh"); body != "alice" {
+			t.Errorf("%v: when the vault is back: %s", failure, body)
+		}
 	}
 }
 

@@ -224,7 +224,7 @@ type Provider struct {
 	// FrontchannelLogoutWithoutIssuer accepts a front-channel logout that has a sid and
 	// no iss, for a provider that sends it so: Microsoft Entra ID. The sid must be that
 	// of the session that the browser's cookie carries, and an iss that is there must be
-	// Issuer. If false, both are required (Front-Channel Logout 1.0 section 3).
+	// that session's. If false, both are required (Front-Channel Logout 1.0 section 3).
 	FrontchannelLogoutWithoutIssuer bool
 	// UserInfoTokenInBody sends the access token to the UserInfo endpoint as a
 	// form parameter (RFC 6750 section 2.2), for a provider that does not accept

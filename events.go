@@ -319,7 +319,7 @@ func (e *events) sessionRefreshed(ctx context.Context, ev SessionEvent) {
 // sessionRefused runs the hook, and logs if logged is true. It logs ev.Err too, which
 // may say more than the reason.
 func (e *events) sessionRefused(ctx context.Context, ev SessionEvent, logged bool) {
-	ev.Issuer = e.issuer
+	ev.Issuer = e.issuerOf(ev.Issuer)
 	if logged {
 		e.log.LogAttrs(ctx, slog.LevelInfo, "session refused", slog.String("reason", ev.Reason),
 			slog.String("session", ev.SessionID), slog.Any("error", ev.Err))

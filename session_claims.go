@@ -34,7 +34,7 @@ var claimGroups = [][]string{
 // has too is kept there alone.
 type userClaims struct {
 	own  strictjson.Members
-	same []string // the names of those that the ID Token has with the same value
+	same []string // the names of those that the ID Token has with the same value, sorted
 }
 
 // newUserClaims returns what to keep of UserInfo beside an ID Token: nothing about the
@@ -108,6 +108,7 @@ func (s *Session) user() (user userClaims) {
 			user.same = append(user.same, m.Name)
 		}
 	}
+	slices.Sort(user.same)
 	return user
 }
 

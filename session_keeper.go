@@ -328,7 +328,8 @@ func (m *sessions) load(r *http.Request) (kept, error) {
 		return kept{}, err
 	}
 	if reason != "" {
-		m.refuse(r.Context(), SessionEvent{SessionID: k.session.ID(), Subject: k.session.Subject(), Reason: reason})
+		m.refuse(r.Context(), SessionEvent{
+			Issuer: k.session.Issuer(), SessionID: k.session.ID(), Subject: k.session.Subject(), Reason: reason})
 		return kept{refused: reason}, failf("session", CodeNoSession, "the session is %s", strings.ReplaceAll(reason, "_", " "))
 	}
 	return k, nil
@@ -386,7 +387,11 @@ func (m *sessions) ended(s *Session) string {
 // start signs a person in. It ends the old session first: a new login never
 // continues one (session fixation).
 func (m *sessions) start(w http.ResponseWriter, r *http.Request, s *Session) error {
-	if s.login == nil { // not of a login: of NewSession, perhaps
+	switch {
+	case s.login != nil && *s.words != *m.words:
+		// Its stored form would say that the person is one of this Client's issuer.
+		return failf("session", CodeInternal, "a login of another Client: start the session with the Client whose Callback returned it")
+	case s.login == nil: // not of a login: of NewSession, perhaps
 		s = s.copy()
 		s.words = m.words
 		if err := m.place(r.Context(), r, s); err != nil && m.keeper.onServer() {

@@ -364,3 +364,20 @@ func TestCookieKeeper_ARefreshOfAReplacedSessionFails(t *testing.T) {
 	c.start(t, first...)
 	wantCode(t, c.sessions.keeper.update(t.Context(), held, refreshedFrom(held.session)), CodeNoSession)
 }
+
+// The stored form leaves the issuer out: a login at one provider must not become a
+// session of a person of another.
+func TestStartSession_LoginOfAnotherClientIsRefused(t *testing.T) {
+	t.Parallel()
+	for what, keep := range keptIn {
+		mine := newOfflineClient(t, keep)
+		hostile := newOfflineClient(t, func(cfg *Config) { cfg.Issuer = "https://hostile.example" })
+		s := madeSession(hostile.Client, `{"iss":"https://hostile.example","sub":"alice","aud":"app"}`, "")
+		s.login = &freshLogin{forget: func(http.ResponseWriter) {}}
+		w := httptest.NewRecorder()
+		wantCode(t, mine.StartSession(w, requestWith(), s), CodeInternal)
+		if cookies := w.Result().Cookies(); len(cookies) != 0 {
+			t.Errorf("%s: the answer sets %v", what, cookies)
+		}
+	}
+}
