@@ -1,7 +1,10 @@
 package oidcrp
 
 import (
+	"errors"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +19,7 @@ func TestEndLater_AFrameEndsTheSessionsOfATenantsSID(t *testing.T) {
 			c, _ := newFailingLogout(t, inCookies, "")
 			claims := `{"iss":"https://op.example/tenant-a/v2.0","sub":"alice","sid":"s1"}`
 			framed, twin := c.startSession(t, madeSession(c.Client, claims, "")), c.startSession(t, madeSession(c.Client, claims, ""))
-			c.sessions.endLater(requestWith(framed...), "s1")
+			c.sessions.endLater(requestWith(framed...), "", "s1")
 			time.Sleep(endingPause)
 			synctest.Wait()
 			for _, cookies := range [][]*http.Cookie{framed, twin} {
@@ -42,5 +45,29 @@ func TestSessionRefused_NamesTheIssuerOfTheSession(t *testing.T) {
 	c.wantNoSession(t, "a cookie that holds none", requestWith(&http.Cookie{Name: c.cookies.session, Value: "1no session"}))
 	if events := c.refusedEvents(); len(events) != 1 || events[0].Issuer != "https://op.example" {
 		t.Errorf("the events are %+v, want one that names the Client's issuer", events)
+	}
+}
+
+// A logout that is done later checks what one that is done at once does.
+func TestFrontchannel_OfAnotherTenantEndsNothingLaterEither(t *testing.T) {
+	t.Parallel()
+	const tenantA, tenantB = "https://op.example/tenant-a/v2.0", "https://op.example/tenant-b/v2.0"
+	for what, inCookies := range logoutFails {
+		for _, named := range []string{tenantA, tenantB} {
+			synctest.Test(t, func(t *testing.T) {
+				c, store := newFailingLogout(t, inCookies, "", tenantA, tenantB)
+				cookies := c.startSession(t, madeSession(c.Client, `{"iss":"`+tenantA+`","sub":"alice","sid":"s1"}`, ""))
+				store.Fail(errors.New("connection refused"))
+				r := requestWith(cookies...)
+				r.URL.Path, r.URL.RawQuery = c.paths.frontChannel, url.Values{"iss": {named}, "sid": {"s1"}}.Encode()
+				c.Middleware(nil).ServeHTTP(httptest.NewRecorder(), r)
+				store.Fail(nil)
+				time.Sleep(endingPause)
+				synctest.Wait()
+				if _, err := c.Session(requestWith(cookies...)); (err != nil) != (named == tenantA) {
+					t.Errorf("%s: after a logout by %s, Session returns %v", what, named, err)
+				}
+			})
+		}
 	}
 }

@@ -45,9 +45,9 @@ func (c *Client) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss,
 		// The provider does not ask again, and whether the sid is that of the session
 		// will be seen when it can be read.
 		c.log.WarnContext(r.Context(), "could not read a session that the provider ends", "error", err)
-		c.sessions.endLater(r, sid)
+		c.sessions.endLater(r, iss, sid)
 	}
-	if err != nil || s.SID() != sid || iss != "" && s.Issuer() != iss {
+	if err != nil || !s.isOf(iss, sid) {
 		return
 	}
 	if err := c.EndSession(w, r); err != nil {

@@ -108,11 +108,11 @@ var logoutFails = map[string]bool{"in the store": false, "in cookies": true}
 
 // newFailingLogout returns a client with the bubble's clock, whose Store fails as
 // store says, and whose provider has this end_session_endpoint.
-func newFailingLogout(t *testing.T, inCookies bool, endpoint string) (*offlineClient, *HookStore) {
+func newFailingLogout(t *testing.T, inCookies bool, endpoint string, accepted ...string) (*offlineClient, *HookStore) {
 	store := NewHookStore(newMemoryStore(0, time.Now))
 	return newOfflineClient(t, func(cfg *Config) {
 		cfg.Now, cfg.Store, cfg.Sessions.InCookies = time.Now, store, inCookies
-		cfg.Sessions.RevocationDelay = -1
+		cfg.Sessions.RevocationDelay, cfg.Provider.AcceptedIssuers = -1, accepted
 		cfg.Provider.Metadata = soundMetadata(func(m *Metadata) { m.EndSessionEndpoint = endpoint })
 	}), store
 }

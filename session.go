@@ -154,6 +154,11 @@ func (s *Session) SID() string {
 	return s.sid
 }
 
+// isOf reports whether s is of the provider's session sid of issuer; an empty issuer is any.
+func (s *Session) isOf(issuer, sid string) bool {
+	return s.SID() == sid && (issuer == "" || s.Issuer() == issuer)
+}
+
 // ID identifies the session among those of this app, for an audit log and for
 // [Client.RevokeSession]. It gives no access to the session. It stays the same when
 // the tokens are refreshed, and, for a session in cookies, when the same person signs

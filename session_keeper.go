@@ -411,7 +411,7 @@ func (m *sessions) end(w http.ResponseWriter, r *http.Request) error {
 	m.cookies.dropSession(w, r)
 	err := m.keeper.end(r, nil)
 	if err != nil {
-		m.endLater(r, "")
+		m.endLater(r, "", "")
 	}
 	return err
 }

@@ -221,20 +221,21 @@ func (n *ending) attempt() {
 }
 
 // endLater ends the session that r carries when it can be read. If sid is not empty,
-// it does so only if that is the session's, and ends all sessions of that sid.
-func (m *sessions) endLater(r *http.Request, sid string) {
+// it does so only if that is the session's, and iss too unless it is empty, and ends all
+// sessions of that sid.
+func (m *sessions) endLater(r *http.Request, iss, sid string) {
 	cookie := m.cookieToEnd(r)
 	if cookie == "" {
 		return
 	}
-	sid = strings.Clone(sid) // of a long request
+	iss, sid = strings.Clone(iss), strings.Clone(sid) // of a long request
 	m.endings.add(&ending{
 		framed: sid != "",
-		bytes:  endingBytes + len(cookie) + len(sid),
+		bytes:  endingBytes + len(cookie) + len(iss) + len(sid),
 		try: func(ctx context.Context) (found bool, err error) {
 			r := (&http.Request{Header: http.Header{"Cookie": {cookie}}}).WithContext(ctx)
 			if sid != "" {
-				return m.endFramed(r, sid)
+				return m.endFramed(r, iss, sid)
 			}
 			return m.endFound(r)
 		},
@@ -267,9 +268,9 @@ func (m *sessions) endFound(r *http.Request) (found bool, err error) {
 	return true, m.keeper.end(r, nil)
 }
 
-// endFramed ends the session that r carries if sid is its, and the others of that sid
-// unless the provider ends too many.
-func (m *sessions) endFramed(r *http.Request, sid string) (found bool, err error) {
+// endFramed ends the session that r carries if iss and sid are its, and the others of
+// that sid unless the provider ends too many.
+func (m *sessions) endFramed(r *http.Request, iss, sid string) (found bool, err error) {
 	k, err := m.load(r)
 	if codeOf(err) == CodeNoSession {
 		return false, nil
@@ -277,7 +278,7 @@ func (m *sessions) endFramed(r *http.Request, sid string) (found bool, err error
 	if err != nil {
 		return false, err
 	}
-	if k.session.SID() != sid {
+	if !k.session.isOf(iss, sid) {
 		return false, nil
 	}
 	// The others first: when this one has ended, no further try finds it.

@@ -314,7 +314,7 @@ func TestEndLater_AFrameEndsEverySessionOfTheSidAfterAFailure(t *testing.T) {
 					}
 					return nil
 				})
-				c.sessions.endLater(requestWith(framed...), "s1")
+				c.sessions.endLater(requestWith(framed...), "", "s1")
 				time.Sleep(3*endingPause + 1)
 				synctest.Wait()
 				for _, cookies := range [][]*http.Cookie{framed, twin} {
@@ -337,7 +337,7 @@ func TestEndLater_AFrameOverTheLimitEndsItsOwnSession(t *testing.T) {
 			claims := `{"iss":"https://op.example","sub":"alice","sid":"s1"}`
 			framed, twin := c.startSession(t, madeSession(c.Client, claims, "")), c.startSession(t, madeSession(c.Client, claims, ""))
 			c.sessions.limit.empty = time.Now().Add(2 * c.sessions.limit.span)
-			c.sessions.endLater(requestWith(framed...), "s1")
+			c.sessions.endLater(requestWith(framed...), "", "s1")
 			time.Sleep(endingPause)
 			synctest.Wait()
 			c.wantNoSession(t, what, requestWith(framed...))
