@@ -122,9 +122,7 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 
 func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo string) *wayOut {
 	ctx := r.Context()
-	if c.silent.Load() {
-		c.putSilent(w, silentDone)
-	}
+	c.endSilence(w)
 	s, err := c.Session(r)
 	endErr := c.EndSession(w, r)
 	if endErr != nil {
