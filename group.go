@@ -253,11 +253,9 @@ func (g *Group) Require(requirements ...Requirement) func(http.Handler) http.Han
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			protect(w)
-			for i := range g.members {
-				if err := g.members[i].Client.checkOrigin(r); err != nil {
-					g.front().problem(w, r, err)
-					return
-				}
+			if err := g.checkOrigin(r); err != nil {
+				g.front().problem(w, r, err)
+				return
 			}
 			v := g.attach(w, r)
 			defer v.finish()
@@ -268,6 +266,16 @@ func (g *Group) Require(requirements ...Requirement) func(http.Handler) http.Han
 			next.ServeHTTP(v.w, v.r)
 		})
 	}
+}
+
+// checkOrigin is that of every member.
+func (g *Group) checkOrigin(r *http.Request) error {
+	for i := range g.members {
+		if err := g.members[i].Client.checkOrigin(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A groupRoute is what a route demands.
@@ -351,18 +359,28 @@ func (g *Group) Client(r *http.Request) *Client {
 
 // Logout signs the person out, here and at the provider of their session, and sends the
 // browser on: see [Client.Logout]. The logout path of any member does the same. If the
-// browser sends no session, not even one that is over, there is no provider to go to.
+// browser sends no session, not even one that is over, there is no provider to go to: the
+// logout path of a member then leads to that member's.
 func (g *Group) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
+	c := g.leaving(r)
+	if c == nil {
+		g.front().redirect(w, r, g.front().afterLogout(returnTo))
+		return
+	}
+	c.Logout(w, r, returnTo)
+}
+
+// leaving returns the member that a logout is of: that of the session, of one that cannot
+// be read, or of one that is over; nil if r carries none.
+func (g *Group) leaving(r *http.Request) *Client {
 	who := g.look(r)
 	if who.found.session.Load() == nil && who.found.blocked == nil {
-		i := slices.IndexFunc(g.members, func(m Member) bool { return m.Client.carries(r) })
-		if i < 0 {
-			g.front().redirect(w, r, g.front().afterLogout(returnTo))
-			return
+		who.member = slices.IndexFunc(g.members, func(m Member) bool { return m.Client.carries(r) })
+		if who.member < 0 {
+			return nil
 		}
-		who.member = i
 	}
-	g.members[who.member].Client.Logout(w, r, returnTo)
+	return g.members[who.member].Client
 }
 
 // foundAt is the result of a Group's session lookup: a member, and what was found there.
@@ -571,6 +589,31 @@ func (c *Client) endOthers(w http.ResponseWriter, r *http.Request) (last error) 
 
 // carries reports whether r has a cookie of a session at this Client, be it over.
 func (c *Client) carries(r *http.Request) bool { return c.cookies.has(r, c.cookies.session) }
+
+// carriesAny is carries for any member of the Client's Group, if it has one.
+func (c *Client) carriesAny(r *http.Request) bool {
+	return slices.ContainsFunc(c.withOthers(), func(member *Client) bool { return member.carries(r) })
+}
+
+// checkAnyOrigin is checkOrigin of every member of the Client's Group, if it has one.
+func (c *Client) checkAnyOrigin(r *http.Request) error {
+	if g := c.group.Load(); g != nil {
+		return g.checkOrigin(r)
+	}
+	return c.checkOrigin(r)
+}
+
+// withOthers returns the members of the Client's Group, c alone if there is none.
+func (c *Client) withOthers() (all []*Client) {
+	g := c.group.Load()
+	if g == nil {
+		return []*Client{c}
+	}
+	for i := range g.members {
+		all = append(all, g.members[i].Client)
+	}
+	return all
+}
 
 // anySession is Session of the Client's Group, if it has one.
 func (c *Client) anySession(r *http.Request) (*Session, error) {

@@ -474,6 +474,44 @@ func TestGroup_LogoutIsOfWhoIsSignedIn(t *testing.T) {
 	}
 }
 
+// The logout path of a member that nobody is signed in at is as good as any.
+func TestGroup_TheLogoutPathOfAnotherMemberDoesTheSame(t *testing.T) {
+	t.Parallel()
+	const path = "/auth/agents/logout"
+	store := oidcrp.NewHookStore(nil)
+	for what, during := range map[string]func(*groupApp){
+		"a session that is over":           func(app *groupApp) { app.clock.Advance(2 * time.Hour) },
+		"a session that cannot be read":    func(app *groupApp) { app.clock.Advance(2 * time.Second); store.Fail(errors.New("down")) },
+		"a session that can still be used": func(*groupApp) {},
+	} {
+		store.Fail(nil)
+		app := newGroupApp(t, groupSetup{citizens: func(cfg *oidcrp.Config) { cfg.Store, cfg.Sessions.InCookies = store, true }})
+		browser := app.signInAt(t, app.citizens, nil, "bruno")
+		during(app)
+		res, _ := app.logsOut(t, browser, path)
+		if to := res.Header.Get("Location"); !strings.HasPrefix(to, app.citizens.provider.Issuer()) {
+			t.Errorf("%s: %s to %s", what, res.Status, to)
+		}
+	}
+	store.Fail(nil)
+	// Browsers without Fetch Metadata, and scripts, are not asked either.
+	for _, headers := range [][]string{{acceptHTML, "Origin: APP"}, {"Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin", "Origin: APP"}} {
+		app := newGroupApp(t, groupSetup{})
+		browser := app.signInAt(t, app.citizens, nil, "bruno")
+		if res, _ := app.asks(t, browser, "POST", path, headers...); !strings.HasPrefix(res.Header.Get("Location"), app.citizens.provider.Issuer()) {
+			t.Errorf("%v: %s to %s", headers, res.Status, res.Header.Get("Location"))
+		}
+	}
+	// An origin that one member trusts does not sign people of another out.
+	app := newGroupApp(t, groupSetup{agents: func(cfg *oidcrp.Config) { cfg.TrustedOrigins = []string{"https://one.example"} }})
+	browser := app.signInAt(t, app.citizens, nil, "bruno")
+	res, body := app.asks(t, browser, "POST", path, acceptHTML, navigate, "Sec-Fetch-Site: same-site", "Origin: https://one.example")
+	if res.StatusCode != 200 || !strings.Contains(body, "<form") {
+		t.Errorf("a page of another origin: %s to %s", res.Status, res.Header.Get("Location"))
+	}
+	app.wantWhere(t, browser, brunoPerson)
+}
+
 func TestGroup_SignedOutPagesLeadToTheChoice(t *testing.T) {
 	t.Parallel()
 	app := newGroupApp(t, groupSetup{})

@@ -4,6 +4,7 @@ package oidcrp
 // (RFC 7009) of the tokens that a session kept.
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/base64"
@@ -122,9 +123,7 @@ func (c *Client) BeginLogout(w http.ResponseWriter, r *http.Request, returnTo st
 
 func (c *Client) beginLogout(w http.ResponseWriter, r *http.Request, returnTo string) *wayOut {
 	ctx := r.Context()
-	if c.silent.Load() {
-		c.putSilent(w, silentDone)
-	}
+	c.endSilence(w)
 	s, err := c.Session(r)
 	endErr := c.EndSession(w, r)
 	if endErr != nil {
@@ -325,7 +324,10 @@ func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 		c.confirmLogoutPage(w, r, returnTo)
 		return
 	}
-	c.signedInAt(r).Logout(w, r, returnTo)
+	if g := c.group.Load(); g != nil {
+		c = cmp.Or(g.leaving(r), c)
+	}
+	c.Logout(w, r, returnTo)
 }
 
 // isOwnLogout reports whether r, a request to log out, certainly comes from the app: a
@@ -343,10 +345,10 @@ func (c *Client) isOwnLogout(r *http.Request) bool {
 		return isOwnNavigation(h) && (h.Get("Sec-Fetch-User") == "?1" || c.ownPage(h.Get("Referer")) != "")
 	case c.answersQuestion(r):
 		return true
-	case isResent(h) || c.checkOrigin(r) != nil:
+	case isResent(h) || c.checkAnyOrigin(r) != nil:
 		return false
 	}
-	return c.cookies.has(r, c.cookies.session) || h.Get("Sec-Fetch-Mode") == "navigate" ||
+	return c.carriesAny(r) || h.Get("Sec-Fetch-Mode") == "navigate" ||
 		h.Get("Sec-Fetch-Site") == "" && h.Get("Origin") == ""
 }
 

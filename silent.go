@@ -53,8 +53,8 @@ func (c *Client) SignInSilently(next http.Handler) http.Handler {
 // tried now.
 func (c *Client) trySilently(w http.ResponseWriter, r *http.Request) string {
 	state := c.cookies.read(r, c.cookies.silent)
-	_, err := c.Session(r)
-	_, elsewhere := SessionFromContext(r.Context()) // at another member of a Group, whose session would end
+	_, err := c.anySession(r) // a login would end one at another member of the Group
+	_, elsewhere := SessionFromContext(r.Context())
 	switch {
 	case state == silentDone:
 	case err == nil, elsewhere: // signed in
@@ -80,6 +80,15 @@ func (c *Client) trySilently(w http.ResponseWriter, r *http.Request) string {
 func (c *Client) putSilent(w http.ResponseWriter, value string) {
 	c.cookies.put(w, c.cookies.silent, value, 0, c.logins.sameSite)
 	w.Header().Set("Cache-Control", "no-store")
+}
+
+// endSilence lets no silent sign-in follow a logout, at any member of the Client's Group.
+func (c *Client) endSilence(w http.ResponseWriter) {
+	for _, member := range c.withOthers() {
+		if member.silent.Load() {
+			member.putSilent(w, silentDone)
+		}
+	}
 }
 
 // loadsDocument reports whether r is a page load of a person, by its Fetch Metadata. Where

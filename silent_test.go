@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
@@ -440,4 +441,33 @@ func TestSignInSilently_NotForAPersonOfAnotherProvider(t *testing.T) {
 			t.Errorf("signed in elsewhere %t: %d to %s", signedIn, w.Code, w.Header().Get("Location"))
 		}
 	}
+}
+
+func TestSignInSilently_InAGroupALogoutLasts(t *testing.T) {
+	t.Parallel()
+	store := oidcrp.NewHookStore(nil)
+	app := newGroupApp(t, groupSetup{citizens: func(cfg *oidcrp.Config) { cfg.Store = store }, routes: func(app *groupApp, mux *http.ServeMux) {
+		mux.Handle("/news", app.client.SignInSilently(http.HandlerFunc(sayWho)))
+	}})
+	loads := func(what string, browser *http.Client) {
+		t.Helper()
+		if res, _ := app.asks(t, browser, "GET", "/news", acceptHTML, navigate, "Sec-Fetch-Dest: document"); res.StatusCode != 200 {
+			t.Errorf("%s: %s to %s", what, res.Status, res.Header.Get("Location"))
+		}
+	}
+	browser := app.provider.Browser()
+	loads("the first page", browser)
+	app.signInAt(t, app.citizens, browser, "bruno")
+	app.logsOut(t, browser, "/auth/citizens/logout")
+	loads("after a logout at another member", browser)
+
+	// A person whose session cannot be read may be signed in.
+	browser = app.provider.Browser()
+	loads("the first page", browser)
+	app.signInAt(t, app.citizens, browser, "bruno")
+	store.Fail(errors.New("down"))
+	app.clock.Advance(2 * time.Second)
+	loads("in an outage of another member", browser)
+	store.Fail(nil)
+	app.wantWhere(t, browser, brunoPerson)
 }
