@@ -555,7 +555,7 @@ func (c *Client) giveWay(r *http.Request, found *requestSession) {
 	err := c.sessions.keeper.end(r, nil)
 	if err != nil {
 		c.log.WarnContext(r.Context(), "could not delete a stored session", "error", err)
-		c.sessions.endLater(r, "")
+		c.sessions.endLater(r, "", "")
 	}
 	found.response.record(c.sessions.stale(reasonLoggedOut))
 	c.events.loggedOut(r.Context(), SessionEvent{SessionID: s.ID(), Subject: s.Subject(), Err: err})
