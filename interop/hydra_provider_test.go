@@ -60,7 +60,8 @@ func startHydra(t testing.TB) *hydra {
 	cmd.Dir = t.TempDir()
 	h.process = startProcess(t, "hydra", cmd)
 	h.poll(t, "hydra", func() bool {
-		res, err := h.client.Get(h.origin + "/health/ready")
+		// It makes its key, of 4096 bits, when it is first asked for it.
+		res, err := h.client.Get(h.origin + "/.well-known/openid-configuration")
 		if err != nil {
 			return false
 		}
