@@ -59,14 +59,17 @@ func startHydra(t testing.TB) *hydra {
 	cmd := exec.Command(installed(t, hydraVersion), "serve", "all", "--dev", "--sqa-opt-out", "--config", file)
 	cmd.Dir = t.TempDir()
 	h.process = startProcess(t, "hydra", cmd)
-	h.poll(t, "hydra", func() bool {
-		res, err := h.client.Get(h.origin + "/health/ready")
-		if err != nil {
-			return false
-		}
-		res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
+	// It makes its keys, of 4096 bits, when it is first asked for them.
+	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/jwks.json"} {
+		h.poll(t, "hydra", func() bool {
+			res, err := h.client.Get(h.origin + path)
+			if err != nil {
+				return false
+			}
+			res.Body.Close()
+			return res.StatusCode == http.StatusOK
+		})
+	}
 	return h
 }
 
