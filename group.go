@@ -434,7 +434,9 @@ func (g *Group) found(r *http.Request) (who foundAt, ok bool) {
 		case !ok:
 		case found.refresher == nil: // of ContextWithSession
 			issuer := found.session.Load().Issuer()
-			of := slices.IndexFunc(g.members, func(m Member) bool { return m.Client.issuer == issuer })
+			of := slices.IndexFunc(g.members, func(m Member) bool {
+				return m.Client.issuer == issuer || m.Client.flow.rules.accepts(issuer)
+			})
 			return foundAt{max(of, 0), found}, true
 		case found.chosenBy == g:
 			return foundAt{i, found}, true
@@ -558,7 +560,7 @@ func (c *Client) giveWay(r *http.Request, found *requestSession) {
 		c.sessions.endLater(r, "")
 	}
 	found.response.record(c.sessions.stale(reasonLoggedOut))
-	c.events.loggedOut(r.Context(), SessionEvent{SessionID: s.ID(), Subject: s.Subject(), Err: err})
+	c.events.loggedOut(r.Context(), SessionEvent{Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), Err: err})
 }
 
 // endOthers ends the sessions that r carries at the other members of the Client's Group:
@@ -581,7 +583,8 @@ func (c *Client) endOthers(w http.ResponseWriter, r *http.Request) (last error) 
 			other.log.WarnContext(r.Context(), "could not delete a stored session", "error", endErr)
 		}
 		if err == nil || outage(err) || endErr != nil { // else there was no session
-			other.events.loggedOut(r.Context(), SessionEvent{SessionID: s.ID(), Subject: s.Subject(), Err: endErr})
+			other.events.loggedOut(r.Context(), SessionEvent{
+				Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), Err: endErr})
 		}
 	}
 	return last
