@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Group is several Clients in one app, such as one for ProConnect and one for
@@ -37,6 +38,7 @@ type Group struct {
 	path    string // of the page for the choice
 	members []Member
 	others  [][]*cookies // of the other members, by member
+	wrapped atomic.Bool  // Middleware was called
 }
 
 // Member is one Client of a [Group], and how the page for the choice shows it.
@@ -197,9 +199,7 @@ func (g *Group) front() *Client { return g.members[0].Client }
 // If one member's session cannot be read, because its [Store] is down perhaps, it is not
 // known who is signed in: nobody is on public pages, and protected routes answer 503.
 func (g *Group) Middleware(next http.Handler) http.Handler {
-	for _, m := range g.members {
-		m.Client.mounting.wrapped.Store(true)
-	}
+	g.wrapped.Store(true)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.serveOwn(w, r) {
 			return
