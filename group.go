@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Group is several Clients in one app, such as one for ProConnect and one for
@@ -37,6 +38,7 @@ type Group struct {
 	path    string // of the page for the choice
 	members []Member
 	others  [][]*cookies // of the other members, by member
+	wrapped atomic.Bool  // Middleware was called
 }
 
 // Member is one Client of a [Group], and how the page for the choice shows it.
@@ -197,9 +199,7 @@ func (g *Group) front() *Client { return g.members[0].Client }
 // If one member's session cannot be read, because its [Store] is down perhaps, it is not
 // known who is signed in: nobody is on public pages, and protected routes answer 503.
 func (g *Group) Middleware(next http.Handler) http.Handler {
-	for _, m := range g.members {
-		m.Client.mounting.wrapped.Store(true)
-	}
+	g.wrapped.Store(true)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.serveOwn(w, r) {
 			return
@@ -434,7 +434,9 @@ func (g *Group) found(r *http.Request) (who foundAt, ok bool) {
 		case !ok:
 		case found.refresher == nil: // of ContextWithSession
 			issuer := found.session.Load().Issuer()
-			of := slices.IndexFunc(g.members, func(m Member) bool { return m.Client.issuer == issuer })
+			of := slices.IndexFunc(g.members, func(m Member) bool {
+				return m.Client.issuer == issuer || m.Client.flow.rules.accepts(issuer)
+			})
 			return foundAt{max(of, 0), found}, true
 		case found.chosenBy == g:
 			return foundAt{i, found}, true
@@ -558,7 +560,7 @@ func (c *Client) giveWay(r *http.Request, found *requestSession) {
 		c.sessions.endLater(r, "", "")
 	}
 	found.response.record(c.sessions.stale(reasonLoggedOut))
-	c.events.loggedOut(r.Context(), SessionEvent{SessionID: s.ID(), Subject: s.Subject(), Err: err})
+	c.events.loggedOut(r.Context(), SessionEvent{Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), Err: err})
 }
 
 // endOthers ends the sessions that r carries at the other members of the Client's Group:
@@ -581,7 +583,8 @@ func (c *Client) endOthers(w http.ResponseWriter, r *http.Request) (last error) 
 			other.log.WarnContext(r.Context(), "could not delete a stored session", "error", endErr)
 		}
 		if err == nil || outage(err) || endErr != nil { // else there was no session
-			other.events.loggedOut(r.Context(), SessionEvent{SessionID: s.ID(), Subject: s.Subject(), Err: endErr})
+			other.events.loggedOut(r.Context(), SessionEvent{
+				Issuer: s.Issuer(), SessionID: s.ID(), Subject: s.Subject(), Err: endErr})
 		}
 	}
 	return last

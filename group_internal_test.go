@@ -195,6 +195,39 @@ func TestGroup_StartSessionEndsTheSessionAtAnother(t *testing.T) {
 	one.wantNoSession(t, "a copy", requestWith(before...))
 }
 
+// The issuer of a tenant's session is another than that of its Client.
+func TestGroup_ASessionOfATenantIsOfItsMember(t *testing.T) {
+	t.Parallel()
+	var tenant string
+	var ended []SessionEvent
+	g, one, two := twoMembers(t, nil, func(cfg *Config) {
+		tenant = cfg.Issuer + "/tenant/v2.0"
+		cfg.Provider.AcceptedIssuers = []string{tenant}
+		cfg.Trace.LoggedOut = Collect(&ended)
+	})
+	bruno := NewSession(map[string]any{"iss": tenant, "sub": "bruno"})
+	bruno.created, bruno.seen = two.clock.Now(), two.clock.Now()
+	r := requestWith()
+	r = r.WithContext(ContextWithSession(r.Context(), bruno))
+	if c := g.Client(r); c != two.Client {
+		t.Errorf("a session of a test is not the second member's")
+	}
+	before := two.startSession(t, bruno)
+	after := one.startSession(t, madeSession(one.Client, aliceClaims, ""), before...)
+	if len(ended) != 1 || ended[0].Issuer != tenant || len(after) != 1 {
+		t.Errorf("after a login at the other, the events are %+v", ended)
+	}
+	// The same for two sessions from before the app had a Group.
+	ended = nil
+	carl := NewSession(map[string]any{"iss": tenant, "sub": "carl"})
+	carl.created, carl.seen = two.clock.Now().Add(-time.Minute), two.clock.Now()
+	both := slices.Concat(two.startSession(t, carl), one.startAlone(t, "alice", one.clock.Now()))
+	serves(g.Middleware(http.HandlerFunc(saySubject)), both, "Accept: text/html", "Sec-Fetch-Mode: navigate")
+	if len(ended) != 1 || ended[0].Subject != "carl" || ended[0].Issuer != tenant {
+		t.Errorf("after a page load, the events are %+v", ended)
+	}
+}
+
 // A request needs no more memory among three members than with one.
 func TestGroup_ARequestCostsTheSameAmongThreeMembers(t *testing.T) {
 	var costs []float64

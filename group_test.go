@@ -780,16 +780,23 @@ func TestGroup_RefusesRequestsOfOtherOrigins(t *testing.T) {
 
 func TestGroup_AMissingMiddlewareIsNoticed(t *testing.T) {
 	t.Parallel()
-	log := new(testLog)
-	client := func(prefix string) *oidcrp.Client {
-		return mustNew(t, func(cfg *oidcrp.Config) { cfg.PathPrefix, cfg.Logger = prefix, slog.New(slog.NewJSONHandler(log, nil)) })
-	}
-	g := mustGroup(t, "/auth", oidcrp.Member{Client: client("/a/"), Name: "A"}, oidcrp.Member{Client: client("/b/"), Name: "B"})
-	r := httptest.NewRequest("GET", "https://app.example/me", nil)
-	r.Header.Set("Accept", "text/html")
-	g.RequireLogin(http.HandlerFunc(sayWho)).ServeHTTP(httptest.NewRecorder(), r)
-	if !strings.Contains(log.String(), "Group.Middleware is missing") {
-		t.Errorf("the log is %s", log)
+	for what, wrap := range map[string]func(a, b *oidcrp.Client, h http.Handler) http.Handler{
+		"no middleware":          func(_, _ *oidcrp.Client, h http.Handler) http.Handler { return h },
+		"those of the members":   func(a, b *oidcrp.Client, h http.Handler) http.Handler { return a.Middleware(b.Middleware(h)) },
+		"that of another member": func(_, b *oidcrp.Client, h http.Handler) http.Handler { return b.Middleware(h) },
+	} {
+		log := new(testLog)
+		client := func(prefix string) *oidcrp.Client {
+			return mustNew(t, func(cfg *oidcrp.Config) { cfg.PathPrefix, cfg.Logger = prefix, slog.New(slog.NewJSONHandler(log, nil)) })
+		}
+		a, b := client("/a/"), client("/b/")
+		g := mustGroup(t, "/auth", oidcrp.Member{Client: a, Name: "A"}, oidcrp.Member{Client: b, Name: "B"})
+		r := httptest.NewRequest("GET", "https://app.example/me", nil)
+		r.Header.Set("Accept", "text/html")
+		wrap(a, b, g.RequireLogin(http.HandlerFunc(sayWho))).ServeHTTP(httptest.NewRecorder(), r)
+		if !strings.Contains(log.String(), "Group.Middleware is missing") {
+			t.Errorf("%s: the log is %s", what, log)
+		}
 	}
 }
 

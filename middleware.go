@@ -283,17 +283,17 @@ const lostReturns = 5
 
 // noticeMounting is called before a protected page sends the browser to the provider.
 func (c *Client) noticeMounting(r *http.Request) {
-	m := &c.mounting
-	if m.returned.Load() {
-		return
-	}
+	m, g := &c.mounting, c.group.Load()
 	missing := !m.wrapped.Load()
-	if !missing && (!c.logins.hasPending(r) || m.again.Add(1) < lostReturns) {
+	if g != nil { // the members' own Middleware does not answer the page for the choice
+		missing = !g.wrapped.Load()
+	}
+	if !missing && (m.returned.Load() || !c.logins.hasPending(r) || m.again.Add(1) < lostReturns) {
 		return
 	}
 	m.report.Do(func() {
 		name := "Client.Middleware"
-		if c.group.Load() != nil {
+		if g != nil {
 			name = "Group.Middleware"
 		}
 		text := "the requests for " + c.paths.callback + " do not seem to reach " + name + ", so nobody can sign in: " +
