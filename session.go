@@ -34,11 +34,11 @@ type Session struct {
 
 	header    object // of the ID Token; none if it is not kept
 	signature []byte
-	encrypted bool   // the ID Token came encrypted
-	claims    object // of the ID Token
-	own       object // the claims of UserInfo that the ID Token does not have with the same value
-	sid       string // the provider's session, if an earlier ID Token named it and this one does not
-	keep      []string
+	encrypted bool        // the ID Token came encrypted
+	claims    object      // of the ID Token
+	own       object      // the claims of UserInfo that the ID Token does not have with the same value
+	sid       string      // the provider's session, if an earlier ID Token named it and this one does not
+	keep      []string    // the claims that the app sees now; nil: all
 	words     *vocabulary // of the Client
 	tokens    *oauth2.Token
 	tokensAt  time.Time // when they arrived

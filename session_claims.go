@@ -232,7 +232,7 @@ type view struct{ *Session }
 
 func (v view) Find(name string) (value string, ok bool) {
 	for _, o := range []*object{&v.claims, &v.own} {
-		if m := o.find(name); m != nil && !m.hidden {
+		if m := o.find(name); m != nil && v.shows(m) {
 			return asBoolean(name, m.Value), true
 		}
 	}
@@ -243,7 +243,7 @@ func (v view) Members() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, o := range []*object{&v.claims, &v.own} {
 			for i := range o.members {
-				if m := &o.members[i]; !m.hidden && !yield(m.Name, asBoolean(m.Name, m.Value)) {
+				if m := &o.members[i]; v.shows(m) && !yield(m.Name, asBoolean(m.Name, m.Value)) {
 					return
 				}
 			}
@@ -257,12 +257,12 @@ func (s *Session) settle() {
 	own := make(map[string]bool, len(s.own.members))
 	for i := range s.own.members {
 		m := &s.own.members[i]
-		m.hidden = m.null() || !s.shows(m.Name)
+		m.hidden = m.null()
 		own[m.Name] = true
 	}
 	for i := range s.claims.members {
 		m := &s.claims.members[i]
-		m.hidden = m.null() || !s.shows(m.Name) || own[m.Name]
+		m.hidden = m.null() || own[m.Name]
 	}
 	for _, group := range claimGroups {
 		s.settleGroup(group)
@@ -284,24 +284,17 @@ func (s *Session) settleGroup(group []string) {
 			case gone, fromUserInfo && !s.userHas(name):
 				claim.hidden = true
 			case !fromUserInfo:
-				claim.hidden = claim.null() || !s.shows(name)
+				claim.hidden = claim.null()
 			}
 		}
 	}
 }
 
-// hide hides the claims that are not kept.
-func (s *Session) hide() {
-	for _, o := range []*object{&s.claims, &s.own} {
-		for i := range o.members {
-			m := &o.members[i]
-			m.hidden = m.hidden || !s.shows(m.Name)
-		}
-	}
+// shows reports whether the view has the member: the provider's decision is stored with
+// it, and that of the Config is the one of now.
+func (s *Session) shows(m *member) bool {
+	return !m.hidden && (s.keep == nil || isFact(m.Name) || keeps(s.keep, m.Name))
 }
-
-// shows reports whether the view may have the claim.
-func (s *Session) shows(name string) bool { return isFact(name) || keeps(s.keep, name) }
 
 // asBoolean makes a boolean of "true" and "false": email_verified and
 // phone_number_verified are booleans (OIDC Core 5.1), but some providers write
@@ -324,7 +317,7 @@ func asBoolean(name, value string) string {
 func (s *Session) lean() *Session {
 	claims := make(strictjson.Members)
 	for i := range s.claims.members {
-		if m := &s.claims.members[i]; !m.hidden || m.same {
+		if m := &s.claims.members[i]; s.shows(m) || m.same {
 			claims[m.Name] = []byte(m.Value)
 		}
 	}

@@ -329,3 +329,24 @@ func TestSession_ManyClaimsAreNoSearch(t *testing.T) {
 		t.Errorf("%d claims", n)
 	}
 }
+
+// KeepClaims is the Config's of now: a replica with fewer claims, which writes a session
+// again, does not take the others from those with more.
+func TestSession_KeepClaimsOfAnotherConfigHidesNothingForGood(t *testing.T) {
+	t.Parallel()
+	with := func(keep ...string) *offlineClient {
+		return newOfflineClient(t, func(cfg *Config) { cfg.Sessions.KeepClaims = keep })
+	}
+	few, more := with("name"), with("name", "roles")
+	s := madeSession(few.Client, `{"sub":"a","name":"A","roles":["r"],"phone":"1"}`, "")
+	if claims := claimsOf(t, s); claims["roles"] != nil {
+		t.Errorf("with few, the claims are %v", claims)
+	}
+	again, err := more.sessions.unmarshal(s.marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claims := claimsOf(t, again); claims["roles"] == nil || claims["phone"] != nil {
+		t.Errorf("with more, the claims are %v", claims)
+	}
+}

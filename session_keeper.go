@@ -364,9 +364,7 @@ func (m *sessions) unmarshal(plain []byte) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.keep = m.settings.KeepClaims; s.keep != nil { // fewer, perhaps, than when it was made
-		s.hide()
-	}
+	s.keep = m.settings.KeepClaims
 	return s, nil
 }
 
