@@ -140,6 +140,9 @@ func (c *Client) build(cfg *Config) {
 	}
 	c.sessions = newSessions(
 		cfg.Sessions, cfg.Tokens.Keep, cfg.Provider.ClockSkew, shared, c.cookies, c.events, c.now)
+	if cfg.Provider.AcceptedIssuers != nil {
+		c.sessions.accepts = c.flow.rules.accepts
+	}
 	c.logins = &logins{
 		cookies: c.cookies, flow: c.flow, sessions: c.sessions, events: c.events, now: c.now,
 		onLogin: cfg.OnLogin, sameSite: http.SameSiteLaxMode, timeout: 4 * cfg.Provider.Timeout,

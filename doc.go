@@ -119,7 +119,7 @@ Package oidctest is a provider that runs inside a test, for whole logins.
 # Security
 
 PKCE, state, nonce, the issuer, the audience, the algorithm, the signature and the
-subject of UserInfo are always checked. There is a switch for PKCE alone, the NoPKCE
+subject of UserInfo, where it is called, are always checked. There is a switch for PKCE alone, the NoPKCE
 of [Provider], for a confidential client. JSON that decides something is read by exact
 name and type, without duplicates. Every response is bounded in size and time. Forged
 tokens cannot make the app fetch the provider's keys more than once a minute. No error,

@@ -71,3 +71,29 @@ func TestFrontchannel_OfAnotherTenantEndsNothingLaterEither(t *testing.T) {
 		}
 	}
 }
+
+// A tenant that was removed from the list is out: its sessions end too, since no logout of
+// its own would be accepted any more.
+func TestAcceptedIssuers_ATenantThatIsRemovedEndsItsSessions(t *testing.T) {
+	t.Parallel()
+	const tenantA, tenantB = "https://op.example/tenant-a/v2.0", "https://op.example/tenant-b/v2.0"
+	for in, keep := range keptIn {
+		both := newOfflineClient(t, func(cfg *Config) { keep(cfg); cfg.Provider.AcceptedIssuers = []string{tenantA, tenantB} })
+		one := newOfflineClient(t, func(cfg *Config) {
+			keep(cfg)
+			cfg.Provider.AcceptedIssuers = []string{tenantB}
+			if cfg.Store != nil {
+				cfg.Store = both.sessions.marks.store.store
+			}
+		})
+		for issuer, stays := range map[string]bool{tenantA: false, tenantB: true} {
+			cookies := both.startSession(t, madeSession(both.Client, `{"iss":"`+issuer+`","sub":"alice"}`, ""))
+			both.wantSession(t, in, requestWith(cookies...))
+			if stays {
+				one.wantSession(t, in+", "+issuer, requestWith(cookies...))
+			} else {
+				one.wantRefusal(t, requestWith(cookies...), reasonMalformed)
+			}
+		}
+	}
+}

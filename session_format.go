@@ -138,7 +138,10 @@ func unixOrZero(t time.Time) uint64 {
 	return uint64(max(t.Unix(), 1)) // 0 stands for the zero time
 }
 
-var errSessionFormat = errors.New("stored in a form that this version does not read")
+var (
+	errSessionFormat = errors.New("stored in a form that this version does not read")
+	errOtherIssuer   = errors.New("of an issuer that is not accepted")
+)
 
 // unmarshalSession reads what marshal wrote for a Client with these words. The session
 // does not share b's memory.

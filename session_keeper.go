@@ -79,6 +79,7 @@ type sessions struct {
 	cookies    *cookies
 	settings   Sessions // with its defaults filled in
 	words      *vocabulary
+	accepts    func(issuer string) bool // nil: there is one issuer only
 	keepTokens bool
 	events     *events
 	now        func() time.Time
@@ -363,6 +364,9 @@ func (m *sessions) unmarshal(plain []byte) (*Session, error) {
 	s, err := unmarshalSession(plain, m.words, m.settings.Lifetime)
 	if err != nil {
 		return nil, err
+	}
+	if iss := s.Issuer(); m.accepts != nil && iss != "" && !m.accepts(iss) {
+		return nil, errOtherIssuer // which is accepted no more
 	}
 	s.keep = m.settings.KeepClaims
 	return s, nil

@@ -36,7 +36,7 @@ var ErrNotFound = errors.New("oidcrp: not found")
 // Package storetest tests an implementation. One that several replicas share should
 // be a [SharedStore].
 type Store interface {
-	// Get returns the value of key, which the caller does not modify. For a key that
+	// Get returns the value of key, which neither the caller nor the Store modifies. For a key that
 	// was never set, was deleted or has expired it returns an error that matches
 	// [ErrNotFound] with [errors.Is].
 	Get(ctx context.Context, key string) ([]byte, error)
