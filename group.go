@@ -242,8 +242,9 @@ func (g *Group) RequireLogin(next http.Handler) http.Handler { return g.Require(
 // signed in and does not meet one goes to the provider of their session; [Config.Login]
 // and [Config.Validate] of every member apply to its own sessions and logins.
 // Requirements of one provider, such as its acr values, would be asked of every other one
-// too: write a [Requirement] that depends on [Session.Issuer], or protect that route by
-// the Require of one member.
+// too, and met by every other one that says the same: a claim or an acr value is worth as
+// much as the weakest member that may send it. Write a [Requirement] that depends on
+// [Session.Issuer], or protect that route by the Require of one member.
 //
 // An origin must be one of [Config.TrustedOrigins] of every member to be trusted.
 //

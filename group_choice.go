@@ -3,6 +3,7 @@ package oidcrp
 // This file shows the page of a Group where a person chooses how to sign in.
 
 import (
+	"bytes"
 	"encoding/base64"
 	"html/template"
 	"net/http"
@@ -57,6 +58,16 @@ func (g *Group) loginURL(returnTo, stepUp string) string {
 		location = c.withReturnTo(g.path, returnTo)
 	}
 	return withParameter(location, "step_up", stepUp)
+}
+
+// choiceURL is loginURL for the page that r asks for. It logs what is dropped.
+func (g *Group) choiceURL(r *http.Request, stepUp string) string {
+	c := g.front()
+	wanted := c.wantedPage(r, requestPath(r))
+	if wanted != c.home() && c.withReturnTo(g.path, wanted) == g.path {
+		c.events.returnToDropped(r.Context(), wanted, "it does not fit into the URL of the page for the choice")
+	}
+	return g.loginURL(wanted, stepUp)
 }
 
 // loginURLAfter returns the path of a new login after err, which is nil after a logout.
@@ -123,7 +134,7 @@ func imageType(data []byte) string {
 	case "image/png", "image/jpeg", "image/gif", "image/webp":
 		return kind
 	}
-	start := strings.ToLower(string(data[:min(len(data), 1024)]))
+	start := strings.ToLower(string(bytes.TrimPrefix(data[:min(len(data), 1024)], []byte("\ufeff"))))
 	if strings.HasPrefix(strings.TrimSpace(start), "<") && strings.Contains(start, "<svg") {
 		return "image/svg+xml"
 	}

@@ -96,6 +96,15 @@ func TestGroupChoice_NamesAndMarksAreData(t *testing.T) {
 	}
 }
 
+// Some editors put a byte order mark before an SVG.
+func TestGroupChoice_ALogoMayBeginWithAByteOrderMark(t *testing.T) {
+	t.Parallel()
+	app := newGroupApp(t, groupSetup{members: func(m []oidcrp.Member) { m[0].Logo = append([]byte("\ufeff"), svgLogo...) }})
+	if _, body := app.choicePage(t, "en"); !strings.Contains(html.UnescapeString(body), `<img src="data:image/svg+xml;base64,`) {
+		t.Errorf("there is no logo in\n%s", body)
+	}
+}
+
 func TestGroupChoice_ShowsAnOfficialButton(t *testing.T) {
 	t.Parallel()
 	app := newGroupApp(t, groupSetup{members: func(m []oidcrp.Member) {

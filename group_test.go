@@ -302,6 +302,18 @@ func TestGroup_RefusesEachKindOfRequestInItsWay(t *testing.T) {
 	}
 }
 
+func TestGroup_AReturnPathThatDoesNotFitIsLogged(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]bool{"/tab/1?" + strings.Repeat("&a=é", 300): false, "/tab/1?" + strings.Repeat("&", 3500): true} {
+		app := newGroupApp(t, groupSetup{})
+		res, _ := app.asks(t, app.provider.Browser(), "GET", path, acceptHTML, navigate)
+		kept := strings.Contains(res.Header.Get("Location"), "return_to=")
+		if logged := strings.Contains(app.log.String(), "it does not fit into the URL of the page for the choice"); logged != want || kept == want {
+			t.Errorf("%.20s: logged %t, kept %t", path, logged, kept)
+		}
+	}
+}
+
 func TestGroup_TheReturnPathIsOneOfTheApp(t *testing.T) {
 	t.Parallel()
 	app := newGroupApp(t, groupSetup{})

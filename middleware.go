@@ -257,7 +257,7 @@ func (c *Client) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		c.problem(w, r, err)
 	case kind == navigation && e.choice && c.group.Load() != nil:
 		c.noticeMounting(r)
-		c.redirect(w, r, c.absolute(c.group.Load().loginURL(c.wantedPage(r, requestPath(r)), e.demand.key)))
+		c.redirect(w, r, c.absolute(c.group.Load().choiceURL(r, e.demand.key)))
 	case kind == navigation:
 		c.noticeMounting(r)
 		options := e.demand.options(e.session, c.now())

@@ -1,6 +1,10 @@
 package providers
 
-import "github.com/oidcrp/oidcrp"
+import (
+	"strings"
+
+	"github.com/oidcrp/oidcrp"
+)
 
 // Authentik returns a Config for an application of an authentik server. base is the public
 // address of the server, and slug the application's. It sets the issuer, which ends in a
@@ -26,6 +30,9 @@ import "github.com/oidcrp/oidcrp"
 func Authentik(base, slug string) oidcrp.Config {
 	f := &findings{preset: "Authentik"}
 	base = f.base("base", base, "https://authentik.example.org")
+	if before, _, found := strings.Cut(base, "/application/o"); found {
+		f.add("base", "%q names an application: give %s, and the slug apart", shown(base), shown(before))
+	}
 	slug = f.segment("slug", slug, "the slug of the application, such as my-app")
 	return f.config(oidcrp.Config{Issuer: base + "/application/o/" + slug + "/"})
 }

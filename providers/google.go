@@ -46,5 +46,5 @@ func Google(domains ...string) oidcrp.Config {
 	}
 	cfg.OnLogin = onlyWith("hd", domains, "Google account of another domain",
 		"Sign in with an account of your organisation.", "Connectez-vous avec un compte de votre organisation.")
-	return f.config(cfg)
+	return f.config(cfg, keepsClaim("hd"))
 }

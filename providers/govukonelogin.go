@@ -28,7 +28,7 @@ var oneLoginVector = regexp.MustCompile(`^(?:P[0-9]\.)?(Cl(?:\.Cm)?)$`)
 //   - the scopes "openid email": the scope profile is refused, and others must be allowed for
 //     the client;
 //   - the parameter vtr (Login.Extra), and an OnLogin that refuses everybody whose ID Token has
-//     another vot than the vectors ask for: the person can change the request, and there is no
+//     a lower vot than the vectors ask for: the person can change the request, and there is no
 //     acr to check. An OnLogin of the app replaces it and should call it first, as shown at
 //     [Google];
 //   - ES256 for Logout Tokens, which have it whatever was chosen for ID Tokens.
@@ -68,7 +68,7 @@ func GOVUKOneLogin(environment Environment, vectors ...string) oidcrp.Config {
 			"You must sign in with the security checks that this service asks for. Try again.",
 			"Vous devez vous connecter avec les contrôles de sécurité demandés par ce service. Réessayez.")
 	}
-	return f.config(cfg, checkOneLogin(slices.ContainsFunc(vectors, provesIdentity)))
+	return f.config(cfg, keepsClaim("vot"), checkOneLogin(slices.ContainsFunc(vectors, provesIdentity)))
 }
 
 // vtr returns the value of the parameter vtr (RFC 8485 section 4).
@@ -81,7 +81,7 @@ func vtr(vectors []string) string {
 }
 
 // protections returns the values that vot may have: the vectors without the identity, of
-// which the ID Token says nothing.
+// which the ID Token says nothing, and two factors where one is enough.
 func (f *findings) protections(vectors []string) []string {
 	var values []string
 	for _, vector := range vectors {
@@ -90,7 +90,7 @@ func (f *findings) protections(vectors []string) []string {
 			f.add("vectors:", "%q is not a vector of trust, such as Cl.Cm or P2.Cl.Cm", shown(vector))
 			continue
 		}
-		values = append(values, parts[1])
+		values = append(values, parts[1], "Cl.Cm")
 	}
 	return values
 }

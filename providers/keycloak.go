@@ -34,6 +34,6 @@ func Keycloak(base, realm string) oidcrp.Config {
 	if before, _, found := strings.Cut(base, "/realms/"); found {
 		f.add("base", "%q names a realm: give %s, and the realm apart", shown(base), shown(before))
 	}
-	realm = f.segment("realm", realm, "the name of a realm as its URLs have it, such as agents")
+	realm = f.segment("realm", realm, "the name of a realm as its URLs have it, such as agents or my%20realm")
 	return f.config(oidcrp.Config{Issuer: base + "/realms/" + realm})
 }

@@ -63,7 +63,8 @@ func loginGovAccepted(level string) []string {
 // "none", and with it a silent sign-in, which the Validate of this Config refuses. The person
 // confirms a logout at login.gov, and does not come back if they do not.
 //
-// What is left to you: the prompt "login" is for apps with an agreement. There are no refresh
+// What is left to you: what came of further acr values is not checked, and the person can
+// leave them out of the request. The prompt "login" is for apps with an agreement. There are no refresh
 // tokens. Which nested claims are text in place of booleans is not certain.
 //
 // Source: developers.login.gov/oidc.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,9 +115,10 @@ func (f *findings) base(parameter, value, example string) string {
 	return strings.TrimRight(value, "/")
 }
 
-// segment checks a parameter that becomes one segment of a path.
+// segment checks a parameter that becomes one segment of a path, as URLs have it.
 func (f *findings) segment(parameter, value, what string) string {
-	if value == "" || strings.Trim(value, ".") == "" || url.PathEscape(value) != value {
+	plain, err := url.PathUnescape(value)
+	if err != nil || strings.Trim(plain, ".") == "" || strings.ContainsAny(plain, "/\\") || url.PathEscape(plain) != value {
 		f.add(parameter, "%q must be %s", shown(value), what)
 	}
 	return value
@@ -131,6 +133,16 @@ func shown(value string) string {
 		value = strings.ToValidUTF8(value[:200], "") + "…"
 	}
 	return value
+}
+
+// keepsClaim refuses a list of kept claims without the one that the OnLogin of a preset
+// needs, since nobody could sign in.
+func keepsClaim(claim string) rule {
+	return func(f *findings, cfg oidcrp.Config, _ []request) {
+		if keep := cfg.Sessions.KeepClaims; keep != nil && !slices.Contains(keep, claim) {
+			f.add("Sessions.KeepClaims", "must hold %q: OnLogin decides by it who may sign in", claim)
+		}
+	}
 }
 
 // onlyWith returns an OnLogin that refuses everybody whose claim is none of values. reason

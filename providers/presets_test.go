@@ -379,6 +379,7 @@ func TestGOVUKOneLogin_SignsInAndOut(t *testing.T) {
 		}
 		a.signsOut(t, browser)
 	}
+	oneLogin(t, "Cl.Cm", "Cl").signsIn(t) // two factors, where one is enough
 	a := oneLogin(t, "Cl.Cm", "P2.Cl.Cm") // the identity is not in vot
 	a.signsIn(t)
 	if got := a.asked(t).Get("vtr"); got != `["P2.Cl.Cm"]` {

@@ -158,6 +158,9 @@ func TestPresets_NameTheParameterThatIsWrong(t *testing.T) {
 		`providers.Zitadel: audiences is empty: list the id of the project`:                    providers.Zitadel("https://example.zitadel.cloud"),
 		`providers.Zitadel: audiences[1] "x\n" is empty, or begins or ends`:                    providers.Zitadel("https://example.zitadel.cloud", "a", "x\n"),
 		`providers.Authentik: slug "" must be the slug of the application`:                     providers.Authentik("https://id.example.org", ""),
+		`names an application: give https://id.example.org, and the slug apart`:                providers.Authentik("https://id.example.org/application/o/my-app/", "my-app"),
+		`providers.Keycloak: realm "a%2Fb" must be the name of a realm`:                        providers.Keycloak("https://login.example.org", "a%2Fb"),
+		`providers.Keycloak: realm "my realm" must be the name of a realm as its URLs`:         providers.Keycloak("https://login.example.org", "my realm"),
 		`providers.Authelia: base "https://auth.example.org?x=1" must be an absolute URL`:      providers.Authelia("https://auth.example.org?x=1"),
 		`providers.GOVUKOneLogin: vectors: "[\"Cl.Cm\"]" is not a vector of trust`:             providers.GOVUKOneLogin(providers.Sandbox, `["Cl.Cm"]`),
 		`providers.LoginGov: level "eidas1" is not a service level`:                            providers.LoginGov(providers.Sandbox, "eidas1"),
@@ -211,6 +214,10 @@ func TestPresets_RefuseWhatTheProviderRefuses(t *testing.T) {
 			func(c *oidcrp.Config) { c.Provider.AssertionAudience = "" }),
 		"Entra: Provider.AssertionThumbprint must be true": entra(
 			func(c *oidcrp.Config) { c.Provider.AssertionThumbprint = false }),
+		`Google: Sessions.KeepClaims must hold "hd"`: with(providers.Google("example.org"),
+			func(c *oidcrp.Config) { c.Sessions.KeepClaims = []string{"email"} }),
+		`GOVUKOneLogin: Sessions.KeepClaims must hold "vot"`: oneLogin(
+			func(c *oidcrp.Config) { c.Sessions.KeepClaims = []string{"email"} }),
 		`Apple: ClientID "other" is not that of the key`: with(providers.Apple(key), func(c *oidcrp.Config) { c.ClientID = "other" }),
 		`Apple: Scopes holds "profile"`: with(providers.Apple(key),
 			func(c *oidcrp.Config) { c.Scopes = nil }),
@@ -236,6 +243,14 @@ func TestPresets_RefuseWhatTheProviderRefuses(t *testing.T) {
 		if err == nil || !errors.Is(err, oidcrp.CodeConfigInvalid) || !strings.Contains(err.Error(), "providers."+want) {
 			t.Errorf("the error is %v, want %s", err, want)
 		}
+	}
+}
+
+func TestKeycloak_ARealmIsWrittenAsInURLs(t *testing.T) {
+	t.Parallel()
+	cfg := providers.Keycloak("https://login.example.org/", "my%20realm")
+	if _, err := oidcrp.New(added(cfg)); err != nil || cfg.Issuer != "https://login.example.org/realms/my%20realm" {
+		t.Errorf("the issuer is %s, %v", cfg.Issuer, err)
 	}
 }
 
