@@ -113,8 +113,28 @@ func New(cfg Config) (*Client, error) {
 	if acr := cfg.Login.acceptedACR(); len(acr) > 0 {
 		c.required = []Requirement{ACR(acr...)}
 	}
+	c.required = append(c.required, cfg.Requirements...)
 	c.build(&cfg)
 	return c, nil
+}
+
+// loginHook returns the OnLogin of cfg, with what every login must meet before it.
+func loginHook(cfg *Config) func(context.Context, *http.Request, *Session) error {
+	requirements, onLogin, now := cfg.Requirements, cfg.OnLogin, cfg.Now
+	if len(requirements) == 0 {
+		return onLogin
+	}
+	return func(ctx context.Context, r *http.Request, s *Session) error {
+		for _, requirement := range requirements {
+			if !requirement.Met(s, now()) {
+				return Refuse("a requirement of every login is not met: "+requirement.Name, requirement.Explain)
+			}
+		}
+		if onLogin == nil {
+			return nil
+		}
+		return onLogin(ctx, r, s)
+	}
 }
 
 // build makes the owners, from the bottom up, each of its part of cfg.
@@ -145,7 +165,7 @@ func (c *Client) build(cfg *Config) {
 	}
 	c.logins = &logins{
 		cookies: c.cookies, flow: c.flow, sessions: c.sessions, events: c.events, now: c.now,
-		onLogin: cfg.OnLogin, sameSite: http.SameSiteLaxMode, timeout: 4 * cfg.Provider.Timeout,
+		onLogin: loginHook(cfg), sameSite: http.SameSiteLaxMode, timeout: 4 * cfg.Provider.Timeout,
 		home: c.home(), results: once.Group[*Session]{SizeOf: loginSize},
 	}
 	if cfg.ResponseMode == "form_post" && c.cookies.secure {

@@ -82,6 +82,11 @@ type Config struct {
 	// Login is what every login adds to its authentication request. A login's
 	// own options take precedence.
 	Login AuthOptions
+	// Requirements are what everybody must meet: each login, before OnLogin runs, and each
+	// session on a protected route, before the route's own. A login that does not meet one
+	// is refused with [CodeLoginRefused], and the page shows what its Explain says. The
+	// presets of package providers put theirs here: append to it. If nil, there are none.
+	Requirements []Requirement
 	// OnLogin runs once for each login, when the provider's responses have been
 	// verified and before the session exists: to set up the account, or to
 	// refuse it by returning an error made with [Refuse]. Any other error fails
@@ -170,6 +175,17 @@ func typeName(v any) string {
 	return fmt.Sprintf("%T", v)
 }
 
+// checkRequirements refuses requirements that are incomplete: they would let everybody in,
+// or nobody.
+func checkRequirements(cfg *Config, f *findings) {
+	cfg.Requirements = slices.Clone(cfg.Requirements)
+	for i, requirement := range cfg.Requirements {
+		if requirement.Name == "" || requirement.Met == nil {
+			f.add("Requirements", "[%d] has no Name or no Met: make it with Claim, ACR and the like, or set both", i)
+		}
+	}
+}
+
 // normalize fills in the defaults of cfg and copies everything that the caller could
 // still change. It returns the parsed base URL, and adds what is wrong to f.
 func normalize(cfg *Config, f *findings) *url.URL {
@@ -177,6 +193,7 @@ func normalize(cfg *Config, f *findings) *url.URL {
 	checkPlainHosts(cfg, f)
 	checkIssuer(cfg.Issuer, cfg.Provider.InsecureHTTPHosts, f)
 	base := checkURLs(cfg, f)
+	checkRequirements(cfg, f)
 	checkClient(cfg, f)
 	checkAlgs(cfg, f)
 	checkEncryption(cfg, f)

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/oidcrp/oidcrp"
 	"github.com/oidcrp/oidcrp/oidctest"
@@ -353,5 +354,54 @@ func TestAppleUser_TakesOneObjectWithinBounds(t *testing.T) {
 	}
 	if got := providers.AppleUser(httptest.NewRequest("POST", "/", nil)); got != nil {
 		t.Errorf("a request that was not read: %s", got)
+	}
+}
+
+// What every login must meet is decided before OnLogin, which an app may set as it likes,
+// and again on protected routes, for sessions from before the setting.
+func TestRequirements_OfTheConfigAreMetByEveryLoginAndSession(t *testing.T) {
+	t.Parallel()
+	for required, signsIn := range map[string]bool{"alice": true, "bruno": false} {
+		var runs atomic.Int32
+		var refused []oidcrp.LoginEvent
+		app := newTestApp(t, setup{provider: autoLogin, config: func(c *oidcrp.Config) {
+			only := oidcrp.Claim("sub", required)
+			only.Explain = func(language string) string { return "only " + required + " in " + language }
+			c.Requirements = []oidcrp.Requirement{only}
+			c.OnLogin = func(context.Context, *http.Request, *oidcrp.Session) error { runs.Add(1); return nil }
+			c.Trace.LoginRefused = collect(&refused)
+		}})
+		res, body := get(t, app.provider.Browser(), app.URL+"/me")
+		if signsIn != (res.StatusCode == http.StatusOK) || signsIn != (runs.Load() == 1) {
+			t.Errorf("only %s: status %d, OnLogin ran %d times", required, res.StatusCode, runs.Load())
+		}
+		if !signsIn && (!strings.Contains(body, "only bruno in en") || len(refused) != 1 || !errors.Is(refused[0].Err, oidcrp.CodeLoginRefused)) {
+			t.Errorf("the page says\n%s\nand the events are %+v", body, refused)
+		}
+		// A session that began before the requirement.
+		w := httptest.NewRecorder()
+		session := oidcrp.NewSession(map[string]any{"iss": app.provider.Issuer(), "sub": "alice"})
+		if err := app.client.StartSession(w, httptest.NewRequest("GET", app.URL, nil), session); err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("GET", app.URL+"/me", nil)
+		for _, cookie := range w.Result().Cookies() {
+			r.AddCookie(cookie)
+		}
+		if _, err := app.client.Check(r); (err == nil) != signsIn || err != nil && !errors.Is(err, oidcrp.CodeRequirementUnmet) {
+			t.Errorf("only %s, a session of alice: %v", required, err)
+		}
+	}
+}
+
+func TestNew_RefusesAnIncompleteRequirementOfTheConfig(t *testing.T) {
+	t.Parallel()
+	for what, requirement := range map[string]oidcrp.Requirement{
+		"no name": {Met: func(*oidcrp.Session, time.Time) bool { return true }}, "no rule": {Name: "all"},
+	} {
+		_, err := oidcrp.New(soundConfig(func(c *oidcrp.Config) { c.Requirements = []oidcrp.Requirement{requirement} }))
+		if wantCode(t, err, oidcrp.CodeConfigInvalid); err == nil || !strings.Contains(err.Error(), "Requirements [0]") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

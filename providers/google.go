@@ -4,18 +4,8 @@ import (
 	"github.com/oidcrp/oidcrp"
 )
 
-// Google returns a Config for Google, for the people of these Google Workspace domains; if
-// there are none, for everybody with a Google account. It sets the issuer and, with
-// domains, an OnLogin that refuses everybody whose claim hd names another domain or none.
-// An OnLogin of the app replaces it and should call it first:
-//
-//	domain := cfg.OnLogin
-//	cfg.OnLogin = func(ctx context.Context, r *http.Request, s *oidcrp.Session) error {
-//		if err := domain(ctx, r, s); err != nil {
-//			return err
-//		}
-//		...
-//	}
+// Google returns a Config for Google, for everybody with a Google account. It sets the
+// issuer. [GoogleWorkspace] is for the people of an organisation.
 //
 // Add ClientID, ClientSecret, BaseURL and CookieKeys. In the Google Cloud console, create an
 // OAuth client of the type Web application with the redirect URI. Google has no logout: the
@@ -32,11 +22,21 @@ import (
 // scope offline_access, and sends no auth_time, so that oidcrp.MaxAge locks everybody out.
 //
 // Source: developers.google.com/identity/openid-connect, "API Reference".
-func Google(domains ...string) oidcrp.Config {
+func Google() oidcrp.Config {
 	f := &findings{preset: "Google"}
-	cfg := oidcrp.Config{Issuer: "https://accounts.google.com"}
+	return f.config(oidcrp.Config{Issuer: googleIssuer})
+}
+
+const googleIssuer = "https://accounts.google.com"
+
+// GoogleWorkspace is [Google] for the people of these Google Workspace domains and nobody
+// else: a Requirement of the Config refuses everybody whose claim hd names another domain or
+// none. At least one domain is required.
+func GoogleWorkspace(domains ...string) oidcrp.Config {
+	f := &findings{preset: "GoogleWorkspace"}
+	cfg := oidcrp.Config{Issuer: googleIssuer}
 	if len(domains) == 0 {
-		return f.config(cfg)
+		f.add("domains:", "there is none: give those of the organisation, or use Google for everybody with an account")
 	}
 	for _, domain := range domains {
 		f.host("domains:", domain, "example.org")
@@ -44,7 +44,7 @@ func Google(domains ...string) oidcrp.Config {
 	if len(f.problems) > 0 {
 		return f.config(cfg)
 	}
-	cfg.OnLogin = onlyWith("hd", domains, "Google account of another domain",
+	cfg.Requirements = onlyWith("hd", domains, "a Google account of the organisation",
 		"Sign in with an account of your organisation.", "Connectez-vous avec un compte de votre organisation.")
 	return f.config(cfg, keepsClaim("hd"))
 }

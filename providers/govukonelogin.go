@@ -27,10 +27,9 @@ var oneLoginVector = regexp.MustCompile(`^(?:P[0-9]\.)?(Cl(?:\.Cm)?)$`)
 //   - private_key_jwt with RS256: keys for ES256 are refused there;
 //   - the scopes "openid email": the scope profile is refused, and others must be allowed for
 //     the client;
-//   - the parameter vtr (Login.Extra), and an OnLogin that refuses everybody whose ID Token has
-//     a lower vot than the vectors ask for: the person can change the request, and there is no
-//     acr to check. An OnLogin of the app replaces it and should call it first, as shown at
-//     [Google];
+//   - the parameter vtr (Login.Extra), and a Requirement that refuses everybody whose ID Token
+//     has a lower vot than the vectors ask for: the person can change the request, and there is
+//     no acr to check;
 //   - ES256 for Logout Tokens, which have it whatever was chosen for ID Tokens.
 //
 // Add ClientID, BaseURL, CookieKeys, Registration.ClientKeys (an RSA key with a key id), and
@@ -64,7 +63,7 @@ func GOVUKOneLogin(environment Environment, vectors ...string) oidcrp.Config {
 		Provider: oidcrp.Provider{LogoutTokenSigningAlg: "ES256"},
 	}
 	if protections := f.protections(vectors); len(protections) > 0 {
-		cfg.OnLogin = onlyWith("vot", protections, "vot is not one of the vectors of trust that were asked for",
+		cfg.Requirements = onlyWith("vot", protections, "a vector of trust that was asked for",
 			"You must sign in with the security checks that this service asks for. Try again.",
 			"Vous devez vous connecter avec les contrôles de sécurité demandés par ce service. Réessayez.")
 	}
@@ -90,7 +89,11 @@ func (f *findings) protections(vectors []string) []string {
 			f.add("vectors:", "%q is not a vector of trust, such as Cl.Cm or P2.Cl.Cm", shown(vector))
 			continue
 		}
-		values = append(values, parts[1], "Cl.Cm")
+		for _, value := range []string{parts[1], "Cl.Cm"} {
+			if !slices.Contains(values, value) {
+				values = append(values, value)
+			}
+		}
 	}
 	return values
 }

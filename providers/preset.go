@@ -4,15 +4,12 @@ package providers
 // the errors that New reports.
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/oidcrp/oidcrp"
 )
@@ -135,29 +132,26 @@ func shown(value string) string {
 	return value
 }
 
-// keepsClaim refuses a list of kept claims without the one that the OnLogin of a preset
+// keepsClaim refuses a list of kept claims without the one that a requirement of a preset
 // needs, since nobody could sign in.
 func keepsClaim(claim string) rule {
 	return func(f *findings, cfg oidcrp.Config, _ []request) {
 		if keep := cfg.Sessions.KeepClaims; keep != nil && !slices.Contains(keep, claim) {
-			f.add("Sessions.KeepClaims", "must hold %q: OnLogin decides by it who may sign in", claim)
+			f.add("Sessions.KeepClaims", "must hold %q: a requirement decides by it who may sign in", claim)
 		}
 	}
 }
 
-// onlyWith returns an OnLogin that refuses everybody whose claim is none of values. reason
-// is for the log, and the texts for the person.
-func onlyWith(claim string, values []string, reason, en, fr string) func(context.Context, *http.Request, *oidcrp.Session) error {
+// onlyWith returns the requirement that the claim is one of values. name is for the log,
+// and the texts for the person.
+func onlyWith(claim string, values []string, name, en, fr string) []oidcrp.Requirement {
 	requirement := oidcrp.Claim(claim, values...)
-	return func(_ context.Context, _ *http.Request, s *oidcrp.Session) error {
-		if requirement.Met(s, time.Time{}) {
-			return nil
+	requirement.Name = name + ": " + requirement.Name
+	requirement.Explain = func(language string) string {
+		if language == "fr" {
+			return fr
 		}
-		return oidcrp.Refuse(reason, func(language string) string {
-			if language == "fr" {
-				return fr
-			}
-			return en
-		})
+		return en
 	}
+	return []oidcrp.Requirement{requirement}
 }

@@ -163,7 +163,7 @@ func TestGoogle_SignsInAndEndsTheSessionOfTheApp(t *testing.T) {
 
 func TestGoogle_AnAccountOfAnotherDomainIsRefused(t *testing.T) {
 	t.Parallel()
-	a := startApp(t, providers.Google("example.org", "example.com"), oidctest.Config{NoEndSession: true})
+	a := startApp(t, providers.GoogleWorkspace("example.org", "example.com"), oidctest.Config{NoEndSession: true})
 	for _, domain := range []any{"example.com", "example.org"} {
 		a.provider.idToken = map[string]any{"hd": domain}
 		if _, claims := a.signsIn(t); claims["hd"] != domain {
@@ -172,7 +172,7 @@ func TestGoogle_AnAccountOfAnotherDomainIsRefused(t *testing.T) {
 	}
 	for _, domain := range []any{"evil.example", "", nil, "EXAMPLE.ORG"} {
 		a.provider.idToken = map[string]any{"hd": domain}
-		a.refuses(t, "alice", "Google account of another domain")
+		a.refuses(t, "alice", "a Google account of the organisation")
 	}
 }
 
@@ -391,7 +391,7 @@ func TestGOVUKOneLogin_SignsInAndOut(t *testing.T) {
 func TestGOVUKOneLogin_AnotherVectorOfTrustIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, vot := range []any{"Cl", "", nil, "P2.Cl.Cm"} {
-		oneLogin(t, vot).refuses(t, "alice", "vot is not one of the vectors of trust")
+		oneLogin(t, vot).refuses(t, "alice", "a vector of trust that was asked for")
 	}
 }
 

@@ -92,7 +92,7 @@ func presets(t *testing.T) map[string]struct {
 		"Entra":                   {providers.Entra(tenantA), secret},
 		"Entra, several tenants":  {providers.Entra(tenantA, tenantB), secret},
 		"Google":                  {providers.Google(), secret},
-		"Google, domains":         {providers.Google("example.org"), secret},
+		"Google, domains":         {providers.GoogleWorkspace("example.org"), secret},
 		"Keycloak":                {providers.Keycloak("https://login.example.org", "agents"), secret},
 		"Auth0":                   {providers.Auth0("example.eu.auth0.com"), secret},
 		"Okta":                    {providers.Okta("example.okta.com", "default"), secret},
@@ -142,7 +142,7 @@ func TestPresets_NameTheParameterThatIsWrong(t *testing.T) {
 		`providers.Entra: tenants is empty: list the Directory (tenant) ID`:                    providers.Entra(),
 		`providers.Entra: tenants[0] "common" is not a GUID`:                                   providers.Entra("common"),
 		`providers.Entra: tenants[1] "example.org" is not a GUID: give the Directory`:          providers.Entra(tenantA, "example.org"),
-		`providers.Google: domains: "https://example.org" is not a host name`:                  providers.Google("example.com", "https://example.org"),
+		`providers.GoogleWorkspace: domains: "https://example.org" is not a host name`:         providers.GoogleWorkspace("example.com", "https://example.org"),
 		`providers.Keycloak: base "login.example.org" must be an absolute URL`:                 providers.Keycloak("login.example.org", "agents"),
 		`providers.Keycloak: base "…@login.example.org" must be an absolute URL`:               providers.Keycloak("https://me:s3cr3t@login.example.org", "agents"),
 		`names a realm: give https://login.example.org, and the realm apart`:                   providers.Keycloak("https://login.example.org/realms/agents", "agents"),
@@ -214,7 +214,7 @@ func TestPresets_RefuseWhatTheProviderRefuses(t *testing.T) {
 			func(c *oidcrp.Config) { c.Provider.AssertionAudience = "" }),
 		"Entra: Provider.AssertionThumbprint must be true": entra(
 			func(c *oidcrp.Config) { c.Provider.AssertionThumbprint = false }),
-		`Google: Sessions.KeepClaims must hold "hd"`: with(providers.Google("example.org"),
+		`GoogleWorkspace: Sessions.KeepClaims must hold "hd"`: with(providers.GoogleWorkspace("example.org"),
 			func(c *oidcrp.Config) { c.Sessions.KeepClaims = []string{"email"} }),
 		`GOVUKOneLogin: Sessions.KeepClaims must hold "vot"`: oneLogin(
 			func(c *oidcrp.Config) { c.Sessions.KeepClaims = []string{"email"} }),
