@@ -1,9 +1,11 @@
 package oidcrp_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -535,6 +537,31 @@ func TestGroup_SignedOutPagesLeadToTheChoice(t *testing.T) {
 	app.signInAt(t, app.citizens, browser, "bruno")
 	if res, _ := app.asks(t, browser, "GET", "/auth/agents/logout/callback", acceptHTML); res.Header.Get("Location") != app.URL+"/" {
 		t.Errorf("for bruno: %s to %s", res.Status, res.Header.Get("Location"))
+	}
+}
+
+// A member refuses a login while the person is signed in at another: the way to another
+// account is a logout at the provider that refused, not at the other.
+func TestGroup_AnotherAccountIsOneOfTheMemberThatRefused(t *testing.T) {
+	t.Parallel()
+	app := newGroupApp(t, groupSetup{citizens: func(cfg *oidcrp.Config) {
+		cfg.OnLogin = func(context.Context, *http.Request, *oidcrp.Session) error { return oidcrp.Refuse("no", nil) }
+	}})
+	browser := app.signInAt(t, app.testApp, nil, "alice")
+	res, err := app.citizens.provider.Visit(browser, app.URL+app.citizens.client.LoginURL("/where"), "bruno")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := readBody(t, res)
+	_, action, _ := strings.Cut(body, `action="`)
+	action, _, _ = strings.Cut(action, `"`)
+	action = html.UnescapeString(action)
+	if res.StatusCode != http.StatusForbidden || !strings.HasPrefix(action, "/auth/citizens/logout?") {
+		t.Fatalf("%s, with a form to %q:\n%s", res.Status, action, body)
+	}
+	res, _ = app.logsOut(t, browser, action)
+	if to := res.Header.Get("Location"); !strings.HasPrefix(to, app.citizens.provider.Issuer()) {
+		t.Errorf("another account: %s to %s", res.Status, to)
 	}
 }
 

@@ -308,6 +308,10 @@ func (c *Client) revokeTokens(ctx context.Context, m *Metadata, s *Session) {
 	}
 }
 
+// hereParameter makes the logout one at this member of a Group, wherever the person is
+// signed in: for a login that this member refused.
+const hereParameter = "here"
+
 // handleLogout logs out at once if the request certainly comes from the app. Any other
 // request gets a page with a button: it may be a link on another site, or an image that
 // another person put into a page of the app.
@@ -324,7 +328,7 @@ func (c *Client) handleLogout(w http.ResponseWriter, r *http.Request) {
 		c.confirmLogoutPage(w, r, returnTo)
 		return
 	}
-	if g := c.group.Load(); g != nil {
+	if g := c.group.Load(); g != nil && formValue(r, hereParameter) == "" {
 		c = cmp.Or(g.leaving(r), c)
 	}
 	c.Logout(w, r, returnTo)

@@ -155,6 +155,9 @@ func (c *Client) errorPage(r *http.Request, err error) *Page {
 	}
 	if needsOtherAccount(err) { // the provider would sign the same one in again
 		p.Action, p.Post = c.LogoutURL(c.tryAgainPath(r)), true
+		if c.group.Load() != nil {
+			p.Action = withParameter(p.Action, hereParameter, "1")
+		}
 		if code == CodeRequirementUnmet {
 			p.ActionLabel = c.pages.text(p.Language, "requirement_unmet.other")
 		}
