@@ -48,6 +48,12 @@ type Source interface {
 
 // DecodeFrom is [Decode] for the members of source.
 func DecodeFrom(source Source, v any) error {
+	if m, ok := v.(*map[string]any); ok && m != nil {
+		if *m == nil {
+			*m = make(map[string]any, count(source))
+		}
+		return decodeMap(source, *m)
+	}
 	text, err := selected(source, reflect.ValueOf(v))
 	if err != nil {
 		return err
