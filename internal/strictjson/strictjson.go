@@ -18,6 +18,9 @@ import (
 // is the first level.
 const MaxDepth = 32
 
+// usualMembers is how many members Object makes room for at once.
+const usualMembers = 32
+
 // Object returns the members of data by exact name. Data must be one JSON object
 // in valid UTF-8, without a member name given twice in any object and with at
 // most [MaxDepth] levels. Names are compared after unescaping, so "sub" and
@@ -32,7 +35,7 @@ func Object(data []byte) (Members, error) {
 	if s.peek() != '{' {
 		return nil, errors.New("not a JSON object")
 	}
-	members := make(Members)
+	members := make(Members, min(bytes.Count(data, []byte(`":`)), usualMembers))
 	if err := s.value(members); err != nil {
 		return nil, err
 	}
