@@ -19,12 +19,13 @@ const (
 	hydraProduct      product = "Ory Hydra 2.3"
 	lemonProduct      product = "LemonLDAP::NG 2.16"
 	glewProduct       product = "Glewlwyd 2.7"
+	zitadelProduct    product = "zitadel/oidc 3.52"
 	modernProduct     product = "oidc-provider 9"
 	proconnectProduct product = "ProConnect (stand-in)"
 )
 
 var products = []product{
-	keycloakProduct, hydraProduct, lemonProduct, glewProduct, modernProduct, proconnectProduct,
+	keycloakProduct, hydraProduct, lemonProduct, glewProduct, zitadelProduct, modernProduct, proconnectProduct,
 }
 
 // productOf says which engine a stand-in is, by its folder.
@@ -72,6 +73,10 @@ var lacks = map[product][]behaviour{
 		encryptedInfo, pushed, stepUpACR, rotates, backChannel,
 	},
 	glewProduct: {stepUpACR},
+	zitadelProduct: {
+		secretJWT, tlsClientAuth, signedPS256, signedES256, signedEdDSA, signedHS256, encryptedToken, signedInfo,
+		encryptedInfo, pushed, stepUpACR, backChannel, frontChannel,
+	},
 	proconnectProduct: {
 		secretJWT, privateKeyJWT, tlsClientAuth, signedPS256, signedEdDSA, pushed, frontChannel,
 	},
