@@ -223,7 +223,7 @@ func TestLogins_ACanceledCallbackDoesNotSpoilTheNext(t *testing.T) {
 
 func TestLogins_SessionsThatCannotBeSavedAreNotKept(t *testing.T) {
 	t.Parallel()
-	const logins = 40
+	const logins = 12
 	for name, store := range map[string]oidcrp.Store{"cookies": nil, "a Store": oidcrp.NewMemoryStore(0)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
