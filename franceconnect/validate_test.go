@@ -44,6 +44,9 @@ var validateTests = []struct {
 	{"localhost in production", low, func(c *oidcrp.Config) { c.BaseURL = "http://localhost:8080" }, nil, `BaseURL has the host "localhost"`},
 	{"localhost at FranceConnect+", franceconnect.PlusIntegration,
 		func(c *oidcrp.Config) { c.BaseURL = "http://localhost:8080" }, nil, `BaseURL has the host "localhost"`},
+	{"a redirect URI at localhost in production", low,
+		func(c *oidcrp.Config) { c.Registration.RedirectURI = "http://localhost:8080/callback" }, nil,
+		`Registration.RedirectURI has the host "localhost"`},
 	{"PKCE", low, func(c *oidcrp.Config) { c.Provider.NoPKCE = false }, nil, "Provider.NoPKCE must be true"},
 	{"a logout without hint", low, func(c *oidcrp.Config) { c.Provider.LogoutHintRequired = false }, nil, "Provider.LogoutHintRequired must be true"},
 	{"token_type_hint", low, func(c *oidcrp.Config) { c.Provider.RevocationWithoutHint = false }, nil, "Provider.RevocationWithoutHint must be true"},
@@ -80,6 +83,12 @@ var validateTests = []struct {
 		`Registration.IDTokenSignedResponseAlg is ""; set it to what the client is registered for at FranceConnect: ES256, RS256, HS256`},
 	{"RS256 of FranceConnect+", plus, func(c *oidcrp.Config) { c.Registration.IDTokenSignedResponseAlg = "RS256" }, nil,
 		`Registration.IDTokenSignedResponseAlg is "RS256"`},
+	{"PS256 for UserInfo", low, func(c *oidcrp.Config) { c.Registration.UserInfoSignedResponseAlg = "PS256" }, nil,
+		`Registration.UserInfoSignedResponseAlg is "PS256"; set it to what the client is registered for at FranceConnect: ES256, RS256, HS256, ` +
+			`or leave it empty if that is none`},
+	{"RS256 of FranceConnect+ for UserInfo", plus, func(c *oidcrp.Config) { c.Registration.UserInfoSignedResponseAlg = "RS256" }, nil,
+		`Registration.UserInfoSignedResponseAlg is "RS256"`},
+	{"UserInfo that is not signed", low, func(c *oidcrp.Config) { c.Registration.UserInfoSignedResponseAlg = "" }, nil, ""},
 	{"encryption at FranceConnect", low, func(c *oidcrp.Config) { franceconnect.Decrypt(c, "ECDH-ES", nil) }, nil,
 		"Registration.IDTokenEncryptedResponse is set, and FranceConnect encrypts nothing"},
 	{"other encryption", plus, func(c *oidcrp.Config) {
