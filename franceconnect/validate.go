@@ -169,8 +169,8 @@ func (f *findings) checkRegistration(r *oidcrp.Registration) {
 			alg, f.environment.name(), strings.Join(algs, ", "))
 	}
 	if alg := r.UserInfoSignedResponseAlg; alg != "" && !slices.Contains(algs, alg) {
-		f.add(field+"UserInfoSignedResponseAlg", "is %q; set it to what the client is registered for at %s: %s, or "+
-			"leave it empty if that is none", alg, f.environment.name(), strings.Join(algs, ", "))
+		f.add(field+"UserInfoSignedResponseAlg", "is %q; set it to what the client is registered for at %s: %s",
+			alg, f.environment.name(), strings.Join(algs, ", "))
 	}
 	f.checkEncryption(field+"IDTokenEncryptedResponse", r.IDTokenEncryptedResponseAlg, r.IDTokenEncryptedResponseEnc)
 	f.checkEncryption(field+"UserInfoEncryptedResponse", r.UserInfoEncryptedResponseAlg, r.UserInfoEncryptedResponseEnc)

@@ -84,8 +84,7 @@ var validateTests = []struct {
 	{"RS256 of FranceConnect+", plus, func(c *oidcrp.Config) { c.Registration.IDTokenSignedResponseAlg = "RS256" }, nil,
 		`Registration.IDTokenSignedResponseAlg is "RS256"`},
 	{"PS256 for UserInfo", low, func(c *oidcrp.Config) { c.Registration.UserInfoSignedResponseAlg = "PS256" }, nil,
-		`Registration.UserInfoSignedResponseAlg is "PS256"; set it to what the client is registered for at FranceConnect: ES256, RS256, HS256, ` +
-			`or leave it empty if that is none`},
+		`Registration.UserInfoSignedResponseAlg is "PS256"; set it to what the client is registered for at FranceConnect: ES256, RS256, HS256`},
 	{"RS256 of FranceConnect+ for UserInfo", plus, func(c *oidcrp.Config) { c.Registration.UserInfoSignedResponseAlg = "RS256" }, nil,
 		`Registration.UserInfoSignedResponseAlg is "RS256"`},
 	{"UserInfo that is not signed", low, func(c *oidcrp.Config) { c.Registration.UserInfoSignedResponseAlg = "" }, nil, ""},
