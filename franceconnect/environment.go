@@ -139,7 +139,11 @@ var variables = map[string]string{
 	"Login.RequireACR":                       "OIDC_REQUIRE_ACR",
 	"Login.MaxAge":                           "OIDC_MAX_AGE",
 	"Login.Prompt":                           "OIDC_PROMPT",
+	"Provider.NoPKCE":                        "OIDC_NO_PKCE",
+	"Provider.LogoutHintRequired":            "OIDC_LOGOUT_HINT_REQUIRED",
+	"Provider.RevocationWithoutHint":         "OIDC_REVOCATION_WITHOUT_HINT",
 	"Provider.UserInfoTokenInBody":           "OIDC_USERINFO_TOKEN_IN_BODY",
+	"Registration.RedirectURI":               "OIDC_REDIRECT_URI",
 	"Registration.TokenEndpointAuthMethod":   "OIDC_CLIENT_AUTH",
 	"Registration.IDTokenSignedResponseAlg":  "OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG",
 	"Registration.UserInfoSignedResponseAlg": "OIDC_USERINFO_SIGNED_RESPONSE_ALG",
@@ -174,10 +178,25 @@ func ConfigFromEnv() (oidcrp.Config, error) {
 	}
 	cfg.Issuer = cmp.Or(cfg.Issuer, e.Issuer())
 	cfg = e.complete(cfg)
+	switchOff(&cfg.Provider)
 	if err := e.validate(cfg, variables); err != nil {
 		return oidcrp.Config{}, err
 	}
 	return cfg, nil
+}
+
+// switchOff takes back what complete set and a variable denies, so that Validate refuses it:
+// whoever asks for PKCE learns why there is none.
+func switchOff(p *oidcrp.Provider) {
+	for field, value := range map[string]*bool{
+		"Provider.NoPKCE":                &p.NoPKCE,
+		"Provider.LogoutHintRequired":    &p.LogoutHintRequired,
+		"Provider.RevocationWithoutHint": &p.RevocationWithoutHint,
+	} {
+		if text := os.Getenv(variables[field]); text != "" { // oidcrp.ConfigFromEnv took it as a bool
+			*value = text == "1" || text == "true"
+		}
+	}
 }
 
 func knownEnvironments() string {

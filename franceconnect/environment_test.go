@@ -115,6 +115,17 @@ func TestConfigFromEnv_ChoosesTheServer(t *testing.T) {
 			[]string{"OIDC_MAX_AGE (Login.MaxAge) is refused", "OIDC_PROMPT (Login.Prompt) ", "OIDC_RESPONSE_MODE (ResponseMode) ",
 				"OIDC_CLIENT_AUTH (Registration.TokenEndpointAuthMethod) ", "OIDC_ACR_VALUES (Login.ACRValues) ",
 				"OIDC_SCOPES (Scopes) ", "OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG (Registration.IDTokenSignedResponseAlg) is \"\""}},
+		{"what the package decides", map[string]string{"FRANCECONNECT_ENVIRONMENT": "production", "OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "ES256",
+			"OIDC_NO_PKCE": "1", "OIDC_LOGOUT_HINT_REQUIRED": "true", "OIDC_REVOCATION_WITHOUT_HINT": "1"},
+			"https://oidc.franceconnect.gouv.fr/api/v2", nil},
+		{"the opposite of it", map[string]string{"FRANCECONNECT_ENVIRONMENT": "production", "OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "ES256",
+			"OIDC_NO_PKCE": "0", "OIDC_LOGOUT_HINT_REQUIRED": "false", "OIDC_REVOCATION_WITHOUT_HINT": "0"}, "",
+			[]string{"OIDC_NO_PKCE (Provider.NoPKCE) must be true: FranceConnect refuses code_challenge",
+				"OIDC_LOGOUT_HINT_REQUIRED (Provider.LogoutHintRequired) must be true",
+				"OIDC_REVOCATION_WITHOUT_HINT (Provider.RevocationWithoutHint) must be true"}},
+		{"a redirect URI at localhost", map[string]string{"FRANCECONNECT_ENVIRONMENT": "production", "OIDC_ID_TOKEN_SIGNED_RESPONSE_ALG": "ES256",
+			"OIDC_BASE_URL": "https://app.example", "OIDC_REDIRECT_URI": "http://localhost:8080/callback"}, "",
+			[]string{"OIDC_REDIRECT_URI (Registration.RedirectURI) has the host"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for name, value := range test.env {

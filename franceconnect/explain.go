@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/oidcrp/oidcrp"
@@ -26,8 +27,9 @@ type Explanation struct {
 
 // Explain explains an error of a login, in French if language is "fr" and in English
 // otherwise. It looks for an [*oidcrp.ProviderError] in err, and there for the code of
-// FranceConnect in error_uri before the registered one. An error that it does not know
-// gets a general explanation.
+// FranceConnect in error_uri before the registered one. A token or an answer of UserInfo
+// that was refused for its algorithm is explained too. An error that it does not know gets
+// a general explanation.
 func Explain(err error, language string) Explanation {
 	e, code, _ := find(err)
 	return e.in(code, language)
@@ -57,7 +59,8 @@ func pageEntry(code string) (entry, bool) {
 
 // PageHandler is the [oidcrp.Pages.Handler] of a Config of this package. It is
 // [oidcrp.DefaultPage], except that an error page in French or English says what
-// [Explain] says, unless that is for the operator, who finds the error in the log.
+// [Explain] says, with FranceConnect's code if there is one, unless that is for the
+// operator, who finds the error in the log.
 func PageHandler(w http.ResponseWriter, r *http.Request, p *oidcrp.Page) {
 	oidcrp.DefaultPage(w, r, explained(p))
 }
@@ -72,8 +75,26 @@ func explained(p *oidcrp.Page) *oidcrp.Page {
 	}
 	page := *p
 	page.Paragraphs = []string{e.meaning.in(p.Language), e.action.in(p.Language)}
+	if code := quotable(p.Err); code != "" {
+		page.Paragraphs = append(page.Paragraphs, codeLabel.in(p.Language)+code)
+	}
 	page.Detail = strings.Join(page.Paragraphs, " ") // for scripts
 	return &page
+}
+
+var pageCode = regexp.MustCompile(`^Y[0-9]{2}[0-9A-F]{1,8}$`)
+
+// quotable returns FranceConnect's code for a person to give to its support, "" if err has
+// none. It comes with the request: what is not a code is not shown.
+func quotable(err error) string {
+	var refusal *oidcrp.ProviderError
+	if !errors.As(err, &refusal) {
+		return ""
+	}
+	if code, _ := codeIn(refusal.ErrorURI); pageCode.MatchString(code) {
+		return code
+	}
+	return ""
 }
 
 // find returns the explanation of err, the code that it was found by, and whether it is
@@ -86,6 +107,10 @@ func find(err error) (e entry, code string, ok bool) {
 	var failure *oidcrp.Error
 	if errors.As(err, &failure) {
 		code = string(failure.Code)
+	}
+	var token *oidcrp.TokenError
+	if errors.As(err, &token) && token.Check == "alg" {
+		return badAlgorithm, code, true
 	}
 	return general, code, false
 }

@@ -18,6 +18,9 @@ var (
 	}
 )
 
+// codeLabel goes before FranceConnect's code on the page for the person.
+var codeLabel = text{"FranceConnect's code: ", "Code de FranceConnect\u00a0: "}
+
 var general = entry{
 	meaning: text{"The sign-in with FranceConnect did not succeed.", "La connexion avec FranceConnect n’a pas abouti."},
 	action:  tryAgain,
@@ -51,6 +54,19 @@ var (
 			"FranceConnect n’accepte pas la requête du service.",
 		},
 		action: compare, operator: true,
+	}
+	badAlgorithm = entry{
+		meaning: text{
+			"FranceConnect's answer is not signed, or not encrypted, in the way that the service's configuration says.",
+			"La réponse de FranceConnect n’est pas signée, ou pas chiffrée, comme l’indique la configuration du service.",
+		},
+		action: text{
+			"Set the SignedResponseAlg and EncryptedResponse fields of Registration to what the client is registered for: " +
+				"HS256 if nothing was chosen at FranceConnect, ES256 at FranceConnect+.",
+			"Donnez aux champs SignedResponseAlg et EncryptedResponse de Registration les valeurs de l’enregistrement du " +
+				"client\u00a0: HS256 si rien n’a été choisi chez FranceConnect, ES256 chez FranceConnect+.",
+		},
+		operator: true,
 	}
 	levelRefused = entry{
 		meaning: text{

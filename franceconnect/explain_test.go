@@ -1,10 +1,12 @@
 package franceconnect_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -41,6 +43,10 @@ func TestExplain_Errors(t *testing.T) {
 		{"an access token after a minute", refusal("userinfo", "invalid_token", ""), "invalid_token", "Too much time", false},
 		{"a wrong secret", refusal("token", "invalid_client", ""), "invalid_client", "secret", true},
 		{"the same with a code", refusal("token", "invalid_client", uri+"Y04BBBBB"), "Y04BBBBB", "does not accept", true},
+		{"an ID Token with another algorithm", &oidcrp.Error{Op: "id_token", Code: oidcrp.CodeTokenRefused,
+			Err: &oidcrp.TokenError{Token: "ID Token", Check: "alg", Expected: "ES256", Got: "HS256"}}, "token_refused", "is not signed", true},
+		{"an ID Token for another client", &oidcrp.Error{Op: "id_token", Code: oidcrp.CodeTokenRefused,
+			Err: &oidcrp.TokenError{Token: "ID Token", Check: "aud"}}, "token_refused", "did not succeed", false},
 		{"an unknown error", refusal("authorization", "new_error", ""), "new_error", "did not succeed", false},
 		{"out of reach", &oidcrp.Error{Op: "discovery", Code: oidcrp.CodeProviderUnavailable}, "provider_unavailable", "did not succeed", false},
 		{"any error", errors.New("x"), "", "did not succeed", false},
@@ -104,6 +110,51 @@ func TestPageHandler_ExplainsToThePersonOnly(t *testing.T) {
 		}
 		if len(page.Paragraphs) != 1 || page.Paragraphs[0] != own {
 			t.Errorf("%s: the page was changed to %+v", what, page)
+		}
+	}
+}
+
+// The person is told to give the code to FranceConnect's support, so the page has it. It
+// comes with the request: nothing else is shown.
+func TestPageHandler_ShowsTheCodeToGiveToFranceConnect(t *testing.T) {
+	t.Parallel()
+	const uri = "https://docs.partenaires.franceconnect.gouv.fr/erreurs?id=1&code="
+	for code, want := range map[string]bool{
+		"Y010004": true, "Y01AB12C": true, "Y990001": true, "Y01 call +33 1 23": false, "Y01%3Cb%3E": false, "": false,
+	} {
+		for language, label := range map[string]string{"en": "FranceConnect&#39;s code: ", "fr": "Code de FranceConnect\u00a0: "} {
+			page := oidcrp.Page{Name: "error", Status: http.StatusForbidden, Title: "A title", Language: language,
+				Err: refusal("authorization", "access_denied", uri+url.QueryEscape(code))}
+			r := httptest.NewRequestWithContext(t.Context(), "GET", "/auth/callback", nil)
+			r.Header.Set("Accept", "text/html")
+			w := httptest.NewRecorder()
+			franceconnect.PageHandler(w, r, &page)
+			body := w.Body.String()
+			if got := strings.Contains(body, "<p>"+label+code+"</p>"); got != want || strings.Contains(body, label) != want {
+				t.Errorf("%s, in %s: shown %t\n%s", code, language, got, body)
+			}
+		}
+	}
+}
+
+// The registered algorithm is the mistake of a first login: the log of the operator's own
+// hook says which settings to look at.
+func TestExplain_AnAlgorithmThatIsNotTheRegisteredOne(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]func(*oidcrp.Registration){
+		"the ID Token": func(r *oidcrp.Registration) { r.IDTokenSignedResponseAlg = "HS256" },
+		"UserInfo":     func(r *oidcrp.Registration) { r.UserInfoSignedResponseAlg = "RS256" },
+	} {
+		var explanation franceconnect.Explanation
+		s := newService(t, franceconnect.Integration, citizen(), func(cfg *oidcrp.Config) {
+			change(&cfg.Registration)
+			cfg.Trace.LoginRefused = func(_ context.Context, e oidcrp.LoginEvent) { explanation = franceconnect.Explain(e.Err, "en") }
+		}, nil)
+		if status, body := s.visit(t, s.provider.Browser(), "/page"); status != http.StatusBadGateway {
+			t.Errorf("%s: status %d:\n%s", what, status, body)
+		}
+		if !explanation.ForOperator || !strings.Contains(explanation.Action, "SignedResponseAlg") {
+			t.Errorf("%s: %+v", what, explanation)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package franceconnect
 // This file refuses configurations that cannot work with FranceConnect.
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -92,13 +91,17 @@ func (f *findings) checkIssuer(issuer string) {
 // checkRedirect refuses a host without a domain, which only FranceConnect's integration
 // takes.
 func (f *findings) checkRedirect(cfg *oidcrp.Config) {
-	u, err := url.Parse(cmp.Or(cfg.Registration.RedirectURI, cfg.BaseURL))
+	field, address := "BaseURL", cfg.BaseURL
+	if uri := cfg.Registration.RedirectURI; uri != "" {
+		field, address = "Registration.RedirectURI", uri
+	}
+	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" || cfg.Issuer != f.environment.Issuer() {
 		return // New reports the first two, and a stand-in takes any host
 	}
 	local := f.environment == Integration || f.environment == Integ01
 	if !local && !strings.ContainsAny(u.Hostname(), ".:") {
-		f.add("BaseURL", "has the host %q, which %s refuses in the environment %s; use a host with a domain",
+		f.add(field, "has the host %q, which %s refuses in the environment %s; use a host with a domain",
 			u.Hostname(), f.environment.name(), f.environment)
 	}
 }
@@ -163,6 +166,10 @@ func (f *findings) checkRegistration(r *oidcrp.Registration) {
 	}
 	if alg := r.IDTokenSignedResponseAlg; !slices.Contains(algs, alg) {
 		f.add(field+"IDTokenSignedResponseAlg", "is %q; set it to what the client is registered for at %s: %s",
+			alg, f.environment.name(), strings.Join(algs, ", "))
+	}
+	if alg := r.UserInfoSignedResponseAlg; alg != "" && !slices.Contains(algs, alg) {
+		f.add(field+"UserInfoSignedResponseAlg", "is %q; set it to what the client is registered for at %s: %s",
 			alg, f.environment.name(), strings.Join(algs, ", "))
 	}
 	f.checkEncryption(field+"IDTokenEncryptedResponse", r.IDTokenEncryptedResponseAlg, r.IDTokenEncryptedResponseEnc)

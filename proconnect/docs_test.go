@@ -139,7 +139,8 @@ var _ = franceconnect.Button
 var _ = providers.AppleUser
 
 func _(w http.ResponseWriter, r *http.Request, client *oidcrp.Client, mux *http.ServeMux,
-	citizenClient, agentClient *oidcrp.Client, cfg oidcrp.Config, page http.Handler) {
+	citizenClient, agentClient *oidcrp.Client, cfg oidcrp.Config, page http.Handler, dossier http.HandlerFunc,
+	data *struct{ Button franceconnect.ButtonOptions }) {
 %s}
 `
 

@@ -108,10 +108,10 @@ func newService(agents, citizens oidcrp.Config) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", s.page("Cette page est publique."))
-	mux.Handle("GET /messages", s.group.RequireLogin(s.page("Cette page est ouverte aux usagers et aux agents.")))
-	mux.Handle("GET /dossier", s.citizens.RequireLogin(s.page("Cette page est réservée aux usagers.")))
-	mux.Handle("GET /instruction", s.agents.RequireLogin(s.page("Cette page est réservée aux agents.")))
+	mux.Handle("GET /{$}", s.page("Accueil", "Cette page est publique."))
+	mux.Handle("GET /messages", s.group.RequireLogin(s.page("Messages", "Cette page est ouverte aux usagers et aux agents.")))
+	mux.Handle("GET /dossier", s.citizens.RequireLogin(s.page("Mon dossier", "Cette page est réservée aux usagers.")))
+	mux.Handle("GET /instruction", s.agents.RequireLogin(s.page("Instruction", "Cette page est réservée aux agents.")))
 	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) { s.group.Logout(w, r, "/") })
 	return s.group.Middleware(mux), nil
 }
@@ -139,8 +139,8 @@ var pageHTML string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 
-// page serves a page with this text, and who is signed in.
-func (s *service) page(text string) http.Handler {
+// page serves a page with this title and text, and who is signed in.
+func (s *service) page(title, text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := s.person(r)
 		if err != nil {
@@ -151,9 +151,9 @@ func (s *service) page(text string) http.Handler {
 		w.Header().Set("Cache-Control", "private, no-store")
 		w.Header().Add("Vary", "Cookie")
 		data := struct {
-			Text, Path string
-			Person     *person
-		}{text, r.URL.Path, who}
+			Title, Text, Path string
+			Person            *person
+		}{title, text, r.URL.Path, who}
 		if err := pageTemplate.Execute(w, data); err != nil {
 			log.Print(err)
 		}

@@ -25,7 +25,7 @@ func TestService_BothKindsOfPeople(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, start(t))
 	b.open("/")
-	b.wants("Cette page est publique.", "Se connecter")
+	b.wants("<title>Accueil – Agents et usagers</title>", `<a href="/" aria-current="page">`, "Cette page est publique.", "Se connecter")
 	b.open("/messages")
 	b.wants("Pour les usagers", "S’identifier avec <strong>FranceConnect</strong>", "Qu’est-ce que FranceConnect",
 		"Pour les agents publics", "S'identifier avec <strong>ProConnect</strong>", "Qu’est-ce que ProConnect")
@@ -33,7 +33,7 @@ func TestService_BothKindsOfPeople(t *testing.T) {
 	b.signInAs("citizen")
 	b.wants("ouverte aux usagers et aux agents", "Vous êtes Jean MARTIN, usager (né(e) le 1962-08-24).", "/api/v2 citizen")
 	b.open("/dossier")
-	b.wants("réservée aux usagers")
+	b.wants("<title>Mon dossier – Agents et usagers</title>", `<a href="/dossier" aria-current="page">`, "réservée aux usagers")
 
 	b.open("/instruction") // for agents: the citizen's session does not serve
 	b.signInAs("agent")
