@@ -257,6 +257,9 @@ func (e *ProviderError) Error() string {
 	if e.ErrorDescription != "" {
 		fmt.Fprintf(&b, ": %q", e.ErrorDescription)
 	}
+	if e.ErrorURI != "" { // FranceConnect's error code is there alone
+		fmt.Fprintf(&b, ", see %q", e.ErrorURI)
+	}
 	return b.String()
 }
 

@@ -37,7 +37,7 @@ func TestErrors_WhatTheySay(t *testing.T) {
 		{fail("on_login", CodeLoginRefused, Refuse("not an agent", nil)), "oidcrp: on_login: login_refused: refused by OnLogin: not an agent"},
 		{refuseToken("ID Token", "nonce", "", ""), "oidcrp: ID Token refused: nonce"},
 		{newProviderError("token", 400, "invalid_grant", "used", "https://op.example/help"),
-			`oidcrp: the provider's token endpoint answered "invalid_grant" (status 400): "used"`},
+			`oidcrp: the provider's token endpoint answered "invalid_grant" (status 400): "used", see "https://op.example/help"`},
 		{newProviderError("authorization", 0, "access_denied", "", ""),
 			`oidcrp: the provider's authorization endpoint answered "access_denied"`},
 	} {
