@@ -343,6 +343,9 @@ func (e *TokenError) Error() string {
 	if e.Got != "" {
 		msg += fmt.Sprintf(", got %q", e.Got)
 	}
+	if e.Check == "alg" {
+		msg += "; the algorithms in Registration must be those that are registered at the provider"
+	}
 	return msg
 }
 

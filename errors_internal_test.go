@@ -36,6 +36,8 @@ func TestErrors_WhatTheySay(t *testing.T) {
 		{CodeNoSession, "oidcrp: no_session"},
 		{fail("on_login", CodeLoginRefused, Refuse("not an agent", nil)), "oidcrp: on_login: login_refused: refused by OnLogin: not an agent"},
 		{refuseToken("ID Token", "nonce", "", ""), "oidcrp: ID Token refused: nonce"},
+		{refuseToken("UserInfo", "alg", "ES256", "RS256"), `oidcrp: UserInfo refused: alg: expected ES256, got "RS256"; ` +
+			"the algorithms in Registration must be those that are registered at the provider"},
 		{newProviderError("token", 400, "invalid_grant", "used", "https://op.example/help"),
 			`oidcrp: the provider's token endpoint answered "invalid_grant" (status 400): "used", see "https://op.example/help"`},
 		{newProviderError("authorization", 0, "access_denied", "", ""),
