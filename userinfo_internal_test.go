@@ -232,7 +232,7 @@ func TestUserInfo_PlainJSONWhereASignatureWasAgreed(t *testing.T) {
 	a := newUserInfoApp(t, "ES256")
 	_, err := a.ask(t, 200, "application/json", `{"sub":"alice"}`)
 	wantUserInfoRefused(t, "plain JSON", err, "alg")
-	if want := `expected a JWT signed with ES256, got "plain JSON"`; !strings.Contains(err.Error(), want) {
+	if want := `expected a JWT signed with ES256, got "plain JSON"; the algorithms in Registration must be`; !strings.Contains(err.Error(), want) {
 		t.Errorf("error is %v, want %s", err, want)
 	}
 }
