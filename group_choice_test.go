@@ -124,6 +124,10 @@ func TestGroupChoice_ShowsAnOfficialButton(t *testing.T) {
 				t.Errorf("in %s the page lacks %q:\n%s", language, text, rest)
 			}
 		}
+		// The hint cannot describe a button that is not ours: it is read before it.
+		if strings.Index(rest, "Agents publics") > strings.Index(rest, `class="proconnect-button"`) {
+			t.Errorf("the hint is after the button:\n%s", rest)
+		}
 	}
 }
 
