@@ -3,16 +3,13 @@ package franceconnect
 // This file renders the button that starts a sign-in, with the link beside it.
 
 import (
-	"bytes"
 	"cmp"
 	_ "embed"
-	"fmt"
 	"html/template"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
-	"sync"
+
+	"github.com/oidcrp/oidcrp/internal/loginbutton"
 )
 
 // ButtonOptions is how the button looks and where it leads. The zero value is a French
@@ -72,43 +69,29 @@ func Button(w io.Writer, o ButtonOptions) error {
 	if err != nil {
 		return err
 	}
-	return writeTemplate(w, "button", v)
+	return button.Button(w, v, loginbutton.Start{Action: o.Action, ReturnTo: o.ReturnTo, Method: o.Method})
 }
 
 // MemberButton is the text button as [oidcrp.Member] has it: a link to loginURL with its
 // style. It returns nothing if loginURL is not valid.
 func (e Environment) MemberButton(loginURL, language string) template.HTML {
-	var b strings.Builder
-	if Button(&b, ButtonOptions{Plus: e.Plus(), Action: loginURL, Language: language, Method: http.MethodGet}) != nil {
-		return ""
-	}
-	return template.HTML(b.String())
+	// Without the button, the page shows one of its own.
+	html, _ := loginbutton.HTML(Button,
+		ButtonOptions{Plus: e.Plus(), Action: loginURL, Language: language, Method: http.MethodGet})
+	return html
 }
 
 // ButtonStyle writes the style element of the button, for the head of a page whose
 // buttons have StyleInHead set. If nonce is empty, the element has none. The error is
 // w's.
-func ButtonStyle(w io.Writer, nonce string) error {
-	return writeTemplate(w, "style", buttonView{Nonce: nonce, CSS: template.CSS(buttonCSS)})
-}
+func ButtonStyle(w io.Writer, nonce string) error { return button.Style(w, nonce) }
 
 // ButtonFuncMap returns functions for html/template:
 //
 //	{{franceconnectButton .Options}}     the button; Options is a ButtonOptions
 //	{{franceconnectButtonStyle .Nonce}}  the style; Nonce is a string
 func ButtonFuncMap() template.FuncMap {
-	return template.FuncMap{
-		"franceconnectButton": func(o ButtonOptions) (template.HTML, error) {
-			var b strings.Builder
-			err := Button(&b, o)
-			return template.HTML(b.String()), err
-		},
-		"franceconnectButtonStyle": func(nonce string) (template.HTML, error) {
-			var b strings.Builder
-			err := ButtonStyle(&b, nonce)
-			return template.HTML(b.String()), err
-		},
-	}
+	return loginbutton.FuncMap("franceconnectButton", Button, ButtonStyle)
 }
 
 //go:embed button.html
@@ -117,98 +100,47 @@ var buttonHTML string
 //go:embed button.css
 var buttonCSS string
 
-var buttonTemplate = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("").Parse(buttonHTML))
-})
+var button = loginbutton.New("franceconnect", buttonHTML, buttonCSS)
 
-// writeTemplate writes the output of a template, or nothing if the template fails.
-func writeTemplate(w io.Writer, name string, v buttonView) error {
-	var b bytes.Buffer
-	if err := buttonTemplate().ExecuteTemplate(&b, name, v); err != nil {
-		return fmt.Errorf("franceconnect: button: %w", err)
-	}
-	_, err := w.Write(b.Bytes())
-	return err
+// buttonLabel is the data of the template "label".
+type buttonLabel struct {
+	Login, Brand, Image string
+	DSFR                bool
 }
 
-// buttonView is the data of the template.
-type buttonView struct {
-	Language, Login, Brand     string
-	Question, NewWindow, About string
-	URL, Group, Class, Image   string
-	DSFR, Post                 bool
-	Nonce                      string
-	CSS                        template.CSS // if empty, no style
-}
-
-// words fills in the texts.
-func (v *buttonView) words(language string, plus bool) {
-	v.Brand, v.About = "FranceConnect", "https://franceconnect.gouv.fr/"
+// words returns a view with the texts, and the label's.
+func words(language string, plus bool) (v loginbutton.View, l buttonLabel) {
+	l.Brand, v.About = "FranceConnect", "https://franceconnect.gouv.fr/"
 	if plus {
-		v.Brand, v.About = "FranceConnect+", "https://franceconnect.gouv.fr/france-connect-plus"
+		l.Brand, v.About = "FranceConnect+", "https://franceconnect.gouv.fr/france-connect-plus"
 	}
-	v.Language, v.Login, v.NewWindow = "fr", "S’identifier avec", "nouvelle fenêtre"
-	v.Question = "Qu’est-ce que " + v.Brand + "\u00a0?"
-	if tag, _, _ := strings.Cut(language, "-"); strings.EqualFold(tag, "en") {
-		v.Language, v.Login, v.NewWindow = "en", "Sign in with", "new window"
-		v.Question = "What is " + v.Brand + "?"
+	v.Language, l.Login, v.NewWindow = "fr", "S’identifier avec", "nouvelle fenêtre"
+	v.Question = "Qu’est-ce que " + l.Brand + "\u00a0?"
+	if loginbutton.English(language) {
+		v.Language, l.Login, v.NewWindow = "en", "Sign in with", "new window"
+		v.Question = "What is " + l.Brand + "?"
 	}
+	return v, l
 }
 
-func (o ButtonOptions) view() (buttonView, error) {
-	v := buttonView{DSFR: o.DSFR, Nonce: o.Nonce, Group: "franceconnect-group", Class: "franceconnect-button"}
-	v.words(o.Language, o.Plus)
-	v.About = cmp.Or(o.About, v.About)
-	switch {
+func (o ButtonOptions) view() (loginbutton.View, error) {
+	v, label := words(o.Language, o.Plus)
+	v.Nonce, v.About = o.Nonce, cmp.Or(o.About, v.About)
+	v.Group, v.Class = "franceconnect-group", "franceconnect-button"
+	switch label.DSFR = o.DSFR; {
 	case o.DSFR && o.Plus:
 		v.Group, v.Class = "fr-connect-group", "fr-connect fr-connect--plus"
 	case o.DSFR:
 		v.Group, v.Class = "fr-connect-group", "fr-connect"
 	case o.Image != "":
-		v.Class, v.Image = "franceconnect-image", o.Image
+		v.Class, label.Image = "franceconnect-image", o.Image
 	}
 	if !o.DSFR && !o.StyleInHead {
-		v.CSS = template.CSS(buttonCSS)
+		v.CSS = button.CSS
 	}
-	switch method := cmp.Or(strings.ToUpper(o.Method), http.MethodPost); method {
-	case http.MethodPost, http.MethodGet:
-		v.Post = method == http.MethodPost
-	default:
-		return v, fmt.Errorf("franceconnect: button: method %q must be post or get", o.Method)
-	}
-	if _, err := parseAddress("image", cmp.Or(v.Image, "/")); err != nil {
+	v.Label = label
+	if err := button.Check("image", cmp.Or(label.Image, "/")); err != nil {
 		return v, err
 	}
-	if _, err := parseAddress("about", v.About); err != nil {
-		return v, err
-	}
-	var err error
-	v.URL, err = o.loginURL()
-	return v, err
-}
-
-// parseAddress refuses what is neither a path nor an http or https URL.
-func parseAddress(name, address string) (*url.URL, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, fmt.Errorf("franceconnect: button: %s: %w", name, err)
-	}
-	web := (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
-	if !web && (u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, "/")) {
-		return nil, fmt.Errorf("franceconnect: button: %s %q must be a path or an http or https URL", name, address)
-	}
-	return u, nil
-}
-
-// loginURL returns Action with ReturnTo in it.
-func (o ButtonOptions) loginURL() (string, error) {
-	action := cmp.Or(o.Action, "/auth/login")
-	u, err := parseAddress("action", action)
-	if err != nil || o.ReturnTo == "" {
-		return action, err
-	}
-	query := u.Query()
-	query.Set("return_to", o.ReturnTo)
-	u.RawQuery = query.Encode()
-	return u.String(), nil
+	return v, button.Check("about", v.About)
 }

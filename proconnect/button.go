@@ -4,16 +4,13 @@ package proconnect
 // requires beside it.
 
 import (
-	"bytes"
-	"cmp"
 	_ "embed"
-	"fmt"
 	"html/template"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
-	"sync"
+
+	"github.com/oidcrp/oidcrp/internal/loginbutton"
 )
 
 // ButtonOptions is how the button looks and where it leads. The zero value is a French
@@ -59,46 +56,28 @@ type ButtonOptions struct {
 // If Action or Method is not valid, Button returns an error before it writes anything;
 // any other error is w's.
 func Button(w io.Writer, o ButtonOptions) error {
-	v, err := o.view()
-	if err != nil {
-		return err
-	}
-	return writeTemplate(w, "button", v)
+	return button.Button(w, o.view(), loginbutton.Start{Action: o.Action, ReturnTo: o.ReturnTo, Method: o.Method})
 }
 
 // MemberButton is the button as [oidcrp.Member] has it: a link to loginURL with its
 // style.
 func MemberButton(loginURL, language string) template.HTML {
-	var b strings.Builder
 	// Without the button, the page shows one of its own.
-	_ = Button(&b, ButtonOptions{Action: loginURL, Language: language, Method: http.MethodGet})
-	return template.HTML(b.String())
+	html, _ := loginbutton.HTML(Button, ButtonOptions{Action: loginURL, Language: language, Method: http.MethodGet})
+	return html
 }
 
 // ButtonStyle writes the style element of the button, for the head of a page whose
 // buttons have StyleInHead set. If nonce is empty, the element has none. The error is
 // w's.
-func ButtonStyle(w io.Writer, nonce string) error {
-	return writeTemplate(w, "style", buttonView{Nonce: nonce, CSS: template.CSS(buttonCSS)})
-}
+func ButtonStyle(w io.Writer, nonce string) error { return button.Style(w, nonce) }
 
 // ButtonFuncMap returns functions for html/template:
 //
 //	{{proconnectButton .Options}}     the button; Options is a ButtonOptions
 //	{{proconnectButtonStyle .Nonce}}  the style; Nonce is a string
 func ButtonFuncMap() template.FuncMap {
-	return template.FuncMap{
-		"proconnectButton": func(o ButtonOptions) (template.HTML, error) {
-			var b strings.Builder
-			err := Button(&b, o)
-			return template.HTML(b.String()), err
-		},
-		"proconnectButtonStyle": func(nonce string) (template.HTML, error) {
-			var b strings.Builder
-			err := ButtonStyle(&b, nonce)
-			return template.HTML(b.String()), err
-		},
-	}
+	return loginbutton.FuncMap("proconnectButton", Button, ButtonStyle)
 }
 
 //go:embed button.html
@@ -107,35 +86,18 @@ var buttonHTML string
 //go:embed button.css
 var buttonCSS string
 
-var buttonTemplate = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("").Parse(buttonHTML))
-})
+var button = loginbutton.New("proconnect", buttonHTML, buttonCSS)
 
-// writeTemplate writes the output of a template, or nothing if the template fails.
-func writeTemplate(w io.Writer, name string, v buttonView) error {
-	var b bytes.Buffer
-	if err := buttonTemplate().ExecuteTemplate(&b, name, v); err != nil {
-		return fmt.Errorf("proconnect: button: %w", err)
-	}
-	_, err := w.Write(b.Bytes())
-	return err
-}
-
-// buttonView is the data of the template.
-type buttonView struct {
-	buttonText
-	URL, Group, Class, About string
-	DSFR, Bare, Post         bool
-	Nonce                    string
-	CSS                      template.CSS // if empty, no style
+// buttonLabel is the data of the template "label".
+type buttonLabel struct {
+	Login      template.HTML // so that the apostrophe is not escaped
+	DSFR, Bare bool
 }
 
 // buttonText holds the texts that ProConnect prescribes. They may be translated, but
 // not reworded.
 type buttonText struct {
-	Language            string
-	Login               template.HTML // so that the apostrophe is not escaped
-	Question, NewWindow string
+	language, login, question, newWindow string
 }
 
 var (
@@ -143,49 +105,23 @@ var (
 	buttonEnglish = buttonText{"en", "Sign in with", "What is ProConnect?", "new window"}
 )
 
-func (o ButtonOptions) view() (buttonView, error) {
-	v := buttonView{
-		buttonText: buttonFrench, DSFR: o.DSFR, Bare: o.Bare, Nonce: o.Nonce,
-		Group: "proconnect-group", Class: "proconnect-button", About: "https://www.proconnect.gouv.fr/",
+func (o ButtonOptions) view() loginbutton.View {
+	text := buttonFrench
+	if loginbutton.English(o.Language) {
+		text = buttonEnglish
 	}
-	if tag, _, _ := strings.Cut(o.Language, "-"); strings.EqualFold(tag, "en") {
-		v.buttonText = buttonEnglish
+	v := loginbutton.View{
+		Language: text.language, Question: text.question, NewWindow: text.newWindow, Nonce: o.Nonce,
+		Group: "proconnect-group", Class: "proconnect-button", About: "https://www.proconnect.gouv.fr/",
 	}
 	switch {
 	case o.DSFR:
 		// The design system's example has this address and this apostrophe.
 		v.Group, v.Class, v.About = "fr-connect-group", "fr-connect fr-connect--pro", "https://proconnect.gouv.fr/"
-		v.Login = template.HTML(strings.ReplaceAll(string(v.Login), "'", "’"))
+		text.login = strings.ReplaceAll(text.login, "'", "’")
 	case !o.Bare && !o.StyleInHead:
-		v.CSS = template.CSS(buttonCSS)
+		v.CSS = button.CSS
 	}
-	switch method := cmp.Or(strings.ToUpper(o.Method), http.MethodPost); method {
-	case http.MethodPost, http.MethodGet:
-		v.Post = method == http.MethodPost
-	default:
-		return v, fmt.Errorf("proconnect: button: method %q must be post or get", o.Method)
-	}
-	var err error
-	v.URL, err = o.loginURL()
-	return v, err
-}
-
-// loginURL returns Action with ReturnTo in it.
-func (o ButtonOptions) loginURL() (string, error) {
-	action := cmp.Or(o.Action, "/auth/login")
-	u, err := url.Parse(action)
-	if err != nil {
-		return "", fmt.Errorf("proconnect: button: action: %w", err)
-	}
-	web := (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
-	if !web && (u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, "/")) {
-		return "", fmt.Errorf("proconnect: button: action %q must be a path or an http or https URL", action)
-	}
-	if o.ReturnTo == "" {
-		return action, nil
-	}
-	query := u.Query()
-	query.Set("return_to", o.ReturnTo)
-	u.RawQuery = query.Encode()
-	return u.String(), nil
+	v.Label = buttonLabel{Login: template.HTML(text.login), DSFR: o.DSFR, Bare: o.Bare}
+	return v
 }
