@@ -95,7 +95,7 @@ func (s *Session) setUser(user userClaims) {
 	same := setOf(user.same)
 	for i := range s.claims.members {
 		m := &s.claims.members[i]
-		m.same = same[m.Name]
+		m.same = same[s.claims.name(m)]
 	}
 	s.settle()
 }
@@ -105,7 +105,7 @@ func (s *Session) user() (user userClaims) {
 	user.own = s.own.byName()
 	for i := range s.claims.members {
 		if m := &s.claims.members[i]; m.same {
-			user.same = append(user.same, m.Name)
+			user.same = append(user.same, s.claims.name(m))
 		}
 	}
 	slices.Sort(user.same)
@@ -116,8 +116,8 @@ func (s *Session) user() (user userClaims) {
 func (s *Session) userMembers() strictjson.Members {
 	all := s.own.byName()
 	for i := range s.claims.members {
-		if m := &s.claims.members[i]; m.same && !m.null() {
-			all[m.Name] = []byte(m.Value)
+		if m := &s.claims.members[i]; m.same && !s.claims.null(m) {
+			all[s.claims.name(m)] = []byte(s.claims.value(m))
 		}
 	}
 	return all
@@ -232,8 +232,8 @@ type view struct{ *Session }
 
 func (v view) Find(name string) (value string, ok bool) {
 	for _, o := range []*object{&v.claims, &v.own} {
-		if m := o.find(name); m != nil && v.shows(m) {
-			return asBoolean(name, m.Value), true
+		if m := o.find(name); m != nil && v.shows(m, name) {
+			return asBoolean(name, o.value(m)), true
 		}
 	}
 	return "", false
@@ -243,7 +243,9 @@ func (v view) Members() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, o := range []*object{&v.claims, &v.own} {
 			for i := range o.members {
-				if m := &o.members[i]; v.shows(m) && !yield(m.Name, asBoolean(m.Name, m.Value)) {
+				m := &o.members[i]
+				name := o.name(m)
+				if v.shows(m, name) && !yield(name, asBoolean(name, o.value(m))) {
 					return
 				}
 			}
@@ -257,12 +259,12 @@ func (s *Session) settle() {
 	own := make(map[string]bool, len(s.own.members))
 	for i := range s.own.members {
 		m := &s.own.members[i]
-		m.hidden = m.null()
-		own[m.Name] = true
+		m.hidden = s.own.null(m)
+		own[s.own.name(m)] = true
 	}
 	for i := range s.claims.members {
 		m := &s.claims.members[i]
-		m.hidden = m.null() || own[m.Name]
+		m.hidden = s.claims.null(m) || own[s.claims.name(m)]
 	}
 	for _, group := range claimGroups {
 		s.settleGroup(group)
@@ -272,7 +274,7 @@ func (s *Session) settle() {
 // settleGroup is settle for claims that come from one source.
 func (s *Session) settleGroup(group []string) {
 	first := s.own.find(group[0])
-	gone := first != nil && first.null() // UserInfo had it once
+	gone := first != nil && s.own.null(first) // UserInfo had it once
 	fromUserInfo := s.userHas(group[0])
 	for _, name := range group {
 		own, claim := s.own.find(name), s.claims.find(name)
@@ -284,16 +286,16 @@ func (s *Session) settleGroup(group []string) {
 			case gone, fromUserInfo && !s.userHas(name):
 				claim.hidden = true
 			case !fromUserInfo:
-				claim.hidden = claim.null()
+				claim.hidden = s.claims.null(claim)
 			}
 		}
 	}
 }
 
-// shows reports whether the view has the member: the provider's decision is stored with
+// shows reports whether the view has the member of that name: the provider's decision is stored with
 // it, and that of the Config is the one of now.
-func (s *Session) shows(m *member) bool {
-	return !m.hidden && (s.keep == nil || isFact(m.Name) || keeps(s.keep, m.Name))
+func (s *Session) shows(m *member, name string) bool {
+	return !m.hidden && (s.keep == nil || isFact(name) || keeps(s.keep, name))
 }
 
 // asBoolean makes a boolean of "true" and "false": email_verified and
@@ -317,8 +319,9 @@ func asBoolean(name, value string) string {
 func (s *Session) lean() *Session {
 	claims := make(strictjson.Members)
 	for i := range s.claims.members {
-		if m := &s.claims.members[i]; s.shows(m) || m.same {
-			claims[m.Name] = []byte(m.Value)
+		m := &s.claims.members[i]
+		if name := s.claims.name(m); s.shows(m, name) || m.same {
+			claims[name] = []byte(s.claims.value(m))
 		}
 	}
 	next := s.copy()
@@ -334,7 +337,8 @@ func (s *Session) largestClaims() []string {
 	sizes := make(map[string]int)
 	for _, o := range []*object{&s.claims, &s.own} {
 		for i := range o.members {
-			sizes[o.members[i].Name] += len(o.members[i].Value)
+			m := &o.members[i]
+			sizes[o.name(m)] += len(o.value(m))
 		}
 	}
 	if s.tokens != nil {

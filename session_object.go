@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
@@ -16,15 +17,24 @@ import (
 // each name once. It is read-only. The zero value is none.
 type object struct {
 	text    string
+	escaped string // the names that the text has with escapes, one after the other
 	members []member
 }
 
-// A member is a member of an object.
+// A member is a member of an object. It has no pointers: a process keeps many.
 type member struct {
-	strictjson.Member
-	hidden bool // the one view of all claims does not have it
-	same   bool // of the ID Token: UserInfo has it too, with the same value
+	name, value span
+	escaped     bool // name is a part of the object's escaped, not of its text
+	hidden      bool // the one view of all claims does not have it
+	same        bool // of the ID Token: UserInfo has it too, with the same value
 }
+
+// A span is a part of a text, in bytes.
+type span struct{ start, end uint32 }
+
+func spanOf(start, length int) span { return span{uint32(start), uint32(start + length)} }
+
+func (s span) in(text string) string { return text[s.start:s.end] }
 
 // parseObject reads the text of an object; an empty one is none.
 func parseObject(text string) (object, error) {
@@ -38,14 +48,30 @@ func parseObject(text string) (object, error) {
 	return newObject(text, list), nil
 }
 
-// newObject returns the object with this text and these members.
+// newObject returns the object with this text, of which list are the members.
 func newObject(text string, list []strictjson.Member) object {
 	o := object{text: text, members: make([]member, len(list))}
 	for i := range list {
-		o.members[i].Member = list[i]
+		from, m := &list[i], &o.members[i]
+		m.name, m.value = spanOf(from.NameAt, len(from.Name)), spanOf(from.ValueAt, len(from.Value))
+		if m.escaped = from.NameAt < 0; m.escaped {
+			m.name = spanOf(len(o.escaped), len(from.Name))
+			o.escaped += from.Name
+		}
 	}
 	return o
 }
+
+// name returns the name of a member, without escapes.
+func (o *object) name(m *member) string {
+	if m.escaped {
+		return m.name.in(o.escaped)
+	}
+	return m.name.in(o.text)
+}
+
+// value returns the JSON text of the value of a member.
+func (o *object) value(m *member) string { return m.value.in(o.text) }
 
 // objectOf returns the object with these members; none if there are none.
 func objectOf(members strictjson.Members) object {
@@ -61,7 +87,7 @@ func (o *object) plain() bool {
 	rest, ok := strings.CutPrefix(o.text, "{")
 	for i := range o.members {
 		m := &o.members[i]
-		for _, part := range [...]string{`"`, m.Name, `":`, m.Value, ","} {
+		for _, part := range [...]string{`"`, o.name(m), `":`, o.value(m), ","} {
 			if part == "," && i == len(o.members)-1 {
 				break
 			}
@@ -77,8 +103,8 @@ func (o *object) plain() bool {
 // find returns the member of that name, nil if there is none.
 func (o *object) find(name string) *member {
 	for i := range o.members {
-		if o.members[i].Name == name {
-			return &o.members[i]
+		if m := &o.members[i]; o.name(m) == name {
+			return m
 		}
 	}
 	return nil
@@ -87,21 +113,20 @@ func (o *object) find(name string) *member {
 // has reports whether o has a member of that name that is not null.
 func (o *object) has(name string) bool {
 	m := o.find(name)
-	return m != nil && !m.null()
+	return m != nil && !o.null(m)
 }
 
 // size is about how many bytes o takes in memory.
 func (o *object) size() int {
-	const each = 40
-	return len(o.text) + each*len(o.members)
+	return len(o.text) + len(o.escaped) + int(unsafe.Sizeof(member{}))*len(o.members)
 }
 
-func (m *member) null() bool { return m.Value == "null" }
+func (o *object) null(m *member) bool { return o.value(m) == "null" }
 
 // string returns the member of that name if it is a string, else "".
 func (o *object) string(name string) string {
 	if m := o.find(name); m != nil {
-		text, _ := strictjson.Unquote(m.Value)
+		text, _ := strictjson.Unquote(o.value(m))
 		return text
 	}
 	return ""
@@ -113,14 +138,15 @@ func (o *object) one(name string) strictjson.Members {
 	if m == nil {
 		return nil
 	}
-	return strictjson.Members{name: []byte(m.Value)}
+	return strictjson.Members{name: []byte(o.value(m))}
 }
 
 // byName returns the members by their names.
 func (o *object) byName() strictjson.Members {
 	all := make(strictjson.Members, len(o.members))
 	for i := range o.members {
-		all[o.members[i].Name] = []byte(o.members[i].Value)
+		m := &o.members[i]
+		all[o.name(m)] = []byte(o.value(m))
 	}
 	return all
 }
@@ -171,7 +197,8 @@ func appendObject(b []byte, o *object, v *vocabulary) []byte {
 	start := len(b)
 	b = binary.AppendUvarint(b, uint64(len(o.members))+1)
 	for i := range o.members {
-		b = appendMember(b, &o.members[i], v)
+		m := &o.members[i]
+		b = appendMember(b, o.name(m), o.value(m), m.marks(), v)
 	}
 	asItIs := appendBytes([]byte{0}, []byte(o.text))
 	for i := range o.members {
@@ -183,31 +210,30 @@ func appendObject(b []byte, o *object, v *vocabulary) []byte {
 	return b
 }
 
-func appendMember(b []byte, m *member, v *vocabulary) []byte {
-	code := slices.Index(knownNames[:], m.Name) + 1
+func appendMember(b []byte, name, value string, mark byte, v *vocabulary) []byte {
+	code := slices.Index(knownNames[:], name) + 1
 	b = append(b, byte(code))
 	if code == 0 {
-		b = appendBytes(b, []byte(m.Name))
+		b = appendBytes(b, []byte(name))
 	}
-	number, whole := wholeNumber(m.Value)
-	mark := m.marks()
+	number, whole := wholeNumber(value)
 	switch {
-	case m.Value == v.issuer:
+	case value == v.issuer:
 		return append(b, issuerValue|mark)
-	case m.Value == v.clientID:
+	case value == v.clientID:
 		return append(b, clientIDValue|mark)
-	case m.Value == v.clientIDs:
+	case value == v.clientIDs:
 		return append(b, clientIDsValue|mark)
-	case m.Value == "true":
+	case value == "true":
 		return append(b, trueValue|mark)
-	case m.Value == "false":
+	case value == "false":
 		return append(b, falseValue|mark)
 	case whole:
 		return binary.AppendUvarint(append(b, numberValue|mark), number)
-	case strings.HasPrefix(m.Value, `"`) && len(m.Value) > 1:
-		return appendBytes(append(b, stringValue|mark), []byte(m.Value[1:len(m.Value)-1]))
+	case strings.HasPrefix(value, `"`) && len(value) > 1:
+		return appendBytes(append(b, stringValue|mark), []byte(value[1:len(value)-1]))
 	}
-	return appendBytes(append(b, rawValue|mark), []byte(m.Value))
+	return appendBytes(append(b, rawValue|mark), []byte(value))
 }
 
 // wholeNumber returns value as a number if it is one that is read back as the same text.
@@ -256,23 +282,23 @@ func (d *sessionDecoder) object(v *vocabulary) object {
 // members reads members whose text has at most size bytes.
 func (d *sessionDecoder) members(members []member, size int, v *vocabulary) object {
 	var text strings.Builder
-	text.Grow(size) // so that what String returns stays where it is
+	text.Grow(size)
 	text.WriteByte('{')
 	for i := range members {
 		if i > 0 {
 			text.WriteByte(',')
 		}
-		stored := d.member(v)
+		m, stored := &members[i], d.member(v)
 		text.WriteByte('"')
 		start := text.Len()
 		text.WriteString(stored.known)
 		text.Write(stored.name)
-		members[i].Name = text.String()[start:]
+		m.name = spanOf(start, text.Len()-start)
 		text.WriteString(`":`)
 		start = text.Len()
 		stored.writeValue(&text)
-		members[i].Value = text.String()[start:]
-		members[i].setMarks(stored.marks)
+		m.value = spanOf(start, text.Len()-start)
+		m.setMarks(stored.marks)
 	}
 	text.WriteByte('}')
 	return object{text: text.String(), members: members}

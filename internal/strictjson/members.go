@@ -108,7 +108,7 @@ func (m Members) AppendJSON(b []byte) []byte {
 func (m Members) sorted() sorted {
 	members := make(sorted, 0, len(m))
 	for name, value := range m {
-		members = append(members, Member{name, string(value)})
+		members = append(members, Member{Name: name, Value: string(value)})
 	}
 	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	return members

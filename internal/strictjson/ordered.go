@@ -10,7 +10,12 @@ import (
 )
 
 // A Member is a member of an object: its name, and its value as JSON text.
-type Member struct{ Name, Value string }
+type Member struct {
+	Name, Value string
+	// NameAt and ValueAt are where In found these in the text, in bytes. NameAt
+	// is -1 if the text has the name with escapes.
+	NameAt, ValueAt int
+}
 
 // Ordered returns the members of text in their order. It refuses what [Object] refuses.
 // The members share memory with text.
@@ -29,11 +34,16 @@ func (found Members) In(text string) []Member {
 	s := scanner{data: data, text: text, pos: bytes.IndexByte(data, '{') + 1, depth: MaxDepth - 1}
 	for len(members) < len(found) {
 		_, _ = s.next('}', len(members) == 0) // neither this nor what follows fails: Object has read it
-		name, _ := s.name()
+		m := Member{NameAt: s.pos + 1}
+		m.Name, _ = s.name()
+		if s.pos != m.NameAt+len(m.Name)+1 {
+			m.NameAt = -1
+		}
 		_ = s.colon()
-		start := s.pos
+		m.ValueAt = s.pos
 		_ = s.value(nil)
-		members = append(members, Member{name, text[start:s.pos]})
+		m.Value = text[m.ValueAt:s.pos]
+		members = append(members, m)
 	}
 	return members
 }
