@@ -91,12 +91,15 @@ func (c *openedCache) get(text string, ring *seal.Ring) *opened {
 }
 
 // put keeps what was opened. It copies the text, which is a part of all cookies of a
-// request.
+// request, and with it the handle, which is the same text.
 func (c *openedCache) put(o opened) {
 	if c == nil || o.size() > c.most {
 		return
 	}
 	o.text = strings.Clone(o.text)
+	if o.kept.handle != "" {
+		o.kept.handle = o.text
+	}
 	hash := maphash.String(c.seed, o.text)
 	shard := &c.shards[hash%cacheShards]
 	shard.mu.Lock()
