@@ -297,6 +297,34 @@ func TestOpenedCache_DropsWhatIsNotUsed(t *testing.T) {
 	}
 }
 
+// A clock that panics for one request must not leave a part of the cache locked.
+func TestOpenedCache_APanicOfTheClockLocksNothing(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	c := newOpenedCache(cacheShards<<20, clock.Now)
+	c.put(opened{text: "used", kept: kept{session: fullSession()}})
+	clock.Advance(cacheAge)
+	for other := range 200 { // what was young is old now
+		c.put(opened{text: fmt.Sprint(other), kept: kept{session: fullSession()}})
+	}
+	panicked := func() (value any) {
+		defer func() { value = recover() }()
+		c.now = func() time.Time { panic("boom") }
+		c.get("used", nil)
+		return nil
+	}()
+	if panicked != "boom" {
+		t.Fatalf("the caller sees %v, want the panic of the clock", panicked)
+	}
+	c.now = clock.Now
+	for i := range c.shards {
+		if !c.shards[i].mu.TryLock() {
+			t.Fatal("a shard is still locked")
+		}
+		c.shards[i].mu.Unlock()
+	}
+}
+
 // A logout leaves nothing about the person in the memory of this process.
 func TestOpenedCache_ALogoutDropsTheClaims(t *testing.T) {
 	t.Parallel()
