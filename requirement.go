@@ -252,7 +252,9 @@ func (ds *demands) get(key string) demand {
 			return d
 		}
 	}
-	if raw, err := base64.RawURLEncoding.Strict().DecodeString(key); err != nil || len(raw) != demandKeySize {
+	// The decoder ignores line ends, of which a key could have thousands.
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(key)
+	if err != nil || len(raw) != demandKeySize || len(key) != base64.RawURLEncoding.EncodedLen(demandKeySize) {
 		return demand{}
 	}
 	return demand{key: key}

@@ -228,7 +228,7 @@ func TestDemands_AreBounded(t *testing.T) {
 			t.Errorf("%s: found %v", name, got)
 		}
 	}
-	for _, key := range []string{"", "x", "AAAA", strings.Repeat("A", 8) + "=", strings.Repeat("A", 100)} {
+	for _, key := range []string{"", "x", "AAAA", strings.Repeat("A", 8) + "=", strings.Repeat("A", 100), "AAAA\nAAAA"} {
 		if d := ds.get(key); d.key != "" {
 			t.Errorf("the key %q is remembered", key)
 		}
