@@ -75,7 +75,11 @@ func MaxAge(d time.Duration) Requirement {
 			at := s.AuthTime()
 			return !at.IsZero() && now.Sub(at) <= d && at.Sub(now) <= maxClockSkew
 		},
-		Ask: func(o *AuthOptions) { o.MaxAge = &d },
+		Ask: func(o *AuthOptions) {
+			if o.MaxAge == nil || d < *o.MaxAge { // two such requirements on one route
+				o.MaxAge = &d
+			}
+		},
 	}
 }
 
