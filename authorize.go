@@ -129,6 +129,11 @@ func (o *AuthOptions) validate() (field string, err error) {
 	if slices.Contains(o.essentialACR(), "") {
 		return "Claims", errors.New("holds an essential acr with an empty value, which a session without acr would have")
 	}
+	for _, acr := range o.essentialACR() {
+		if strings.Contains(acr, " ") {
+			return "Claims", fmt.Errorf("holds the essential acr %q: give each value by itself, without spaces", clean(acr, 100))
+		}
+	}
 	if o.MaxAge != nil && *o.MaxAge < 0 {
 		return "MaxAge", fmt.Errorf("%v is negative", *o.MaxAge)
 	}

@@ -72,7 +72,7 @@ type ownPaths struct {
 func New(cfg Config) (*Client, error) {
 	f := &findings{fromEnv: cfg.fromEnv}
 	base := normalize(&cfg, f)
-	if err := validateFurther(cfg); err != nil {
+	if err := validateFurther(cfg, cfg.Requirements...); err != nil {
 		f.problems = append(f.problems, err)
 	}
 	if len(f.problems) > 0 {
@@ -91,15 +91,17 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, failf("config", CodeConfigInvalid, "CookieKeys: %w", err)
 	}
+	login := everyLogin(&cfg)
 	c := &Client{
 		issuer: cfg.Issuer, clientID: cfg.ClientID, base: base, registration: &registered{&cfg.Registration},
 		paths: newPaths(cfg.PathPrefix, base, &cfg.Registration), crossOrigin: crossOrigin,
-		login: &loginDefaults{&cfg.Login},
+		login: &loginDefaults{&login},
 		validate: func(requirements ...Requirement) error {
 			return validateFurther(cfg, requirements...)
 		},
 		validateSilent: func() error {
 			silent := cfg
+			silent.Login = login.clone()
 			silent.Login.Prompt = "none"
 			return validateFurther(silent)
 		},
@@ -110,10 +112,7 @@ func New(cfg Config) (*Client, error) {
 		now:     cfg.Now,
 		cookies: newCookies(keys, cfg.Issuer, cfg.ClientID, cfg.PathPrefix, base.Host, base.Scheme == "https"),
 	}
-	if acr := cfg.Login.acceptedACR(); len(acr) > 0 {
-		c.required = []Requirement{ACR(acr...)}
-	}
-	c.required = append(c.required, cfg.Requirements...)
+	c.required = everybodys(&cfg)
 	c.build(&cfg)
 	return c, nil
 }

@@ -82,10 +82,12 @@ type Config struct {
 	// Login is what every login adds to its authentication request. A login's
 	// own options take precedence.
 	Login AuthOptions
-	// Requirements are what everybody must meet: each login, before OnLogin runs, and each
-	// session on a protected route, before the route's own. A login that does not meet one
-	// is refused with [CodeLoginRefused], and the page shows what its Explain says. The
-	// presets of package providers put theirs here: append to it. If nil, there are none.
+	// Requirements are what everybody must meet: each login, which asks for them, before
+	// OnLogin runs, and each session on a protected route, before the route's own. A login
+	// that does not meet one is refused with [CodeLoginRefused], and the page shows what its
+	// Explain says; for want of an acr value or a max_age that it asked for, it is
+	// refused with [CodeRequirementUnmet] before that. The presets of package providers put
+	// theirs here: append to it. If nil, there are none.
 	Requirements []Requirement
 	// OnLogin runs once for each login, when the provider's responses have been
 	// verified and before the session exists: to set up the account, or to
@@ -117,8 +119,8 @@ type Config struct {
 	// Now is the clock; if nil, time.Now. It is for tests.
 	Now func() time.Time
 	// Validate checks further rules, such as those of one provider. [New] calls it
-	// with the Config, its defaults filled in, and reports its error together with
-	// its own. [Client.Require] calls it again for a route with requirements, and
+	// with the Config, its defaults filled in, and its Requirements, and reports its error
+	// together with its own. [Client.Require] calls it again for a route with requirements, and
 	// panics with its error. It must not change anything that the Config refers
 	// to. If nil, there are no further rules.
 	Validate func(cfg Config, requirements ...Requirement) error
@@ -184,6 +186,35 @@ func checkRequirements(cfg *Config, f *findings) {
 			f.add("Requirements", "[%d] has no Name or no Met: make it with Claim, ACR and the like, or set both", i)
 		}
 	}
+	if field, _ := cfg.Login.validate(); field != "" {
+		return // reported later, and ACR panics on such values
+	}
+	if acr := everyLogin(cfg).RequireACR; len(cfg.Requirements) > 0 && acr != nil && len(acr) == 0 {
+		f.add("Requirements", "and %s have no acr value that meets all of them: nobody could sign in", f.name("Login.RequireACR"))
+	}
+}
+
+// everybodys returns what everybody must meet, RequireACR of Login included.
+func everybodys(cfg *Config) (all []Requirement) {
+	if acr := cfg.Login.acceptedACR(); len(acr) > 0 {
+		all = append(all, ACR(acr...))
+	}
+	return append(all, cfg.Requirements...)
+}
+
+// everyLogin returns what every login asks for: what Login says, and what may make it meet
+// the Requirements.
+func everyLogin(cfg *Config) AuthOptions {
+	if len(cfg.Requirements) == 0 {
+		return cfg.Login.clone()
+	}
+	asked := AuthOptions{MaxAge: cfg.Login.MaxAge}
+	for _, requirement := range everybodys(cfg) {
+		if requirement.Ask != nil {
+			requirement.Ask(&asked)
+		}
+	}
+	return asked.over(cfg.Login)
 }
 
 // normalize fills in the defaults of cfg and copies everything that the caller could

@@ -394,6 +394,87 @@ func TestRequirements_OfTheConfigAreMetByEveryLoginAndSession(t *testing.T) {
 	}
 }
 
+// The link to sign in asks for what everybody must meet, as a protected page does: nobody
+// could use it otherwise.
+func TestRequirements_OfTheConfigAreAskedForByEveryLogin(t *testing.T) {
+	t.Parallel()
+	app := newTestApp(t, setup{config: func(c *oidcrp.Config) { c.Requirements = []oidcrp.Requirement{oidcrp.ACR("eidas2")} }})
+	for _, page := range []string{"/auth/login?return_to=/me", "/me"} {
+		res, err := app.provider.Visit(app.provider.Browser(), app.URL+page, "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body := readBody(t, res); res.StatusCode != http.StatusOK || res.Request.URL.Path != "/me" {
+			t.Errorf("%s ended at %s with %s\n%s", page, res.Request.URL, res.Status, body)
+		}
+	}
+	hour, minute := time.Hour, time.Minute
+	for what, test := range map[string]struct {
+		login        oidcrp.AuthOptions
+		requirements []oidcrp.Requirement
+		acr, maxAge  string
+	}{
+		"nothing": {maxAge: "", acr: ""},
+		"a shorter time in Login": {
+			oidcrp.AuthOptions{MaxAge: &minute}, []oidcrp.Requirement{oidcrp.MaxAge(hour)}, "", "60"},
+		"a longer time in Login": {
+			oidcrp.AuthOptions{MaxAge: &hour}, []oidcrp.Requirement{oidcrp.MaxAge(2 * hour), oidcrp.MaxAge(minute), oidcrp.MaxAge(hour)}, "", "60"},
+		"fewer levels than Login": {
+			oidcrp.AuthOptions{ACRValues: []string{"eidas1"}, RequireACR: []string{"eidas1", "eidas2"}},
+			[]oidcrp.Requirement{oidcrp.ACR("eidas2", "eidas3")}, "eidas2", ""},
+		"a role": {
+			oidcrp.AuthOptions{ACRValues: []string{"eidas1"}, RequireACR: []string{"eidas1", "eidas2"}},
+			[]oidcrp.Requirement{oidcrp.Claim("role", "admin")}, "eidas1", ""},
+	} {
+		app := newTestApp(t, setup{config: func(c *oidcrp.Config) {
+			c.Login, c.Requirements = test.login, test.requirements
+			c.Provider.AdjustMetadata = func(m *oidcrp.Metadata) {
+				m.ClaimsParameterSupported, m.ACRValuesSupported = false, []string{"eidas1", "eidas2"}
+			}
+		}})
+		for _, page := range []string{"/auth/login", "/me"} {
+			res, _ := app.asks(t, noRedirects(app.provider.Browser()), "GET", page, acceptHTML)
+			location, err := res.Location()
+			if err != nil {
+				t.Fatal(what, err)
+			}
+			if q := location.Query(); q.Get("acr_values") != test.acr || page == "/auth/login" && q.Get("max_age") != test.maxAge {
+				t.Errorf("%s, from %s: acr_values %q, max_age %q, want %q and %q", what, page, q.Get("acr_values"), q.Get("max_age"), test.acr, test.maxAge)
+			}
+		}
+	}
+}
+
+func TestNew_RefusesRequirementsThatCannotBeAskedFor(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*oidcrp.Config){
+		"Requirements and Login.RequireACR have no acr value": func(c *oidcrp.Config) {
+			c.Login.RequireACR, c.Requirements = []string{"eidas1"}, []oidcrp.Requirement{oidcrp.ACR("eidas2")}
+		},
+		"no max_age here": func(c *oidcrp.Config) {
+			c.Requirements = []oidcrp.Requirement{oidcrp.MaxAge(time.Hour)}
+			c.Validate = func(_ oidcrp.Config, requirements ...oidcrp.Requirement) error {
+				var o oidcrp.AuthOptions
+				for _, requirement := range requirements {
+					requirement.Ask(&o)
+				}
+				if o.MaxAge != nil {
+					return errors.New("no max_age here")
+				}
+				return nil
+			}
+		},
+		"without spaces": func(c *oidcrp.Config) {
+			c.Login.Claims = &oidcrp.ClaimsRequest{IDToken: map[string]*oidcrp.ClaimRequest{"acr": {Essential: true, Value: "a b"}}}
+		},
+	} {
+		_, err := oidcrp.New(soundConfig(change))
+		if wantCode(t, err, oidcrp.CodeConfigInvalid); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
+	}
+}
+
 func TestNew_RefusesAnIncompleteRequirementOfTheConfig(t *testing.T) {
 	t.Parallel()
 	for what, requirement := range map[string]oidcrp.Requirement{

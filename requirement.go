@@ -75,15 +75,21 @@ func MaxAge(d time.Duration) Requirement {
 			at := s.AuthTime()
 			return !at.IsZero() && now.Sub(at) <= d && at.Sub(now) <= maxClockSkew
 		},
-		Ask: func(o *AuthOptions) { o.MaxAge = &d },
+		Ask: func(o *AuthOptions) {
+			if o.MaxAge == nil || d < *o.MaxAge { // two such requirements on one route
+				o.MaxAge = &d
+			}
+		},
 	}
 }
 
 // Claim requires the claim of that name to be one of values, or to be an array
 // that holds one of them. A number or a boolean matches as it is written in JSON.
-// Without values, nobody meets it: an empty list in a configuration opens nothing.
-// It panics on an empty name or value: use [HasClaim] for a claim that must only
-// be present. Providers return only what they are asked for: see [Config.Scopes]
+// A name that begins with a slash is a JSON Pointer (RFC 6901) to a member of a claim
+// that is an object: "/realm_access/roles". Without values, nobody meets it: an empty
+// list in a configuration opens nothing. It panics on an empty name or value, and on a
+// "~" in a pointer that is neither "~0" nor "~1": use [HasClaim] for a claim that must
+// only be present. Providers return only what they are asked for: see [Config.Scopes]
 // and [AuthOptions.Claims].
 func Claim(name string, values ...string) Requirement {
 	checkClaimName("Claim", name)
@@ -100,8 +106,9 @@ func Claim(name string, values ...string) Requirement {
 // HasClaim requires the claim of that name to be present, with a value that does
 // not say no: not null, false, 0, an empty string, array or object, nor one of the
 // strings "false", "0" and "no" in any case, which some providers send in place of
-// a boolean or number. An array must hold a value that is present. It panics on an
-// empty name. See [Claim] for certain values.
+// a boolean or number. An array must hold a value that is present. The name may be a
+// JSON Pointer, and it panics on the same names, as with [Claim], which is for certain
+// values.
 func HasClaim(name string) Requirement {
 	checkClaimName("HasClaim", name)
 	return Requirement{
@@ -111,8 +118,11 @@ func HasClaim(name string) Requirement {
 }
 
 func checkClaimName(maker, name string) {
-	if name == "" {
+	if claimPath(name)[0] == "" {
 		panic("oidcrp: " + maker + ": the name of the claim is empty")
+	}
+	if strings.HasPrefix(name, "/") && strings.Contains(strings.NewReplacer("~0", "", "~1", "").Replace(name), "~") {
+		panic("oidcrp: " + maker + ": the JSON Pointer " + name + ` has a "~" that is neither "~0" nor "~1"`)
 	}
 }
 
@@ -252,7 +262,9 @@ func (ds *demands) get(key string) demand {
 			return d
 		}
 	}
-	if raw, err := base64.RawURLEncoding.Strict().DecodeString(key); err != nil || len(raw) != demandKeySize {
+	// The decoder ignores line ends, of which a key could have thousands.
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(key)
+	if err != nil || len(raw) != demandKeySize || len(key) != base64.RawURLEncoding.EncodedLen(demandKeySize) {
 		return demand{}
 	}
 	return demand{key: key}

@@ -16,7 +16,8 @@ func TestRequirements_AreMetOrNot(t *testing.T) {
 	now := c.clock.Now()
 	s := madeSession(c.Client, fmt.Sprintf(`{"sub":"alice","acr":"eidas2","auth_time":%d}`, now.Add(-time.Minute).Unix()),
 		`{"sub":"alice","acr":"eidas3","auth_time":9999999999,"email":"a@example.org","siret":"13002526500013",
-		"email_verified":true,"count":3,"org":13002526500013,"over":9007199254740993,"id":1234567,"ratio":0.10,"big":1e21,"zero":0,"orgs":[1,13002526500013],"empty":"","nothing":null,"none":[],"no":false,"hollow":{},"nos":[false],"roles":["agent","admin"],"address":{"a":"b"}}`)
+		"email_verified":true,"count":3,"org":13002526500013,"over":9007199254740993,"id":1234567,"ratio":0.10,"big":1e21,"zero":0,"orgs":[1,13002526500013],"empty":"","nothing":null,"none":[],"no":false,"hollow":{},"nos":[false],"roles":["agent","admin"],"address":{"a":"b"},
+		"realm_access":{"roles":["agent","admin"],"a/b":{"~":7},"":"empty","off":false},"/address/a":"top","0":"zero"}`)
 	for _, test := range []struct {
 		requirement Requirement
 		met         bool
@@ -65,6 +66,19 @@ func TestRequirements_AreMetOrNot(t *testing.T) {
 		{HasClaim("address"), true},
 		{Claim("acr", "eidas2"), true},
 		{Claim("acr", "eidas3"), false},
+		{Claim("/realm_access/roles", "admin"), true},
+		{Claim("/realm_access/roles", "owner"), false},
+		{Claim("/realm_access/Roles", "admin"), false},
+		{Claim("/realm_access/roles/1", "admin"), false}, // of objects only
+		{Claim("/realm_access/a~1b/~0", "7"), true},
+		{Claim("/realm_access/", "empty"), true},
+		{Claim("/roles", "admin"), true},
+		{Claim("/address/a", "b"), true},
+		{Claim("/address/a", "top"), false}, // a slash is always a pointer
+		{Claim("/missing/roles", "admin"), false},
+		{HasClaim("/realm_access/a~1b"), true},
+		{HasClaim("/realm_access/off"), false},
+		{HasClaim("/email/roles"), false},
 		// An empty list from a configuration opens nothing.
 		{Claim("roles"), false},
 		{Claim("roles", []string{}...), false},
@@ -228,7 +242,7 @@ func TestDemands_AreBounded(t *testing.T) {
 			t.Errorf("%s: found %v", name, got)
 		}
 	}
-	for _, key := range []string{"", "x", "AAAA", strings.Repeat("A", 8) + "=", strings.Repeat("A", 100)} {
+	for _, key := range []string{"", "x", "AAAA", strings.Repeat("A", 8) + "=", strings.Repeat("A", 100), "AAAA\nAAAA"} {
 		if d := ds.get(key); d.key != "" {
 			t.Errorf("the key %q is remembered", key)
 		}
@@ -265,6 +279,8 @@ func TestRequirements_RefuseEmptyValues(t *testing.T) {
 		{"Claim", func() Requirement { return Claim("groups", "admin", "") }, "Claim: value 2 of groups is empty: leave it out, or use HasClaim"},
 		{"a claim without name", func() Requirement { return Claim("", "admin") }, "Claim: the name of the claim is empty"},
 		{"presence without name", func() Requirement { return HasClaim("") }, "HasClaim: the name of the claim is empty"},
+		{"a pointer to nothing", func() Requirement { return Claim("/", "admin") }, "Claim: the name of the claim is empty"},
+		{"a pointer of another form", func() Requirement { return HasClaim("/a/b~2") }, `HasClaim: the JSON Pointer /a/b~2 has a "~"`},
 		{"no time", func() Requirement { return MaxAge(0) }, "MaxAge: 0s is not positive"},
 		{"a negative time", func() Requirement { return MaxAge(-time.Minute) }, "MaxAge: -1m0s is not positive"},
 	} {

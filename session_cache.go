@@ -73,9 +73,19 @@ func (c *openedCache) get(text string, ring *seal.Ring) *opened {
 	if c == nil {
 		return nil
 	}
-	hash := maphash.String(c.seed, text)
+	found := c.find(maphash.String(c.seed, text))
+	if found == nil || found.ring != ring || subtle.ConstantTimeCompare([]byte(found.text), []byte(text)) == 0 {
+		return nil
+	}
+	return found
+}
+
+// find returns the entry with that hash, nil if there is none. One that is in use becomes
+// young again.
+func (c *openedCache) find(hash uint64) *opened {
 	shard := &c.shards[hash%cacheShards]
 	shard.mu.Lock()
+	defer shard.mu.Unlock() // the clock of the app may panic
 	found := shard.young[hash]
 	if found == nil {
 		if found = shard.old[hash]; found != nil {
@@ -83,20 +93,19 @@ func (c *openedCache) get(text string, ring *seal.Ring) *opened {
 			c.add(shard, hash, found)
 		}
 	}
-	shard.mu.Unlock()
-	if found == nil || found.ring != ring || subtle.ConstantTimeCompare([]byte(found.text), []byte(text)) == 0 {
-		return nil
-	}
 	return found
 }
 
 // put keeps what was opened. It copies the text, which is a part of all cookies of a
-// request.
+// request, and with it the handle, which is the same text.
 func (c *openedCache) put(o opened) {
 	if c == nil || o.size() > c.most {
 		return
 	}
 	o.text = strings.Clone(o.text)
+	if o.kept.handle != "" {
+		o.kept.handle = o.text
+	}
 	hash := maphash.String(c.seed, o.text)
 	shard := &c.shards[hash%cacheShards]
 	shard.mu.Lock()
@@ -107,10 +116,10 @@ func (c *openedCache) put(o opened) {
 
 // add adds an entry to the young generation. The caller holds shard.mu.
 func (c *openedCache) add(shard *cacheShard, hash uint64, o *opened) {
+	size, now := o.size(), c.now()
 	if previous := shard.young[hash]; previous != nil {
 		shard.bytes -= previous.size()
 	}
-	size, now := o.size(), c.now()
 	since := now.Sub(shard.since)
 	if shard.young == nil || shard.bytes+size > c.most || since < 0 || since >= cacheAge {
 		shard.old, shard.young, shard.bytes, shard.since = shard.young, make(map[uint64]*opened), 0, now

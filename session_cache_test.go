@@ -2,12 +2,16 @@ package oidcrp
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/oidcrp/oidcrp/internal/strictjson"
 )
@@ -187,18 +191,28 @@ func TestOpenedCache_TheStoresEntryDecides(t *testing.T) {
 	c.wantNoSession(t, "its entry is gone", requestWith(cookies...))
 }
 
-// bytesHeld returns what the entries of c take, and how many there are.
-func (c *openedCache) bytesHeld() (bytes, entries int) {
-	for i := range c.shards {
-		shard := &c.shards[i]
-		shard.mu.Lock()
-		for _, generation := range []map[uint64]*opened{shard.young, shard.old} {
-			for _, o := range generation {
-				bytes += o.size()
-				entries++
+// all yields the entries of c.
+func (c *openedCache) all() iter.Seq[*opened] {
+	return func(yield func(*opened) bool) {
+		for i := range c.shards {
+			shard := &c.shards[i]
+			shard.mu.Lock()
+			entries := slices.AppendSeq(slices.Collect(maps.Values(shard.young)), maps.Values(shard.old))
+			shard.mu.Unlock()
+			for _, o := range entries {
+				if !yield(o) {
+					return
+				}
 			}
 		}
-		shard.mu.Unlock()
+	}
+}
+
+// bytesHeld returns what the entries of c take, and how many there are.
+func (c *openedCache) bytesHeld() (bytes, entries int) {
+	for o := range c.all() {
+		bytes += o.size()
+		entries++
 	}
 	return bytes, entries
 }
@@ -237,6 +251,30 @@ func TestOpenedCache_IsBounded(t *testing.T) {
 	}
 }
 
+// A browser may send a megabyte of other cookies with each of its sessions: an entry that
+// held a part of them would hold all of them.
+func TestOpenedCache_HoldsNothingElseOfTheRequest(t *testing.T) {
+	t.Parallel()
+	for in, keep := range keptIn {
+		c := newOfflineClient(t, cached(keep, nil))
+		r := requestWith(c.start(t)...)
+		line := r.Header.Get("Cookie") + "; other=" + strings.Repeat("x", 1000)
+		r.Header.Set("Cookie", line)
+		c.wantSession(t, in, r)
+		begin := uintptr(unsafe.Pointer(unsafe.StringData(line)))
+		for o := range c.sessions.opened.all() {
+			for what, text := range map[string]string{"text": o.text, "handle": o.kept.handle, "key": o.stored} {
+				if at := uintptr(unsafe.Pointer(unsafe.StringData(text))); begin <= at && at < begin+uintptr(len(line)) {
+					t.Errorf("%s: the %s of the entry is a part of the request's cookies", in, what)
+				}
+			}
+		}
+		if _, entries := c.sessions.opened.bytesHeld(); entries != 1 {
+			t.Errorf("%s: %d entries, want 1", in, entries)
+		}
+	}
+}
+
 // Who has left does not stay in memory as long as others come.
 func TestOpenedCache_DropsWhatIsNotUsed(t *testing.T) {
 	t.Parallel()
@@ -256,6 +294,34 @@ func TestOpenedCache_DropsWhatIsNotUsed(t *testing.T) {
 	}
 	if c.get("unused", nil) != nil {
 		t.Error("what is not used is still there after three times the age")
+	}
+}
+
+// A clock that panics for one request must not leave a part of the cache locked.
+func TestOpenedCache_APanicOfTheClockLocksNothing(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	c := newOpenedCache(cacheShards<<20, clock.Now)
+	c.put(opened{text: "used", kept: kept{session: fullSession()}})
+	clock.Advance(cacheAge)
+	for other := range 200 { // what was young is old now
+		c.put(opened{text: fmt.Sprint(other), kept: kept{session: fullSession()}})
+	}
+	panicked := func() (value any) {
+		defer func() { value = recover() }()
+		c.now = func() time.Time { panic("boom") }
+		c.get("used", nil)
+		return nil
+	}()
+	if panicked != "boom" {
+		t.Fatalf("the caller sees %v, want the panic of the clock", panicked)
+	}
+	c.now = clock.Now
+	for i := range c.shards {
+		if !c.shards[i].mu.TryLock() {
+			t.Fatal("a shard is still locked")
+		}
+		c.shards[i].mu.Unlock()
 	}
 }
 

@@ -213,10 +213,12 @@ func ClaimsAs[T any](s *Session) (claims T, err error) {
 	return claims, err
 }
 
-// claim decodes one of the claims that Claims knows; nil when it is missing. A
-// number stays as it was written: a float64 would change large ones.
+// claim decodes one of the claims that Claims knows, or what a JSON Pointer leads to in
+// one; nil when it is missing. A number stays as it was written: a float64 would change
+// large ones.
 func (s *Session) claim(name string) any {
-	text, ok := view{s}.Find(name)
+	path := claimPath(name)
+	text, ok := view{s}.Find(path[0])
 	if !ok {
 		return nil
 	}
@@ -224,7 +226,25 @@ func (s *Session) claim(name string) any {
 	decoder.UseNumber()
 	var value any
 	_ = decoder.Decode(&value) // valid, or the session would not have been made
+	for _, step := range path[1:] {
+		members, _ := value.(map[string]any) // an array has no names
+		value = members[step]
+	}
 	return value
+}
+
+// claimPath returns the names that lead to a claim: its own, or those of a JSON Pointer
+// (RFC 6901 section 4).
+func claimPath(name string) []string {
+	pointer, ok := strings.CutPrefix(name, "/")
+	if !ok {
+		return []string{name}
+	}
+	path := strings.Split(pointer, "/")
+	for i, step := range path {
+		path[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
+	}
+	return path
 }
 
 // view is the one view of all claims of a session, a [strictjson.Source].

@@ -2,6 +2,7 @@ package oidcrp
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -136,4 +137,26 @@ func FuzzSessionFormat(f *testing.F) {
 		var claims map[string]any
 		_ = s.Claims(&claims)
 	})
+}
+
+// The text of an object is kept with the room that was made for it: a session of many
+// numbers must not take more memory than Sessions.CacheBytes counts.
+func TestSessionFormat_MakesRoomForTheDigitsThatANumberHas(t *testing.T) {
+	t.Parallel()
+	numbers := []uint64{0, math.MaxUint64, math.MaxUint64 - 1}
+	for power := uint64(1); power <= 1e19/10; power *= 10 {
+		numbers = append(numbers, power, 10*power-1, power+1)
+	}
+	for bit := range 64 {
+		numbers = append(numbers, 1<<bit, 1<<bit-1)
+	}
+	for _, n := range numbers {
+		m := storedMember{known: "exp", kind: numberValue, number: n}
+		var value strings.Builder
+		m.writeValue(&value)
+		takes := len(`"exp":,`) + value.Len()
+		if room := m.size(); room < takes || room > takes+len(`""`)+1 {
+			t.Errorf("%d: room for %d bytes, and it takes %d", n, room, takes)
+		}
+	}
 }

@@ -37,7 +37,8 @@ type Sessions struct {
 	// request.
 	RevocationDelay time.Duration
 	// KeepClaims names the claims about the person that are kept: those that the app
-	// reads, and those that its requirements such as [Claim] need. If nil, all are.
+	// reads, and those that its requirements such as [Claim] need (of a JSON Pointer, the
+	// first name). If nil, all are.
 	// Fewer claims make smaller cookies. Those about the authentication, such as sub,
 	// acr and auth_time, are always kept.
 	KeepClaims []string

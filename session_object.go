@@ -5,6 +5,7 @@ package oidcrp
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -361,11 +362,12 @@ func (d *sessionDecoder) member(v *vocabulary) (m storedMember) {
 
 const maxDigits = 20
 
-// size is at least how many bytes the member takes in the text of its object.
+// size is at least how many bytes the member takes in the text of its object, and few
+// more: the text is kept with this room.
 func (m *storedMember) size() int {
 	size := len(m.known) + len(m.name) + len(m.text) + len(m.constant) + len(`"":"",`)
 	if m.kind == numberValue {
-		size += maxDigits
+		size += bits.Len64(m.number)*1233>>12 + 1 // 1233/4096 is log10(2)
 	}
 	return size
 }

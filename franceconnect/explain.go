@@ -85,16 +85,14 @@ func explained(p *oidcrp.Page) *oidcrp.Page {
 var pageCode = regexp.MustCompile(`^Y[0-9]{2}[0-9A-F]{1,8}$`)
 
 // quotable returns FranceConnect's code for a person to give to its support, "" if err has
-// none. It comes with the request: what is not a code is not shown.
+// none.
 func quotable(err error) string {
 	var refusal *oidcrp.ProviderError
 	if !errors.As(err, &refusal) {
 		return ""
 	}
-	if code, _ := codeIn(refusal.ErrorURI); pageCode.MatchString(code) {
-		return code
-	}
-	return ""
+	code, _ := codeIn(refusal.ErrorURI)
+	return code
 }
 
 // find returns the explanation of err, the code that it was found by, and whether it is
@@ -129,14 +127,18 @@ func findRefusal(refusal *oidcrp.ProviderError) (e entry, code string, ok bool) 
 	return general, refusal.ErrorCode, false
 }
 
-// codeIn returns the code that an error_uri of FranceConnect names.
+// codeIn returns the code that an error_uri of FranceConnect names. It comes with the
+// request, which anybody can make: what is not a code goes on no page and into no log.
 func codeIn(uri string) (string, bool) {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return "", false
 	}
 	code := u.Query().Get("code")
-	return code, code != ""
+	if !pageCode.MatchString(code) {
+		return "", false
+	}
+	return code, true
 }
 
 // An entry is an Explanation in both languages.

@@ -136,7 +136,7 @@ var protocolErrors = []struct {
 	{"invalid_idp_hint", entry{
 		meaning: text{
 			"FranceConnect does not accept the idp_hint of the service.",
-			"FranceConnect n’accepte pas le idp_hint du service.",
+			"FranceConnect n’accepte pas l’idp_hint du service.",
 		},
 		action: text{
 			"Use the id of an identity provider that FranceConnect allows as a hint, or none.",
@@ -173,7 +173,7 @@ var pageCodes = map[string]entry{
 		},
 		action: text{
 			"If the redirect URIs have several hosts, the URI must be reachable from the internet and list all of them.",
-			"Si les URI de redirection ont plusieurs hôtes, cette URI doit être joignable depuis Internet et les lister toutes.",
+			"Si les URI de redirection ont plusieurs hôtes, cette URI doit être joignable depuis Internet et les énumérer toutes.",
 		},
 		operator: true,
 	},

@@ -34,6 +34,7 @@ func TestExplain_Errors(t *testing.T) {
 		{"the register said so", refusal("authorization", "access_denied", uri+"Y010015"), "Y010015", "deceased", false},
 		{"the register is slow", refusal("authorization", "temporarily_unavailable", uri+"Y010011"), "Y010011", "does not answer", false},
 		{"an unknown code in the URI", refusal("authorization", "access_denied", uri+"Z1"), "access_denied", "cancelled", false},
+		{"more than a code in the URI", refusal("authorization", "access_denied", uri+"Y04%0Alevel=ERROR"), "access_denied", "cancelled", false},
 		{"another URI", refusal("authorization", "access_denied", "::"), "access_denied", "cancelled", false},
 		{"a level of the other platform", refusal("authorization", "invalid_acr", ""), "invalid_acr", "eidas2 and eidas3", true},
 		{"a hint that is not allowed", refusal("authorization", "invalid_idp_hint", ""), "invalid_idp_hint", "idp_hint", true},

@@ -91,4 +91,8 @@ func TestSignInSilently_RefusesHintsAndLevels(t *testing.T) {
 			}
 		})
 	}
+	_, refused := newSilentService(t, func(cfg *oidcrp.Config) { cfg.Requirements = []oidcrp.Requirement{oidcrp.ACR("eidas2")} })
+	if !strings.Contains(refused, "cannot be combined with hints or levels") {
+		t.Errorf("a level that everybody must have: it says %q", refused)
+	}
 }

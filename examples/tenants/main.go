@@ -67,8 +67,9 @@ func app(lookup func(context.Context, string) (Tenant, error), clients int) http
 			return oidcrp.Config{
 				Issuer: t.Issuer, ClientID: t.ClientID, ClientSecret: t.ClientSecret, BaseURL: t.BaseURL,
 				CookieKeys: keys,
-				// Sessions stay in cookies; the Store knows which of them were ended.
-				Store: store, Sessions: oidcrp.Sessions{InCookies: true},
+				// Sessions stay in cookies; the Store knows which of them were ended. The
+				// default of CacheBytes, 8 MiB, is much for each of a thousand Clients.
+				Store: store, Sessions: oidcrp.Sessions{InCookies: true, CacheBytes: 256 << 10},
 				Pages: oidcrp.Pages{AppName: t.Host},
 			}
 		},

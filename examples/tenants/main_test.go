@@ -224,6 +224,23 @@ func TestTenants_KeepsAtMostMaxClients(t *testing.T) {
 	}
 }
 
+// A tenant may have several hosts, of which its row names one.
+func TestTenants_ForgetsEachHostOfATenant(t *testing.T) {
+	t.Parallel()
+	tenants := &Tenants{Max: 3, Fresh: time.Hour, Config: configOf,
+		Lookup: func(_ context.Context, host string) (Tenant, error) {
+			return Tenant{Host: "a.example", BaseURL: "https://a.example", Issuer: "https://op.example", ClientID: "a", ClientSecret: "b"}, nil
+		}}
+	for i := range 20 {
+		if _, err := tenants.client(t.Context(), fmt.Sprintf("alias%d.example", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if tenants.used.Len() != 3 || len(tenants.byHost) != 3 {
+		t.Errorf("%d and %d Clients are kept", tenants.used.Len(), len(tenants.byHost))
+	}
+}
+
 func configOf(t Tenant) oidcrp.Config {
 	return oidcrp.Config{Issuer: t.Issuer, ClientID: t.ClientID, ClientSecret: t.ClientSecret, BaseURL: t.BaseURL,
 		CookieKeys: testKeys}

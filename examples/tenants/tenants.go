@@ -24,8 +24,9 @@ type Tenant struct {
 var ErrNoTenant = errors.New("no tenant has this host")
 
 // Tenants makes a Client for each tenant when its first request comes, and forgets those
-// that are not used. A Client costs about 10 KiB and makes no network calls; its caches
-// are filled again when a forgotten tenant comes back.
+// that are not used. A Client costs about 10 KiB, and with time as much as its
+// Sessions.CacheBytes, and makes no network calls; its caches are filled again when a
+// forgotten tenant comes back.
 //
 // What must outlive a Client is elsewhere: logins under way and sessions are in cookies,
 // which every Client of the same tenant opens, and what was signed out is in the Store
@@ -48,6 +49,7 @@ type Tenants struct {
 
 // An entry is a tenant with its Client.
 type entry struct {
+	host   string // of the requests; the tenant may have others
 	tenant Tenant
 	client *oidcrp.Client
 	read   time.Time // when the tenant was looked up
@@ -112,13 +114,13 @@ func (t *Tenants) client(ctx context.Context, host string) (*oidcrp.Client, erro
 	case err != nil:
 		return nil, err
 	case known != nil && known.tenant == tenant:
-		return t.keep(host, &entry{tenant, known.client, time.Now()}), nil
+		return t.keep(&entry{host, tenant, known.client, time.Now()}), nil
 	}
 	client, err := oidcrp.New(t.Config(tenant))
 	if err != nil {
 		return nil, err
 	}
-	return t.keep(host, &entry{tenant, client, time.Now()}), nil
+	return t.keep(&entry{host, tenant, client, time.Now()}), nil
 }
 
 // known returns the entry of a host, nil if there is none, and marks it as used.
@@ -136,24 +138,24 @@ func (t *Tenants) known(host string) *entry {
 // keep keeps an entry and returns the Client to use: of two requests that made one at the
 // same time, the first wins. The Client that was not used for longest makes room; requests
 // that still have it are served.
-func (t *Tenants) keep(host string, e *entry) *oidcrp.Client {
+func (t *Tenants) keep(e *entry) *oidcrp.Client {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.byHost == nil {
 		t.byHost = make(map[string]*list.Element)
 	}
-	if element := t.byHost[host]; element != nil {
+	if element := t.byHost[e.host]; element != nil {
 		if old := element.Value.(*entry); old.tenant == e.tenant {
 			e.client = old.client
 		}
 		element.Value = e
 		return e.client
 	}
-	t.byHost[host] = t.used.PushFront(e)
+	t.byHost[e.host] = t.used.PushFront(e)
 	for t.used.Len() > t.Max {
 		last := t.used.Back()
 		t.used.Remove(last)
-		delete(t.byHost, last.Value.(*entry).tenant.Host)
+		delete(t.byHost, last.Value.(*entry).host)
 	}
 	return e.client
 }
