@@ -52,8 +52,8 @@ type Sessions struct {
 	MaxCookieBytes int
 	// CacheBytes bounds the memory of the sessions that were opened lately: a request with
 	// a cookie that was seen before then costs a look-up. Whether a session has ended is
-	// checked all the same. If zero, 8 MiB, which is room for about 2,000 people; if
-	// negative, every request opens its session.
+	// checked all the same. If zero, 8 MiB, which is room for about 2,000 people; with less
+	// than 128 KiB, most sessions find none. If negative, every request opens its session.
 	CacheBytes int
 	// EndWithIDToken ends a session when its ID Token expires, or the one that
 	// arrived with the last refresh. If false, the ID Token's exp only limits

@@ -178,6 +178,7 @@ func TestButton_InvalidOptionsAreRefused(t *testing.T) {
 		{Action: "JavaScript:alert(1)", Method: "get"},
 		{Action: "data:text/html,x"},
 		{Action: "//evil.example/login"},
+		{Action: `/\evil.example/login`},
 		{Action: "login"},
 		{Action: "?return_to=/a"},
 		{Action: " /auth/login"},

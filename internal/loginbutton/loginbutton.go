@@ -115,7 +115,8 @@ func (k *Kind) parse(name, address string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s: button: %s: %w", k.owner, name, err)
 	}
 	web := (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
-	if !web && (u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, "/")) {
+	path := u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/")
+	if !web && !path || strings.Contains(address, `\`) { // which is a slash to browsers
 		return nil, fmt.Errorf("%s: button: %s %q must be a path or an http or https URL", k.owner, name, address)
 	}
 	return u, nil
