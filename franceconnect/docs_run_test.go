@@ -1,8 +1,10 @@
+//go:build !windows
+
 package franceconnect_test
 
 // This file does what docs/en/franceconnect.md says: it builds the page's programs, with
 // its fragments where it says that they go, and signs in. The French page has the same
-// code: see proconnect's tests.
+// code: see proconnect's tests. On Windows a program cannot inherit a listener.
 
 import (
 	"bufio"
@@ -17,7 +19,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -198,9 +199,6 @@ var (
 
 func TestDocs_ServiceSignsInAtItsStandIn(t *testing.T) {
 	t.Parallel()
-	if runtime.GOOS == "windows" {
-		t.Skip("a program cannot inherit a listener there")
-	}
 	base := startDocs(t)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
