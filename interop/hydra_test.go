@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"html"
 	"net/http"
 	"regexp"
 	"strings"
@@ -38,6 +39,7 @@ func TestHydra(t *testing.T) {
 		{"back channel", func(t *testing.T) { testHydraBackchannel(t, p) }},
 		{"front channel", func(t *testing.T) { testHydraFrontchannel(t, p) }},
 		{"tabs", func(t *testing.T) { p.testTabs(t, newBrowser(t)) }},
+		{"expired page", func(t *testing.T) { testHydraExpiredPage(t, p) }},
 		{"ES256", func(t *testing.T) {
 			h.signWith(t, "ES256")
 			testHydraIDToken(t, p, "ES256", signedES256)
@@ -135,6 +137,36 @@ func testHydraBackchannel(t *testing.T, p *realProvider) {
 	header, claims := p.testBackchannel(t, p.newBrowser(t))
 	if header["typ"] == "logout+jwt" || claims["sid"] == nil || claims["sub"] != nil || claims["exp"] != nil {
 		t.Errorf("header %v, claims %v", header, claims)
+	}
+}
+
+// testHydraExpiredPage: the person sends a login page, as from another tab, that has served. Hydra
+// refuses, and the app offers to begin again, which ends on the page that the person wants.
+func testHydraExpiredPage(t *testing.T, p *realProvider) {
+	shows(t, p.product, staleLoginPage)
+	a := p.newApp(t, setupOf{})
+	b := p.newBrowser(t)
+	login := b.open(a.tab(0))
+	follow := b.client.CheckRedirect
+	b.client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Path == "/auth/callback" {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	if lost := p.signIn(login); !strings.HasPrefix(lost.Header.Get("Location"), a.base+"/auth/callback?code=") {
+		t.Fatalf("Hydra answered %d\n%s", lost.Status, lost.Body)
+	}
+	b.client.CheckRedirect = follow
+	refused := p.signIn(login)
+	again := regexp.MustCompile(`<a class="button" href="([^"]+)"`).FindStringSubmatch(refused.Body)
+	if refused.URL.Query().Get("error") != "access_denied" || again == nil {
+		t.Fatalf("ended on %s with %d\n%s", refused.URL, refused.Status, refused.Body)
+	}
+	done := b.open(a.base + html.UnescapeString(again[1]))
+	a.me(t, done)
+	if done.URL.String() != a.tab(0) {
+		t.Errorf("ended on %s", done.URL)
 	}
 }
 
