@@ -51,8 +51,8 @@ type AuthOptions struct {
 	// provider supports the claims parameter (it must then return one of them or
 	// fail, OIDC Core 5.5.1.1), else as acr_values. If the provider lists some of
 	// them in acr_values_supported, only those are requested. Set ACRValues too if
-	// the provider returns other values than those requested, as Pro Santé Connect does. In [Config.Login],
-	// every protected route requires them.
+	// the provider returns other values than those requested, as Pro Santé Connect does.
+	// In [Config.Login], every protected route requires them.
 	RequireACR []string
 	// Claims requests single claims (OIDC Core 5.5). An essential acr claim with
 	// value or values is checked like RequireACR, on protected routes too.

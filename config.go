@@ -43,11 +43,11 @@ type Config struct {
 	// ClientSecretFunc returns the client secret, in place of ClientSecret: from a
 	// vault, or made for the occasion, as for Apple (see AppleKey in package providers). It is
 	// called for each request in which the client authenticates, possibly by several
-	// goroutines, and may cache. It must honour ctx, which ends after [Provider.Timeout]. If it fails, so does the
-	// login, with [CodeProviderUnavailable], which is status 503; a session whose refresh
-	// fails by it is still good. Its error is logged, and must not hold the secret. It cannot
-	// serve what is signed or encrypted with the secret's own bytes. If nil, ClientSecret is
-	// used.
+	// goroutines, and may cache. It must honour ctx, which ends after [Provider.Timeout].
+	// If it fails, so does the login, with [CodeProviderUnavailable], which is status 503;
+	// a session whose refresh fails by it is still good. Its error is logged, and must not
+	// hold the secret. It cannot serve what is signed or encrypted with the secret's own
+	// bytes. If nil, ClientSecret is used.
 	ClientSecretFunc func(ctx context.Context) (string, error)
 	// BaseURL is where people reach the app, such as
 	// "https://app.example.gouv.fr". Its host binds the cookies, and its scheme

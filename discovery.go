@@ -164,9 +164,9 @@ type Provider struct {
 	AssertionAudience string
 	// AssertionThumbprint adds the SHA-256 thumbprint of the signing key's certificate to the
 	// header of those assertions, x5t#S256 (RFC 7515 section 4.1.8), for a provider that
-	// finds the key by it: Entra. The key in [Registration.ClientKeys] must have its certificate, which
-	// [ParseClientKeys] reads from the same PEM file or from x5c. If false, there is only the
-	// key id.
+	// finds the key by it: Entra. The key in [Registration.ClientKeys] must have its
+	// certificate, which [ParseClientKeys] reads from the same PEM file or from x5c. If
+	// false, there is only the key id.
 	AssertionThumbprint bool
 	// Transport carries the requests to the provider. If nil, one that uses the
 	// proxy of the environment, TLS 1.2 or newer, and RootCAs, and refuses the

@@ -150,11 +150,11 @@ func variableOf(field string) string {
 // OIDC_LOGOUT_HINT_REQUIRED (1 or 0), OIDC_END_SESSION_URL, OIDC_REVOCATION_WITHOUT_HINT (1 or 0) and
 // OIDC_FRONTCHANNEL_LOGOUT_WITHOUT_ISSUER (1 or 0; see [Provider]),
 // OIDC_INSECURE_HTTP_HOSTS (separated by spaces or commas; see [Provider]),
-// OIDC_LOGOUT_TOKEN_SIGNING_ALG, OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE (seconds), which every login then
-// sends, OIDC_PROVIDER_CA_FILE (PEM certificates to trust for the provider, beside the
-// system's), OIDC_ALLOW_PRIVATE_NETWORK (1 or 0; see [Provider]), OIDC_COOKIE_KEYS (32
-// bytes each as base64, separated by commas, newest first) or OIDC_COOKIE_KEYS_FILE (a
-// file of such keys; see [KeyFile]).
+// OIDC_LOGOUT_TOKEN_SIGNING_ALG, OIDC_RESPONSE_MODE, OIDC_PROMPT and OIDC_MAX_AGE
+// (seconds), which every login then sends, OIDC_PROVIDER_CA_FILE (PEM certificates to
+// trust for the provider, beside the system's), OIDC_ALLOW_PRIVATE_NETWORK (1 or 0; see
+// [Provider]), OIDC_COOKIE_KEYS (32 bytes each as base64, separated by commas, newest
+// first) or OIDC_COOKIE_KEYS_FILE (a file of such keys; see [KeyFile]).
 //
 // An empty variable counts as not set. A variable that starts with OIDC_ and is
 // almost one of these is an error, since it is most likely misspelt. [New] logs any

@@ -12,8 +12,8 @@ import (
 // the browser sends this app's cookies from a frame in the provider's page. The
 // response is always the same, and any site may frame it. A request without iss and
 // sid changes nothing, or any site could log people out. It is the sid that no other site
-// knows: [Provider.FrontchannelLogoutWithoutIssuer] does without the iss. While sessions cannot be read,
-// it is done later, without deleting the browser's cookies.
+// knows: [Provider.FrontchannelLogoutWithoutIssuer] does without the iss. While
+// sessions cannot be read, it is done later, without deleting the browser's cookies.
 func (c *Client) handleFrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return

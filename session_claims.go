@@ -83,7 +83,8 @@ func setOf(names []string) map[string]bool {
 func (s *Session) setIDToken(token *idToken, user userClaims) {
 	header, payload, signature := splitJWS(token.raw)
 	s.header, _ = parseObject(string(header))
-	s.claims = newObject(string(payload), token.members.In(string(payload)))
+	claims := string(payload)
+	s.claims = newObject(claims, token.members.In(claims))
 	s.signature, s.encrypted = signature, token.encrypted
 	s.setUser(user)
 }
@@ -312,8 +313,8 @@ func (s *Session) settleGroup(group []string) {
 	}
 }
 
-// shows reports whether the view has the member of that name: the provider's decision is stored with
-// it, and that of the Config is the one of now.
+// shows reports whether the view has the member of that name: the provider's decision
+// is stored with it, and that of the Config is the one of now.
 func (s *Session) shows(m *member, name string) bool {
 	return !m.hidden && (s.keep == nil || isFact(name) || keeps(s.keep, name))
 }

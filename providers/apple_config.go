@@ -19,9 +19,10 @@ import (
 // and no UserInfo: the session of the app ends, and the claims are those of the ID Token.
 //
 // Three mistakes: the scope profile, or the response mode query with name and email, both of
-// which the Validate of this Config refuses; to lose the name, which comes once, at the first login, in a form field that
-// [AppleUser] reads; a secret that was made by hand and expires after six months. An address
-// may be a relay's, which the person can switch off: key your data by Session.Subject.
+// which the Validate of this Config refuses; to lose the name, which comes once, at the
+// first login, in a form field that [AppleUser] reads; a secret that was made by hand
+// and expires after six months. An address may be a relay's, which the person can
+// switch off: key your data by Session.Subject.
 //
 // What is left to you, since this package is not certain of it: Apple refuses redirect URIs at
 // localhost and at IP addresses; subjects are those of one developer team.
