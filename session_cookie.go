@@ -163,10 +163,6 @@ func (k *cookieKeeper) update(ctx context.Context, held kept, next *Session) err
 	if k.shared == nil {
 		return nil
 	}
-	// First: if a later login has replaced the session, its refresh must not count.
-	if err := k.marks.supersede(ctx, held.session, next.renewed, k.settings.Lifetime); err != nil {
-		return err
-	}
 	name := handoverName(held.session)
 	sealed, err := k.cookies.seal(name, next.marshal())
 	if err != nil {
@@ -175,7 +171,12 @@ func (k *cookieKeeper) update(ctx context.Context, held kept, next *Session) err
 	// The response with the new cookie may not arrive, and the one to an earlier
 	// request may set the old cookie again.
 	keep := max(once.Memory, k.settings.IdleTimeout, next.tokens.Expiry.Sub(k.now()))
-	return k.shared.set(ctx, name, []byte(sealed), min(keep, k.settings.Lifetime))
+	if err := k.shared.set(ctx, name, []byte(sealed), min(keep, k.settings.Lifetime)); err != nil {
+		return err
+	}
+	// Last, so that no request finds its copy over and nothing newer. What is stored counts
+	// with the mark only: if a later login has replaced the session, there is none.
+	return k.marks.supersede(ctx, held.session, next.renewed, k.settings.Lifetime)
 }
 
 func (k *cookieKeeper) updated(ctx context.Context, held kept) (*Session, error) {
@@ -198,6 +199,10 @@ func (k *cookieKeeper) updated(ctx context.Context, held kept) (*Session, error)
 	next, err := k.unmarshal(plain)
 	if err != nil || next.id != held.session.id || next.tokens == nil || next.renewed <= held.session.renewed {
 		return nil, nil
+	}
+	superseded, err := k.marks.superseded(ctx, held.session)
+	if err != nil || superseded < next.renewed {
+		return nil, err
 	}
 	return next, nil
 }

@@ -349,6 +349,9 @@ func (m *sessions) over(ctx context.Context, k kept) (string, error) {
 // may have left the browser before the new cookie arrived there.
 func (m *sessions) newest(ctx context.Context, k kept) (kept, error) {
 	s, err := m.keeper.updated(ctx, k)
+	if errors.Is(err, CodeNoSession) { // replaced by a login
+		return kept{}, nil
+	}
 	if err != nil || s == nil {
 		return kept{}, err
 	}

@@ -1,11 +1,15 @@
 package oidcrp
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/oauth2"
 )
 
 // An attacker has a copy of the first cookie; the person signs in again, as a
@@ -380,4 +384,98 @@ func TestStartSession_LoginOfAnotherClientIsRefused(t *testing.T) {
 			t.Errorf("%s: the answer sets %v", what, cookies)
 		}
 	}
+}
+
+// A refresh takes two writes. Whichever of them another replica has seen, a request with
+// the older copy of the cookie finds a session.
+func TestUpdate_NoRequestFallsBetweenItsWrites(t *testing.T) {
+	t.Parallel()
+	store := NewHookStore(nil)
+	one, two := replicas(t, store, true)
+	old, held, next := heldWithTokens(t, one)
+	looked := 0
+	look := func() (kept, error) {
+		store.Before(nil)
+		one.clock.Advance(2 * time.Second) // beyond RevocationDelay, so that the marks are looked up
+		looked++
+		return two.sessions.load(requestWith(old...))
+	}
+	var before StoreHook
+	before = func(_ context.Context, op, key string) error {
+		if op != OpSet {
+			return nil
+		}
+		if k, err := look(); err != nil || k.session.renewed != held.session.renewed {
+			t.Errorf("before write %d the other replica finds %+v, %v", looked, k.session, err)
+		}
+		store.Before(before)
+		return nil
+	}
+	store.Before(before)
+	if err := one.sessions.keeper.update(t.Context(), held, next); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := look(); err != nil || k.session.renewed != next.renewed || looked != 3 {
+		t.Errorf("after %d looks the other replica finds %+v, %v", looked, k.session, err)
+	}
+}
+
+// heldWithTokens signs in at c, and returns the cookies, the session, and what a refresh
+// makes of it.
+func heldWithTokens(t *testing.T, c *offlineClient) (cookies []*http.Cookie, held kept, next *Session) {
+	t.Helper()
+	s := madeSession(c.Client, aliceClaims, "")
+	s.tokens = &oauth2.Token{AccessToken: "a", RefreshToken: "r", Expiry: c.clock.Now().Add(time.Minute)}
+	s.tokensAt = c.clock.Now()
+	cookies = c.startSession(t, s)
+	held, err := c.sessions.load(requestWith(cookies...))
+	if err != nil || held.session.tokens == nil {
+		t.Fatalf("%+v, %v", held.session, err)
+	}
+	return cookies, held, refreshedFrom(held.session)
+}
+
+// Until its mark is written, a refresh does not count.
+func TestUpdate_CountsWithItsMarkOnly(t *testing.T) {
+	t.Parallel()
+	store := NewHookStore(nil)
+	one, two := replicas(t, store, true)
+	old, held, next := heldWithTokens(t, one)
+	mark := supersededMark(held.session).String()
+	outage := errors.New("down")
+	store.Before(func(_ context.Context, op, key string) error {
+		if op == OpSet && strings.HasSuffix(key, mark) {
+			return outage
+		}
+		return nil
+	})
+	if err := one.sessions.keeper.update(t.Context(), held, next); !errors.Is(err, outage) {
+		t.Fatalf("update: %v", err)
+	}
+	store.Before(nil)
+	if s, err := two.sessions.keeper.updated(t.Context(), held); s != nil || err != nil {
+		t.Errorf("without the mark, the other replica finds %+v, %v", s, err)
+	}
+	two.wantSession(t, "the older copy", requestWith(old...))
+	if err := one.sessions.keeper.update(t.Context(), held, next); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := two.sessions.keeper.updated(t.Context(), held); err != nil || s == nil || s.renewed != next.renewed {
+		t.Errorf("with the mark, the other replica finds %+v, %v", s, err)
+	}
+
+	// A later login replaces the session, also if it comes before the mark of a refresh.
+	again := held.session.copy()
+	again.renewed = next.renewed + 1
+	if err := one.sessions.marks.supersede(t.Context(), held.session, replaced, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.sessions.keeper.update(t.Context(), held, again); !errors.Is(err, CodeNoSession) {
+		t.Errorf("update of a session that was replaced: %v", err)
+	}
+	if s, err := two.sessions.keeper.updated(t.Context(), held); s != nil || !errors.Is(err, CodeNoSession) {
+		t.Errorf("of a session that was replaced, the other replica finds %+v, %v", s, err)
+	}
+	one.clock.Advance(2 * time.Second)
+	two.wantRefusal(t, requestWith(old...), reasonSuperseded)
 }

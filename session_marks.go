@@ -138,10 +138,22 @@ func (m *marks) supersede(ctx context.Context, s *Session, at uint64, ttl time.D
 	case !ok || old.at <= at:
 		return m.put(ctx, key, mark{at: at}, ttl)
 	case old.at == replaced:
-		return failf("session", CodeNoSession, "replaced by a later login")
+		return errReplaced()
 	}
 	return nil // a later refresh has superseded more
 }
+
+// superseded returns the time of the refresh before which the copies of s are over, 0 if
+// there was none. Its error is [CodeNoSession] if a later login has replaced s altogether.
+func (m *marks) superseded(ctx context.Context, s *Session) (at uint64, err error) {
+	mk, _, err := m.get(ctx, supersededMark(s))
+	if err == nil && mk.at == replaced {
+		err = errReplaced()
+	}
+	return mk.at, err
+}
+
+func errReplaced() error { return failf("session", CodeNoSession, "replaced by a later login") }
 
 // replaced is the time that supersedes every copy of a session.
 const replaced = math.MaxInt64
